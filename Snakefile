@@ -1,0 +1,47 @@
+"""negbench: which negatives should I train my retriever on? One suite (config/*.yaml) gives one board."""
+
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from workflow.files import canonical
+from workflow.layout import open_suite
+from workflow.sources import sources
+from workflow.terminal import closing_words
+
+min_version("9.20")
+
+LAYOUT = open_suite(config, workflow.configfiles)
+CONTENTS = LAYOUT.contents()
+
+# Jobs run with this interpreter, also where its environment is not activated.
+shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+
+
+wildcard_constraints:
+    suite="[a-z0-9][a-z0-9_-]*",
+    dataset="[a-z0-9][a-z0-9_-]*",
+    method="[a-z0-9][a-z0-9_-]*",
+    seed="[0-9]+",
+    baseline="untrained|bm25_search",
+
+
+rule all:
+    default_target: True
+    localrule: True
+    input:
+        board=f"{LAYOUT.board}/leaderboard.html",
+        tracking=LAYOUT.wandb,
+
+
+include: "workflow/rules/data.smk"
+include: "workflow/rules/candidates.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/leaderboard.smk"
+include: "workflow/rules/tracking.smk"
+
+
+onsuccess:
+    print(closing_words(LAYOUT.board))

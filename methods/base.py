@@ -1,0 +1,186 @@
+"""The contract between a method and the fair training loop.
+
+Shapes use B for the batch, M for negatives per query, K for the depth of a candidate pool and D for the
+dimension of a vector. Queries and documents are named by their row in the dataset (int64). Scores are cosine
+similarities unless said otherwise; dividing by the temperature gives the logits of the loss.
+"""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from methods import losses
+
+Ids = NDArray[np.int64]
+NO_DOCUMENT = -1
+"""Fills a place for which there is no document: such a place is masked in every loss and never logged."""
+
+
+class Params(BaseModel):
+    """Typed parameters of a method; the defaults are the paper's, each field describes itself."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one optimiser step sees: B queries, one labelled positive each, and their current vectors."""
+
+    step: int
+    """Counts optimiser steps from 0."""
+    queries: Ids
+    """[B] query rows."""
+    positives: Ids
+    """[B] document rows, one labelled positive a query."""
+    query_vectors: torch.Tensor
+    """[B, D] unit length, with gradient: detach it before choosing by it."""
+    positive_vectors: torch.Tensor
+    """[B, D] unit length, with gradient."""
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """What a method returns for a batch. All parts optional; without any, in-batch documents serve alone."""
+
+    ids: Ids | None = None
+    """[B, M] document rows, none twice in a row; `NO_DOCUMENT` where a short pool leaves a place empty."""
+    vectors: torch.Tensor | None = None
+    """[B, V, D] negatives that are no documents (centroids, mixtures), of unit length."""
+    weights: torch.Tensor | None = None
+    """[B, M + V] factor of each negative's exponential in the loss, positive; ids first, then vectors."""
+    in_batch: torch.Tensor | None = None
+    """[B, B] bool: may the positive of row j serve as a negative of row i? Labelled positives never do."""
+    source: str = ""
+    """Where they come from, for the ledger; the method's name if empty."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Cosine similarities of one step, with the masks that say which of them count."""
+
+    positive: torch.Tensor
+    """[B]"""
+    in_batch: torch.Tensor
+    """[B, B]: query i against the positive of row j."""
+    in_batch_mask: torch.Tensor
+    """[B, B] bool: False on the diagonal, on labelled positives and where the method said no."""
+    negatives: torch.Tensor
+    """[B, M + V]"""
+    negatives_mask: torch.Tensor
+    """[B, M + V] bool: False in empty places."""
+    weights: torch.Tensor | None
+    """[B, M + V] or None, as the method gave them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """All that a loss may look at: the batch, the negatives, their vectors and scores."""
+
+    batch: Batch
+    negatives: Negatives
+    negative_vectors: torch.Tensor
+    """[B, M + V, D], with gradient where they are documents."""
+    scores: Scores
+    temperature: float
+
+
+class Pool(Protocol):
+    """Static candidates of every training query, labelled positives removed, best first."""
+
+    def candidates(self, queries: Ids, depth: int | None = None) -> tuple[Ids, NDArray[np.float32]]:
+        """Return ids [B, K] and scores [B, K]; short rows end in `NO_DOCUMENT` with score -inf."""
+
+    def positive_scores(self, queries: Ids, positives: Ids) -> NDArray[np.float32]:
+        """Return [B] scores of labelled pairs from the same scoring pass as the candidates."""
+
+
+class Services(Protocol):
+    """What the training loop offers to a method."""
+
+    @property
+    def documents(self) -> int:
+        """Documents in the corpus; rows run from 0 to this."""
+
+    @property
+    def negatives(self) -> int:
+        """Negatives per query that the suite grants (M)."""
+
+    @property
+    def temperature(self) -> float:
+        """The suite's temperature: cosine similarity over this is the scale of the loss."""
+
+    def rng(self, step: int, purpose: str = "") -> np.random.Generator:
+        """Return the stream of this method, seed, step and purpose: the same whenever it is asked for."""
+
+    def pool(self, name: str) -> Pool:
+        """Return a candidate pool; its name must stand in the method's `pools`."""
+
+    def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
+        """Say for queries [B] and documents [B, K] which pairs carry a training label: [B, K]."""
+
+    def encode_queries(self, queries: Ids) -> torch.Tensor:
+        """Return current unit vectors [*, D] without gradient; each one is counted as cost."""
+
+    def encode_documents(self, documents: Ids) -> torch.Tensor:
+        """Return current unit vectors [*, D] without gradient; each one is counted as cost."""
+
+
+class Method(ABC):
+    """A way of choosing negatives. Subclass it in one file of `methods/`; the registry finds it.
+
+    The module's docstring says what the paper says, what the released code does, what we do, the cost per
+    step and the citation; its first line is shown on the board.
+    """
+
+    name: ClassVar[str]
+    """How a suite's config calls it: lower case, digits and underscores."""
+    title: ClassVar[str]
+    """How the board calls it."""
+    citation: ClassVar[str] = ""
+    """Authors, year, venue or arXiv id."""
+    pools: ClassVar[frozenset[str]] = frozenset()
+    """Candidate pools it reads: any of `bm25`, `dense`. They are made once and shared by all methods."""
+    adaptations: ClassVar[tuple[str, ...]] = ()
+    """What differs here from the paper's method, one sentence each: footnotes of its row."""
+    Params: ClassVar[type[BaseModel]] = Params
+
+    def __init__(self, params: Any, services: Services) -> None:
+        self.params = params
+        self.services = services
+
+    @abstractmethod
+    def negatives(self, batch: Batch) -> Negatives:
+        """Choose the negatives of a batch."""
+
+    def loss(self, step: Step) -> torch.Tensor:
+        """Return the scalar loss of a step: InfoNCE over in-batch and given negatives unless overridden."""
+        return losses.info_nce(step.scores, step.temperature)
+
+    def refresh(self, step: int) -> None:  # noqa: B027 - most methods have nothing to refresh
+        """Is called before every step; a method that re-mines does it here, on the steps it wants."""
+
+    def extra_modules(self) -> torch.nn.ModuleDict:
+        """Return networks of the method's own, trained by the shared optimiser and saved with the state."""
+        return torch.nn.ModuleDict()
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return what a resumed run needs beyond parameters and seeds."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take back what `state_dict` gave."""
+        if state:
+            raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
+
+    @classmethod
+    def summary(cls) -> str:
+        """Return the first line of the docstring of the method's module."""
+        documentation = sys.modules[cls.__module__].__doc__ or cls.__doc__ or ""
+        return documentation.strip().partition("\n")[0]

@@ -1,0 +1,40 @@
+"""BM25: hard negatives by words, drawn from each query's BM25 candidates.
+
+What the paper says: DPR's best recipe adds one passage to the in-batch ones, the BM25 passage that ranks
+highest and holds no answer string; two don't help.
+What the released code does: its configuration sets `hard_negatives: 1`, taken from a static list.
+What we do: `depth` best BM25 candidates without labelled positives; M of them drawn uniformly without
+replacement at every step (`depth` = M always takes the same top M). A query with fewer candidates, because no
+other document shares a word with it, has fewer negatives.
+Cost per step: M document vectors a query; the BM25 pool is made once and shared.
+"""
+
+from pydantic import Field
+
+from methods import base, sampling
+from methods.base import Batch, Method, Negatives
+
+
+class BM25(Method):
+    """Lexical hard negatives."""
+
+    name = "bm25"
+    title = "BM25"
+    citation = "Karpukhin et al. 2020, arXiv 2004.04906"
+    pools = frozenset({"bm25"})
+    adaptations = (
+        "no answer strings exist, so only labelled positives are filtered",
+        "the suite's number of negatives instead of the paper's one",
+    )
+
+    class Params(base.Params):
+        """Parameters of BM25."""
+
+        depth: int = Field(default=100, ge=1)
+        """Candidates that are drawn from, best first; ours, as the paper takes the first only."""
+
+    def negatives(self, batch: Batch) -> Negatives:
+        """Draw M of the best `depth` BM25 candidates."""
+        ids, _ = self.services.pool("bm25").candidates(batch.queries, self.params.depth)
+        rng = self.services.rng(batch.step)
+        return Negatives(ids=sampling.draw_uniform(ids, self.services.negatives, rng))

@@ -1,0 +1,68 @@
+"""Draws that more than one method uses: without replacement, in log space, whole batches at once."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from methods.base import NO_DOCUMENT, Ids, Services
+
+
+def top_n_by_gumbel(log_weights: NDArray[np.floating], n: int, rng: np.random.Generator) -> Ids:
+    """Draw n columns a row without replacement, with chances in proportion to exp(log_weights) at each draw.
+
+    Adding Gumbel noise to log-weights and keeping the n largest is the same as drawing one after the other
+    without replacement (Vieira 2014; Kool et al. 2019), and no weight underflows, as none is exponentiated.
+
+    Takes [B, K], gives [B, n] columns in the order drawn; `NO_DOCUMENT` where fewer than n have weight.
+    """
+    noise = rng.gumbel(size=log_weights.shape)
+    keys = np.where(np.isneginf(log_weights), -np.inf, log_weights + noise)
+    return _largest(keys, n)
+
+
+def take(ids: Ids, columns: Ids) -> Ids:
+    """Pick columns [B, n] of ids [B, K]; `NO_DOCUMENT` columns stay so."""
+    picked = np.take_along_axis(ids, np.maximum(columns, 0), axis=1)
+    return np.where(columns == NO_DOCUMENT, NO_DOCUMENT, picked)
+
+
+def draw_uniform(ids: Ids, n: int, rng: np.random.Generator) -> Ids:
+    """Draw n of the candidates [B, K] uniformly without replacement; empty places are never drawn."""
+    log_weights = np.where(ids == NO_DOCUMENT, -np.inf, 0.0)
+    return take(ids, top_n_by_gumbel(log_weights, n, rng))
+
+
+def draw_from_corpus(queries: Ids, n: int, services: Services, rng: np.random.Generator) -> Ids:
+    """Draw n documents a query uniformly from the whole corpus, no labelled positive and none twice: [B, n].
+
+    Draws with replacement and drops repeats and positives, which leaves a uniform draw without replacement.
+    A row that runs short, as in a tiny corpus, is drawn again from a permutation of all documents.
+    """
+    spare = 2 * n + 8
+    ids = rng.integers(services.documents, size=(len(queries), spare))
+    usable = ~services.is_positive(queries, ids) & _first_occurrence(ids)
+    for row in np.flatnonzero(usable.sum(axis=1) < n):
+        everything = rng.permutation(services.documents)
+        allowed = everything[~services.is_positive(queries[row : row + 1], everything[None])[0]][:spare]
+        ids[row], usable[row] = NO_DOCUMENT, False
+        ids[row, : len(allowed)], usable[row, : len(allowed)] = allowed, True
+    order = np.argsort(~usable, axis=1, kind="stable")[:, :n]
+    return take(ids, np.where(np.take_along_axis(usable, order, axis=1), order, NO_DOCUMENT))
+
+
+def _largest(keys: NDArray[np.floating], n: int) -> Ids:
+    """Columns of the n largest keys of each row, largest first; `NO_DOCUMENT` for -inf and beyond the end."""
+    order = np.argsort(-keys, axis=1, kind="stable")[:, :n].astype(np.int64)
+    order[np.isneginf(np.take_along_axis(keys, order, axis=1))] = NO_DOCUMENT
+    missing = n - order.shape[1]
+    return np.pad(order, ((0, 0), (0, max(missing, 0))), constant_values=NO_DOCUMENT)
+
+
+def _first_occurrence(ids: Ids) -> NDArray[np.bool_]:
+    """Mark in every row the first place of each value."""
+    order = np.argsort(ids, axis=1, kind="stable")
+    ranked = np.take_along_axis(ids, order, axis=1)
+    first = np.ones_like(ranked, dtype=bool)
+    first[:, 1:] = ranked[:, 1:] != ranked[:, :-1]
+    marks = np.empty_like(first)
+    np.put_along_axis(marks, order, first, axis=1)
+    return marks

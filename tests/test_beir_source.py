@@ -1,0 +1,290 @@
+"""BEIR datasets from a folder, from the cache, and from a server that misbehaves (a real one, on loopback)."""
+
+import gzip
+import hashlib
+import io
+import os
+import threading
+import zipfile
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pooch
+import pytest
+
+from workflow import beir_source
+from workflow.beir_source import downloads_folder, fetch_beir, fetch_folder
+from workflow.catalogue import Known, known_datasets
+from workflow.errors import UserError
+from workflow.fingerprint import check_fingerprint, collection_sha256
+
+FILES = {
+    "corpus.jsonl": (
+        '{"_id": "d1", "title": "Aspirin", "text": "lowers fever"}\n{"_id": "d2", "title": "", "text": "né"}\n'
+    ),
+    "queries.jsonl": '{"_id": "q1", "text": "what lowers fever?"}\n',
+    "qrels/train.tsv": "query-id\tcorpus-id\tscore\nq1\td2\t1\n",
+    "qrels/test.tsv": "query-id\tcorpus-id\tscore\nq1\td1\t1\n",
+}
+REAL = Path(os.environ.get("NEGBENCH_DATA", "data"))
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return packed.getvalue()
+
+
+GOOD = zipped({f"scifact/{name}": text for name, text in FILES.items()})
+
+
+def written(folder: Path) -> dict[str, str]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8") for path in files}
+
+
+def write_files(folder: Path, files: dict[str, str], suffix: str = "") -> None:
+    for name, text in files.items():
+        plain = name.endswith(".tsv") or not suffix
+        path = folder / (name if plain else name + suffix)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode() if plain else gzip.compress(text.encode()))
+
+
+class Server:
+    """A server on loopback that gives each request to the next of `answers`, the last one again and again."""
+
+    def __init__(self) -> None:
+        self.hits: list[str] = []
+        self.answers: list[Callable[[BaseHTTPRequestHandler], None]] = []
+        self.closing = threading.Event()
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                server.hits.append(self.path)
+                server.answers[min(len(server.hits), len(server.answers)) - 1](self)
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.url = f"http://127.0.0.1:{self.http.server_port}/datasets"
+
+    def close(self) -> None:
+        self.closing.set()
+        self.http.shutdown()
+        self.http.server_close()
+
+    def sends(self, body: bytes, claimed: int | None = None) -> Callable[[BaseHTTPRequestHandler], None]:
+        def answer(request: BaseHTTPRequestHandler) -> None:
+            request.send_response(200)
+            request.send_header("Content-Length", str(claimed or len(body)))
+            request.end_headers()
+            request.wfile.write(body)
+
+        return answer
+
+    def not_found(self, request: BaseHTTPRequestHandler) -> None:
+        request.send_error(404)
+
+    def stalls(self, request: BaseHTTPRequestHandler) -> None:
+        """Begin well, then stay silent until the test is over."""
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(GOOD)))
+        request.end_headers()
+        request.wfile.write(GOOD[:50])
+        request.wfile.flush()
+        self.closing.wait(20)
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    served = Server()
+    monkeypatch.setenv("NEGBENCH_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("NEGBENCH_BEIR_URL", served.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    monkeypatch.setattr(beir_source, "RETRIES", 1)
+    monkeypatch.setattr(beir_source, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(pooch.core, "time", SimpleNamespace(sleep=lambda _: None))  # try again at once
+    know(monkeypatch, GOOD)
+    yield served
+    served.close()
+
+
+def know(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
+    """Record the MD5 of a small zip as SciFact's."""
+    known = Known(licence="CC BY 4.0", train=True, md5=hashlib.md5(body).hexdigest())
+    monkeypatch.setattr(beir_source, "known_datasets", lambda: {"scifact": known})
+
+
+# --- download and cache ---
+
+
+def test_a_good_zip_is_unpacked_and_the_cache_serves_the_second_call(server: Server, tmp_path: Path) -> None:
+    server.answers = [server.sends(GOOD)]
+    told = fetch_beir("scifact", tmp_path / "one", None)
+    assert told == {
+        "source": f"BEIR's scifact.zip (MD5 {hashlib.md5(GOOD).hexdigest()})",
+        "licence": "CC BY 4.0",
+    }
+    assert written(tmp_path / "one") == FILES
+    assert fetch_beir("scifact", tmp_path / "two", tmp_path / "no-such-data") == told
+    assert written(tmp_path / "two") == FILES
+    assert server.hits == ["/datasets/scifact.zip"]
+
+
+def test_one_bad_answer_is_made_good_by_the_next(server: Server, tmp_path: Path) -> None:
+    server.answers = [server.sends(GOOD[:100], claimed=len(GOOD)), server.sends(GOOD)]
+    fetch_beir("scifact", tmp_path / "target", None)
+    assert written(tmp_path / "target") == FILES
+    assert len(server.hits) == 2
+
+
+def test_a_cached_zip_that_was_damaged_is_fetched_anew(server: Server, tmp_path: Path) -> None:
+    server.answers = [server.sends(GOOD)]
+    downloads_folder().mkdir(parents=True)
+    (downloads_folder() / "scifact.zip").write_bytes(GOOD[:200])
+    fetch_beir("scifact", tmp_path / "target", None)
+    assert written(tmp_path / "target") == FILES
+
+
+@pytest.mark.parametrize("trouble", ["truncated", "short", "corrupt", "not found", "stalls"])
+def test_a_server_that_fails_gives_one_line_and_an_empty_cache(
+    server: Server, tmp_path: Path, trouble: str
+) -> None:
+    corrupt = bytearray(GOOD)
+    corrupt[60] ^= 1
+    answer, reason = {
+        "truncated": (server.sends(GOOD[:100], claimed=len(GOOD)), "IncompleteRead"),
+        "short": (server.sends(GOOD[:100]), "does not match"),
+        "corrupt": (server.sends(bytes(corrupt)), "does not match"),
+        "not found": (server.not_found, "404"),
+        "stalls": (server.stalls, "timed out"),
+    }[trouble]
+    server.answers = [answer]
+    with pytest.raises(UserError) as caught:
+        fetch_beir("scifact", tmp_path / "target", None)
+    message = str(caught.value)
+    assert "\n" not in message
+    for part in (
+        f"{server.url}/scifact.zip: can't be fetched",
+        reason,
+        hashlib.md5(GOOD).hexdigest(),
+        "<data>/scifact/",
+        "NEGBENCH_DATA",
+    ):
+        assert part in message
+    assert len(server.hits) == 2  # it was tried again
+    assert list(downloads_folder().iterdir()) == []
+    assert not (tmp_path / "target").exists()
+
+
+def test_no_server_at_all(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NEGBENCH_BEIR_URL", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9/scifact\.zip: can't be fetched"):
+        fetch_beir("scifact", tmp_path / "target", None)
+
+
+def test_only_the_files_of_the_layout_leave_the_zip(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    evil = {
+        "../evil": "x",
+        "scifact/../../evil": "x",
+        "scifact/qrels/../../../evil.tsv": "x",
+        "/evil": "x",
+        "scifact/README": "x",
+        "scifact/qrels/notes.txt": "x",
+    }
+    packed = io.BytesIO(zipped({**evil, **{f"scifact/{name}": text for name, text in FILES.items()}}))
+    with zipfile.ZipFile(packed, "a") as archive:
+        link = zipfile.ZipInfo("scifact/qrels/link")
+        link.external_attr = 0o120777 << 16
+        archive.writestr(link, "/")
+    know(monkeypatch, packed.getvalue())
+    server.answers = [server.sends(packed.getvalue())]
+    fetch_beir("scifact", tmp_path / "a" / "b" / "target", None)
+    assert written(tmp_path / "a") == {f"b/target/{name}": text for name, text in FILES.items()}
+    assert {path.name for path in tmp_path.iterdir()} == {"a", "cache"}
+
+
+def test_a_name_that_is_not_known_is_told_which_are(tmp_path: Path) -> None:
+    with pytest.raises(
+        UserError, match="scifcat: not a known BEIR dataset; name one of arguana, fiqa, nfcorpus, scifact"
+    ):
+        fetch_beir("scifcat", tmp_path, None)
+
+
+def test_the_cache_is_the_users_unless_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("NEGBENCH_CACHE", str(tmp_path))
+    assert downloads_folder() == tmp_path / "downloads"
+    monkeypatch.delenv("NEGBENCH_CACHE")
+    assert "negbench" in downloads_folder().parts
+
+
+# --- folders ---
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_the_local_data_setting_goes_first(server: Server, tmp_path: Path, suffix: str) -> None:
+    write_files(tmp_path / "data" / "scifact", FILES, suffix)
+    told = fetch_beir("scifact", tmp_path / "target", tmp_path / "data")
+    assert told == {"source": "local data setting", "licence": "CC BY 4.0"}
+    assert written(tmp_path / "target") == FILES
+    assert server.hits == []
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_an_own_folder_is_copied(tmp_path: Path, suffix: str) -> None:
+    write_files(tmp_path / "mine", FILES, suffix)
+    assert fetch_folder(tmp_path / "mine", tmp_path / "target")["source"] == "own folder mine"
+    assert written(tmp_path / "target") == FILES
+
+
+def test_gzipped_judgments_are_taken_too(tmp_path: Path) -> None:
+    write_files(tmp_path / "mine", FILES)
+    test = tmp_path / "mine" / "qrels" / "test.tsv"
+    test.with_name("test.tsv.gz").write_bytes(gzip.compress(test.read_bytes()))
+    test.unlink()
+    fetch_folder(tmp_path / "mine", tmp_path / "target")
+    assert written(tmp_path / "target") == FILES
+
+
+@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
+def test_a_missing_file_is_named_before_anything_is_copied(tmp_path: Path, name: str) -> None:
+    write_files(tmp_path / "mine", {key: FILES[key] for key in FILES if key not in (name, "qrels/train.tsv")})
+    with pytest.raises(UserError, match=f"mine: {name} is missing; expected the BEIR layout"):
+        fetch_folder(tmp_path / "mine", tmp_path / "target")
+    assert not (tmp_path / "target").exists()
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="mine: there is no such folder"):
+        fetch_folder(tmp_path / "mine", tmp_path / "target")
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-9], lambda data: b"plain text", lambda data: data[:12] + b"\xff" * 9]
+)
+def test_a_damaged_gz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
+    write_files(tmp_path / "mine", FILES, ".gz")
+    corpus = tmp_path / "mine" / "corpus.jsonl.gz"
+    corpus.write_bytes(damage(corpus.read_bytes()))
+    with pytest.raises(UserError, match=r"corpus\.jsonl\.gz: damaged"):
+        fetch_folder(tmp_path / "mine", tmp_path / "target")
+    assert list((tmp_path / "target").iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["scifact", "nfcorpus", "arguana"])
+def test_the_real_dataset_has_the_recorded_fingerprint(tmp_path: Path, name: str) -> None:
+    if not (REAL / name).is_dir():
+        pytest.skip(f"needs {name} in NEGBENCH_DATA")
+    fetch_beir(name, tmp_path, REAL)
+    check_fingerprint(name, tmp_path, known_datasets()[name].sha256)
+    assert collection_sha256(tmp_path) == collection_sha256(REAL / name)

@@ -1,0 +1,269 @@
+"""The board against numbers worked by hand, and against names that want to break its files."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from workflow import leaderboard
+from workflow.errors import UserError
+from workflow.leaderboard import (
+    collate,
+    number,
+    ranking_slice,
+    read_run,
+    sentences,
+    standings,
+    terminal_table,
+)
+from workflow.statistics import interval
+
+SETTINGS = {"encoder": "all-MiniLM-L6-v2", "steps": 300, "batch_size": 64, "negatives": 8, "seeds": 3}
+QUERIES = {"all": 30, "seen": 20, "unseen": 10}
+SIMANS = {"unseen": (0.1, 0.2, 0.3), "seen": (0.7, 0.7, 0.7)}
+IN_BATCH = {"unseen": (0.15, 0.15, 0.15), "seen": (0.9, 0.9, 0.9)}
+UNTRAINED = {"unseen": (0.12,), "seen": (0.5,)}
+
+
+def write_run(
+    folder: Path, dataset: str, method: str, seed: int | None, values: dict[str, float], **more: Any
+) -> Path:
+    """One metrics.json with nDCG@10 as given on each slice, MRR@10 half of it and R@100 1."""
+    run = {
+        "suite": "quickstart",
+        "dataset": dataset,
+        "method": method,
+        "title": method.replace("_", " "),
+        "track": "controlled" if seed is not None else "baseline",
+        "seed": seed,
+        "adaptations": [],
+        "summary": f"What {method} does.",
+        "paper": "",
+        "params": {"temperature": 0.05},
+        "slices": {
+            name: {"queries": QUERIES[name], "nDCG@10": value, "MRR@10": value / 2, "R@100": 1.0}
+            for name, value in values.items()
+        },
+        "train_seconds": 2.0 + seed if seed is not None else None,
+        "run": f"runs/{dataset}/{method}/{seed}",
+        "status": "ok",
+        **more,
+    }
+    path = folder / "runs" / dataset / method / str(seed) / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(run))
+    return path
+
+
+def write_runs(
+    folder: Path, dataset: str, method: str, values: dict[str, tuple[float, ...]], **more: Any
+) -> list[Path]:
+    """The runs of one method, a value a seed; `all` is the mean over queries where both parts are given."""
+    count = len(next(iter(values.values())))
+    seeds: list[int | None] = [None] if count == 1 and "seed" not in more else list(range(count))
+    paths = []
+    for place, seed in enumerate(seeds):
+        slices = {name: series[place] for name, series in values.items()}
+        if "seen" in slices and "unseen" in slices:
+            slices["all"] = (2 * slices["seen"] + slices["unseen"]) / 3
+        paths.append(
+            write_run(folder, dataset, method, seed, slices, **{k: v for k, v in more.items() if k != "seed"})
+        )
+    return paths
+
+
+def write_card(folder: Path, dataset: str, **more: Any) -> Path:
+    card = {
+        "name": dataset,
+        "source": "https://example.org/data",
+        "licence": "CC BY 4.0",
+        "sha256": "0123456789abcdef" * 4,
+        "documents": 1000,
+        "documents_full": 5000,
+        "queries": {"train": 800, "dev": 0, "test": 30},
+        "seen_test_queries": 20,
+        "unseen_test_queries": 10,
+        "regime": "standard",
+        **more,
+    }
+    path = folder / f"{dataset}.card.json"
+    path.write_text(json.dumps(card))
+    return path
+
+
+def write_suite(folder: Path, **simans: Any) -> tuple[list[Path], list[Path]]:
+    """One dataset where SimANS is first on unseen queries and in-batch negatives on all of them."""
+    metrics = [
+        *write_runs(folder, "scifact", "in_batch", IN_BATCH),
+        *write_runs(folder, "scifact", "simans", SIMANS, **simans),
+        *write_runs(folder, "scifact", "untrained", UNTRAINED),
+    ]
+    return metrics, [write_card(folder, "scifact")]
+
+
+def rows(metrics: list[Path], cards: list[Path]) -> pd.DataFrame:
+    described = [json.loads(path.read_text()) for path in cards]
+    return standings([read_run(path) for path in metrics], {card["name"]: card for card in described})
+
+
+def test_interval_is_students_t() -> None:
+    mean, low, high = interval([0.1, 0.2, 0.3])  # 4.302653 * 0.1 / sqrt(3)
+    assert (mean, low, high) == pytest.approx((0.2, 0.2 - 0.248414, 0.2 + 0.248414), abs=1e-6)
+
+
+def test_interval_of_equal_seeds_is_a_point() -> None:
+    assert interval([0.5, 0.5]) == (0.5, 0.5, 0.5)
+
+
+def test_one_seed_has_no_interval() -> None:
+    mean, low, high = interval([0.4])
+    assert mean == 0.4
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+def test_rows_are_ranked_by_unseen_queries(tmp_path: Path) -> None:
+    frame = rows(*write_suite(tmp_path))
+    assert ranking_slice(frame) == "unseen"
+    assert list(frame["method"]) == ["simans", "in_batch", "untrained"]
+    assert list(frame["rank"][:2]) == [1, 2]
+    assert pd.isna(frame["rank"][2]), "a baseline has no rank"
+    assert pd.isna(frame["seeds"][2])
+
+
+def test_a_baseline_stands_where_its_value_puts_it(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.18,), "seen": (0.4,)})
+    frame = rows(metrics, cards)
+    assert list(frame["method"]) == ["simans", "bm25_search", "in_batch", "untrained"]
+    assert list(frame["rank"].fillna(0)) == [1, 0, 2, 0]
+
+
+def test_without_unseen_queries_all_rank(tmp_path: Path) -> None:
+    metrics = write_runs(tmp_path, "nfcorpus", "simans", {"all": (0.3, 0.3), "seen": (0.3, 0.3)})
+    metrics += write_runs(tmp_path, "nfcorpus", "in_batch", {"all": (0.4, 0.4), "seen": (0.4, 0.4)})
+    frame = rows(metrics, [write_card(tmp_path, "nfcorpus", seen_test_queries=30, unseen_test_queries=0)])
+    assert list(frame["method"]) == ["in_batch", "simans"]
+    assert frame["nDCG@10/unseen/mean"].isna().all()
+    assert frame["test_queries/unseen"].tolist() == [0, 0]
+    assert "unseen" not in " ".join(sentences(frame, SETTINGS))
+
+
+def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv")
+    for metric in ("nDCG@10", "MRR@10", "R@100"):
+        for name in ("all", "seen", "unseen"):
+            assert {f"{metric}/{name}/{kind}" for kind in ("mean", "low", "high")} <= set(table.columns)
+    first = table.iloc[0]
+    assert first["nDCG@10/unseen/mean"] == pytest.approx(0.2)
+    assert first["nDCG@10/unseen/high"] == pytest.approx(0.448414, abs=1e-6)
+    assert first["MRR@10/seen/mean"] == pytest.approx(0.35)
+    assert first["nDCG@10/all/mean"] == pytest.approx((2 * 0.7 + 0.2) / 3)
+    assert first["train_seconds"] == pytest.approx(3.0)
+    assert list(first[["documents", "documents_full", "test_queries/all", "test_queries/seen"]]) == [
+        1000,
+        5000,
+        30,
+        20,
+    ]
+    assert pd.isna(table.iloc[2]["nDCG@10/all/low"])
+
+
+@pytest.mark.parametrize("title", ["=cmd()", "+1", "-1", "@SUM(A1)", "\tx"])
+def test_csv_disarms_formulas(tmp_path: Path, title: str) -> None:
+    metrics, cards = write_suite(tmp_path, title=title)
+    text = leaderboard.csv(rows(metrics, cards))
+    assert next(csv.DictReader(io.StringIO(text)))["title"] == f"'{title}"
+
+
+def test_sentences_come_from_the_numbers(tmp_path: Path) -> None:
+    first, second, third = sentences(rows(*write_suite(tmp_path)), SETTINGS)
+    assert first == (
+        "simans is first on the 10 unseen queries with nDCG@10 0.200 ±0.248: "
+        "+0.050 against in batch (0.150) and +0.080 against untrained (0.120)."
+    )
+    assert "+0.200 on the 20 seen queries and +0.080 on the unseen ones" in second
+    assert third == "Ranked by all queries, in batch would be first."
+
+
+def test_numbers_say_what_they_don_t_know() -> None:
+    assert number(math.nan) == leaderboard.MISSING
+    assert number(0.5) == "0.500"
+    assert number(0.5, 0.4999) == "0.500 ±<0.001"
+
+
+def test_markdown_is_well_formed(tmp_path: Path) -> None:
+    metrics, cards = write_suite(
+        tmp_path, title="a|b `c` <script>alert(1)</script>", adaptations=["one | two"]
+    )
+    collate(metrics, cards, SETTINGS, tmp_path)
+    text = (tmp_path / "leaderboard.md").read_text()
+    lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {9}, "every row has the same cells"
+    assert set(lines[1]) <= set("|-: ")
+    assert len(lines) == 2 + 3
+    assert "<script>" not in text
+    assert "1,000 of 5,000 documents (a sub-collection" in text
+    assert "3 seeds" in text
+    assert r"one \| two" in text
+
+
+def test_a_line_can_t_become_a_list() -> None:
+    assert [leaderboard._plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
+        r"\- a",
+        r"\1. a",
+        r"\# a",
+        r"\+ a",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_table_fits(tmp_path: Path, width: int) -> None:
+    metrics, cards = write_suite(
+        tmp_path, title="[bold]A method with a name that goes on and on and on and on"
+    )
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(terminal_table(rows(metrics, cards)))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    assert "[bold]A" in text, "a title is no markup"
+    for value in ("0.533 ±0.083", "0.700 ±<0.001", "0.200 ±0.248", "seconds", " 1 "):
+        assert value in text
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collate(metrics, cards, SETTINGS, tmp_path / "a")
+    collate(metrics[::-1], cards, SETTINGS, tmp_path / "b")
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {"leaderboard.csv", "leaderboard.md", "leaderboard.html", "summary.txt"}
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    other = write_run(tmp_path, "scifact", "ance", 0, {"all": 0.5})
+    broken = write_run(tmp_path, "scifact", "broken", 0, {"all": 0.5}, status="diverged")
+    suite = write_run(
+        tmp_path, "scifact", "foreign", 0, {"all": 0.5, "seen": 0.5, "unseen": 0.5}, suite="beir"
+    )
+    for given, described, message in (
+        ([*metrics, metrics[0]], cards, "in_batch on scifact with seed 0 is given twice"),
+        ([*metrics, other], cards, "ance on scifact .* was judged on"),
+        ([*metrics, broken], cards, "its status is 'diverged'"),
+        ([*metrics, suite], cards, "shows one suite, given: beir, quickstart"),
+        (metrics, [], "no dataset card for scifact"),
+        ([], cards, "no run to show"),
+    ):
+        with pytest.raises(UserError, match=message):
+            collate(given, described, SETTINGS, tmp_path / "board")
+    assert not (tmp_path / "board").exists()

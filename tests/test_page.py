@@ -1,0 +1,152 @@
+"""The page as a reader has it: opened from disk in a browser, sorted, searched, on a phone."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_leaderboard import SETTINGS, write_card, write_runs, write_suite
+
+from workflow.figures import draw_quality
+from workflow.leaderboard import collate
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+ATTACK = "<script>alert(1)</script>"
+needs_browser = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="no Chromium with chromedriver is installed"
+)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board of two datasets whose methods have values that sort differently as numbers and as text."""
+    folder = tmp_path_factory.mktemp("page")
+    metrics, cards = write_suite(
+        folder, title=ATTACK, summary='"><img src=x onerror=alert(2)>', paper="=cmd()"
+    )
+    for place in range(10):
+        values = {"unseen": (0.01 * place, 0.01 * place), "seen": (0.5, 0.5)}
+        seconds = 9.5 + place  # 9.5 sorts after 10.5 as text
+        metrics += write_runs(folder, "scifact", f"method_{place}", values, train_seconds=seconds)
+    metrics += write_runs(folder, "wordnet", "in_batch", {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)})
+    cards += [write_card(folder, "wordnet", documents=5000, source="javascript:alert(3)")]
+    draw_quality(metrics, "scifact", folder / "board" / "figures")
+    collate(metrics, cards, SETTINGS, folder / "board")
+    return folder / "board" / "leaderboard.html"
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-sync",
+    ):
+        options.add_argument(f"--{argument}")
+    for argument in ("disable-background-networking", "disable-component-update", f"user-data-dir={profile}"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
+    yield driver
+    driver.quit()
+
+
+def open_page(browser: Any, page: Path, width: int = 1400) -> None:
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(page.as_uri())
+    wait_for(browser, "return !document.getElementById('search').hidden")
+
+
+def wait_for(browser: Any, script: str) -> None:
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(script))
+
+
+def column(browser: Any, heading: str) -> list[str]:
+    """The shown text of a column in scifact's table, by its lower heading."""
+    script = """
+        const table = document.querySelector("#dataset-1 table");
+        const heads = Array.from(table.tHead.rows[1].cells, (cell) => cell.textContent.trim());
+        const place = 3 + heads.indexOf(arguments[0]);
+        return Array.from(table.tBodies[0].rows, (row) => row.cells[place].textContent.trim());
+    """
+    return browser.execute_script(script, heading)
+
+
+def click(browser: Any, heading: str) -> None:
+    script = """
+        const heads = Array.from(document.querySelectorAll("#dataset-1 thead tr:last-child th"));
+        heads.find((cell) => cell.textContent.trim() === arguments[0]).click();
+    """
+    browser.execute_script(script, heading)
+
+
+def test_page_is_one_file_and_escapes_text(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert ATTACK not in text
+    assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text
+    assert "<img src=x" not in text
+    assert 'href="javascript:' not in text
+    assert not re.search(r'<(script|link|img)[^>]+(src|href)="(?!data:)', text), "nothing is fetched"
+
+
+@needs_browser
+def test_page_opens_from_disk_without_complaint(browser: Any, page: Path) -> None:
+    open_page(browser, page)
+    assert browser.get_log("browser") == []
+    assert browser.execute_script("return document.querySelectorAll('table.dataTable').length") == 3
+    images = browser.execute_script("return Array.from(document.images, (image) => image.naturalWidth)")
+    assert len(images) == 1
+    assert images[0] > 300
+
+
+@needs_browser
+@pytest.mark.parametrize("heading", ["unseen", "seconds"])
+def test_columns_sort_as_numbers(browser: Any, page: Path, heading: str) -> None:
+    open_page(browser, page)
+    for falling in (True, False):
+        click(browser, heading)
+        numbers = [float(text.split()[0]) for text in column(browser, heading) if text[0].isdigit()]
+        assert numbers == sorted(numbers, reverse=falling)
+    assert len(numbers) >= 12
+
+
+@needs_browser
+def test_search_filters_every_table(browser: Any, page: Path) -> None:
+    open_page(browser, page)
+    browser.find_element("id", "search").send_keys("method 7")
+    assert len(column(browser, "unseen")) == 1
+    assert "No method matches" in browser.find_element("css selector", "#dataset-2 tbody").text
+
+
+@needs_browser
+def test_page_fits_a_phone(browser: Any, page: Path) -> None:
+    open_page(browser, page, width=390)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+    wrapper = "const box = document.querySelector('#dataset-1 .scroll'); "
+    assert browser.execute_script(wrapper + "return box.scrollWidth > box.clientWidth"), (
+        "the table scrolls by itself"
+    )
+    assert browser.execute_script(wrapper + "box.scrollLeft = 300; return box.scrollLeft") > 0
+
+
+@needs_browser
+def test_a_method_tells_what_it_does(browser: Any, page: Path) -> None:
+    open_page(browser, page)
+    details = browser.find_element("css selector", "#dataset-1 tbody details")
+    assert '{"temperature":0.05}' in details.get_attribute("title")
+    details.find_element("tag name", "summary").click()
+    assert '{"temperature":0.05}' in details.text

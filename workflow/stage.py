@@ -1,0 +1,79 @@
+"""The frame around every stage: a command line from a function's signature, a log, and errors in one line."""
+
+import functools
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import typer
+from tqdm import tqdm
+
+from workflow.errors import UserError
+
+LOG_VARIABLE = "NEGBENCH_LOG"
+Item = TypeVar("Item")
+
+
+def command(function: Callable[..., None]) -> None:
+    """Run a stage's function as a command; its parameters become options, its docstring the help.
+
+    The log goes to the file named by NEGBENCH_LOG (the terminal otherwise). A `UserError` ends the command
+    with one line on the terminal and status 1; a bug leaves its traceback in the log and names the log.
+    """
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command()(_guarded(function))
+    app()
+
+
+def _guarded(function: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(function)
+    def guarded(*arguments: Any, **options: Any) -> None:
+        log = os.environ.get(LOG_VARIABLE)
+        _log_to(Path(log) if log else None)
+        try:
+            function(*arguments, **options)
+        except UserError as error:
+            logging.getLogger(__name__).error("%s", error)
+            if log:
+                print(f"error: {error}", file=sys.stderr, flush=True)
+            raise typer.Exit(1) from None
+        except Exception as error:
+            logging.getLogger(__name__).error("%s", traceback.format_exc())
+            if log:
+                print(
+                    f"error: {type(error).__name__}: {error} (full report: {log})",
+                    file=sys.stderr,
+                    flush=True,
+                )
+            raise typer.Exit(1) from None
+
+    return guarded
+
+
+def _log_to(path: Path | None) -> None:
+    if path:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(
+        filename=path,
+        filemode="w",
+        level=logging.INFO,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        force=True,
+    )
+    logging.captureWarnings(True)
+
+
+def say(line: str) -> None:
+    """Tell the person at the terminal what was done, in one line, and the log too."""
+    logging.getLogger("negbench").info("%s", line)
+    if os.environ.get(LOG_VARIABLE):
+        print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def progress(items: Sequence[Item], what: str) -> Iterable[Item]:
+    """Give the items one by one with a bar and an estimate on the terminal; short work shows none."""
+    return tqdm(items, desc=f"  {what}", mininterval=2, delay=3, leave=False, disable=False)

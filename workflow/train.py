@@ -1,0 +1,266 @@
+"""Stage train: one method and seed through the loop that all methods share."""
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import save_file
+from typer import Option
+
+from methods import registry
+from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Scores, Step
+from workflow import collection, embeddings, stage
+from workflow.adapter import AdapterEncoder
+from workflow.candidates import CandidatePool
+from workflow.checkpoint import Checkpoint
+from workflow.collection import write_table
+from workflow.errors import UserError
+from workflow.files import replacing, write_json
+from workflow.labels import Labels
+from workflow.ledger import VECTOR, Ledger
+from workflow.provenance import environment, process_cost
+from workflow.seeds import torch_seed
+from workflow.services import TrainingServices
+
+log = logging.getLogger(__name__)
+MODEL, HISTORY, LEDGER, SCORES = "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"
+
+
+@dataclass
+class Run:
+    """Everything of one run that changes while it trains."""
+
+    encoder: AdapterEncoder
+    method: Method
+    services: TrainingServices
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    labels: Labels
+    seed: int
+    batch_size: int
+    temperature: float
+    ledger: Ledger
+    history: list[dict[str, float | None]]
+    scores: list[tuple[int, str, NDArray[np.float32]]]
+
+
+def set_up(
+    spec: Mapping[str, Any], dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool]
+) -> Run:
+    """Build a run from its spec: encoder, method, optimiser and labels, all at step 0."""
+    training, seed, row = spec["training"], spec["seed"], spec["method"]
+    torch.manual_seed(torch_seed(seed, "weights"))
+    documents, queries = (np.array(part) for part in embeddings.load(vectors))
+    labels = Labels(collection.qrels(dataset, "train"), len(documents))
+    encoder = AdapterEncoder(documents, queries)
+    services = TrainingServices(
+        encoder, labels, pools, row, seed, training["negatives"], training["temperature"]
+    )
+    kind = registry.available()[spec["class"]]
+    method = kind(kind.Params.model_validate(spec["params"]), services)
+    parameters = [*encoder.parameters(), *method.extra_modules().parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=training["learning_rate"], weight_decay=training["weight_decay"]
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: rate_factor(step, training["steps"], training["warmup"])
+    )
+    return Run(
+        encoder, method, services, optimizer, schedule, labels, seed, training["batch_size"],
+        training["temperature"], Ledger(), [], [],
+    )  # fmt: skip
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the peak learning rate at a step: a linear rise, then a linear fall towards zero."""
+    rise = max(round(steps * warmup), 1)
+    if step < rise:
+        return (step + 1) / rise
+    return max((steps - step) / max(steps - rise, 1), 0.0)
+
+
+def one_step(run: Run, step: int, keep_scores: bool) -> None:
+    """Run one optimiser step and record it. Raises `UserError` if the loss is no finite number."""
+    run.method.refresh(step)
+    example = _example(run, step)
+    loss = run.method.loss(example)
+    if not torch.isfinite(loss):
+        raise UserError(f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate")
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    run.optimizer.step()
+    _record(run, example, loss.item(), keep_scores)
+    run.schedule.step()
+
+
+def train(run: Run, steps: int, checkpoint: Checkpoint) -> None:
+    """Take all steps, from the checkpoint if there is one, and leave a checkpoint now and then."""
+    first = checkpoint.restore(run)
+    for step in stage.progress(range(first, steps), f"{run.method.name}, seed {run.seed}"):
+        one_step(run, step, keep_scores=step in (0, steps - 1))
+        checkpoint.save_if_due(run, step + 1, steps)
+
+
+def main(
+    spec: Annotated[str, Option(help="the run as JSON: method, parameters, seed, training")],
+    dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
+    vectors: Annotated[Path, Option(help="folder of the embeddings")],
+    folder: Annotated[Path, Option(help="where the model and its records go")],
+    state: Annotated[Path, Option(help="where checkpoints are kept while the run lasts")],
+    pool: Annotated[list[str] | None, Option(help="a pool as kind=file; may be repeated")] = None,
+    threads: Annotated[int, Option(help="threads of torch")] = 1,
+) -> None:
+    """Train one method with one seed and write model, history, ledger and manifest."""
+    torch.set_num_threads(threads)
+    facts = json.loads(spec)
+    files = dict(entry.split("=", 1) for entry in pool or [])
+    with process_cost() as preparation:
+        pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
+        run = set_up(facts, dataset, vectors, pools)
+    checkpoint = Checkpoint(state, facts, facts["training"]["checkpoint_steps"])
+    with process_cost() as cost:
+        train(run, facts["training"]["steps"], checkpoint)
+    _write(run, folder)
+    write_json(
+        folder / "manifest.json",
+        {
+            "run": facts,
+            "cost": {"preparation": preparation.as_dict(), "training": cost.as_dict()},
+            "counters": run.services.counters.as_dict(),
+            "negatives_in_ledger": len(run.ledger.table()["step"]),
+            "resumed_at": checkpoint.resumed_at,
+            **environment(),
+        },
+    )
+    checkpoint.clear()
+
+
+def _example(run: Run, step: int) -> Step:
+    queries, positives = run.labels.batch(run.seed, step, run.batch_size)
+    batch = Batch(step, queries, positives, run.encoder.queries(queries), run.encoder.documents(positives))
+    negatives = run.method.negatives(batch)
+    _check(negatives, batch, run.method.name)
+    vectors, used = _negative_vectors(run.encoder, negatives, batch)
+    run.services.counters.query_vectors += len(queries)
+    run.services.counters.document_vectors += len(positives)
+    if negatives.ids is not None:
+        run.services.counters.document_vectors += int((negatives.ids != NO_DOCUMENT).sum())
+    allowed = torch.from_numpy(~run.labels.is_positive(queries, positives[None].repeat(len(queries), 0)))
+    if negatives.in_batch is not None:
+        allowed = allowed & negatives.in_batch
+    scores = Scores(
+        positive=(batch.query_vectors * batch.positive_vectors).sum(dim=1),
+        in_batch=batch.query_vectors @ batch.positive_vectors.T,
+        in_batch_mask=allowed,
+        negatives=torch.einsum("bd,bmd->bm", batch.query_vectors, vectors),
+        negatives_mask=used,
+        weights=negatives.weights,
+    )
+    return Step(batch, negatives, vectors, scores, run.temperature)
+
+
+def _negative_vectors(
+    encoder: AdapterEncoder, negatives: Negatives, batch: Batch
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the vectors [B, M + V, D] of given negatives and the mask [B, M + V] of places in use."""
+    size, dimension = batch.query_vectors.shape
+    vectors, used = [torch.empty(size, 0, dimension)], [torch.empty(size, 0, dtype=torch.bool)]
+    if negatives.ids is not None:
+        rows = np.maximum(negatives.ids, 0)
+        vectors.append(encoder.documents(rows.ravel()).reshape(*rows.shape, dimension))
+        used.append(torch.from_numpy(negatives.ids != NO_DOCUMENT))
+    if negatives.vectors is not None:
+        vectors.append(negatives.vectors)
+        used.append(torch.ones(negatives.vectors.shape[:2], dtype=torch.bool))
+    return torch.cat(vectors, dim=1), torch.cat(used, dim=1)
+
+
+def _check(negatives: Negatives, batch: Batch, name: str) -> None:
+    """Hold a method to the contract's shapes; cheap enough for every step."""
+    size = len(batch.queries)
+    count = 0
+    if negatives.ids is not None:
+        if negatives.ids.ndim != 2 or len(negatives.ids) != size or negatives.ids.dtype != np.int64:
+            raise ValueError(f"{name}: ids must be int64 of shape [{size}, M], found {_shape(negatives.ids)}")
+        count += negatives.ids.shape[1]
+    if negatives.vectors is not None:
+        if negatives.vectors.ndim != 3 or len(negatives.vectors) != size:
+            raise ValueError(f"{name}: vectors must be [{size}, V, D], found {_shape(negatives.vectors)}")
+        count += negatives.vectors.shape[1]
+    if negatives.weights is not None and tuple(negatives.weights.shape) != (size, count):
+        raise ValueError(f"{name}: weights must be [{size}, {count}], found {_shape(negatives.weights)}")
+    if negatives.in_batch is not None and (
+        tuple(negatives.in_batch.shape) != (size, size) or negatives.in_batch.dtype != torch.bool
+    ):
+        raise ValueError(f"{name}: in_batch must be bool [{size}, {size}], found {_shape(negatives.in_batch)}")
+
+
+def _shape(array: NDArray | torch.Tensor) -> str:
+    return f"{array.dtype} {tuple(array.shape)}"
+
+
+def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
+    scores, step = example.scores, example.batch.step
+    given = scores.negatives.detach()[scores.negatives_mask]
+    in_batch = scores.in_batch.detach()[scores.in_batch_mask]
+    positive = scores.positive.detach()
+    run.history.append(
+        {
+            "step": step,
+            "loss": loss,
+            "learning_rate": run.schedule.get_last_lr()[0],
+            "positive_score": positive.mean().item(),
+            "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
+            "negative_score": given.mean().item() if len(given) else None,
+            "negative_score_max": given.max().item() if len(given) else None,
+        }
+    )
+    _enter(run.ledger, example, run.method.name)
+    if keep_scores:
+        run.scores += [(step, "positive", positive.numpy()), (step, "in_batch", in_batch.numpy())]
+        run.scores.append((step, "negative", given.numpy()))
+
+
+def _enter(ledger: Ledger, example: Step, name: str) -> None:
+    scores, negatives = example.scores, example.negatives
+    size, count = scores.negatives.shape
+    documents: Ids = np.full((size, count), VECTOR, dtype=np.int64)
+    if negatives.ids is not None:
+        documents[:, : negatives.ids.shape[1]] = negatives.ids
+    weights = torch.ones(size, count) if scores.weights is None else scores.weights.detach()
+    ledger.add(
+        example.batch.step,
+        example.batch.queries,
+        documents,
+        scores.negatives.detach().numpy(),
+        weights.numpy(),
+        scores.negatives_mask.numpy(),
+        negatives.source or name,
+    )
+
+
+def _write(run: Run, folder: Path) -> None:
+    weights = {name: value.detach().contiguous() for name, value in run.encoder.named_parameters()}
+    with replacing(folder / MODEL) as partial:
+        save_file(weights, partial)
+    names = list(run.history[0])
+    write_table(folder / HISTORY, {name: [row[name] for row in run.history] for name in names})
+    run.ledger.write(folder / LEDGER)
+    write_table(
+        folder / SCORES,
+        {
+            "step": np.concatenate([np.full(len(values), step, np.int32) for step, _, values in run.scores]),
+            "kind": [kind for _, kind, values in run.scores for _ in values],
+            "score": np.concatenate([values for _, _, values in run.scores]).astype(np.float32),
+        },
+    )
+
+
+if __name__ == "__main__":
+    stage.command(main)

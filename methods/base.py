@@ -26,7 +26,7 @@ NO_DOCUMENT = -1
 class Params(BaseModel):
     """Typed parameters of a method; the defaults are the paper's, each field describes itself."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from test_leaderboard import write_runs, write_suite
 
 from workflow.errors import UserError
 from workflow.figures import draw_quality, draw_scores, score_table
-from workflow.leaderboard import read_run
+from workflow.standings import read_run
 
 SUFFIXES = {"svg", "png", "pdf", "csv", "txt"}
 
@@ -31,7 +31,7 @@ def write_scores(path: Path, kinds: tuple[str, ...]) -> Path:
 def scored(tmp_path: Path) -> list:
     metrics, _ = write_suite(tmp_path)
     trained = [path for path in metrics if read_run(path)["track"] != "baseline"]
-    kinds = {"in_batch": ("positive",), "simans": ("positive", "negative")}
+    kinds = {"inbatch": ("positive",), "simans": ("positive", "negative")}
     return [
         (run, write_scores(path.parent / "scores.parquet", kinds[run["method"]]))
         for path in trained
@@ -72,12 +72,12 @@ def test_one_slice_gives_one_panel(tmp_path: Path) -> None:
 
 
 def test_score_table_counts_pairs(scored: list) -> None:
-    table = score_table(scored, ["simans", "in_batch"])
-    assert table["method"].unique().tolist() == ["simans", "in_batch"]
+    table = score_table(scored, ["simans", "inbatch"])
+    assert table["method"].unique().tolist() == ["simans", "inbatch"]
     sums = table.groupby(["method", "step", "kind"])["count"].sum()
     assert sums["simans", 0, "negative"] == 2 * 3, "two scores, pooled over three seeds"
     assert sums["simans", 299, "positive"] == 3
-    assert ("in_batch", 0, "negative") not in sums.index
+    assert ("inbatch", 0, "negative") not in sums.index
     area = (table["density"] * (table["high"] - table["low"])).groupby(
         [table["method"], table["step"], table["kind"]]
     )

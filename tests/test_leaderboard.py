@@ -11,18 +11,12 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from workflow import leaderboard
+from workflow import views
 from workflow.errors import UserError
-from workflow.leaderboard import (
-    collate,
-    number,
-    ranking_slice,
-    read_run,
-    sentences,
-    standings,
-    terminal_table,
-)
+from workflow.leaderboard import collate
+from workflow.standings import ranking_slice, read_run, standings
 from workflow.statistics import interval
+from workflow.views import number, sentences, terminal_table
 
 SETTINGS = {"encoder": "all-MiniLM-L6-v2", "steps": 300, "batch_size": 64, "negatives": 8, "seeds": 3}
 QUERIES = {"all": 30, "seen": 20, "unseen": 10}
@@ -32,7 +26,13 @@ UNTRAINED = {"unseen": (0.12,), "seen": (0.5,)}
 
 
 def write_run(
-    folder: Path, dataset: str, method: str, seed: int | None, values: dict[str, float], **more: Any
+    folder: Path,
+    dataset: str,
+    method: str,
+    seed: int | None,
+    values: dict[str, float],
+    train_seconds: float | None = None,
+    **more: Any,
 ) -> Path:
     """One metrics.json with nDCG@10 as given on each slice, MRR@10 half of it and R@100 1."""
     run = {
@@ -50,7 +50,6 @@ def write_run(
             name: {"queries": QUERIES[name], "nDCG@10": value, "MRR@10": value / 2, "R@100": 1.0}
             for name, value in values.items()
         },
-        "train_seconds": 2.0 + seed if seed is not None else None,
         "run": f"runs/{dataset}/{method}/{seed}",
         "status": "ok",
         **more,
@@ -58,6 +57,9 @@ def write_run(
     path = folder / "runs" / dataset / method / str(seed) / "metrics.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(run))
+    if seed is not None:
+        cost = {"training": {"wall_seconds": 2.0 + seed if train_seconds is None else train_seconds}}
+        path.with_name("manifest.json").write_text(json.dumps({"cost": cost}))
     return path
 
 
@@ -100,7 +102,7 @@ def write_card(folder: Path, dataset: str, **more: Any) -> Path:
 def write_suite(folder: Path, **simans: Any) -> tuple[list[Path], list[Path]]:
     """One dataset where SimANS is first on unseen queries and in-batch negatives on all of them."""
     metrics = [
-        *write_runs(folder, "scifact", "in_batch", IN_BATCH),
+        *write_runs(folder, "scifact", "inbatch", IN_BATCH),
         *write_runs(folder, "scifact", "simans", SIMANS, **simans),
         *write_runs(folder, "scifact", "untrained", UNTRAINED),
     ]
@@ -131,7 +133,7 @@ def test_one_seed_has_no_interval() -> None:
 def test_rows_are_ranked_by_unseen_queries(tmp_path: Path) -> None:
     frame = rows(*write_suite(tmp_path))
     assert ranking_slice(frame) == "unseen"
-    assert list(frame["method"]) == ["simans", "in_batch", "untrained"]
+    assert list(frame["method"]) == ["simans", "inbatch", "untrained"]
     assert list(frame["rank"][:2]) == [1, 2]
     assert pd.isna(frame["rank"][2]), "a baseline has no rank"
     assert pd.isna(frame["seeds"][2])
@@ -141,15 +143,15 @@ def test_a_baseline_stands_where_its_value_puts_it(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.18,), "seen": (0.4,)})
     frame = rows(metrics, cards)
-    assert list(frame["method"]) == ["simans", "bm25_search", "in_batch", "untrained"]
+    assert list(frame["method"]) == ["simans", "bm25_search", "inbatch", "untrained"]
     assert list(frame["rank"].fillna(0)) == [1, 0, 2, 0]
 
 
 def test_without_unseen_queries_all_rank(tmp_path: Path) -> None:
     metrics = write_runs(tmp_path, "nfcorpus", "simans", {"all": (0.3, 0.3), "seen": (0.3, 0.3)})
-    metrics += write_runs(tmp_path, "nfcorpus", "in_batch", {"all": (0.4, 0.4), "seen": (0.4, 0.4)})
+    metrics += write_runs(tmp_path, "nfcorpus", "inbatch", {"all": (0.4, 0.4), "seen": (0.4, 0.4)})
     frame = rows(metrics, [write_card(tmp_path, "nfcorpus", seen_test_queries=30, unseen_test_queries=0)])
-    assert list(frame["method"]) == ["in_batch", "simans"]
+    assert list(frame["method"]) == ["inbatch", "simans"]
     assert frame["nDCG@10/unseen/mean"].isna().all()
     assert frame["test_queries/unseen"].tolist() == [0, 0]
     assert "unseen" not in " ".join(sentences(frame, SETTINGS))
@@ -180,7 +182,7 @@ def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize("title", ["=cmd()", "+1", "-1", "@SUM(A1)", "\tx"])
 def test_csv_disarms_formulas(tmp_path: Path, title: str) -> None:
     metrics, cards = write_suite(tmp_path, title=title)
-    text = leaderboard.csv(rows(metrics, cards))
+    text = views.csv(rows(metrics, cards))
     assert next(csv.DictReader(io.StringIO(text)))["title"] == f"'{title}"
 
 
@@ -188,14 +190,14 @@ def test_sentences_come_from_the_numbers(tmp_path: Path) -> None:
     first, second, third = sentences(rows(*write_suite(tmp_path)), SETTINGS)
     assert first == (
         "simans is first on the 10 unseen queries with nDCG@10 0.200 ±0.248: "
-        "+0.050 against in batch (0.150) and +0.080 against untrained (0.120)."
+        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120)."
     )
     assert "+0.200 on the 20 seen queries and +0.080 on the unseen ones" in second
     assert third == "Ranked by all queries, in batch would be first."
 
 
 def test_numbers_say_what_they_don_t_know() -> None:
-    assert number(math.nan) == leaderboard.MISSING
+    assert number(math.nan) == views.MISSING
     assert number(0.5) == "0.500"
     assert number(0.5, 0.4999) == "0.500 ±<0.001"
 
@@ -217,7 +219,7 @@ def test_markdown_is_well_formed(tmp_path: Path) -> None:
 
 
 def test_a_line_can_t_become_a_list() -> None:
-    assert [leaderboard._plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
+    assert [views._plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
         r"\- a",
         r"\1. a",
         r"\# a",
@@ -257,7 +259,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
         tmp_path, "scifact", "foreign", 0, {"all": 0.5, "seen": 0.5, "unseen": 0.5}, suite="beir"
     )
     for given, described, message in (
-        ([*metrics, metrics[0]], cards, "in_batch on scifact with seed 0 is given twice"),
+        ([*metrics, metrics[0]], cards, "inbatch on scifact with seed 0 is given twice"),
         ([*metrics, other], cards, "ance on scifact .* was judged on"),
         ([*metrics, broken], cards, "its status is 'diverged'"),
         ([*metrics, suite], cards, "shows one suite, given: beir, quickstart"),

@@ -33,7 +33,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         values = {"unseen": (0.01 * place, 0.01 * place), "seen": (0.5, 0.5)}
         seconds = 9.5 + place  # 9.5 sorts after 10.5 as text
         metrics += write_runs(folder, "scifact", f"method_{place}", values, train_seconds=seconds)
-    metrics += write_runs(folder, "wordnet", "in_batch", {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)})
+    metrics += write_runs(folder, "wordnet", "inbatch", {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)})
     cards += [write_card(folder, "wordnet", documents=5000, source="javascript:alert(3)")]
     draw_quality(metrics, "scifact", folder / "board" / "figures")
     collate(metrics, cards, SETTINGS, folder / "board")

@@ -17,7 +17,9 @@ def load_maps(path: Path) -> dict[str, NDArray[np.float32]]:
         weights = load_file(path)
         return {side: weights[side] for side in SIDES}
     except Exception as error:
-        raise UserError(f"{path}: no adapter can be read from it ({error}); delete it and run again") from error
+        raise UserError(
+            f"{path}: no adapter can be read from it ({error}); delete it and run again"
+        ) from error
 
 
 def mapped(vectors: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:

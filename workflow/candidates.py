@@ -50,6 +50,8 @@ class CandidatePool:
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
         """Return ids [B, K] and scores [B, K], best first; short rows end in -1 with score -inf."""
         rows = self._row[queries]
+        if (rows < 0).any():
+            raise KeyError("a query that carries no training label has no candidates in the pool")
         return self._ids[rows, :depth].astype(np.int64), self._scores[rows, :depth]
 
     def positive_scores(

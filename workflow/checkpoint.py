@@ -32,7 +32,9 @@ class Checkpoint:
     """Saves and restores a run. At any time the newest whole checkpoint is the one that counts."""
 
     def __init__(self, folder: Path, spec: Mapping[str, Any], every: int) -> None:
-        code = sources_sha256([*sources("workflow.train"), *method_sources(registry.available()[spec["class"]])])
+        code = sources_sha256(
+            [*sources("workflow.train"), *method_sources(registry.available()[spec["class"]])]
+        )
         self._key = canonical({"spec": dict(spec), "code": code})
         self._folder, self._every = folder, every
         self.resumed_at: int | None = None
@@ -46,7 +48,9 @@ class Checkpoint:
             save_file(_tensors(run), partial / "state.safetensors", metadata={"key": self._key})
             run.ledger.write(partial / "ledger.parquet")
             names = list(run.history[0])
-            write_table(partial / "history.parquet", {name: [row[name] for row in run.history] for name in names})
+            write_table(
+                partial / "history.parquet", {name: [row[name] for row in run.history] for name in names}
+            )
         for older in self._whole():
             if older != target:
                 shutil.rmtree(older, ignore_errors=True)

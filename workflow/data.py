@@ -68,9 +68,7 @@ def with_dev(collection: Collection, wanted: int, seed: int) -> Collection:
     count = min(wanted, len(queries) // 10)
     chosen = stream(seed, "dev split").permutation(queries)[:count]
     is_dev = np.isin(train[:, 0], chosen)
-    return replace(
-        collection, qrels={**collection.qrels, "train": train[~is_dev], "dev": train[is_dev]}
-    )
+    return replace(collection, qrels={**collection.qrels, "train": train[~is_dev], "dev": train[is_dev]})
 
 
 def strict(collection: Collection, name: str) -> Collection:
@@ -131,8 +129,8 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     """Get, check and cut a dataset. Returns it with the facts of its card."""
     name, source, seed = settings["name"], settings["source"], settings["seed"]
     with tempfile.TemporaryDirectory(prefix="negbench-") as temporary:
-        folder = Path(temporary) / Path(source).name
-        folder.mkdir()
+        folder = Path(temporary) / "collection" / _shown_name(source)
+        folder.mkdir(parents=True)
         facts = _fetch(source, folder)
         known = known_datasets().get(source)
         if known and known.sha256:
@@ -146,6 +144,8 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     collection = with_documents(_without_unlabelled_queries(collection), settings["documents"], seed, name)
     if "train" not in collection.qrels or not len(_positives(collection, "train")):
         raise UserError(f"datasets.{name}: {source} has no training labels, so nothing can be trained on it")
+    if not len(_positives(collection, "test")):
+        raise UserError(f"datasets.{name}: no test query of {source} has a relevant document; a board needs some")
     return collection, {**facts, **_card(collection, full, settings)}
 
 
@@ -192,7 +192,12 @@ def _fetch(source: str, folder: Path) -> dict[str, Any]:
         return dict(build_wordnet(folder, local_data()))
     if source in known_datasets():
         return dict(fetch_beir(source, folder, local_data()))
-    return dict(fetch_folder(Path(source), folder))
+    return dict(fetch_folder(Path(source).resolve(), folder))
+
+
+def _shown_name(source: str) -> str:
+    """Return what a card calls a source: its known name, or that of the folder, also where it is `.` or `..`."""
+    return source if source in known_datasets() else Path(source).resolve().name
 
 
 def _indexed(
@@ -265,7 +270,7 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
     told = slices(collection)
     return {
         "name": settings["name"],
-        "dataset": settings["source"] if "/" not in settings["source"] else Path(settings["source"]).name,
+        "dataset": _shown_name(settings["source"]),
         "regime": settings["regime"],
         "documents": len(collection.document_ids),
         "documents_full": len(full.document_ids),

@@ -78,7 +78,9 @@ def _encode(model: Path, dtype: str, sides: list[Texts], folder: Path) -> None:
     encoder = Encoder(model, dtype)
     tokens = [encoder.tokenise(side) for side in sides]
     total = sum(len(line) for side in tokens for line in side)
-    with tqdm(total=total, unit="tok", unit_scale=True, desc="  encoding", mininterval=2, disable=False) as bar:
+    with tqdm(
+        total=total, unit="tok", unit_scale=True, desc="  encoding", mininterval=2, disable=False
+    ) as bar:
         for name, side in zip(SIDES, tokens, strict=True):
             np.save(folder / name, encoder.encode(side, bar.update))
 

@@ -39,7 +39,9 @@ def find_model(name: str) -> Path:
     folder = folder or _from_hub(name)
     for needed in ("config.json", WEIGHTS, TOKENIZER):
         if not (folder / needed).is_file():
-            raise UserError(f"encoder.model: {name} has no {needed}; a model folder needs it (safetensors only)")
+            raise UserError(
+                f"encoder.model: {name} has no {needed}; a model folder needs it (safetensors only)"
+            )
     return folder
 
 
@@ -83,7 +85,12 @@ class Encoder:
         return int(self.model.config.hidden_size)
 
     def tokenise(self, side: Texts) -> list[list[int]]:
-        """Return token ids, cut to the side's length."""
+        """Return token ids, cut to the side's length, which must not exceed what the model can read."""
+        if side.length > self.tokenizer.model_max_length:
+            raise UserError(
+                f"encoder: {side.length} tokens are asked for, but the model reads at most "
+                f"{self.tokenizer.model_max_length}; lower query_length or document_length"
+            )
         lines = [side.prompt + line for line in side.lines] if side.prompt else side.lines
         return self.tokenizer(lines, truncation=True, max_length=side.length, return_attention_mask=False)[
             "input_ids"
@@ -144,9 +151,7 @@ def _from_hub(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(
-            snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", f"*{WEIGHTS}"])
-        )
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", f"*{WEIGHTS}"]))
     except Exception as error:  # the hub's client raises many kinds, all with the same way out
         raise UserError(
             f"encoder.model: {name} is no folder, no installed package, and the hub gave "

@@ -81,7 +81,9 @@ def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     folder: Annotated[Path, Option(help="where the outputs go")],
     vectors: Annotated[Path | None, Option(help="folder of the embeddings; without it, BM25")] = None,
-    model: Annotated[Path | None, Option(help="the trained adapter; without it, the untrained encoder")] = None,
+    model: Annotated[
+        Path | None, Option(help="the trained adapter; without it, the untrained encoder")
+    ] = None,
     threads: Annotated[int, Option(help="threads of the search")] = 1,
 ) -> None:
     """Evaluate a trained run, the untrained encoder or BM25 on the test split."""
@@ -113,9 +115,9 @@ def _write_run(path: Path, run: dict[str, dict[str, float]], tag: str) -> None:
         for query, documents in run.items()
         for place, (document, score) in enumerate(documents.items(), start=1)
     )
-    with replacing(path) as partial, partial.open("wb") as raw:
-        with gzip.GzipFile(fileobj=raw, mode="wb", filename="", mtime=0, compresslevel=3) as stream:
-            stream.write("".join(lines).encode())
+    packed = gzip.compress("".join(lines).encode(), compresslevel=3, mtime=0)
+    with replacing(path) as partial:
+        partial.write_bytes(packed)
 
 
 if __name__ == "__main__":

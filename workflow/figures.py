@@ -7,7 +7,7 @@ caption. Equal inputs give equal bytes: no date, no version and no random id goe
 import math
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import matplotlib.style
 import numpy as np
@@ -16,10 +16,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from typer import Option
 
+from workflow import stage
+from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.files import replacing, write_text
-from workflow.leaderboard import RANKED_BY, csv, ranking_slice, read_run, records, shown_slices, summarise
+from workflow.standings import RANKED_BY, ranking_slice, read_run, records, shown_slices, summarise
+from workflow.views import csv
 
 STYLE = Path(__file__).parent / "report" / "negbench.mplstyle"
 TRAINED, QUIET = "#0072B2", "#777777"
@@ -257,3 +261,19 @@ def _save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
 def _label(title: str, width: int = 30) -> str:
     """A title as matplotlib should draw it: on two lines at most, and with `$` no start of a formula."""
     return textwrap.fill(title, width, max_lines=2, placeholder=" …").replace("$", r"\$")
+
+
+def main(
+    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    dataset: Annotated[str, Option(help="the dataset that is drawn")],
+    folder: Annotated[Path, Option(help="where the figures go")],
+) -> None:
+    """Draw the figures of one dataset of a suite."""
+    listed = Contents.model_validate_json(contents)
+    draw_quality(listed.files("metrics.json", dataset), dataset, folder)
+    runs = listed.runs(dataset)
+    draw_scores([(read_run(run / "metrics.json"), run / "scores.parquet") for run in runs], dataset, folder)
+
+
+if __name__ == "__main__":
+    stage.command(main)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+TIE_ROOM = 16  # documents searched beyond the depth, to see how far a tie reaches
 
 
 class Searcher(Protocol):
@@ -40,9 +41,19 @@ class DenseSearcher:
         return len(self._documents)
 
     def search(self, queries: NDArray[np.int64], depth: int) -> Found:
-        """Return the documents of highest inner product."""
-        scores, ids = self._index.search(np.ascontiguousarray(self._queries[queries]), depth)
-        return _ties_by_row(ids.astype(np.int64), scores)
+        """Return the documents of highest inner product, of equal ones those of the lowest rows."""
+        ids, scores = self._search(queries, depth, min(depth + TIE_ROOM, self.documents))
+        return ids[:, :depth], scores[:, :depth]
+
+    def _search(self, queries: NDArray[np.int64], depth: int, width: int) -> Found:
+        """Search `width` deep, and deeper where the tie at `depth` reaches that far: its lowest rows may lie below."""
+        scores, ids = self._index.search(np.ascontiguousarray(self._queries[queries]), width)
+        ids, scores = _ties_by_row(ids.astype(np.int64), scores)
+        cut = np.flatnonzero(scores[:, depth - 1] == scores[:, -1])
+        if len(cut) and width < self.documents:
+            deeper = self._search(queries[cut], depth, min(2 * width, self.documents))
+            ids[cut], scores[cut] = deeper[0][:, :width], deeper[1][:, :width]
+        return ids, scores
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return inner products."""

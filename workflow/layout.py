@@ -6,49 +6,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from pydantic import BaseModel
 
+from workflow.contents import BASELINES, Contents
 from workflow.errors import UserError
 from workflow.files import canonical
 from workflow.settings import Suite, export_data, load
 from workflow.sources import ROOT, method_sources
 
 DEFAULT_SUITE = "config/quickstart.yaml"
-BASELINES = {
-    "untrained": ("Untrained encoder", "The encoder as it comes, before any training: what every method starts from."),
-    "bm25_search": ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
-}
-
-
-class Contents(BaseModel):
-    """What stands on a board: enough to name every file of its runs, short enough for a command line."""
-
-    suite: str
-    cards: dict[str, str]
-    """The card of each dataset, by its name."""
-    methods: list[str]
-    seeds: list[int]
-
-    def runs(self, *datasets: str) -> list[Path]:
-        """Return the folders of the trained runs of these datasets, or of all."""
-        return [
-            Path("results/runs", self.suite, name, method, f"seed-{seed}")
-            for name in datasets or self.cards
-            for method in self.methods
-            for seed in self.seeds
-        ]
-
-    def baselines(self, *datasets: str) -> list[Path]:
-        """Return the folders of the baselines' evaluations of these datasets, or of all."""
-        return [
-            Path("results/runs", self.suite, name, baseline)
-            for name in datasets or self.cards
-            for baseline in BASELINES
-        ]
-
-    def files(self, name: str, *datasets: str) -> list[Path]:
-        """Return a file that every run and every baseline has."""
-        return [folder / name for folder in [*self.runs(*datasets), *self.baselines(*datasets)]]
 
 
 class Layout:
@@ -74,7 +39,9 @@ class Layout:
     def pool(self, name: str, kind: str) -> str:
         """Return the file of a candidate pool. A BM25 pool knows of no encoder."""
         owner = self.suite.encoder_key() if kind == "dense" else "bm25"
-        return f"results/pools/{self.suite.dataset_key(name)}/{owner}/{self.suite.pool_key()}/{kind}.safetensors"
+        return (
+            f"results/pools/{self.suite.dataset_key(name)}/{owner}/{self.suite.pool_key()}/{kind}.safetensors"
+        )
 
     def pools(self, name: str, method: str) -> dict[str, str]:
         """Return the pools that a row's method reads, by kind."""
@@ -140,7 +107,7 @@ class Layout:
         pools = self.suite.pools
         params = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == "bm25_search" else {}
         common = self._common(dataset, name, title)
-        rest = {"track": "baseline", "seed": None, "adaptations": [], "paper": ""}
+        rest: dict[str, Any] = {"track": "baseline", "seed": None, "adaptations": [], "paper": ""}
         return canonical({**common, **rest, "summary": summary, "params": params})
 
     def board_settings(self) -> str:

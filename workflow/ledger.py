@@ -40,7 +40,9 @@ class Ledger:
                 documents[rows, columns].astype(np.int32),
             )
         )
-        self._floats.append((scores[rows, columns].astype(np.float32), weights[rows, columns].astype(np.float32)))
+        self._floats.append(
+            (scores[rows, columns].astype(np.float32), weights[rows, columns].astype(np.float32))
+        )
         self._sources.append((source, len(rows)))
 
     def table(self) -> dict[str, pa.Array]:
@@ -64,7 +66,9 @@ class Ledger:
     def restore(self, path: Path) -> None:
         """Take up the entries of a ledger that was written before."""
         table = pq.read_table(path)
-        columns = {name: table.column(name).to_numpy() for name in ("step", "query", "document", "score", "weight")}
+        columns = {
+            name: table.column(name).to_numpy() for name in ("step", "query", "document", "score", "weight")
+        }
         self._rows = [(columns["step"], columns["query"], columns["document"])]
         self._floats = [(columns["score"], columns["weight"])]
         sources = table.column("source").combine_chunks()
@@ -72,7 +76,7 @@ class Ledger:
         ends = runs.run_ends.to_pylist()
         self._sources = [
             (source, end - start)
-            for source, start, end in zip(runs.values.to_pylist(), [0, *ends[:-1]], ends, strict=True)
+            for source, start, end in zip(runs.values.to_pylist(), [0, *ends][: len(ends)], ends, strict=True)
         ]
 
     @staticmethod

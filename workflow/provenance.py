@@ -66,7 +66,9 @@ def code_version() -> str:
     """Return the commit of the working tree, marked `+changes` where files differ, else the package's version."""
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", str(ROOT)]
-        commit = subprocess.check_output([*command, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL)
+        commit = subprocess.check_output(
+            [*command, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL
+        )
         changes = subprocess.check_output([*command, "status", "--porcelain", "-uno"], text=True)
         return commit.strip() + ("+changes" if changes.strip() else "")
     return _version("negbench")

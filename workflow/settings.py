@@ -15,6 +15,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from methods import registry
 from methods.base import Method
 from workflow.catalogue import known_datasets
+from workflow.contents import BASELINES
 from workflow.errors import UserError
 from workflow.files import short_hash
 
@@ -36,7 +37,9 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class DatasetSettings(_Settings):
@@ -204,12 +207,14 @@ def nearest(word: str, allowed: list[str]) -> str:
 
 def _check_method(suite: Suite, row: str, file: str) -> None:
     where = f"{file}: methods.{row}"
+    if row in BASELINES:
+        raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
     try:
         available = registry.available()
     except ValueError as error:
         raise UserError(f"methods: {error}") from error
     name = suite._method_name(row)
-    if name not in available:
+    if not isinstance(name, str) or name not in available:
         raise UserError(f"{where}: unknown method '{name}'; {nearest(str(name), list(available))}")
     given = {key: value for key, value in (suite.methods[row] or {}).items() if key != "method"}
     _validated(available[name].Params, given, where, separator=".")

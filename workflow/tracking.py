@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 from typer import Option
 
 from workflow import stage
+from workflow.contents import Contents
 from workflow.files import canonical, read_json, write_json
-from workflow.layout import Contents
 
 log = logging.getLogger(__name__)
 FOLDER = "results"  # W&B makes its own folder `wandb` in it

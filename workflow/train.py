@@ -50,9 +50,7 @@ class Run:
     scores: list[tuple[int, str, NDArray[np.float32]]]
 
 
-def set_up(
-    spec: Mapping[str, Any], dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool]
-) -> Run:
+def set_up(spec: Mapping[str, Any], dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool]) -> Run:
     """Build a run from its spec: encoder, method, optimiser and labels, all at step 0."""
     training, seed, row = spec["training"], spec["seed"], spec["method"]
     torch.manual_seed(torch_seed(seed, "weights"))
@@ -91,7 +89,9 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
     example = _example(run, step)
     loss = run.method.loss(example)
     if not torch.isfinite(loss):
-        raise UserError(f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate")
+        raise UserError(
+            f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
+        )
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     run.optimizer.step()
@@ -198,7 +198,9 @@ def _check(negatives: Negatives, batch: Batch, name: str) -> None:
     if negatives.in_batch is not None and (
         tuple(negatives.in_batch.shape) != (size, size) or negatives.in_batch.dtype != torch.bool
     ):
-        raise ValueError(f"{name}: in_batch must be bool [{size}, {size}], found {_shape(negatives.in_batch)}")
+        raise ValueError(
+            f"{name}: in_batch must be bool [{size}, {size}], found {_shape(negatives.in_batch)}"
+        )
 
 
 def _shape(array: NDArray | torch.Tensor) -> str:
@@ -214,7 +216,7 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
         {
             "step": step,
             "loss": loss,
-            "learning_rate": run.schedule.get_last_lr()[0],
+            "learning_rate": float(run.schedule.get_last_lr()[0]),
             "positive_score": positive.mean().item(),
             "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
             "negative_score": given.mean().item() if len(given) else None,

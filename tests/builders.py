@@ -1,0 +1,115 @@
+"""Small datasets, vectors, pools and specs made by hand, for the tests of the stages."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from methods import registry
+from workflow import data
+from workflow.candidates import build_pool
+from workflow.collection import Qrels
+from workflow.index import DenseSearcher
+
+ROOT = Path(__file__).resolve().parent.parent
+
+Labels = Sequence[tuple[str, str, int]]
+
+
+def write_beir(
+    folder: Path,
+    corpus: Mapping[str, tuple[str, str]],
+    queries: Mapping[str, str],
+    qrels: Mapping[str, Labels],
+) -> Path:
+    """Write a folder in BEIR layout: documents as (title, text), labels as (query, document, grade) a split."""
+    (folder / "qrels").mkdir(parents=True)
+    documents = [{"_id": key, "title": title, "text": text} for key, (title, text) in corpus.items()]
+    asked = [{"_id": key, "text": text} for key, text in queries.items()]
+    for name, rows in (("corpus", documents), ("queries", asked)):
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (folder / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    for split, labels in qrels.items():
+        lines = "".join(f"{query}\t{document}\t{grade}\n" for query, document, grade in labels)
+        (folder / "qrels" / f"{split}.tsv").write_text("query-id\tcorpus-id\tscore\n" + lines)
+    return folder
+
+
+def collection_of(
+    document_ids: Sequence[str], query_ids: Sequence[str], qrels: Mapping[str, Sequence[tuple[int, int, int]]]
+) -> data.Collection:
+    """Build a collection whose texts say which document or query they are."""
+    return data.Collection(
+        list(document_ids),
+        ["" for _ in document_ids],
+        [f"document {name}" for name in document_ids],
+        list(query_ids),
+        [f"query {name}" for name in query_ids],
+        {split: np.array(rows, dtype=np.int64).reshape(-1, 3) for split, rows in qrels.items()},
+    )
+
+
+def unit(vectors: NDArray[Any]) -> NDArray[np.float32]:
+    """Bring rows to unit length, computed in double precision."""
+    vectors = np.asarray(vectors, dtype=np.float64)
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+
+
+class Bench:
+    """A learnable dataset on disk: 60 training and 12 test queries, 90 documents, vectors of 8 dimensions.
+
+    Query and document vectors are two noisy views of the same point, the document's through a random linear
+    map, so the untrained encoder is poor and a linear map can learn the task.
+    """
+
+    documents, train_queries, test_queries, dimension = 90, 60, 12, 8
+
+    def __init__(self, folder: Path) -> None:
+        rng = np.random.default_rng(20260101)
+        self.dataset, self.vectors, self.pool = folder / "dataset", folder / "vectors", folder / "dense.safetensors"
+        total = self.train_queries + self.test_queries
+        train = [(row, row, 1) for row in range(self.train_queries)]
+        train += [(row, row + 1, 1) for row in range(0, self.train_queries - 1, 7)]  # some have two positives
+        test = [(row, row, 1) for row in range(self.train_queries, total)] + [(total - 1, 3, 1)]
+        self.collection = collection_of(
+            [f"d{row}" for row in range(self.documents)],
+            [f"q{row}" for row in range(total)],
+            {"train": train, "test": test},
+        )
+        data.write(self.collection, self.dataset)
+        points = rng.normal(size=(self.documents, self.dimension))
+        turn = np.linalg.qr(rng.normal(size=(self.dimension, self.dimension)))[0]
+        mixed = 0.4 * points + 0.6 * points @ turn
+        self.vectors.mkdir(parents=True)
+        self.document_vectors = unit(mixed + 0.05 * rng.normal(size=mixed.shape))
+        self.query_vectors = unit(points[:total] + 0.05 * rng.normal(size=(total, self.dimension)))
+        np.save(self.vectors / "documents.npy", self.document_vectors)
+        np.save(self.vectors / "queries.npy", self.query_vectors)
+        searcher = DenseSearcher(self.document_vectors, self.query_vectors, 1)
+        rows = self.collection.qrels["train"]
+        save_file(build_pool(searcher, Qrels(*rows.T), self.documents, 20), self.pool)
+
+    def spec(self, method: str = "simans", seed: int = 0, row: str | None = None, **training: Any) -> dict[str, Any]:
+        """Return what decides a run, as the rule hands it over."""
+        kind = registry.available()[method]
+        budget = {
+            "tier": "adapter", "steps": 12, "batch_size": 16, "negatives": 4, "learning_rate": 0.01, "warmup": 0.1,
+            "weight_decay": 0.0, "temperature": 0.05, "checkpoint_steps": 1000,
+        }  # fmt: skip
+        return {
+            "suite": "bench", "dataset": "made", "method": row or method, "class": method,
+            "params": kind.Params().model_dump(mode="json"), "seed": seed, "training": {**budget, **training},
+        }  # fmt: skip
+
+    def train(self, folder: Path, spec: Mapping[str, Any], state: Path | None = None) -> Path:
+        """Run the stage train, as the command does."""
+        from workflow.train import main
+
+        kind = registry.available()[spec["class"]]
+        pool = [f"dense={self.pool}"] if "dense" in kind.pools else None
+        main(json.dumps(spec), self.dataset, self.vectors, folder, state or folder / "state", pool)
+        return folder

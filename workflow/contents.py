@@ -1,0 +1,44 @@
+"""What stands on a board, and which files its runs leave."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+BASELINES = {
+    "untrained": (
+        "Untrained encoder",
+        "The encoder as it comes, before any training: what every method starts from.",
+    ),
+    "bm25_search": ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
+}
+
+
+class Contents(BaseModel):
+    """What stands on a board: enough to name every file of its runs, short enough for a command line."""
+
+    suite: str
+    cards: dict[str, str]
+    """The card of each dataset, by its name."""
+    methods: list[str]
+    seeds: list[int]
+
+    def runs(self, *datasets: str) -> list[Path]:
+        """Return the folders of the trained runs of these datasets, or of all."""
+        return [
+            Path("results/runs", self.suite, name, method, f"seed-{seed}")
+            for name in datasets or self.cards
+            for method in self.methods
+            for seed in self.seeds
+        ]
+
+    def baselines(self, *datasets: str) -> list[Path]:
+        """Return the folders of the baselines' evaluations of these datasets, or of all."""
+        return [
+            Path("results/runs", self.suite, name, baseline)
+            for name in datasets or self.cards
+            for baseline in BASELINES
+        ]
+
+    def files(self, name: str, *datasets: str) -> list[Path]:
+        """Return a file that every run and every baseline has."""
+        return [folder / name for folder in [*self.runs(*datasets), *self.baselines(*datasets)]]

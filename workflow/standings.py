@@ -1,0 +1,175 @@
+"""From runs to rows: one row a method and dataset, with means and intervals over seeds, ranked.
+
+A test query is *seen* when one of its relevant documents was a positive of a training query, else *unseen*.
+Training can lift the seen ones by remembering documents, so a dataset is ranked by its unseen queries where
+it has any.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from workflow.errors import UserError
+from workflow.files import canonical, read_json
+from workflow.statistics import interval
+
+SLICES = ("all", "seen", "unseen")
+METRICS = ("nDCG@10", "MRR@10", "R@100")
+RANKED_BY = "nDCG@10"
+
+RUN_KEYS = (
+    "suite",
+    "dataset",
+    "method",
+    "title",
+    "track",
+    "seed",
+    "adaptations",
+    "summary",
+    "paper",
+    "params",
+)
+CARD_COLUMNS = ("regime", "documents", "documents_full")
+
+Row = Mapping[str, Any]  # one row of `standings`, by column name
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Read one metrics.json, with its training time from the manifest beside it; refuse one that can't stand."""
+    run = read_json(path)
+    missing = [key for key in (*RUN_KEYS, "slices") if key not in run]
+    if missing:
+        raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run again")
+    if run.get("status") != "ok":
+        raise UserError(
+            f"{path}: its status is {run.get('status')!r}, not 'ok'; run it again or drop the method"
+        )
+    for name, values in run["slices"].items():
+        lacking = [key for key in ("queries", *METRICS) if values.get(key) is None]
+        if lacking:
+            raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
+    return {**run, "train_seconds": _train_seconds(path.with_name("manifest.json"))}
+
+
+def _train_seconds(manifest: Path) -> float | None:
+    """Wall time of a run's training loop; None for a baseline, which has no manifest."""
+    return read_json(manifest)["cost"]["training"]["wall_seconds"] if manifest.is_file() else None
+
+
+def one_suite(runs: list[dict[str, Any]]) -> str:
+    """The suite's name; runs of two suites differ in more than negatives and make no board."""
+    names = sorted({run["suite"] for run in runs})
+    if len(names) != 1:
+        raise UserError(f"a board shows one suite, given: {', '.join(names) or 'no run'}")
+    return names[0]
+
+
+def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a (dataset, method): means and 95 % intervals over seeds, ordered and ranked within a dataset.
+
+    Columns `METRIC/SLICE/mean|low|high` are fractions in 0..1 (NaN: no such slice, or one seed only),
+    `test_queries/SLICE` counts, `train_seconds` the mean wall time of a run. `rank` counts trained methods
+    from 1 by nDCG@10 on the slice that `ranking_slice` names; baselines stand in the order but have no rank.
+    """
+    _check_comparable(runs)
+    ordered = sorted(runs, key=lambda run: (run["dataset"], run["method"], str(run["seed"])))
+    groups = groupby(ordered, key=lambda run: (run["dataset"], run["method"]))
+    frame = pd.DataFrame([_row(list(group)) for _, group in groups])
+    return pd.concat([_ranked(part) for _, part in datasets(frame)], ignore_index=True)
+
+
+def standings(runs: list[dict[str, Any]], cards: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """The rows of `summarise` with regime and size of their collection, from the cards by dataset name."""
+    unknown = sorted({run["dataset"] for run in runs} - cards.keys())
+    if unknown:
+        raise UserError(
+            f"no dataset card for {', '.join(unknown)}; give the card of every dataset on the board"
+        )
+    frame = summarise(runs)
+    for place, column in enumerate(CARD_COLUMNS, start=1):
+        frame.insert(place, column, [cards[name][column] for name in frame["dataset"]])
+    return frame
+
+
+def ranking_slice(frame: pd.DataFrame) -> str:
+    """The slice that ranks the rows of one dataset: unseen queries where it has any, else all."""
+    return "unseen" if frame["test_queries/unseen"].iloc[0] else "all"
+
+
+def shown_slices(frame: pd.DataFrame) -> list[str]:
+    """The slices worth showing for one dataset: all three, or one where every query is seen (or unseen)."""
+    parts = [name for name in ("seen", "unseen") if frame[f"test_queries/{name}"].iloc[0]]
+    return ["all", *parts] if len(parts) == 2 else [ranking_slice(frame)]
+
+
+def datasets(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each dataset's name and rows, by name."""
+    for name in sorted(frame["dataset"].unique()):
+        yield name, frame[frame["dataset"] == name]
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows as dictionaries, in order."""
+    return cast(list[Row], frame.to_dict("records"))
+
+
+def _check_comparable(runs: list[dict[str, Any]]) -> None:
+    """Refuse the same run twice, and runs of one dataset that were judged on different numbers of queries."""
+    if not runs:
+        raise UserError("no run to show: the board was given no metrics.json")
+    seen: set[tuple[Any, ...]] = set()
+    counts: dict[str, dict[str, int]] = {}
+    for run in runs:
+        key = (run["dataset"], run["method"], run["seed"])
+        if key in seen:
+            raise UserError(f"{key[1]} on {key[0]} with seed {key[2]} is given twice; keep one of its runs")
+        seen.add(key)
+        found = {name: values["queries"] for name, values in run["slices"].items()}
+        if counts.setdefault(run["dataset"], found) != found:
+            raise UserError(
+                f"{run['method']} on {run['dataset']} (seed {run['seed']}) was judged on {found} queries, "
+                f"others on {counts[run['dataset']]}; evaluate them again on the same queries"
+            )
+
+
+def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row from the runs of one method on one dataset, in the order of seeds."""
+    first = runs[0]
+    trained = first["track"] != "baseline"
+    seconds = [run["train_seconds"] for run in runs if run.get("train_seconds") is not None]
+    return {
+        "dataset": first["dataset"],
+        **{f"test_queries/{name}": first["slices"].get(name, {"queries": 0})["queries"] for name in SLICES},
+        "method": first["method"],
+        "title": first["title"],
+        "track": first["track"],
+        "seeds": len(runs) if trained else None,
+        **{key: value for name in SLICES for key, value in _slice_columns(runs, name)},
+        "train_seconds": sum(seconds) / len(seconds) if seconds else math.nan,
+        "adaptations": "; ".join(first["adaptations"]),
+        "summary": first["summary"] or "",
+        "paper": first["paper"] or "",
+        "params": canonical(first["params"]),
+    }
+
+
+def _slice_columns(runs: list[dict[str, Any]], name: str) -> Iterator[tuple[str, float]]:
+    """Mean, low and high of each metric on slice `name`, over runs."""
+    for metric in METRICS:
+        values = [run["slices"][name][metric] for run in runs if name in run["slices"]]
+        bounds = interval(values) if values else (math.nan,) * 3
+        for kind, value in zip(("mean", "low", "high"), bounds, strict=True):
+            yield f"{metric}/{name}/{kind}", value
+
+
+def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one dataset from best to worst, trained methods numbered from 1 (equal means share one)."""
+    by = f"{RANKED_BY}/{ranking_slice(frame)}/mean"
+    frame = frame.sort_values([by, "method"], ascending=[False, True])
+    ranks = frame[by].where(frame["track"] != "baseline").rank(ascending=False, method="min")
+    frame.insert(list(frame.columns).index("method"), "rank", ranks.astype("Int64"))
+    return frame.assign(seeds=frame["seeds"].astype("Int64"))

@@ -7,10 +7,11 @@ from snakemake.utils import min_version
 
 from workflow.files import canonical
 from workflow.layout import open_suite
-from workflow.sources import sources
-from workflow.terminal import closing_words
+from workflow.sources import asset, sources
+from workflow.terminal import closing_words, one_line_a_job
 
 min_version("9.20")
+one_line_a_job()
 
 LAYOUT = open_suite(config, workflow.configfiles)
 CONTENTS = LAYOUT.contents()
@@ -29,10 +30,10 @@ wildcard_constraints:
 
 rule all:
     default_target: True
-    localrule: True
     input:
         board=f"{LAYOUT.board}/leaderboard.html",
         tracking=LAYOUT.wandb,
+    localrule: True
 
 
 include: "workflow/rules/data.smk"

@@ -7,6 +7,7 @@ What we do: the first M of the pool, no draw, no refresh; labelled positives are
 Cost per step: M document vectors a query; the dense pool is made once and shared.
 """
 
+from methods import sampling
 from methods.base import Batch, Method, Negatives
 
 
@@ -21,4 +22,4 @@ class DenseTopK(Method):
     def negatives(self, batch: Batch) -> Negatives:
         """Take the M best candidates."""
         ids, _ = self.services.pool("dense").candidates(batch.queries, self.services.negatives)
-        return Negatives(ids=ids)
+        return Negatives(ids=sampling.first(ids, self.services.negatives))

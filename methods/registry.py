@@ -10,6 +10,7 @@ A package adds methods through the entry point group `negbench.methods`; its pyp
 import importlib
 import inspect
 import pkgutil
+import re
 from functools import cache
 from importlib.metadata import entry_points
 
@@ -40,11 +41,11 @@ def check(method: type[Method]) -> None:
     for attribute in ("name", "title"):
         if not isinstance(getattr(method, attribute, None), str):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
-    if not method.name.isidentifier() or method.name != method.name.lower():
+    if not re.fullmatch("[a-z][a-z0-9_]*", method.name):
         raise ValueError(f"{where}: name {method.name!r} must be lower case letters, digits and underscores")
     if inspect.isabstract(method):
         raise ValueError(f"{where}: doesn't implement {', '.join(sorted(method.__abstractmethods__))}")
-    if unknown := method.pools - {"bm25", "dense"}:
+    if unknown := set(method.pools) - {"bm25", "dense"}:
         raise ValueError(f"{where}: unknown pool {sorted(unknown)[0]!r}; there are 'bm25' and 'dense'")
 
 

@@ -21,8 +21,13 @@ def top_n_by_gumbel(log_weights: NDArray[np.floating], n: int, rng: np.random.Ge
 
 def take(ids: Ids, columns: Ids) -> Ids:
     """Pick columns [B, n] of ids [B, K]; `NO_DOCUMENT` columns stay so."""
-    picked = np.take_along_axis(ids, np.maximum(columns, 0), axis=1)
-    return np.where(columns == NO_DOCUMENT, NO_DOCUMENT, picked)
+    closed = np.pad(ids, ((0, 0), (0, 1)), constant_values=NO_DOCUMENT)  # so that column -1 is an empty place
+    return np.take_along_axis(closed, columns, axis=1)
+
+
+def first(ids: Ids, n: int) -> Ids:
+    """Take the first n candidates of [B, K]; `NO_DOCUMENT` where the pool is not as deep: [B, n]."""
+    return np.pad(ids[:, :n], ((0, 0), (0, max(n - ids.shape[1], 0))), constant_values=NO_DOCUMENT)
 
 
 def draw_uniform(ids: Ids, n: int, rng: np.random.Generator) -> Ids:

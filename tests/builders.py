@@ -70,7 +70,11 @@ class Bench:
 
     def __init__(self, folder: Path) -> None:
         rng = np.random.default_rng(20260101)
-        self.dataset, self.vectors, self.pool = folder / "dataset", folder / "vectors", folder / "dense.safetensors"
+        self.dataset, self.vectors, self.pool = (
+            folder / "dataset",
+            folder / "vectors",
+            folder / "dense.safetensors",
+        )
         total = self.train_queries + self.test_queries
         train = [(row, row, 1) for row in range(self.train_queries)]
         train += [(row, row + 1, 1) for row in range(0, self.train_queries - 1, 7)]  # some have two positives
@@ -89,11 +93,19 @@ class Bench:
         self.query_vectors = unit(points[:total] + 0.05 * rng.normal(size=(total, self.dimension)))
         np.save(self.vectors / "documents.npy", self.document_vectors)
         np.save(self.vectors / "queries.npy", self.query_vectors)
+        self.describe("made of noise", "0123abcd")
         searcher = DenseSearcher(self.document_vectors, self.query_vectors, 1)
         rows = self.collection.qrels["train"]
         save_file(build_pool(searcher, Qrels(*rows.T), self.documents, 20), self.pool)
 
-    def spec(self, method: str = "simans", seed: int = 0, row: str | None = None, **training: Any) -> dict[str, Any]:
+    def describe(self, content: str, key: str) -> None:
+        """Write what the stages before say about dataset and vectors."""
+        (self.dataset / "card.json").write_text(json.dumps({"name": "made", "sha256": content}))
+        (self.vectors / "embeddings.json").write_text(json.dumps({"key": key}))
+
+    def spec(
+        self, method: str = "simans", seed: int = 0, row: str | None = None, **training: Any
+    ) -> dict[str, Any]:
         """Return what decides a run, as the rule hands it over."""
         kind = registry.available()[method]
         budget = {

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from builders import unit
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
+from methods import registry
 from methods.base import Batch, Negatives
 from workflow import data, embeddings, train
 from workflow.candidates import CandidatePool, build_pool
 from workflow.collection import Qrels, qrels, texts
 from workflow.index import BM25Searcher, DenseSearcher
 
-WORDS = """amber basin cedar delta ember fjord grove harbor island jungle kernel lagoon meadow nectar orchid
-prairie quartz river summit tundra uplift valley willow yarrow zephyr""".split()
+WORDS = [f"word{number}" for number in range(24)]
 OUTSIDE = 3
 """Test queries behind the training queries: no method may meet them."""
 
@@ -54,9 +55,8 @@ class World:
 
     def run(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> train.Run:
         """A run at step 0, set up as the stage does it."""
-        return train.set_up(
-            self.spec(method, seed, row, **training), self.dataset, self.vectors, self.pools
-        )
+        declared = {kind: self.pools[kind] for kind in registry.available()[method].pools}
+        return train.set_up(self.spec(method, seed, row, **training), self.dataset, self.vectors, declared)
 
 
 Given = list[tuple[Batch, Negatives]]
@@ -77,10 +77,6 @@ def take_steps(run: train.Run, steps: int, start: int = 0) -> Given:
         train.one_step(run, step, keep_scores=step == start)
     run.method.negatives = chosen  # type: ignore[method-assign]
     return given
-
-
-def unit(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
 
 
 def write_world(
@@ -109,7 +105,7 @@ def write_world(
 
     matrix = unit(rng.normal(size=(documents, dimension)))
     noise = 0.3 * unit(rng.normal(size=(queries + OUTSIDE, dimension)))
-    query_matrix = unit(np.stack([unit(matrix[rows].sum(axis=0)) for rows in chosen]) + noise)
+    query_matrix = unit(unit(np.stack([matrix[rows].sum(axis=0) for rows in chosen])) + noise)
     if change:
         change(matrix, query_matrix, splits["train"])
     lines = [rng.choice(WORDS, size=6, replace=False).tolist() for _ in range(documents)]

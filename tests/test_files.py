@@ -26,10 +26,15 @@ def test_new_file_takes_the_old_ones_place(tmp_path):
 def test_old_file_stays_when_writing_fails(tmp_path):
     path = tmp_path / "x.txt"
     path.write_text("old")
-    with pytest.raises(ZeroDivisionError), files.replacing(path) as partial:
-        partial.write_text("half")
-        assert path.read_text() == "old"
-        raise ZeroDivisionError
+
+    def fail():
+        with files.replacing(path) as partial:
+            partial.write_text("half")
+            assert path.read_text() == "old"
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     assert path.read_text() == "old"
     assert names(tmp_path) == ["x.txt"]
 
@@ -67,9 +72,13 @@ def test_folder_appears_whole(tmp_path):
 
 
 def test_folder_that_failed_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), files.replacing_folder(tmp_path / "cache") as partial:
-        (partial / "a").write_text("1")
-        raise KeyboardInterrupt
+    def fail():
+        with files.replacing_folder(tmp_path / "cache") as partial:
+            (partial / "a").write_text("1")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert names(tmp_path) == []
 
 
@@ -88,7 +97,10 @@ def test_folder_that_cant_be_placed_is_a_user_error(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "rename", refuse)
-    with pytest.raises(UserError, match="cache: can't be put in place"), files.replacing_folder(tmp_path / "cache"):
+    with (
+        pytest.raises(UserError, match="cache: can't be put in place"),
+        files.replacing_folder(tmp_path / "cache"),
+    ):
         pass
     assert names(tmp_path) == []
 

@@ -7,7 +7,13 @@ import pytest
 from builders import ROOT
 
 from methods import registry
-from workflow.sources import method_sources, sources
+from workflow.sources import asset, method_sources, sources
+
+
+@pytest.fixture(autouse=True)
+def _at_the_root(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
 
 STAGES = ("data", "embeddings", "candidates", "train", "evaluate", "tracking")
 
@@ -42,7 +48,7 @@ def test_method_depends_on_its_own_file_alone():
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_every_path_exists_and_is_relative_to_the_root(stage):
+def test_every_path_exists_and_is_relative_in_a_clone(stage):
     found = sources(f"workflow.{stage}")
     assert found == sorted(set(found))
     assert f"workflow/{stage}.py" in found
@@ -69,6 +75,17 @@ def test_method_of_another_package_names_its_module(tmp_path, monkeypatch):
     assert "methods/base.py" in found
     assert "methods/simans.py" not in found
     del sys.modules["elsewhere_negatives"]
+
+
+def test_files_are_named_so_that_they_are_found_from_any_folder(tmp_path, monkeypatch):
+    for folder in (ROOT.parent, ROOT / "workflow", tmp_path):
+        monkeypatch.chdir(folder)
+        found = sources("workflow.evaluate") + asset("workflow/datasets.yaml")
+        assert {Path(name).resolve() for name in found} >= {
+            ROOT / "workflow/metrics.py",
+            ROOT / "workflow/datasets.yaml",
+        }
+        assert all(Path(name).is_file() for name in found)
 
 
 def test_unknown_module_and_other_packages_add_nothing():

@@ -1,7 +1,6 @@
 """Stage dataset: get a collection in BEIR layout, check it, split it, and describe it on a card."""
 
 import json
-import os
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,9 +38,9 @@ class Collection:
 
 def load_beir(folder: Path) -> Collection:
     """Read a folder in BEIR layout through beir's own loader. Queries without any label are left out."""
-    os.environ["TQDM_DISABLE"] = "1"  # the loader's bars would tear the workflow's progress apart
-    from beir.datasets.data_loader import GenericDataLoader
+    from beir.datasets import data_loader
 
+    data_loader.tqdm = lambda lines, **_: lines  # its bars would tear the workflow's progress apart
     splits = [name for name in SPLITS if (folder / "qrels" / f"{name}.tsv").is_file()]
     if "test" not in splits:
         raise UserError(f"{folder.name}: there is no qrels/test.tsv; a board needs a test split")
@@ -49,12 +48,14 @@ def load_beir(folder: Path) -> Collection:
     queries: dict[str, str] = {}
     labels: dict[str, dict[str, dict[str, int]]] = {}
     for name in splits:
-        loader = GenericDataLoader(data_folder=str(folder))
+        loader = data_loader.GenericDataLoader(data_folder=str(folder))
         loader.corpus = corpus
         try:
             corpus, found, labels[name] = loader.load(split=name)
         except KeyError as error:
             raise UserError(f"qrels/{name}.tsv: query {error} is not in queries.jsonl") from error
+        except IndexError as error:  # the loader logs the first entry of what it has read
+            raise UserError(f"{folder.name}: corpus.jsonl or qrels/{name}.tsv has no entry") from error
         queries.update(found)
     return _indexed(corpus, queries, labels)
 
@@ -145,7 +146,9 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     if "train" not in collection.qrels or not len(_positives(collection, "train")):
         raise UserError(f"datasets.{name}: {source} has no training labels, so nothing can be trained on it")
     if not len(_positives(collection, "test")):
-        raise UserError(f"datasets.{name}: no test query of {source} has a relevant document; a board needs some")
+        raise UserError(
+            f"datasets.{name}: no test query of {source} has a relevant document; a board needs some"
+        )
     return collection, {**facts, **_card(collection, full, settings)}
 
 

@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 from platformdirs import user_cache_dir
-from tqdm import tqdm
 from typer import Option
 
 from workflow import collection, stage
@@ -78,11 +77,9 @@ def _encode(model: Path, dtype: str, sides: list[Texts], folder: Path) -> None:
     encoder = Encoder(model, dtype)
     tokens = [encoder.tokenise(side) for side in sides]
     total = sum(len(line) for side in tokens for line in side)
-    with tqdm(
-        total=total, unit="tok", unit_scale=True, desc="  encoding", mininterval=2, disable=False
-    ) as bar:
+    with stage.bar(total, f"encoding {sum(map(len, tokens)):,} texts", " tokens") as told:
         for name, side in zip(SIDES, tokens, strict=True):
-            np.save(folder / name, encoder.encode(side, bar.update))
+            np.save(folder / name, encoder.encode(side, told.update))
 
 
 def _place(source: Path, target: Path) -> None:

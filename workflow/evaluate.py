@@ -89,22 +89,34 @@ def main(
     """Evaluate a trained run, the untrained encoder or BM25 on the test split."""
     facts = json.loads(about)
     queries = np.unique(collection.qrels(dataset, "test").queries)
-    run = rank(_searcher(facts, dataset, vectors, model, threads), dataset, queries)
+    run = rank(_searcher(facts, dataset, vectors, model, queries, threads), dataset, queries)
     rows = measure(dataset, run)
     write_table(folder / PER_QUERY, rows)
     _write_run(folder / RUN, run, facts["method"])
-    write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": means(rows)})
+    slices = means(rows)
+    write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": slices})
+    seed = "" if facts["seed"] is None else f", seed {facts['seed']}"
+    told = ", ".join(f"{values['nDCG@10']:.4f} on {name}" for name, values in slices.items())
+    stage.say(f"{facts['dataset']}: {facts['title']}{seed}: nDCG@10 {told}")
 
 
 def _searcher(
-    facts: dict[str, Any], dataset: Path, vectors: Path | None, model: Path | None, threads: int
+    facts: dict[str, Any],
+    dataset: Path,
+    vectors: Path | None,
+    model: Path | None,
+    asked: NDArray[np.int64],
+    threads: int,
 ) -> Searcher:
     if vectors is None:
         return BM25Searcher(*collection.texts(dataset), facts["params"]["k1"], facts["params"]["b"])
     documents, queries = embeddings.load(vectors)
     if model is not None:
         maps = load_maps(model)
-        documents, queries = mapped(documents, maps["document"]), mapped(queries, maps["query"])
+        documents = mapped(documents, maps["document"])
+        changed = np.zeros_like(queries)  # only the queries that are asked are mapped
+        changed[asked] = mapped(queries[asked], maps["query"])
+        queries = changed
     return DenseSearcher(documents, queries, threads)
 
 

@@ -54,7 +54,7 @@ class Layout:
     def shared(self, name: str) -> dict[str, str]:
         """Return the shared inputs of a dataset's runs: tables and vectors, by name."""
         return {
-            **{table: f"{self.dataset(name)}/{table}.parquet" for table in ("qrels",)},
+            "qrels": f"{self.dataset(name)}/qrels.parquet",
             **{side: f"{self.vectors(name)}/{side}.npy" for side in ("documents", "queries")},
         }
 

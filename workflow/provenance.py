@@ -75,10 +75,11 @@ def code_version() -> str:
 
 
 def sources_sha256(files: list[str]) -> str:
-    """Return a SHA-256 over source files, by name and content."""
+    """Return a SHA-256 over source files, by name and content, from whichever folder they are named."""
     digest = hashlib.sha256()
-    for name in sorted(files):
-        digest.update(name.encode() + b"\0" + hashlib.sha256((ROOT / name).read_bytes()).digest())
+    for path in sorted(Path(name).resolve() for name in files):
+        name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
+        digest.update(str(name).encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()
 
 

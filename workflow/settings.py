@@ -130,7 +130,7 @@ class Suite(_Settings):
     """Datasets by the name shown; an empty entry takes the defaults."""
     methods: dict[Name, dict[str, Any] | None] = Field(min_length=1)
     """Rows of the board: parameters by method; `method:` names the method where the row is called otherwise."""
-    seeds: list[int] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run a method and seed."""
     data: str | None = None
     """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""

@@ -17,7 +17,7 @@ NEUTRAL = frozenset({"workflow.settings", "workflow.stage", "workflow.errors", "
 
 
 def sources(*modules: str) -> list[str]:
-    """Return the files of modules and all that they import from this project, relative to its root, sorted."""
+    """Return the files of modules and all that they import from this project, sorted."""
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -59,5 +59,11 @@ def _imports(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def asset(name: str) -> list[str]:
+    """Return a file of the project that is no Python source, named from its root, as a list of one."""
+    return [_shown(ROOT / name)]
+
+
 def _shown(path: Path) -> str:
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)
+    """Name a file from the working folder where it lies below it, as in a clone; by its full path elsewhere."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

@@ -1,6 +1,7 @@
 """The frame around every stage: a command line from a function's signature, a log, and errors in one line."""
 
 import functools
+import io
 import logging
 import os
 import sys
@@ -15,6 +16,7 @@ from tqdm import tqdm
 from workflow.errors import UserError
 
 LOG_VARIABLE = "NEGBENCH_LOG"
+SECONDS_BETWEEN_LINES = 5.0
 Item = TypeVar("Item")
 
 
@@ -75,5 +77,36 @@ def say(line: str) -> None:
 
 
 def progress(items: Sequence[Item], what: str) -> Iterable[Item]:
-    """Give the items one by one with a bar and an estimate on the terminal; short work shows none."""
-    return tqdm(items, desc=f"  {what}", mininterval=2, delay=3, leave=False, disable=False)
+    """Give the items one by one and tell on the terminal how far they are; short work says nothing."""
+    with bar(len(items), what) as told:
+        for item in items:
+            yield item
+            told.update()
+
+
+def bar(total: int, what: str, unit: str = "it") -> Any:
+    """Return a tqdm bar that writes a line with an estimate every few seconds.
+
+    A bar that overwrites itself is torn apart where several jobs share a terminal, and fills a log file.
+    """
+    return tqdm(
+        total=total,
+        unit=unit,
+        unit_scale=unit != "it",
+        file=_Lines(),
+        mininterval=SECONDS_BETWEEN_LINES,
+        delay=SECONDS_BETWEEN_LINES,
+        bar_format=f"  {what}: {{percentage:.0f}} %, {{rate_fmt}}, {{remaining}} left",
+        leave=False,
+        disable=False,
+    )
+
+
+class _Lines(io.TextIOBase):
+    """Turns what tqdm writes, one state over the other, into lines on the terminal."""
+
+    def write(self, text: str) -> int:
+        line = text.replace("\r", "").rstrip()
+        if line.strip():
+            print(line, file=sys.stderr, flush=True)
+        return len(text)

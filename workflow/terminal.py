@@ -1,10 +1,63 @@
-"""The last words of a finished suite on the terminal."""
+"""What a person at the terminal sees of a suite: one line a job, an estimate, and the board at the end."""
 
+import logging
+import time
 from pathlib import Path
+
+CHATTER = ("Select jobs to execute", "Finished jobid", "Using shell", "Conda environments", "Building DAG")
+DROPPED_EVENTS = ("job_info", "job_started", "job_finished", "resources_info")
 
 
 def closing_words(board: str) -> str:
-    """Return the board's summary table and where the page lies."""
+    """Return the board's summary table and where the page lies; nothing where another target was asked for."""
     folder = Path(board)
+    if not (folder / "summary.txt").is_file():
+        return ""
     table = (folder / "summary.txt").read_text(encoding="utf-8")
     return f"\n{table.rstrip()}\n\nThe board: {(folder / 'leaderboard.html').resolve().as_uri()}\n"
+
+
+def one_line_a_job() -> None:
+    """Drop Snakemake's paragraphs about every job from the terminal; its log file keeps them.
+
+    A dry run, `--verbose`, `--printshellcmds` and `--quiet` are left as Snakemake shows them. This looks at
+    the filters that Snakemake has put on its handlers; where they are not found, nothing is changed.
+    """
+    from snakemake.logging import DefaultFilter, logger
+
+    for handler in logger.handlers:
+        own = next((part for part in handler.filters if isinstance(part, DefaultFilter)), None)
+        asked_for_more = own and (own.verbose or own.dryrun or own.printshellcmds or own.quiet)
+        if own and not asked_for_more and not isinstance(handler, logging.FileHandler):
+            handler.addFilter(OneLineAJob())
+
+
+class OneLineAJob(logging.Filter):
+    """Lets through what went wrong, what a job says itself, and the progress with an estimate."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._started = time.monotonic()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Say whether a record is shown; a progress record is rewritten."""
+        if record.levelno >= logging.WARNING:
+            return True
+        event = str(getattr(getattr(record, "event", ""), "value", ""))
+        if event == "progress":
+            self._rewrite(record)
+            return True
+        return event not in DROPPED_EVENTS and not str(record.msg).startswith(CHATTER)
+
+    def _rewrite(self, record: logging.LogRecord) -> None:
+        done, total = record.__dict__["done"], record.__dict__["total"]
+        passed = time.monotonic() - self._started
+        left = f", about {_clock(passed / done * (total - done))} left" if 0 < done < total else ""
+        record.msg = f"{done} of {total} jobs done after {_clock(passed)}{left}"
+        record.event = None
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

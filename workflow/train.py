@@ -21,7 +21,7 @@ from workflow.candidates import CandidatePool
 from workflow.checkpoint import Checkpoint
 from workflow.collection import write_table
 from workflow.errors import UserError
-from workflow.files import replacing, write_json
+from workflow.files import read_json, replacing, write_json
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, Ledger
 from workflow.provenance import environment, process_cost
@@ -123,7 +123,10 @@ def main(
     with process_cost() as preparation:
         pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
         run = set_up(facts, dataset, vectors, pools)
-    checkpoint = Checkpoint(state, facts, facts["training"]["checkpoint_steps"])
+    data = {"dataset": read_json(dataset / "card.json"), "vectors": _vectors_key(vectors)}
+    checkpoint = Checkpoint(
+        state, {**facts, "data": data, "pools": files}, facts["training"]["checkpoint_steps"]
+    )
     with process_cost() as cost:
         train(run, facts["training"]["steps"], checkpoint)
     _write(run, folder)
@@ -131,6 +134,7 @@ def main(
         folder / "manifest.json",
         {
             "run": facts,
+            "data": data,
             "cost": {"preparation": preparation.as_dict(), "training": cost.as_dict()},
             "counters": run.services.counters.as_dict(),
             "negatives_in_ledger": len(run.ledger.table()["step"]),
@@ -139,6 +143,10 @@ def main(
         },
     )
     checkpoint.clear()
+
+
+def _vectors_key(vectors: Path) -> str:
+    return read_json(vectors / "embeddings.json")["key"]
 
 
 def _example(run: Run, step: int) -> Step:
@@ -190,8 +198,11 @@ def _check(negatives: Negatives, batch: Batch, name: str) -> None:
             raise ValueError(f"{name}: ids must be int64 of shape [{size}, M], found {_shape(negatives.ids)}")
         count += negatives.ids.shape[1]
     if negatives.vectors is not None:
-        if negatives.vectors.ndim != 3 or len(negatives.vectors) != size:
-            raise ValueError(f"{name}: vectors must be [{size}, V, D], found {_shape(negatives.vectors)}")
+        shape, dimension = negatives.vectors.shape, batch.query_vectors.shape[1]
+        if len(shape) != 3 or (shape[0], shape[2]) != (size, dimension):
+            raise ValueError(
+                f"{name}: vectors must be [{size}, V, {dimension}], found {_shape(negatives.vectors)}"
+            )
         count += negatives.vectors.shape[1]
     if negatives.weights is not None and tuple(negatives.weights.shape) != (size, count):
         raise ValueError(f"{name}: weights must be [{size}, {count}], found {_shape(negatives.weights)}")

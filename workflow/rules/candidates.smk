@@ -6,16 +6,16 @@ rule bm25_pool:
         sources=sources("workflow.candidates"),
     output:
         pool="results/pools/{dataset}/bm25/{settings}/bm25.safetensors",
-    params:
-        settings=LAYOUT.pool_settings(),
-        dataset=lambda wildcards, input: Path(input.documents).parent,
     log:
         "results/logs/pools/{dataset}/bm25-{settings}.log",
+    conda:
+        "../envs/negbench.yaml"
     resources:
         mem_mb=4000,
         runtime="4h",
-    conda:
-        "../envs/negbench.yaml"
+    params:
+        settings=LAYOUT.pool_settings(),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.candidates --kind bm25"
         " --dataset {params.dataset:q} --settings {params.settings:q} --output {output.pool:q}"
@@ -29,18 +29,18 @@ rule dense_pool:
         sources=sources("workflow.candidates"),
     output:
         pool="results/pools/{dataset}/{encoder}/{settings}/dense.safetensors",
-    params:
-        settings=LAYOUT.pool_settings(),
-        dataset=lambda wildcards, input: Path(input.qrels).parent,
-        vectors=lambda wildcards, input: Path(input.documents).parent,
     log:
         "results/logs/pools/{dataset}/{encoder}-{settings}.log",
+    conda:
+        "../envs/negbench.yaml"
     threads: 64
     resources:
         mem_mb=4000,
         runtime="4h",
-    conda:
-        "../envs/negbench.yaml"
+    params:
+        settings=LAYOUT.pool_settings(),
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        vectors=lambda wildcards, input: Path(input.documents).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.candidates --kind dense"
         " --dataset {params.dataset:q} --vectors {params.vectors:q}"

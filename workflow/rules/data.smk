@@ -1,22 +1,22 @@
 rule dataset:
     input:
         sources=sources("workflow.data"),
-        tables=["workflow/datasets.yaml"],
+        tables=asset("workflow/datasets.yaml"),
     output:
         documents="results/datasets/{dataset}/documents.parquet",
         queries="results/datasets/{dataset}/queries.parquet",
         qrels="results/datasets/{dataset}/qrels.parquet",
         card="results/datasets/{dataset}/card.json",
-    params:
-        settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.by_key(wildcards.dataset)),
-        folder=lambda wildcards, output: Path(output.card).parent,
     log:
         "results/logs/datasets/{dataset}.log",
+    conda:
+        "../envs/negbench.yaml"
     resources:
         mem_mb=2000,
         runtime="30m",
-    conda:
-        "../envs/negbench.yaml"
+    params:
+        settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.by_key(wildcards.dataset)),
+        folder=lambda wildcards, output: Path(output.card).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.data --settings {params.settings:q} --folder {params.folder:q}"
 
@@ -30,18 +30,18 @@ rule embeddings:
         documents="results/embeddings/{dataset}/{encoder}/documents.npy",
         queries="results/embeddings/{dataset}/{encoder}/queries.npy",
         facts="results/embeddings/{dataset}/{encoder}/embeddings.json",
-    params:
-        settings=LAYOUT.encoder_settings(),
-        dataset=lambda wildcards, input: Path(input.documents).parent,
-        folder=lambda wildcards, output: Path(output.facts).parent,
     log:
         "results/logs/embeddings/{dataset}/{encoder}.log",
+    conda:
+        "../envs/negbench.yaml"
     threads: 64
     resources:
         mem_mb=4000,
         runtime="12h",
-    conda:
-        "../envs/negbench.yaml"
+    params:
+        settings=LAYOUT.encoder_settings(),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+        folder=lambda wildcards, output: Path(output.facts).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.embeddings"
         " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q}"

@@ -6,16 +6,16 @@ rule track:
         sources=sources("workflow.tracking"),
     output:
         receipt=LAYOUT.wandb,
-    params:
-        contents=CONTENTS.model_dump_json(),
-        settings=canonical(LAYOUT.suite.tracking.model_dump()),
     log:
         f"results/logs/track/{LAYOUT.suite.suite}.log",
+    conda:
+        "../envs/negbench.yaml"
     resources:
         mem_mb=2000,
         runtime="1h",
-    conda:
-        "../envs/negbench.yaml"
+    params:
+        contents=CONTENTS.model_dump_json(),
+        settings=canonical(LAYOUT.suite.tracking.model_dump()),
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"
         " --settings {params.settings:q} --receipt {output.receipt:q}"

@@ -1,6 +1,8 @@
 rule train:
     input:
         unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
+        card=lambda wildcards: LAYOUT.card(wildcards.dataset),
+        facts=lambda wildcards: f"{LAYOUT.vectors(wildcards.dataset)}/embeddings.json",
         pools=lambda wildcards: LAYOUT.pools(wildcards.dataset, wildcards.method).values(),
         sources=sources("workflow.train"),
         method=lambda wildcards: LAYOUT.method_sources(wildcards.method),
@@ -10,6 +12,14 @@ rule train:
         ledger="results/runs/{suite}/{dataset}/{method}/seed-{seed}/negatives.parquet",
         scores="results/runs/{suite}/{dataset}/{method}/seed-{seed}/scores.parquet",
         manifest="results/runs/{suite}/{dataset}/{method}/seed-{seed}/manifest.json",
+    log:
+        "results/logs/train/{suite}/{dataset}/{method}/seed-{seed}.log",
+    conda:
+        "../envs/negbench.yaml"
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime="12h",
     params:
         spec=lambda wildcards: LAYOUT.spec(wildcards.dataset, wildcards.method, wildcards.seed),
         pools=lambda wildcards: LAYOUT.pool_options(wildcards.dataset, wildcards.method),
@@ -17,14 +27,6 @@ rule train:
         vectors=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.model).parent,
         state="results/state/{suite}/{dataset}/{method}/seed-{seed}",
-    log:
-        "results/logs/train/{suite}/{dataset}/{method}/seed-{seed}.log",
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime="12h",
-    conda:
-        "../envs/negbench.yaml"
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.train --spec {params.spec:q} --dataset {params.dataset:q}"
         " --vectors {params.vectors:q} {params.pools} --folder {params.folder:q}"

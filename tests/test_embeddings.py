@@ -84,7 +84,7 @@ def test_rows_name_the_content_whoever_asks(dataset, tmp_path, no_encoder):
 def test_interrupted_encoding_counts_for_nothing(dataset, tmp_path, monkeypatch):
     whole, calls = Encoder.encode, []
 
-    def interrupted(self, tokens, advance=lambda count: None):
+    def interrupted(self, tokens, advance=lambda count: None, threads=1):
         calls.append(len(tokens))
         if len(calls) == 2:
             raise KeyboardInterrupt

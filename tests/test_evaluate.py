@@ -160,6 +160,7 @@ def test_twice_gives_equal_bytes(bench, tmp_path, kind):
         content = (tmp_path / "one" / name).read_bytes()
         assert content == (tmp_path / "two" / name).read_bytes()
         assert str(tmp_path).encode() not in content
+    assert (tmp_path / "one" / "run.trec.gz").read_bytes()[4:8] == bytes(4)  # gzip's time of writing
 
 
 def test_trained_maps_turn_both_sides(bench, tmp_path):

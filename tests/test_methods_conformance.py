@@ -134,6 +134,18 @@ def test_equal_seeds_give_equal_runs_whatever_the_global_generators_hold(name, w
 
 
 @every_method
+def test_no_generator_is_made_beside_that_of_the_services(name, world, monkeypatch):
+    """One seeded by the method itself draws alike for every seed of the suite."""
+
+    def refuse(*seed):
+        raise AssertionError(f"{name} makes a generator of its own")
+
+    run = world.run(name)
+    monkeypatch.setattr(np.random, "default_rng", refuse)
+    take_steps(run, 3)
+
+
+@every_method
 def test_a_method_that_draws_depends_on_seed_and_row_and_step(name, world, monkeypatch):
     """One that asks for no stream gives the same under any seed; the batches are made equal to compare."""
     asked = []

@@ -138,7 +138,7 @@ class FixedServices:
 def draw(pool, rows, negatives=1, temperature=0.05, **params):
     method = SimANS(SimANS.Params(**params), FixedServices(pool, negatives, temperature))
     numbers = np.arange(rows)
-    return method.negatives(Batch(0, numbers, numbers, None, None))
+    return method.negatives(Batch(0, numbers, 1000 + numbers, None, None))
 
 
 COSINES = [score * 0.05 for score in SCORES]
@@ -168,7 +168,7 @@ def test_depth_bounds_the_candidates_and_the_positive_is_the_batchs():
     pool = OneRowPool(IDS, COSINES, 0.5)
     ids = draw(pool, 300, depth=2).ids
     assert set(ids.ravel().tolist()) == {70, 71}
-    assert pool.asked == [("candidates", 2), ("positives", list(range(300)))]
+    assert pool.asked == [("candidates", 2), ("positives", list(range(1000, 1300)))]
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "laplace"])

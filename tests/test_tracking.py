@@ -80,6 +80,7 @@ def fake(monkeypatch) -> list[FakeRun]:
 def test_offline_runs_lie_in_files_and_the_receipt_says_sent(runs, tmp_path):
     receipt = track()
     assert receipt["mode"] == "offline"
+    assert [entry.get("reason") for entry in receipt["runs"]] == [None, None]
     assert [(entry["run"], entry["sent"]) for entry in receipt["runs"]] == [(str(run), True) for run in runs]
     files = sorted(Path("results/wandb").rglob("run-*.wandb"))
     assert len(files) == 2

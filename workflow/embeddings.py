@@ -27,7 +27,7 @@ SIDES = (DOCUMENTS, QUERIES)
 log = logging.getLogger(__name__)
 
 
-def embed(dataset: Path, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
+def embed(dataset: Path, settings: dict[str, Any], threads: int = 1) -> tuple[Path, dict[str, Any]]:
     """Return the cache folder that holds the vectors of a dataset, and the facts about them."""
     model = find_model(settings["model"])
     dtype = resolve_dtype(settings["dtype"])
@@ -42,7 +42,7 @@ def embed(dataset: Path, settings: dict[str, Any]) -> tuple[Path, dict[str, Any]
     if not folder.is_dir():
         started = time.perf_counter()
         with replacing_folder(folder) as partial:
-            _encode(model, dtype, sides, partial)
+            _encode(model, dtype, sides, partial, threads)
         log.info("encoded in %.1f s", time.perf_counter() - started)
     else:
         stage.say(f"vectors of {dataset.name}: taken from the cache ({key[:12]})")
@@ -64,22 +64,23 @@ def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     settings: Annotated[str, Option(help="settings of the encoder, as JSON")],
     folder: Annotated[Path, Option(help="where the vectors go")],
+    threads: Annotated[int, Option(help="threads of the encoder")] = 1,
 ) -> None:
     """Encode all documents and queries of a dataset."""
     with process_cost() as cost:
-        cached, facts = embed(dataset, json.loads(settings))
+        cached, facts = embed(dataset, json.loads(settings), threads)
         for name in SIDES:
             _place(cached / name, folder / name)
     write_json(folder / "embeddings.json", {**facts, "cost": cost.as_dict()})
 
 
-def _encode(model: Path, dtype: str, sides: list[Texts], folder: Path) -> None:
+def _encode(model: Path, dtype: str, sides: list[Texts], folder: Path, threads: int) -> None:
     encoder = Encoder(model, dtype)
     tokens = [encoder.tokenise(side) for side in sides]
     total = sum(len(line) for side in tokens for line in side)
     with stage.bar(total, f"encoding {sum(map(len, tokens)):,} texts", " tokens") as told:
         for name, side in zip(SIDES, tokens, strict=True):
-            np.save(folder / name, encoder.encode(side, told.update))
+            np.save(folder / name, encoder.encode(side, told.update, threads))
 
 
 def _place(source: Path, target: Path) -> None:

@@ -44,4 +44,4 @@ rule embeddings:
         folder=lambda wildcards, output: Path(output.facts).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.embeddings"
-        " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q}"
+        " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q} --threads {threads}"

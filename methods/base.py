@@ -91,6 +91,20 @@ class Step:
     temperature: float
 
 
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says is better than what, as data: the board holds it against what was measured."""
+
+    better: str
+    """The method that the paper finds better, by the name of its file here."""
+    worse: str
+    metric: str
+    condition: str
+    """Where the paper shows it, with its figures if they are known."""
+    differs: str
+    """Where our setting differs from the paper's."""
+
+
 class Pool(Protocol):
     """Static candidates of every training query, labelled positives removed, best first."""
 
@@ -99,6 +113,22 @@ class Pool(Protocol):
 
     def positive_scores(self, queries: Ids, positives: Ids) -> NDArray[np.float32]:
         """Return [B] scores of labelled pairs from the same scoring pass as the candidates."""
+
+
+class Snapshot(Protocol):
+    """The encoder as it was when the snapshot was taken, searchable: a refreshed pool of every query.
+
+    Candidates are searched when a query asks for them, which gives what mining all queries at once would give.
+    """
+
+    def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Return ids [B, depth] and scores without labelled positives, best first, as a `Pool` does."""
+
+    def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
+        """Return the scores [B, K] of queries [B] with documents [B, K]; -inf in empty places."""
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return what takes the snapshot up again, for the method's own state: two [D, D] matrices."""
 
 
 class Services(Protocol):
@@ -116,6 +146,10 @@ class Services(Protocol):
     def temperature(self) -> float:
         """The suite's temperature: cosine similarity over this is the scale of the loss."""
 
+    @property
+    def track(self) -> str:
+        """`controlled`, where only negatives may differ, or `faithful`, for the paper's own recipe."""
+
     def rng(self, step: int, purpose: str = "") -> np.random.Generator:
         """Return the stream of this method, seed, step and purpose: the same whenever it is asked for."""
 
@@ -124,6 +158,33 @@ class Services(Protocol):
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Say for queries [B] and documents [B, K] which pairs carry a training label: [B, K]."""
+
+    def positives(self, queries: Ids) -> Ids:
+        """Return the labelled positives of queries [B] as [B, P], `NO_DOCUMENT` after a query's last one."""
+
+    def snapshot(self, state: Mapping[str, torch.Tensor] | None = None) -> Snapshot:
+        """Freeze the encoder as it is now (counted as a refresh), or take up what `Snapshot.state_dict` gave."""
+
+    def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Search the current document vectors with vectors [B, D]: ids and scores [B, depth], best first.
+
+        Labelled positives are among them. The document vectors are computed anew only if they have changed.
+        """
+
+    def teacher_queries(self, queries: Ids) -> torch.Tensor:
+        """Return unit vectors [*, E] of the suite's teacher, the warm-up encoder if it names none."""
+
+    def teacher_documents(self, documents: Ids) -> torch.Tensor:
+        """Return unit vectors [*, E] of the teacher; those of document 0 in empty places."""
+
+    def count_network(self, forwards: int) -> None:
+        """Count pairs or vectors that went through networks of the method's own."""
+
+    def warmup_queries(self, queries: Ids) -> torch.Tensor:
+        """Return unit vectors [*, D] of the encoder before training: what a network of the method's own reads."""
+
+    def warmup_documents(self, documents: Ids) -> torch.Tensor:
+        """Return unit vectors [*, D] of the encoder before training; document 0's in empty places."""
 
     def encode_queries(self, queries: Ids) -> torch.Tensor:
         """Return current unit vectors [*, D] without gradient; each one is counted as cost."""
@@ -149,6 +210,16 @@ class Method(ABC):
     """Candidate pools it reads: any of `bm25`, `dense`. They are made once and shared by all methods."""
     adaptations: ClassVar[tuple[str, ...]] = ()
     """What differs here from the paper's method, one sentence each: footnotes of its row."""
+    faithful: ClassVar[bool] = False
+    """Has it a recipe of its own (loss, towers, networks) beside its negatives? Then it may stand in both tracks."""
+    faithful_adaptations: ClassVar[tuple[str, ...]] = ()
+    """What still differs from the paper in the faithful track."""
+    gives_positives: ClassVar[bool] = False
+    """Does it put labelled positives among the negatives on purpose? Only a control may."""
+    uses_teacher: ClassVar[bool] = False
+    """Does it read the suite's teacher?"""
+    claims: ClassVar[tuple[Claim, ...]] = ()
+    """What its paper claims."""
     Params: ClassVar[type[BaseModel]] = Params
 
     def __init__(self, params: Any, services: Services) -> None:
@@ -162,6 +233,14 @@ class Method(ABC):
     def loss(self, step: Step) -> torch.Tensor:
         """Return the scalar loss of a step: InfoNCE over in-batch and given negatives unless overridden."""
         return losses.info_nce(step.scores, step.temperature)
+
+    def faithful_loss(self, step: Step) -> torch.Tensor:
+        """Return the scalar loss of the paper's own recipe, for the faithful track."""
+        return self.loss(step)
+
+    def trained_towers(self) -> frozenset[str]:
+        """Return which of the towers `query` and `document` are trained; a frozen one keeps its start."""
+        return frozenset({"query", "document"})
 
     def refresh(self, step: int) -> None:  # noqa: B027 - most methods have nothing to refresh
         """Is called before every step; a method that re-mines does it here, on the steps it wants."""

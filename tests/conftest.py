@@ -14,7 +14,8 @@ from safetensors.numpy import save_file
 
 from methods import registry
 from methods.base import Batch, Negatives
-from workflow import data, embeddings, train
+from workflow import data, train
+from workflow import vectors as stored
 from workflow.candidates import CandidatePool, build_pool
 from workflow.collection import Qrels, qrels, texts
 from workflow.index import BM25Searcher, DenseSearcher
@@ -42,12 +43,14 @@ class World:
         return set(zip(kept.queries.tolist(), kept.documents.tolist(), strict=True))
 
     def spec(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> dict[str, Any]:
-        """A run's spec with default parameters, as the Snakefile hands it to the stage."""
+        """A run's spec with default parameters, as the Snakefile hands it over; `name/faithful` for the track."""
         budget = {"steps": 6, "batch_size": 8, "negatives": 4, "learning_rate": 1e-2, "warmup": 0.1}
         budget |= {"weight_decay": 0.0, "temperature": 0.05, "checkpoint_steps": 3}
+        name, _, track = method.partition("/")
         return {
-            "class": method,
-            "method": row or method,
+            **({"track": track} if track else {}),
+            "class": name,
+            "method": row or name,
             "params": {},
             "seed": seed,
             "training": {**budget, **training},
@@ -55,7 +58,8 @@ class World:
 
     def run(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> train.Run:
         """A run at step 0, set up as the stage does it."""
-        declared = {kind: self.pools[kind] for kind in registry.available()[method].pools}
+        kind = registry.available()[method.partition("/")[0]]
+        declared = {pool: self.pools[pool] for pool in kind.pools}
         return train.set_up(self.spec(method, seed, row, **training), self.dataset, self.vectors, declared)
 
 
@@ -125,11 +129,11 @@ def write_world(
         dataset,
     )
     vectors.mkdir()
-    np.save(vectors / embeddings.DOCUMENTS, matrix)
-    np.save(vectors / embeddings.QUERIES, query_matrix)
+    np.save(vectors / stored.DOCUMENTS, matrix)
+    np.save(vectors / stored.QUERIES, query_matrix)
     labelled = qrels(dataset, "train")
     searchers = {
-        "dense": DenseSearcher(*embeddings.load(vectors), threads=1),
+        "dense": DenseSearcher(*stored.load(vectors), threads=1),
         "bm25": BM25Searcher(*texts(dataset), 1.2, 0.75),
     }
     pools = {}

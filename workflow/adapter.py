@@ -29,6 +29,44 @@ class AdapterEncoder(nn.Module):
         """Return unit vectors [len(rows), D] of documents."""
         return self._apply_map(self._documents, rows, self.document)
 
+    def freeze(self, trained: frozenset[str]) -> None:
+        """Stop training the towers that are not named: `query`, `document`."""
+        self.query.requires_grad_("query" in trained)
+        self.document.requires_grad_("document" in trained)
+
+    def load_maps(self, maps: dict[str, NDArray[np.float32]]) -> None:
+        """Start from the maps [D, D] of another run."""
+        with torch.no_grad():
+            self.query.copy_(torch.from_numpy(maps["query"]))
+            self.document.copy_(torch.from_numpy(maps["document"]))
+
+    @property
+    def document_version(self) -> int:
+        """Changes whenever the document map does."""
+        return self.document._version
+
+    @torch.no_grad()
+    def all_documents(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the unit vectors [N, D] of the whole corpus by a document map."""
+        return functional.normalize(self._documents @ weight.T, dim=1)
+
+    def map_copies(self) -> dict[str, torch.Tensor]:
+        """Return copies of both maps as they are now."""
+        return {"query": self.query.detach().clone(), "document": self.document.detach().clone()}
+
+    @torch.no_grad()
+    def queries_by(self, rows: NDArray[np.int64], weight: torch.Tensor) -> torch.Tensor:
+        """Return unit vectors of queries by a map that was copied before."""
+        return self._apply_map(self._queries, rows, weight)
+
+    def warmup_queries(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the cached vectors of queries."""
+        return self._queries[torch.from_numpy(rows)]
+
+    def warmup_documents(self, rows: NDArray[np.int64]) -> torch.Tensor:
+        """Return the cached vectors of documents."""
+        return self._documents[torch.from_numpy(rows)]
+
     @staticmethod
     def _apply_map(vectors: torch.Tensor, rows: NDArray[np.int64], weight: torch.Tensor) -> torch.Tensor:
         return functional.normalize(vectors[torch.from_numpy(rows)] @ weight.T, dim=1)

@@ -15,10 +15,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from typer import Option
 
-from workflow import collection, embeddings, stage
+from workflow import collection, stage
 from workflow.errors import UserError
 from workflow.files import replacing
 from workflow.index import BM25Searcher, DenseSearcher, Searcher
+from workflow.vectors import load as load_vectors
 
 NO_DOCUMENT = -1
 CHUNK = 2048
@@ -113,7 +114,7 @@ def main(
     options = json.loads(settings)
     if kind == "dense":
         assert vectors is not None
-        searcher: Searcher = DenseSearcher(*embeddings.load(vectors), threads)
+        searcher: Searcher = DenseSearcher(*load_vectors(vectors), threads)
     else:
         searcher = BM25Searcher(*collection.texts(dataset), options["bm25_k1"], options["bm25_b"])
     pool = build_pool(searcher, collection.qrels(dataset, "train"), searcher.documents, options["depth"])

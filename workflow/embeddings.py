@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from platformdirs import user_cache_dir
 from typer import Option
 
@@ -20,10 +19,9 @@ from workflow import collection, stage
 from workflow.encoder import Encoder, Texts, content_key, find_model, resolve_dtype
 from workflow.files import replacing, replacing_folder, write_json
 from workflow.provenance import process_cost
+from workflow.vectors import DOCUMENTS, SIDES
 
 CACHE_VARIABLE = "NEGBENCH_CACHE"
-DOCUMENTS, QUERIES = "documents.npy", "queries.npy"
-SIDES = (DOCUMENTS, QUERIES)
 log = logging.getLogger(__name__)
 
 
@@ -48,11 +46,6 @@ def embed(dataset: Path, settings: dict[str, Any], threads: int = 1) -> tuple[Pa
         stage.say(f"vectors of {dataset.name}: taken from the cache ({key[:12]})")
     facts["dimension"] = int(np.load(folder / DOCUMENTS, mmap_mode="r").shape[1])
     return folder, facts
-
-
-def load(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return document vectors [N, D] and query vectors [Q, D], memory-mapped and read-only."""
-    return np.load(folder / DOCUMENTS, mmap_mode="r"), np.load(folder / QUERIES, mmap_mode="r")
 
 
 def cache_folder() -> Path:

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from typer import Option
 
-from workflow import collection, embeddings, stage
+from workflow import collection, stage
 from workflow.adapter_maps import load_maps, mapped
 from workflow.collection import write_table
 from workflow.files import replacing, write_json
 from workflow.index import BM25Searcher, DenseSearcher, Searcher
 from workflow.metrics import METRICS, evaluate_run, ranked
+from workflow.vectors import load as load_vectors
 
 DEPTH = 100
 METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
@@ -110,7 +111,7 @@ def _searcher(
 ) -> Searcher:
     if vectors is None:
         return BM25Searcher(*collection.texts(dataset), facts["params"]["k1"], facts["params"]["b"])
-    documents, queries = embeddings.load(vectors)
+    documents, queries = load_vectors(vectors)
     if model is not None:
         maps = load_maps(model)
         documents = mapped(documents, maps["document"])

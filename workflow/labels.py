@@ -24,6 +24,13 @@ class Labels:
         places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return (self._keys[places] == keys) & (documents >= 0)
 
+    def positives(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positives of training queries [B] as [B, P]; -1 after a query's last one."""
+        rows = np.searchsorted(self.queries, queries)
+        places = np.arange(int(self._counts[rows].max(initial=0)))[None]
+        keys = self._keys[np.minimum(self._starts[rows][:, None] + places, len(self._keys) - 1)]
+        return np.where(places < self._counts[rows][:, None], keys % self.documents, -1)
+
     def batch(self, seed: int, step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the queries and positives of a step: both the same for every method.
 

@@ -32,9 +32,9 @@ class Layout:
         """Return the card of a dataset."""
         return f"{self.dataset(name)}/card.json"
 
-    def vectors(self, name: str) -> str:
-        """Return the folder of a dataset's embeddings."""
-        return f"results/embeddings/{self.suite.dataset_key(name)}/{self.suite.encoder_key()}"
+    def vectors(self, name: str, teacher: bool = False) -> str:
+        """Return the folder of a dataset's embeddings by the encoder or by the teacher."""
+        return f"results/embeddings/{self.suite.dataset_key(name)}/{self.suite.encoder_key(teacher)}"
 
     def pool(self, name: str, kind: str) -> str:
         """Return the file of a candidate pool. A BM25 pool knows of no encoder."""
@@ -50,6 +50,22 @@ class Layout:
     def pool_options(self, name: str, method: str) -> str:
         """Return a row's pools as options of the training command."""
         return " ".join(f"--pool {kind}={path}" for kind, path in self.pools(name, method).items())
+
+    def own(self, name: str, method: str, seed: str) -> dict[str, str]:
+        """Return the inputs that only some rows have: the model to start from, the teacher's vectors."""
+        inputs = {}
+        if start := self.suite.start(method):
+            inputs["start"] = f"results/runs/{self.suite.suite}/{name}/{start}/seed-{seed}/model.safetensors"
+        if self.suite.method(method).uses_teacher and self.suite.teacher:
+            inputs["teacher"] = f"{self.vectors(name, teacher=True)}/documents.npy"
+        return inputs
+
+    def own_options(self, name: str, method: str, seed: str) -> str:
+        """Return these inputs as options of the training command."""
+        inputs = self.own(name, method, seed)
+        if "teacher" in inputs:
+            inputs["teacher"] = str(Path(inputs["teacher"]).parent)
+        return " ".join(f"--{option} {path}" for option, path in inputs.items())
 
     def shared(self, name: str) -> dict[str, str]:
         """Return the shared inputs of a dataset's runs: tables and vectors, by name."""
@@ -82,19 +98,24 @@ class Layout:
                 "params": self.suite.parameters(method),
                 "seed": int(seed),
                 "training": self.suite.training.model_dump(),
+                **({"track": "faithful"} if self.suite.track(method) == "faithful" else {}),
             }
         )
 
     def about(self, dataset: str, method: str, seed: str) -> str:
         """Return what a run's metrics.json says about it, as canonical JSON."""
         kind = self.suite.method(method)
-        title = kind.title if method == kind.name else f"{kind.title} ({method})"
+        track = self.suite.track(method)
+        title = kind.title if method in (kind.name, f"{kind.name}_{track}") else f"{kind.title} ({method})"
+        adaptations = [*kind.adaptations] if track == "controlled" else [*kind.faithful_adaptations]
+        if start := self.suite.start(method):
+            adaptations.append(f"starts from the trained model of {start}")
         return canonical(
             {
                 **self._common(dataset, method, title),
-                "track": "controlled",
+                "track": track,
                 "seed": int(seed),
-                "adaptations": list(kind.adaptations),
+                "adaptations": adaptations,
                 "summary": kind.summary(),
                 "paper": kind.citation,
                 "params": self.suite.parameters(method),
@@ -120,9 +141,11 @@ class Layout:
         """Return the settings of the pools, as canonical JSON."""
         return canonical(self.suite.pools.model_dump())
 
-    def encoder_settings(self) -> str:
-        """Return the settings of the encoder, as canonical JSON."""
-        return canonical(self.suite.encoder.model_dump())
+    def encoder_settings(self, key: str) -> str:
+        """Return the settings of the encoder or teacher that a folder name belongs to, as canonical JSON."""
+        is_teacher = self.suite.teacher is not None and key == self.suite.encoder_key(teacher=True)
+        settings = self.suite.teacher if is_teacher and self.suite.teacher else self.suite.encoder
+        return canonical(settings.model_dump())
 
     def dataset_settings(self, name: str) -> str:
         """Return the settings of a dataset, as canonical JSON."""

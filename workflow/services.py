@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from methods.base import NO_DOCUMENT, Ids, Pool
+from workflow.adapter import AdapterEncoder
 from workflow.labels import Labels
 from workflow.seeds import stream
 
@@ -21,20 +21,65 @@ class Counters:
     document_vectors: int = 0
     extra_vectors: int = 0
     """Vectors that the method asked for beside the batch and its negatives."""
+    searches: int = 0
+    """Queries searched over the whole corpus."""
+    refreshes: int = 0
+    """Times that the whole corpus was encoded anew."""
+    teacher_vectors: int = 0
+    """Vectors of another encoder that the method read."""
+    network_forwards: int = 0
+    """Pairs or vectors that went through networks of the method's own."""
 
     def as_dict(self) -> dict[str, int]:
         """Return the counts by name."""
         return asdict(self)
 
 
-class TierEncoder(Protocol):
-    """What a tier must offer: current unit vectors of rows, with gradient."""
+class EncoderSnapshot:
+    """Document vectors and query map of one moment: a `methods.base.Snapshot`."""
 
-    def queries(self, rows: Ids) -> torch.Tensor:
-        """Return [len(rows), D]."""
+    def __init__(
+        self, encoder: AdapterEncoder, maps: dict[str, torch.Tensor], labels: Labels, counters: Counters
+    ) -> None:
+        self._encoder, self._labels, self._counters = encoder, labels, counters
+        self._maps, self._map = maps, maps["query"]
+        self._documents = encoder.all_documents(maps["document"])
 
-    def documents(self, rows: Ids) -> torch.Tensor:
-        """Return [len(rows), D]."""
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return what `Services.snapshot` needs to take the snapshot up again."""
+        return self._maps
+
+    def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Return the best documents of each query that carry no label of it."""
+        labelled = self._labels.positives(queries)
+        vectors = self._encoder.queries_by(queries, self._map)
+        self._counters.searches += len(queries)
+        ids, scores = top(vectors, self._documents, depth + labelled.shape[1])
+        usable = ~self._labels.is_positive(queries, ids)
+        best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
+        kept = np.take_along_axis(usable, best, axis=1)
+        return (
+            padded(np.where(kept, np.take_along_axis(ids, best, axis=1), NO_DOCUMENT), depth, NO_DOCUMENT),
+            padded(np.where(kept, np.take_along_axis(scores, best, axis=1), -np.inf), depth, -np.inf),
+        )
+
+    def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
+        """Return the scores of pairs."""
+        vectors = self._encoder.queries_by(queries, self._map)
+        found = self._documents[torch.from_numpy(np.maximum(documents, 0))]
+        scores = torch.einsum("bd,bkd->bk", vectors, found).numpy()
+        return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
+
+
+def top(queries: torch.Tensor, documents: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+    """Return rows and scores [B, depth] of the best documents by inner product, fewer in a smaller corpus."""
+    found = torch.topk(queries @ documents.T, min(depth, len(documents)), dim=1)
+    return found.indices.numpy(), found.values.numpy()
+
+
+def padded(array: NDArray, width: int, value: float) -> NDArray:
+    """Fill rows [B, K] up to [B, width]."""
+    return np.pad(array, ((0, 0), (0, max(width - array.shape[1], 0))), constant_values=value)
 
 
 class TrainingServices:
@@ -42,15 +87,20 @@ class TrainingServices:
 
     def __init__(
         self,
-        encoder: TierEncoder,
+        encoder: AdapterEncoder,
         labels: Labels,
         pools: Mapping[str, Pool],
         row: str,
         seed: int,
         negatives: int,
         temperature: float,
+        teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+        track: str = "controlled",
     ) -> None:
+        self._track = track
         self._encoder, self._labels, self._pools = encoder, labels, pools
+        self._teacher = teacher
+        self._matrix: tuple[int, torch.Tensor] | None = None
         self._row, self._seed = row, seed
         self._negatives, self._temperature = negatives, temperature
         self.counters = Counters()
@@ -70,6 +120,11 @@ class TrainingServices:
         """The suite's temperature."""
         return self._temperature
 
+    @property
+    def track(self) -> str:
+        """The track of the run."""
+        return self._track
+
     def rng(self, step: int, purpose: str = "") -> np.random.Generator:
         """Return the stream of this row, seed, step and purpose."""
         return stream(self._seed, "method", self._row, purpose, step=step)
@@ -83,6 +138,52 @@ class TrainingServices:
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Say which pairs carry a training label."""
         return self._labels.is_positive(queries, documents)
+
+    def positives(self, queries: Ids) -> Ids:
+        """Return the labelled positives of queries."""
+        return self._labels.positives(queries)
+
+    def snapshot(self, state: Mapping[str, torch.Tensor] | None = None) -> EncoderSnapshot:
+        """Freeze the encoder as it is now, or take up a snapshot from a checkpoint."""
+        if state is None:
+            self.counters.refreshes += 1
+        maps = dict(state) if state is not None else self._encoder.map_copies()
+        return EncoderSnapshot(self._encoder, maps, self._labels, self.counters)
+
+    def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Search the current document vectors."""
+        self.counters.searches += len(query_vectors)
+        return top(query_vectors.detach(), self._all_documents(), depth)
+
+    def teacher_queries(self, queries: Ids) -> torch.Tensor:
+        """Return the teacher's vectors of queries."""
+        self.counters.teacher_vectors += queries.size
+        return self.warmup_queries(queries) if self._teacher is None else _rows(self._teacher[1], queries)
+
+    def teacher_documents(self, documents: Ids) -> torch.Tensor:
+        """Return the teacher's vectors of documents."""
+        self.counters.teacher_vectors += int((documents != NO_DOCUMENT).sum())
+        rows = np.maximum(documents, 0)
+        return self.warmup_documents(rows) if self._teacher is None else _rows(self._teacher[0], rows)
+
+    def warmup_queries(self, queries: Ids) -> torch.Tensor:
+        """Return the vectors of queries before training."""
+        return self._shaped(self._encoder.warmup_queries(queries.ravel()), queries)
+
+    def warmup_documents(self, documents: Ids) -> torch.Tensor:
+        """Return the vectors of documents before training."""
+        return self._shaped(self._encoder.warmup_documents(np.maximum(documents, 0).ravel()), documents)
+
+    def count_network(self, forwards: int) -> None:
+        """Count what went through networks of the method's own."""
+        self.counters.network_forwards += forwards
+
+    def _all_documents(self) -> torch.Tensor:
+        version = self._encoder.document_version
+        if self._matrix is None or self._matrix[0] != version:
+            self._matrix = (version, self._encoder.all_documents(self._encoder.document))
+            self.counters.refreshes += 1
+        return self._matrix[1]
 
     @torch.no_grad()
     def encode_queries(self, queries: Ids) -> torch.Tensor:
@@ -99,3 +200,7 @@ class TrainingServices:
     @staticmethod
     def _shaped(vectors: torch.Tensor, rows: Ids) -> torch.Tensor:
         return vectors.reshape(*rows.shape, -1)
+
+
+def _rows(vectors: NDArray[np.float32], rows: Ids) -> torch.Tensor:
+    return torch.from_numpy(vectors[rows])

@@ -20,6 +20,8 @@ from workflow.errors import UserError
 from workflow.files import short_hash
 
 DATA_VARIABLE = "NEGBENCH_DATA"
+TRACKS = ("controlled", "faithful")
+ROW_KEYS = frozenset({"method", "track", "start"})
 
 
 def _number(value: Any) -> Any:
@@ -129,12 +131,15 @@ class Suite(_Settings):
     datasets: dict[Name, DatasetSettings | None] = Field(min_length=1)
     """Datasets by the name shown; an empty entry takes the defaults."""
     methods: dict[Name, dict[str, Any] | None] = Field(min_length=1)
-    """Rows of the board: parameters by method; `method:` names the method where the row is called otherwise."""
+    """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
+    otherwise, `track: faithful` takes the paper's own recipe, `start:` names a row whose model it goes on from."""
     seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run a method and seed."""
     data: str | None = None
     """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""
     encoder: EncoderSettings = EncoderSettings()
+    teacher: EncoderSettings | None = None
+    """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
     training: TrainingSettings = TrainingSettings()
     pools: PoolSettings = PoolSettings()
     tracking: TrackingSettings = TrackingSettings()
@@ -148,9 +153,10 @@ class Suite(_Settings):
         """Return the folder name of a prepared dataset: readable, and other settings give another one."""
         return f"{name}-{short_hash(self.dataset(name))}"
 
-    def encoder_key(self) -> str:
-        """Return the folder name of the encoder with its settings."""
-        return f"{Path(self.encoder.model).name.lower()}-{short_hash(self.encoder.model_dump())}"
+    def encoder_key(self, teacher: bool = False) -> str:
+        """Return the folder name of the encoder, or of the teacher, with its settings."""
+        settings = self.teacher if teacher and self.teacher else self.encoder
+        return f"{Path(settings.model).name.lower()}-{short_hash(settings.model_dump())}"
 
     def pool_key(self) -> str:
         """Return the folder name of the candidate pools with their settings."""
@@ -162,11 +168,21 @@ class Suite(_Settings):
 
     def parameters(self, row: str) -> dict[str, Any]:
         """Return all parameters of a row's method, defaults included."""
-        given = {key: value for key, value in (self.methods[row] or {}).items() if key != "method"}
-        return self.method(row).Params.model_validate(given).model_dump(mode="json")
+        return self.method(row).Params.model_validate(self._given(row)).model_dump(mode="json")
+
+    def track(self, row: str) -> str:
+        """Return `controlled` or `faithful`."""
+        return (self.methods[row] or {}).get("track", "controlled")
+
+    def start(self, row: str) -> str | None:
+        """Return the row whose model this row goes on from, if any."""
+        return (self.methods[row] or {}).get("start")
 
     def _method_name(self, row: str) -> str:
         return (self.methods[row] or {}).get("method", row)
+
+    def _given(self, row: str) -> dict[str, Any]:
+        return {key: value for key, value in (self.methods[row] or {}).items() if key not in ROW_KEYS}
 
 
 def load(config: Mapping[str, Any], file: str) -> Suite:
@@ -216,8 +232,26 @@ def _check_method(suite: Suite, row: str, file: str) -> None:
     name = suite._method_name(row)
     if not isinstance(name, str) or name not in available:
         raise UserError(f"{where}: unknown method '{name}'; {nearest(str(name), list(available))}")
-    given = {key: value for key, value in (suite.methods[row] or {}).items() if key != "method"}
-    _validated(available[name].Params, given, where, separator=".")
+    _check_track(suite, row, available[name], where)
+    _validated(available[name].Params, suite._given(row), where, separator=".")
+
+
+def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> None:
+    track, start = suite.track(row), suite.start(row)
+    if track not in TRACKS:
+        raise UserError(f"{where}.track: unknown track {track!r}; {nearest(str(track), list(TRACKS))}")
+    if track == "faithful" and not method.faithful:
+        raise UserError(
+            f"{where}.track: {method.name} has no recipe beside its negatives; only 'controlled' is allowed"
+        )
+    if start is not None and start not in suite.methods:
+        raise UserError(f"{where}.start: unknown row {start!r}; {nearest(str(start), list(suite.methods))}")
+    seen = [row]
+    while start is not None:
+        if start in seen:
+            raise UserError(f"{where}.start: {' starts from '.join([*seen, start])}, which never begins")
+        seen.append(start)
+        start = suite.start(start)
 
 
 def _check_dataset(source: str, where: str) -> None:

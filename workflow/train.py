@@ -15,18 +15,20 @@ from typer import Option
 
 from methods import registry
 from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Scores, Step
-from workflow import collection, embeddings, stage
+from workflow import collection, stage
 from workflow.adapter import AdapterEncoder
+from workflow.adapter_maps import load_maps
 from workflow.candidates import CandidatePool
 from workflow.checkpoint import Checkpoint
 from workflow.collection import write_table
 from workflow.errors import UserError
-from workflow.files import read_json, replacing, write_json
+from workflow.files import read_json, replacing, sha256_file, write_json
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, Ledger
 from workflow.provenance import environment, process_cost
 from workflow.seeds import torch_seed
 from workflow.services import TrainingServices
+from workflow.vectors import load as load_vectors
 
 log = logging.getLogger(__name__)
 MODEL, HISTORY, LEDGER, SCORES = "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"
@@ -50,19 +52,34 @@ class Run:
     scores: list[tuple[int, str, NDArray[np.float32]]]
 
 
-def set_up(spec: Mapping[str, Any], dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool]) -> Run:
-    """Build a run from its spec: encoder, method, optimiser and labels, all at step 0."""
+def set_up(
+    spec: Mapping[str, Any],
+    dataset: Path,
+    vectors: Path,
+    pools: Mapping[str, CandidatePool],
+    start: Path | None = None,
+    teacher: Path | None = None,
+) -> Run:
+    """Build a run from its spec: encoder, method, optimiser and labels, all at step 0.
+
+    `start` is the model of another run to go on from, `teacher` the folder of another encoder's vectors.
+    """
     training, seed, row = spec["training"], spec["seed"], spec["method"]
     torch.manual_seed(torch_seed(seed, "weights"))
-    documents, queries = (np.array(part) for part in embeddings.load(vectors))
+    documents, queries = (np.array(part) for part in load_vectors(vectors))
     labels = Labels(collection.qrels(dataset, "train"), len(documents))
     encoder = AdapterEncoder(documents, queries)
+    if start is not None:
+        encoder.load_maps(load_maps(start))
     services = TrainingServices(
-        encoder, labels, pools, row, seed, training["negatives"], training["temperature"]
-    )
+        encoder, labels, pools, row, seed, training["negatives"], training["temperature"],
+        load_vectors(teacher) if teacher else None, spec.get("track", "controlled"),
+    )  # fmt: skip
     kind = registry.available()[spec["class"]]
     method = kind(kind.Params.model_validate(spec["params"]), services)
-    parameters = [*encoder.parameters(), *method.extra_modules().parameters()]
+    encoder.freeze(method.trained_towers())
+    trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    parameters = [*trained, *method.extra_modules().parameters()]
     optimizer = torch.optim.AdamW(
         parameters, lr=training["learning_rate"], weight_decay=training["weight_decay"]
     )
@@ -87,7 +104,7 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
     """Run one optimiser step and record it. Raises `UserError` if the loss is no finite number."""
     run.method.refresh(step)
     example = _example(run, step)
-    loss = run.method.loss(example)
+    loss = run.method.faithful_loss(example) if run.services.track == "faithful" else run.method.loss(example)
     if not torch.isfinite(loss):
         raise UserError(
             f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
@@ -114,6 +131,8 @@ def main(
     folder: Annotated[Path, Option(help="where the model and its records go")],
     state: Annotated[Path, Option(help="where checkpoints are kept while the run lasts")],
     pool: Annotated[list[str] | None, Option(help="a pool as kind=file; may be repeated")] = None,
+    start: Annotated[Path | None, Option(help="model of another run to start from")] = None,
+    teacher: Annotated[Path | None, Option(help="folder of the teacher's embeddings")] = None,
     threads: Annotated[int, Option(help="threads of torch")] = 1,
 ) -> None:
     """Train one method with one seed and write model, history, ledger and manifest."""
@@ -122,8 +141,13 @@ def main(
     files = dict(entry.split("=", 1) for entry in pool or [])
     with process_cost() as preparation:
         pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
-        run = set_up(facts, dataset, vectors, pools)
-    data = {"dataset": read_json(dataset / "card.json"), "vectors": _vectors_key(vectors)}
+        run = set_up(facts, dataset, vectors, pools, start, teacher)
+    data = {
+        "dataset": read_json(dataset / "card.json"),
+        "vectors": _vectors_key(vectors),
+        "start": sha256_file(start) if start else None,
+        "teacher": _vectors_key(teacher) if teacher else None,
+    }
     checkpoint = Checkpoint(
         state, {**facts, "data": data, "pools": files}, facts["training"]["checkpoint_steps"]
     )

@@ -39,7 +39,7 @@ rule embeddings:
         mem_mb=4000,
         runtime="12h",
     params:
-        settings=LAYOUT.encoder_settings(),
+        settings=lambda wildcards: LAYOUT.encoder_settings(wildcards.encoder),
         dataset=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.facts).parent,
     shell:

@@ -1,6 +1,7 @@
 rule train:
     input:
         unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
+        unpack(lambda wildcards: LAYOUT.own(wildcards.dataset, wildcards.method, wildcards.seed)),
         card=lambda wildcards: LAYOUT.card(wildcards.dataset),
         facts=lambda wildcards: f"{LAYOUT.vectors(wildcards.dataset)}/embeddings.json",
         pools=lambda wildcards: LAYOUT.pools(wildcards.dataset, wildcards.method).values(),
@@ -23,11 +24,12 @@ rule train:
     params:
         spec=lambda wildcards: LAYOUT.spec(wildcards.dataset, wildcards.method, wildcards.seed),
         pools=lambda wildcards: LAYOUT.pool_options(wildcards.dataset, wildcards.method),
+        own=lambda wildcards: LAYOUT.own_options(wildcards.dataset, wildcards.method, wildcards.seed),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.model).parent,
         state="results/state/{suite}/{dataset}/{method}/seed-{seed}",
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.train --spec {params.spec:q} --dataset {params.dataset:q}"
-        " --vectors {params.vectors:q} {params.pools} --folder {params.folder:q}"
+        " --vectors {params.vectors:q} {params.pools} {params.own} --folder {params.folder:q}"
         " --state {params.state:q} --threads {threads}"

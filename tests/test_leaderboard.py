@@ -269,3 +269,16 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(UserError, match=message):
             collate(given, described, SETTINGS, tmp_path / "board")
     assert not (tmp_path / "board").exists()
+
+
+def test_the_faithful_track_is_ranked_by_itself_below(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(
+        tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
+    )
+    frame = rows(metrics, cards)
+    assert list(frame["method"]) == ["simans", "inbatch", "untrained", "star"]
+    assert [None if pd.isna(rank) else rank for rank in frame["rank"]] == [1, 2, None, 1]
+    assert sentences(frame, SETTINGS)[0].startswith("simans is first")
+    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    assert "star (faithful)" in (tmp_path / "board" / "leaderboard.md").read_text()

@@ -295,3 +295,24 @@ def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert f"bad.yaml: {said}" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ({"inbatch": {"track": "faithfull"}}, ["methods.inbatch.track", "did you mean 'faithful'"]),
+        ({"inbatch": {"track": "faithful"}}, ["methods.inbatch.track", "only 'controlled' is allowed"]),
+        (
+            {"inbatch": {"start": "simnas"}, "simans": None},
+            ["methods.inbatch.start", "did you mean 'simans'"],
+        ),
+        (
+            {"inbatch": {"start": "random"}, "random": {"start": "inbatch"}},
+            ["methods.inbatch.start", "inbatch starts from random starts from inbatch"],
+        ),
+    ],
+)
+def test_track_and_start_of_a_row_are_checked(methods, words):
+    with pytest.raises(UserError) as error:
+        load({"suite": "made", "datasets": {"scifact": None}, "methods": methods}, "made.yaml")
+    assert all(word in str(error.value) for word in words), error.value

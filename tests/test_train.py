@@ -195,7 +195,12 @@ def test_manifest_tells_the_run_its_cost_and_where_it_came_from(bench, tmp_path)
         "searches": 0, "refreshes": 0, "teacher_vectors": 0, "network_forwards": 0,
     }  # fmt: skip
     assert manifest["resumed_at"] is None
-    assert manifest["data"] == {"dataset": {"name": "made", "sha256": "made of noise"}, "vectors": "0123abcd"}
+    assert manifest["data"] == {
+        "dataset": {"name": "made", "sha256": "made of noise"},
+        "vectors": "0123abcd",
+        "start": None,
+        "teacher": None,
+    }
     assert manifest["cost"]["training"]["wall_seconds"] > 0
     assert "torch" in manifest["packages"]
     assert str(tmp_path) not in json.dumps(manifest)

@@ -2,6 +2,7 @@
 
 import copy
 import gzip
+import hashlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -181,3 +182,20 @@ def test_the_method_of_the_readme_runs(project: Path) -> None:
         file.unlink()
     ledger = pd.read_parquet(project / RUNS / "middle" / "seed-0" / "negatives.parquet")
     assert set(ledger["source"]) == {"middle"}
+
+
+def test_a_row_goes_on_from_the_model_of_another(project: Path) -> None:
+    methods = {"inbatch": None, "after": {"method": "random", "start": "inbatch"}}
+    write_suite(project, {**SUITE, "methods": methods})
+    runs = {path for path in scheduled(project) if path.startswith(RUNS)}
+    assert {path.split("/")[4] for path in runs} == {"after"}
+    snakemake(project, f"{RUNS}/after/seed-1/metrics.json")
+    model = project / RUNS / "inbatch" / "seed-1" / "model.safetensors"
+    manifest = json.loads((project / RUNS / "after" / "seed-1" / "manifest.json").read_text())
+    assert manifest["data"]["start"] == hashlib.sha256(model.read_bytes()).hexdigest()
+
+
+def test_a_teacher_is_encoded_once_and_read_by_those_who_ask(project: Path) -> None:
+    teacher = {**SUITE["encoder"], "document_length": 16}
+    write_suite(project, {**SUITE, "teacher": teacher})
+    assert scheduled(project) == set()  # no row of this suite asks for it

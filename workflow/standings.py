@@ -167,9 +167,17 @@ def _slice_columns(runs: list[dict[str, Any]], name: str) -> Iterator[tuple[str,
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one dataset from best to worst, trained methods numbered from 1 (equal means share one)."""
+    """The rows of one dataset from best to worst, trained methods numbered from 1 (equal means share one).
+
+    The two tracks are never mixed in one ranking: rows of the faithful track stand below and count anew.
+    """
     by = f"{RANKED_BY}/{ranking_slice(frame)}/mean"
-    frame = frame.sort_values([by, "method"], ascending=[False, True])
-    ranks = frame[by].where(frame["track"] != "baseline").rank(ascending=False, method="min")
+    own_recipe = (frame["track"] == "faithful").rename("own_recipe")
+    frame = frame.assign(own_recipe=own_recipe).sort_values(
+        ["own_recipe", by, "method"], ascending=[True, False, True]
+    )
+    scores = frame[by].where(frame["track"] != "baseline")
+    ranks = scores.groupby(frame["track"]).rank(ascending=False, method="min")
+    frame = frame.drop(columns="own_recipe")
     frame.insert(list(frame.columns).index("method"), "rank", ranks.astype("Int64"))
     return frame.assign(seeds=frame["seeds"].astype("Int64"))

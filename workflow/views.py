@@ -52,6 +52,7 @@ def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     trained = frame[frame["rank"].notna()]
     if trained.empty:
         return ["No trained method is on this board."]
+    trained = trained[trained["track"] == trained["track"].iloc[0]]  # the tracks are two rankings
     best, ranking = records(trained)[0], ranking_slice(frame)
     rows = {row["method"]: row for row in records(frame)}
     return [_winner(best, rows, ranking, settings), *_hidden(trained, rows, ranking)]
@@ -169,7 +170,8 @@ READING = (
     "A value is the mean over seeds ± the half-width of its 95 % Student t interval. The interval tells what "
     "other seeds would do on the same queries, not what other queries would. A test query is seen when a "
     "document relevant to it was a positive in training. Methods are ranked by nDCG@10 on unseen queries where "
-    "there are any, else on all; baselines aren't trained here and have no rank."
+    "there are any, else on all. Baselines aren't trained here and have no rank. Rows of the faithful track "
+    "train with their paper's own loss and towers and are ranked among themselves."
 )
 
 
@@ -213,7 +215,7 @@ def seeds_text(row: Row) -> str:
 
 
 def _mark(row: Row) -> str:
-    return " (baseline)" if row["track"] == "baseline" else ""
+    return "" if row["track"] == "controlled" else f" ({row['track']})"
 
 
 def terminal_table(frame: pd.DataFrame) -> Group:

@@ -32,6 +32,7 @@ rule all:
     default_target: True
     input:
         board=f"{LAYOUT.board}/leaderboard.html",
+        audit=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=CONTENTS.cards),
         tracking=LAYOUT.wandb,
     localrule: True
 
@@ -40,6 +41,7 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/candidates.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/audit.smk"
 include: "workflow/rules/leaderboard.smk"
 include: "workflow/rules/tracking.smk"
 

@@ -41,6 +41,9 @@ def test_a_board_comes_from_nothing(finished: Path) -> None:
     assert set(board["method"]) == {"inbatch", "random", "simans", "untrained", "bm25_search"}
     assert board["nDCG@10/all/mean"].between(0.05, 1).all()
     assert (board.loc[board["track"] == "controlled", "train_seconds"] > 0).all()
+    audit = pd.read_csv(finished / BOARD / "audit" / "pydoc.csv")
+    assert set(audit["method"]) == {"random", "simans"}  # in-batch only gives no negatives of its own
+    assert (audit["labelled_positive_rate"] == 0).all()
     for name in ("leaderboard.md", "leaderboard.html", "summary.txt", "figures/pydoc-quality.svg"):
         assert (finished / BOARD / name).stat().st_size > 500
 
@@ -50,7 +53,7 @@ def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
     assert "SimANS" in text
     assert (finished / BOARD / "leaderboard.html").as_uri() in text
     assert "Select jobs" not in text
-    assert "of 21 jobs done" in text
+    assert "of 22 jobs done" in text
 
 
 def test_finished_work_is_not_done_again(project: Path) -> None:

@@ -1,0 +1,120 @@
+"""Stage audit: what kind of negatives each run of a dataset trained on, counted from its ledger.
+
+Everything comes from the ledgers and the labels, so a sampler is judged without training anything again.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from typer import Option
+
+from workflow import collection, stage
+from workflow.collection import Qrels
+from workflow.contents import Contents
+from workflow.files import write_text
+from workflow.ledger import VECTOR, read_ledger
+
+WINDOWS = 10
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+def audit(ledger: pd.DataFrame, labels: Qrels, text_codes: NDArray[np.int64], steps: int) -> pd.DataFrame:
+    """Return a row a window of steps (a tenth of the run each), and one, `window` -1, over all steps.
+
+    Columns: `negatives` used; `labelled_positive_rate`, the share that carries a label of the query;
+    `text_duplicate_rate`, the share without a label whose text is that of a labelled document of the query;
+    `score_q10/q50/q90`, quantiles of the cosine similarity to the query (hardness); `turnover`, the share of
+    negatives that the query did not have when it was met before, empty where no query was met twice.
+    Negatives that are vectors count in `negatives` and in the quantiles alone.
+
+    Takes the ledger, the training labels and, a document, a number that is equal for equal texts.
+    """
+    rows = ledger.assign(
+        window=ledger["step"] * WINDOWS // steps,
+        is_document=ledger["document"] != VECTOR,
+        labelled=_labelled(ledger, labels, len(text_codes)),
+        duplicate=_duplicate(ledger, labels, text_codes),
+        is_new=_new(ledger),
+    )
+    windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
+    return pd.DataFrame([{"window": name, **_figures(part)} for name, part in windows])
+
+
+def text_codes(dataset: Path) -> NDArray[np.int64]:
+    """Return a number a document [N], equal where the texts are equal but for case and white space."""
+    documents, _ = collection.texts(dataset)
+    return pd.factorize(np.array([" ".join(text.lower().split()) for text in documents], dtype=object))[0]
+
+
+def main(
+    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    name: Annotated[str, Option(help="the dataset that is audited")],
+    dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
+    output: Annotated[Path, Option(help="the CSV file that is written")],
+    steps: Annotated[int, Option(help="optimiser steps of a run")],
+) -> None:
+    """Audit the negatives of all runs of a dataset."""
+    listed = Contents.model_validate_json(contents)
+    labels, codes = collection.qrels(dataset, "train"), text_codes(dataset)
+    parts = []
+    for run in listed.runs(name):
+        ledger = read_ledger(run / "negatives.parquet").to_pandas()
+        if len(ledger):
+            found = audit(ledger, labels, codes, steps)
+            found.insert(0, "seed", int(run.name.removeprefix("seed-")))
+            found.insert(0, "method", run.parent.name)
+            parts.append(found)
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=["method", "seed", "window"])
+    write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+
+
+def _keys(queries: NDArray, documents: NDArray, width: int) -> NDArray[np.int64]:
+    return queries.astype(np.int64) * width + documents
+
+
+def _labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray[np.bool_]:
+    positives = labels.positives()
+    wanted = _keys(positives.queries, positives.documents, documents)
+    found = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
+    return np.isin(found, wanted) & (ledger["document"].to_numpy() != VECTOR)
+
+
+def _duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    positives, width = labels.positives(), int(codes.max()) + 1
+    wanted = _keys(positives.queries, codes[positives.documents], width)
+    documents = ledger["document"].to_numpy()
+    found = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
+    return np.isin(found, wanted) & (documents != VECTOR) & ~_labelled(ledger, labels, len(codes))
+
+
+def _new(ledger: pd.DataFrame) -> NDArray[np.float64]:
+    """Say of each negative if its query lacked it at the visit before: 1 or 0, NaN at a query's first visit."""
+    query, step = ledger["query"].to_numpy(np.int64), ledger["step"].to_numpy(np.int64)
+    document = ledger["document"].to_numpy(np.int64)
+    visits, place = np.unique(np.stack([query, step]), axis=1, return_inverse=True)
+    starts = np.searchsorted(visits[0], visits[0])
+    visit = (np.arange(visits.shape[1]) - starts)[place.ravel()]
+    width, many = int(document.max(initial=0)) + 1, int(visit.max(initial=0)) + 2
+    now = (query * many + visit) * width + document
+    new = ~np.isin(now - width, now)
+    return np.where((visit == 0) | (document == VECTOR), np.nan, new)
+
+
+def _figures(part: pd.DataFrame) -> dict[str, float]:
+    documents = part[part["is_document"]]
+    return {
+        "first_step": int(part["step"].min()),
+        "last_step": int(part["step"].max()),
+        "negatives": len(part),
+        "labelled_positive_rate": documents["labelled"].mean(),
+        "text_duplicate_rate": documents["duplicate"].mean(),
+        **{f"score_q{round(100 * level)}": part["score"].quantile(level) for level in QUANTILES},
+        "turnover": part["is_new"].mean(),
+    }
+
+
+if __name__ == "__main__":
+    stage.command(main)

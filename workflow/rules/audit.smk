@@ -1,0 +1,23 @@
+rule audit:
+    input:
+        ledgers=lambda wildcards: [run / "negatives.parquet" for run in CONTENTS.runs(wildcards.dataset)],
+        documents=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/documents.parquet",
+        qrels=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/qrels.parquet",
+        sources=sources("workflow.audit"),
+    output:
+        table=f"{LAYOUT.board}/audit/{{dataset}}.csv",
+    log:
+        f"results/logs/audit/{LAYOUT.suite.suite}/{{dataset}}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        contents=CONTENTS.model_dump_json(),
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        steps=LAYOUT.suite.training.steps,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.audit --contents {params.contents:q}"
+        " --name {wildcards.dataset:q} --dataset {params.dataset:q} --output {output.table:q}"
+        " --steps {params.steps}"

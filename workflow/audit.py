@@ -111,7 +111,7 @@ def _figures(part: pd.DataFrame) -> dict[str, float]:
         "negatives": len(part),
         "labelled_positive_rate": documents["labelled"].mean(),
         "text_duplicate_rate": documents["duplicate"].mean(),
-        **{f"score_q{round(100 * level)}": part["score"].quantile(level) for level in QUANTILES},
+        **{f"score_q{round(100 * level)}": float(part["score"].quantile(level)) for level in QUANTILES},
         "turnover": part["is_new"].mean(),
     }
 

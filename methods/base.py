@@ -238,6 +238,16 @@ class Method(ABC):
         """Return the scalar loss of the paper's own recipe, for the faithful track."""
         return self.loss(step)
 
+    def observe(self, step: Step) -> None:  # noqa: B027 - most methods learn nothing from a step
+        """Is called with every step after its loss and before the optimiser's step, in both tracks.
+
+        A method that decides by the scores it has seen takes them here; what it keeps belongs in `state_dict`.
+        """
+
+    def telemetry(self) -> dict[str, float]:
+        """Return finite numbers of the step just taken: columns of its history, empty where a step has none."""
+        return {}
+
     def trained_towers(self) -> frozenset[str]:
         """Return which of the towers `query` and `document` are trained; a frozen one keeps its start."""
         return frozenset({"query", "document"})

@@ -1,8 +1,10 @@
 """Losses that more than one method uses. Each is a pure function of scores; formulas name their source."""
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from methods.base import Scores
@@ -30,3 +32,147 @@ def info_nce(scores: "Scores", temperature: float) -> torch.Tensor:
 def masked(logits: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
     """Put -inf where `keep` is False: the place adds nothing to a log-sum-exp and has no gradient."""
     return logits.masked_fill(~keep, -torch.inf)
+
+
+def coupled_weights(logits: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return 1 / (1 - sigmoid(s / T)) = 1 + e^{s/T}, without gradient: CET's weights (released code, train.py).
+
+    s is what the *other* model says of a negative; a weight is 2 where s is 0, and 2 everywhere as T grows.
+    """
+    return 1 + (logits.detach() / temperature).exp()
+
+
+def pairwise_softplus(
+    positive: torch.Tensor, negatives: torch.Tensor, weights: torch.Tensor, mask: torch.Tensor
+) -> torch.Tensor:
+    """Mean over the pairs in use of w softplus(s- - s+): weighted cross-entropy of two, as CET trains (a scalar).
+
+    Takes logits [B] and [B, M], weights [B, M] and a bool mask [B, M].
+    """
+    each = weights * functional.softplus(negatives - positive[:, None])
+    return each[mask].sum() / mask.sum().clamp(min=1)
+
+
+def cross_batch_balanced(scores: "Scores", temperature: float) -> torch.Tensor:
+    """Softmax cross-entropy of the positive against the given negatives alone, no in-batch ones (a scalar).
+
+    The retrieval half of Conan-embedding's eq. 3 (Li et al. 2024): the N n negatives that N devices hold for the
+    same query stand in one denominator; here one process holds them all.
+    """
+    return info_nce(replace(scores, in_batch_mask=torch.zeros_like(scores.in_batch_mask)), temperature)
+
+
+def cosent(cosines: torch.Tensor, labels: torch.Tensor, temperature: float) -> torch.Tensor:
+    """Return log(1 + sum over pairs i, j with label i > label j of e^{(cos_j - cos_i) / T}): a scalar.
+
+    CoSENT as Conan-embedding (Li et al. 2024) writes it. Takes cosines [P] and labels [P] of P pairs of texts.
+    """
+    gaps = (cosines[None, :] - cosines[:, None]) / temperature
+    inversions = masked(gaps, labels[:, None] > labels[None, :]).flatten()
+    return torch.cat([inversions.new_zeros(1), inversions]).logsumexp(dim=0)
+
+
+def bidirectional_margin(gaps: torch.Tensor, alpha: float, beta: float) -> torch.Tensor:
+    """Return relu(x + alpha) + relu(-x - beta) for each x: nothing where -beta <= x <= -alpha.
+
+    BML of SNCSE (Wang et al. 2022) as ClusterNS uses it: x is a suspected false negative's cosine less the
+    positive's.
+    """
+    return (gaps + alpha).relu() + (-gaps - beta).relu()
+
+
+def star_pairwise(
+    positive: torch.Tensor,
+    in_batch: torch.Tensor,
+    in_batch_mask: torch.Tensor,
+    hard: torch.Tensor,
+    hard_mask: torch.Tensor,
+    alpha: float | None = None,
+) -> torch.Tensor:
+    """STAR's loss (Zhan et al. 2021): softplus(s- - s+) over positives and hard documents of the whole batch.
+
+    Takes logits [B], [B, B] and [B, H] and which of them count. With `alpha` None it is one average over all
+    pairs, as the released code (DRhard) computes it; else alpha * mean(in-batch) + mean(hard), from memory.
+    """
+    if alpha is None:
+        others, mask = torch.cat([in_batch, hard], dim=1), torch.cat([in_batch_mask, hard_mask], dim=1)
+        return pairwise_softplus(positive, others, torch.ones_like(others), mask)
+    random = pairwise_softplus(positive, in_batch, torch.ones_like(in_batch), in_batch_mask)
+    return alpha * random + pairwise_softplus(positive, hard, torch.ones_like(hard), hard_mask)
+
+
+def adore_lambda(
+    scores: torch.Tensor, relevant: torch.Tensor, used: torch.Tensor, cut: int | None = None
+) -> torch.Tensor:
+    r"""ADORE's loss (Zhan et al. 2021), as DRhard computes it, over a ranked list a query (a scalar).
+
+    Column r - 1 of the logits [B, K] holds rank r, whose gain is 1/r, or 0 behind `cut`. For a query,
+
+        L = 1 / #pairs * sum_{a relevant, b not} |gain(r_a) - gain(r_b)| softplus(y_b - y_a)
+
+    and queries are averaged; one without a pair has loss 0. Places where `used` is False take no part.
+    """
+    ranks = torch.arange(1, scores.shape[1] + 1)
+    gains = 1 / ranks
+    if cut is not None:
+        gains = gains * (ranks <= cut)
+    relevant = relevant & used
+    width = int(relevant.sum(dim=1).max())  # only relevant rows of the K x K pairs are made
+    columns = relevant.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :width]
+    pairs = relevant.gather(1, columns).unsqueeze(2) & (used & ~relevant).unsqueeze(1)
+    weights = (gains[columns].unsqueeze(2) - gains).abs()
+    gaps = scores.unsqueeze(1) - scores.gather(1, columns).unsqueeze(2)
+    sums = (weights * functional.softplus(masked(gaps, pairs))).sum(dim=(1, 2))
+    return (sums / pairs.sum(dim=(1, 2)).clamp(min=1)).mean()
+
+
+def kl_from_teacher(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """Mean over rows of KL(softmax(teacher) || softmax(student)) of logits [B, K]: AR2's and SimANS's loss.
+
+    Masked places take no part; each row must keep one.
+    """
+    own = masked(student, mask).log_softmax(dim=1)
+    aim = masked(teacher, mask).log_softmax(dim=1)
+    return (aim.exp() * (aim - own).masked_fill(~mask, 0.0)).sum(dim=1).mean()
+
+
+def debiased_info_nce(
+    scores: "Scores", temperature: float, tau_plus: float, beta: float = 0.0, detach: bool = False
+) -> torch.Tensor:
+    r"""Mean loss over in-batch documents with a debiased, and for beta > 0 reweighted, denominator (a scalar).
+
+    With s = similarity / temperature, N allowed in-batch documents and R of `log_reweighted_sum`,
+
+        Ng_i = max((R_i - tau+ N e^{s_i+}) / (1 - tau+), N e^{-1/temperature}),  L_i = log(1 + Ng_i / e^{s_i+})
+
+    This is debiased contrastive learning (Chuang et al. 2020; beta = 0) and HCL (Robinson et al. 2021), as the
+    authors' codes compute them. All exponentials are taken relative to the row's largest term, so none
+    overflows. Given negatives take no part; a query without an allowed document has loss 0.
+    """
+    positive = scores.positive / temperature
+    count = scores.in_batch_mask.sum(dim=1)
+    some = count > 0
+    keep = scores.in_batch_mask | ~some[:, None]  # a row without any is not read, but must not become NaN
+    log_sum = log_reweighted_sum(scores.in_batch / temperature, keep, beta, detach)
+    largest = torch.maximum(log_sum, positive).detach()
+    pull = (positive - largest).exp()
+    corrected = ((log_sum - largest).exp() - tau_plus * count * pull) / (1 - tau_plus)
+    floor = count * (-1 / temperature - largest).exp()
+    rows = (pull + torch.maximum(corrected, floor)).log() + largest - positive
+    return torch.where(some, rows, torch.zeros_like(rows)).mean()
+
+
+def log_reweighted_sum(
+    logits: torch.Tensor, keep: torch.Tensor, beta: float, detach: bool = False
+) -> torch.Tensor:
+    """Return log R [B], R = sum_j w_j e^{l_j} with w_j = e^{beta l_j} of mean 1 over the kept places of a row.
+
+    HCL's importance weights (Robinson et al. 2021); with beta = 0 all are 1. Every row must keep a place.
+    `detach` keeps the gradient out of the weights.
+    """
+    count = keep.sum(dim=1, keepdim=True).to(logits.dtype)
+    hardness = masked(beta * logits, keep)
+    log_weights = hardness - hardness.logsumexp(dim=1, keepdim=True) + count.log()
+    if detach:
+        log_weights = log_weights.detach()
+    return masked(logits + log_weights, keep).logsumexp(dim=1)

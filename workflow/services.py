@@ -182,7 +182,8 @@ class TrainingServices:
         version = self._encoder.document_version
         if self._matrix is None or self._matrix[0] != version:
             self._matrix = (version, self._encoder.all_documents(self._encoder.document))
-            self.counters.refreshes += 1
+            if self._encoder.document.requires_grad or not self.counters.refreshes:
+                self.counters.refreshes += 1  # frozen vectors count once: a resumed run makes them again
         return self._matrix[1]
 
     @torch.no_grad()

@@ -109,6 +109,7 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
         raise UserError(
             f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
         )
+    run.method.observe(example)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     run.optimizer.step()
@@ -247,21 +248,34 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
     given = scores.negatives.detach()[scores.negatives_mask]
     in_batch = scores.in_batch.detach()[scores.in_batch_mask]
     positive = scores.positive.detach()
-    run.history.append(
-        {
-            "step": step,
-            "loss": loss,
-            "learning_rate": float(run.schedule.get_last_lr()[0]),
-            "positive_score": positive.mean().item(),
-            "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
-            "negative_score": given.mean().item() if len(given) else None,
-            "negative_score_max": given.max().item() if len(given) else None,
-        }
-    )
+    row: dict[str, float | None] = {
+        "step": step,
+        "loss": loss,
+        "learning_rate": float(run.schedule.get_last_lr()[0]),
+        "positive_score": positive.mean().item(),
+        "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
+        "negative_score": given.mean().item() if len(given) else None,
+        "negative_score_max": given.max().item() if len(given) else None,
+    }
+    _append(run.history, row, run.method)
     _enter(run.ledger, example, run.method.name)
     if keep_scores:
         run.scores += [(step, "positive", positive.numpy()), (step, "in_batch", in_batch.numpy())]
         run.scores.append((step, "negative", given.numpy()))
+
+
+def _append(history: list[dict[str, float | None]], row: dict[str, float | None], method: Method) -> None:
+    """Add a row and the method's telemetry; all rows keep the same columns, None where a step has no number."""
+    own = {name: float(value) for name, value in method.telemetry().items()}
+    if taken := sorted(own.keys() & row.keys()):
+        raise ValueError(
+            f"{method.name}: telemetry may not be named {taken[0]!r}, as a column of the loop is"
+        )
+    columns = dict.fromkeys([*(history[0] if history else row), *own])
+    if history and len(columns) > len(history[0]):
+        for earlier in history:
+            earlier.update({name: earlier.get(name) for name in columns})
+    history.append({name: ({**row, **own}).get(name) for name in columns})
 
 
 def _enter(ledger: Ledger, example: Step, name: str) -> None:

@@ -1,0 +1,120 @@
+r"""ADORE: the documents that the query encoder ranks highest right now, searched anew at every step.
+
+What the paper says: static hard negatives are not those of the model that is trained. So freeze the document
+index, retrieve the real top with the current query encoder at each step, and optimise ranking directly with a
+LambdaLoss. Best after STAR, which supplies the index and the query encoder's start (ADORE+STAR).
+What the released code does (jingtaozhan/DRhard): exact search, 200 deep, with the query vectors of the step
+(dropout on); labels part the list. All labelled positives of a query are appended if none was retrieved,
+else missing ones are ignored. The pair weight is |gain(r_a) - gain(r_b)| with gain 1/r (like MRR, not nDCG),
+0 behind `metric_cut`, which the README's command sets to 200. Its log(1 + exp(x)) * mask is NaN where the
+scores differ by more than 88; its default metric_cut=None makes every gain 0.
+What we do: in the controlled track the M best of a live search without labelled positives; documents are
+trained as for all methods. In the faithful track documents stay frozen and the code's loss is taken over the
+code's list, with a softplus that can't overflow; here `cut: null` means no cut. The ledger then names the M
+best unlabelled documents of the list. ADORE+STAR is `{method: adore, track: faithful, start: star}`.
+Cost per step: B searches of the whole corpus. Controlled: the corpus is encoded anew at each step, as its map
+changes. Faithful: encoded once, then each step the documents of the lists (B * `depth` at most).
+"""
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from methods import base, losses, sampling
+from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Step
+
+_DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
+
+
+class ADORE(Method):
+    """Hard negatives of the moment."""
+
+    name = "adore"
+    title = "ADORE"
+    citation = "Zhan et al. 2021, SIGIR, arXiv 2104.08051"
+    adaptations = (
+        "documents are trained too, so the corpus is encoded anew at every step",
+        "the M best unlabelled documents and InfoNCE instead of the top 200 and a LambdaLoss",
+    )
+    faithful = True
+    faithful_adaptations = (
+        "the logit is cosine similarity / temperature instead of a raw dot product",
+        "the search has no dropout noise, as the adapter has no dropout",
+        "the suite's learning rate, steps and batch size",
+    )
+    claims = (
+        Claim(
+            "adore", "star", "MRR@10",
+            "MS MARCO passage dev, DRhard's README, ADORE started from STAR: .34661 against STAR's .34042", _DIFFERS,
+        ),
+        Claim(
+            "adore", "star", "nDCG@10",
+            "TREC DL 2019 passage, DRhard's README, ADORE started from STAR: .683 against .642", _DIFFERS,
+        ),
+        Claim(
+            "adore", "random", "MRR@10",
+            "MS MARCO passage dev, DRhard's README, ADORE started from random negatives: .326 against .301", _DIFFERS,
+        ),
+        Claim(
+            "adore", "inbatch", "MRR@10",
+            "MS MARCO passage dev, DRhard's README, ADORE started from in-batch negatives: .316 against .264",
+            _DIFFERS,
+        ),
+    )  # fmt: skip
+
+    class Params(base.Params):
+        """Parameters of ADORE's own recipe; the controlled track reads none of them."""
+
+        depth: int = Field(default=200, ge=1)
+        """Faithful track: documents retrieved a query."""
+        cut: int | None = Field(default=200, ge=1)
+        """Faithful track: ranks behind it have no gain; None cuts nothing (the code's None trains nothing)."""
+
+    def __init__(self, params: "ADORE.Params", services: base.Services) -> None:
+        super().__init__(params, services)
+        self._retrieved: tuple[int, Ids] | None = None
+
+    def trained_towers(self) -> frozenset[str]:
+        """Freeze the documents in the faithful track."""
+        return frozenset({"query"}) if self.services.track == "faithful" else super().trained_towers()
+
+    def negatives(self, batch: Batch) -> Negatives:
+        """Search with the current query vectors and keep the M best that carry no label."""
+        granted = self.services.negatives
+        faithful = self.services.track == "faithful"
+        spare = self.services.positives(batch.queries).shape[1]  # so many may stand above the M best
+        ids, _ = self.services.search(
+            batch.query_vectors.detach(), self.params.depth if faithful else granted + spare
+        )
+        self._retrieved = (batch.step, ids)
+        labelled = self.services.is_positive(batch.queries, ids)
+        order = np.argsort(labelled, axis=1, kind="stable")
+        unlabelled = np.take_along_axis(np.where(labelled, NO_DOCUMENT, ids), order, axis=1)
+        return Negatives(ids=sampling.first(unlabelled, granted))
+
+    def faithful_loss(self, step: Step) -> torch.Tensor:
+        """Return the LambdaLoss over what `negatives` retrieved at this step."""
+        assert self._retrieved is not None
+        assert self._retrieved[0] == step.batch.step
+        ids, relevant = self._list(step.batch.queries, self._retrieved[1])
+        documents, places = np.unique(
+            ids, return_inverse=True
+        )  # each vector once, though many lists share it
+        vectors = self.services.encode_documents(documents)
+        logits = (step.batch.query_vectors @ vectors.T) / step.temperature
+        return losses.adore_lambda(
+            logits.gather(1, torch.from_numpy(places.reshape(ids.shape))),
+            torch.from_numpy(relevant),
+            torch.from_numpy(ids != NO_DOCUMENT),
+            self.params.cut,
+        )
+
+    def _list(self, queries: Ids, retrieved: Ids) -> tuple[Ids, np.ndarray]:
+        """Return ids and labels [B, K + P]: what was retrieved, and all positives where none was."""
+        relevant = self.services.is_positive(queries, retrieved)
+        missed = ~relevant.any(axis=1, keepdims=True)
+        appended = np.where(missed, self.services.positives(queries), NO_DOCUMENT)
+        return (
+            np.concatenate([retrieved, appended], axis=1),
+            np.concatenate([relevant, appended != NO_DOCUMENT], axis=1),
+        )

@@ -1,0 +1,157 @@
+r"""CET: a negative counts the more, the surer it is that an annotator would have been shown it.
+
+What the paper says: a label needs a document to be selected for judging and to be relevant, P(c) = P(o) P(r). A
+relevance model R and a selection model S are learnt together. An unlabelled document is a trustworthy negative of
+R if it was probably selected, and of S if it is probably relevant, so each weights its negatives by what the other
+says (abstract; the estimator's details were not open to us, the code's formulas stand in for them).
+What the released code does (caiyinqiong/Coupled_Estimation_Technique): R and S are two BERT cross-encoders on
+pairs (q, d+, d-) of a fixed pool. Weights, taken first and without gradient, wR = 1 + exp(sS- / T) and
+wS = 1 + exp(sR- / T); losses mean wR softplus(sR- - sR+) and mean wS softplus(sS- - sS+); both step at once. T is
+10 in ranker.sh and 2 by default; weights are neither clipped nor normalised and are 2 at a logit of 0. S is thrown
+away after training.
+What we do: R is the suite's bi-encoder with logits cosine / the suite's temperature, S two linear maps on vectors of
+the encoder before training, near the identity at the start, trained by its own loss only. M negatives are drawn
+uniformly from the dense pool. Controlled track: wR weighs the drawn negatives in InfoNCE, in-batch ones keep weight
+1 (a document of another query was hardly ever selected for this one; our reading). Faithful track: the code's two
+pairwise losses. R and S see the same labels and, in the adapter tier, have the same form, so that they may end as
+one scorer and wR weigh up what R already scores high; the paper's models share that risk. Here S differs by its
+seeded noise, its symmetric loss and its weights alone, which `score_correlation` in the history watches.
+`clip`, `normalise` and `warmup_steps` are not the paper's and off by default.
+Cost per step: M document vectors a query; S scores B M pairs for the weights and B (M + 1) for its own loss.
+"""
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+from torch.nn import functional
+
+from methods import base, losses, sampling
+from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Services, Step
+
+
+class Selection(nn.Module):
+    """S: a linear map a side on vectors of the encoder before training."""
+
+    def __init__(self, services: Services, noise: float) -> None:
+        super().__init__()
+        dimension = services.warmup_documents(np.zeros(1, dtype=np.int64)).shape[1]
+        drawn = noise * services.rng(0, "selection model").standard_normal((2, dimension, dimension))
+        maps = torch.eye(dimension) + torch.from_numpy(drawn).float()
+        self.query, self.document = nn.Parameter(maps[0].clone()), nn.Parameter(maps[1].clone())
+        self._services = services
+
+    def forward(self, queries: Ids, documents: Ids) -> torch.Tensor:
+        """Return the logits [B, K] of queries [B] with documents [B, K]; any number in empty places."""
+        left = functional.normalize(self._services.warmup_queries(queries) @ self.query.T, dim=-1)
+        right = functional.normalize(self._services.warmup_documents(documents) @ self.document.T, dim=-1)
+        self._services.count_network(int((documents != NO_DOCUMENT).sum()))
+        return torch.einsum("bd,bkd->bk", left, right) / self._services.temperature
+
+
+class CET(Method):
+    """Negatives weighted by a selection model that is learnt along."""
+
+    name = "cet"
+    title = "CET"
+    citation = "Cai et al. 2022, CIKM, arXiv 2209.05072"
+    pools = frozenset({"dense"})
+    adaptations = (
+        "a bi-encoder instead of a cross-encoder; logits are cosine similarity / temperature",
+        "the selection model is two linear maps on vectors of the encoder before training, not a BERT",
+        "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",
+        "weights of InfoNCE instead of the pairwise loss; in-batch negatives have weight 1",
+        "one learning rate and optimiser for both models",
+    )
+    faithful = True
+    faithful_adaptations = (
+        "a bi-encoder instead of a cross-encoder; logits are cosine similarity / temperature",
+        "the selection model is two linear maps on vectors of the encoder before training, not a BERT",
+        "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",
+        "the suite's steps, rate and optimiser for both models",
+    )
+
+    class Params(base.Params):
+        """Parameters of the coupled weights."""
+
+        temperature: float = Field(default=10.0, gt=0)
+        """T of the weights: 10 in the released ranker.sh, 2 as its parser's default; larger is nearer to 2."""
+        clip: float | None = Field(default=None, ge=1)
+        """Largest weight; none in the released code. At T = 2 a logit of 20 already weighs 22,027."""
+        normalise: bool = False
+        """Divide a batch's weights by their mean, so that the effective learning rate stays; not the paper's."""
+        warmup_steps: int = Field(default=0, ge=0)
+        """First steps in which all weights are 1; not the paper's."""
+        depth: int = Field(default=200, ge=1)
+        """Candidates of the pool that are drawn from."""
+        noise: float = Field(default=0.01, ge=0)
+        """Standard deviation of what is added to the identity in the selection model's maps at the start."""
+
+    def __init__(self, params: Params, services: Services) -> None:
+        super().__init__(params, services)
+        self.selection = Selection(services, params.noise)
+        self._told: dict[str, float] = {}
+
+    def negatives(self, batch: Batch) -> Negatives:
+        """Draw M candidates uniformly and weigh them by the selection model."""
+        ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
+        drawn = sampling.draw_uniform(ids, self.services.negatives, self.services.rng(batch.step))
+        with torch.no_grad():
+            logits = self.selection(batch.queries, drawn)
+        return Negatives(ids=drawn, weights=self.weights(logits, torch.from_numpy(drawn >= 0), batch.step))
+
+    def loss(self, step: Step) -> torch.Tensor:
+        """Return weighted InfoNCE plus the selection model's loss; neither gives the other a gradient."""
+        return super().loss(step) + self.selection_loss(step)
+
+    def faithful_loss(self, step: Step) -> torch.Tensor:
+        """Return both models' weighted pairwise losses."""
+        scores = step.scores
+        assert scores.weights is not None
+        relevance = losses.pairwise_softplus(
+            scores.positive / step.temperature,
+            scores.negatives / step.temperature,
+            scores.weights,
+            scores.negatives_mask,
+        )
+        return relevance + self.selection_loss(step)
+
+    def selection_loss(self, step: Step) -> torch.Tensor:
+        """Return the selection model's pairwise loss, weighted by what the encoder says."""
+        assert step.negatives.ids is not None
+        batch, used = step.batch, step.scores.negatives_mask
+        logits = self.selection(batch.queries, np.column_stack([batch.positives, step.negatives.ids]))
+        relevance = step.scores.negatives.detach() / step.temperature
+        weights = self.weights(relevance, used, batch.step)
+        loss = losses.pairwise_softplus(logits[:, 0], logits[:, 1:], weights, used)
+        self._told = self._tell(step, logits[:, 1:].detach()[used], relevance[used], loss.item())
+        return loss
+
+    def weights(self, logits: torch.Tensor, used: torch.Tensor, step: int) -> torch.Tensor:
+        """Return the weights [B, M] that the other model's logits give, 1 in empty places."""
+        if step < self.params.warmup_steps:
+            return torch.ones_like(logits)
+        weights = losses.coupled_weights(logits, self.params.temperature)
+        if self.params.clip is not None:
+            weights = weights.clamp(max=self.params.clip)
+        if self.params.normalise and used.any():
+            weights = weights / weights[used].mean()
+        return weights.masked_fill(~used, 1.0)
+
+    def extra_modules(self) -> nn.ModuleDict:
+        """Return the selection model."""
+        return nn.ModuleDict({"selection": self.selection})
+
+    def telemetry(self) -> dict[str, float]:
+        """Return the selection model's loss, the mean weight and how both models' negative scores correlate."""
+        return self._told
+
+    @staticmethod
+    def _tell(step: Step, selection: torch.Tensor, relevance: torch.Tensor, loss: float) -> dict[str, float]:
+        told = {"selection_loss": loss}
+        if len(selection):
+            assert step.scores.weights is not None
+            told["weight_mean"] = step.scores.weights[step.scores.negatives_mask].mean().item()
+        if len(selection) > 1 and min(selection.std(), relevance.std()) > 0:
+            told["score_correlation"] = torch.corrcoef(torch.stack([selection, relevance]))[0, 1].item()
+        return told

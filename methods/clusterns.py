@@ -1,0 +1,161 @@
+r"""ClusterNS: the centre of the second-nearest cluster is a hard negative; one's own cluster holds false ones.
+
+What the paper says: run K-means along with training. The hard negative of a sentence is a centroid near it but not
+its own; other sentences of the batch in its own cluster are suspected false negatives, which a bidirectional margin
+loss (BML, from SNCSE) holds at a bounded distance. It embeds sentences without labels, by two dropout views.
+What the released code does (djz233/ClusterNS): clustering starts when the mean cosine of all pairs of views in the
+batch is at most 0.4: centroid 0 is a random sample, each next one the unused sample whose second view is farthest
+from the *last* one, so the batch must hold K; that step has no cluster losses. Afterwards, each step: samples go to
+their nearest centroid, c <- (1 - g) c + g * *sum* of its samples (empty ones stay), then nearest and second-nearest are
+taken by the new centroids. InfoNCE has B columns of samples and B of centroids: every sample sees every sample's
+centroid. Suspected false negatives stay in its denominator. BML is a mean over all B x B places of
+relu(x + alpha) + relu(-x - beta), x = cos(i, j) - cos(i, i) for suspects and 0 elsewhere, so that a constant is
+within. K = 128 with batches of 256 to 512 (BERT-base), 0.001 for g and for BML's weight.
+What we do: supervised use, our reading: the first view is the query, the second its positive. Centroids start from
+and follow query vectors; j is suspected of i if both positives have the same nearest centroid. Training starts from an
+encoder whose mean cosine is far below 0.4, so by default clustering starts at a step, not at a cosine. K is 32 by
+default, as a batch of 64 can't start 128. Controlled track: each query sees its own second-nearest centroid alone (in
+the code it is pushed from others' too, often its own nearest) and there is no BML. Faithful track: all B centroid
+columns and BML. Suspects stay in the denominator in both.
+Cost per step: no document but the batch's; B K products with the centroids.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch.nn import functional
+
+from methods import base, losses
+from methods.base import Batch, Method, Negatives, Services, Step
+
+
+class ClusterNS(Method):
+    """Centroids as negatives, clusters as suspicion."""
+
+    name = "clusterns"
+    title = "ClusterNS"
+    citation = "Deng et al. 2023, Findings of ACL, arXiv 2305.09892"
+    adaptations = (
+        "supervised: queries and their positives instead of two dropout views of a sentence",
+        "clustering starts at a step instead of at a mean cosine, unless asked for",
+        "32 centroids by default instead of 96 to 128, as they start from one batch",
+        "vectors are of unit length when they move a centroid",
+        "a query sees its own second-nearest centroid only; no bidirectional margin loss",
+    )
+    faithful = True
+    faithful_adaptations = (
+        *adaptations[:-1],
+        "labelled positives of a query are masked in the batch and never suspected",
+        "the suite's encoder, steps and optimiser",
+    )
+
+    class Params(base.Params):
+        """Parameters of the clustering and of BML."""
+
+        clusters: int = Field(default=32, ge=2)
+        """Centroids (K), at most the batch size: 128 in the paper's BERT-base run, with a batch of 256."""
+        start: Literal["step", "cosine"] = "step"
+        """What starts the clustering: `cosine` is the paper's rule."""
+        start_step: int = Field(default=20, ge=0)
+        """First step of clustering under `step`; not the paper's."""
+        start_cosine: float = 0.4
+        """Under `cosine`, start when the mean cosine of the batch's queries and positives is at most this."""
+        update: Literal["sum", "mean"] = "sum"
+        """Move a centroid by the sum of its members, as the released code, or by their mean."""
+        gamma: float = Field(default=1e-3, gt=0, le=1)
+        """Rate of that move."""
+        bml_weight: float = Field(default=1e-3, ge=0)
+        """Weight of BML in the faithful track."""
+        alpha: float = 0.0
+        """BML: a suspect's cosine should be below the positive's by this at least."""
+        beta: float = 0.3
+        """BML: and by this at most."""
+
+    def __init__(self, params: Params, services: Services) -> None:
+        super().__init__(params, services)
+        self.centroids = torch.zeros(0, 0)
+
+    def negatives(self, batch: Batch) -> Negatives:
+        """Return the centroid second-nearest to each query, by centroids that have just followed the batch."""
+        queries = batch.query_vectors.detach()
+        if not len(self.centroids):
+            self._start_if_due(batch)
+            return Negatives()
+        self.centroids = moved(self.centroids, queries, self.params.gamma, self.params.update)
+        second = nearest_two(queries, self.centroids)[:, 1]
+        return Negatives(vectors=functional.normalize(self.centroids, dim=1)[second, None], source="centroid")
+
+    def faithful_loss(self, step: Step) -> torch.Tensor:
+        """Return InfoNCE in which every query sees every query's centroid, plus BML."""
+        if step.negatives.vectors is None:
+            return self.loss(step)
+        scores, batch = step.scores, step.batch
+        shared = batch.query_vectors @ step.negatives.vectors[:, 0].T
+        mask = torch.ones_like(shared, dtype=torch.bool)
+        every = replace(scores, negatives=shared, negatives_mask=mask)
+        gaps = suspected_gaps(
+            scores.in_batch, scores.positive, batch.positive_vectors.detach(), self.centroids
+        ).where(scores.in_batch_mask, 0.0)
+        margins = losses.bidirectional_margin(gaps, self.params.alpha, self.params.beta)
+        return losses.info_nce(every, step.temperature) + self.params.bml_weight * margins.mean()
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return the centroids [K, D], none before the start."""
+        return {"centroids": self.centroids}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take back what `state_dict` gave."""
+        self.centroids = state["centroids"]
+
+    def _start_if_due(self, batch: Batch) -> None:
+        queries, positives = batch.query_vectors.detach(), batch.positive_vectors.detach()
+        cosines = queries @ positives.T
+        by_step = self.params.start == "step"
+        if (batch.step < self.params.start_step) if by_step else (cosines.mean() > self.params.start_cosine):
+            return
+        if len(queries) < self.params.clusters:
+            raise ValueError(
+                f"clusterns: {self.params.clusters} centroids can't start from a batch of {len(queries)}; "
+                "lower `clusters`"
+            )
+        index = int(self.services.rng(batch.step, "first centroid").integers(len(queries)))
+        self.centroids = queries[far_from_the_last(cosines, index, self.params.clusters)].clone()
+
+
+def far_from_the_last(cosines: torch.Tensor, index: int, count: int) -> list[int]:
+    """Return `count` rows, from `index` on each the unused one whose column is least in the last one's row."""
+    chosen = [index]
+    for _ in range(count - 1):
+        row = cosines[chosen[-1]].clone()
+        row[chosen] = torch.inf
+        chosen.append(int(row.argmin()))
+    return chosen
+
+
+def nearest_two(vectors: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
+    """Return the nearest and second-nearest centroid [B, 2] by cosine."""
+    return (vectors @ functional.normalize(centroids, dim=1).T).topk(2, dim=1).indices
+
+
+def moved(
+    centroids: torch.Tensor, vectors: torch.Tensor, gamma: float, update: Literal["sum", "mean"]
+) -> torch.Tensor:
+    """Return (1 - gamma) c + gamma times the sum or mean of each centroid's members; without any it stays."""
+    members = functional.one_hot(nearest_two(vectors, centroids)[:, 0], len(centroids)).to(vectors.dtype)
+    counts = members.sum(dim=0)[:, None]
+    target = members.T @ vectors
+    if update == "mean":
+        target = target / counts.clamp(min=1)
+    return torch.where(counts > 0, (1 - gamma) * centroids + gamma * target, centroids)
+
+
+def suspected_gaps(
+    in_batch: torch.Tensor, positive: torch.Tensor, documents: torch.Tensor, centroids: torch.Tensor
+) -> torch.Tensor:
+    """Return cos(i, j) - cos(i, i) [B, B] where documents i and j share a cluster, i != j, and 0 elsewhere."""
+    cluster = nearest_two(documents, centroids)[:, 0]
+    suspected = (cluster[:, None] == cluster[None, :]).fill_diagonal_(False)
+    return (in_batch - positive[:, None]).where(suspected, 0.0)

@@ -1,0 +1,26 @@
+"""Scores by the suite's teacher, for the methods that let another encoder judge a candidate."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from methods.base import NO_DOCUMENT, Ids, Services
+
+
+def score(services: Services, queries: Ids, documents: Ids) -> NDArray[np.float32]:
+    """Return the teacher's cosine similarity of queries [B] with documents [B, K]; -inf in empty places."""
+    vectors = services.teacher_queries(queries), services.teacher_documents(documents)
+    scores = torch.einsum("be,bke->bk", *vectors).numpy()
+    return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
+
+
+def score_pool(
+    services: Services, queries: Ids, positives: Ids, depth: int
+) -> tuple[Ids, NDArray[np.float32], NDArray[np.float32]]:
+    """Return the dense pool's best candidates [B, K], the teacher's scores of them and of the positives [B].
+
+    All scores come from one pass of the teacher, so they can be compared.
+    """
+    ids, _ = services.pool("dense").candidates(queries, depth)
+    scores = score(services, queries, np.column_stack([positives, ids]))
+    return ids, scores[:, 1:], scores[:, 0]

@@ -1,5 +1,7 @@
 """Conan's rule, windows and losses against numbers worked out by hand, and the state it keeps."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -130,6 +132,20 @@ def test_scores_are_those_of_the_last_step_and_of_the_first_after_a_replacement(
     assert (
         run.method.first[torch.tensor(sorted(set(range(30)) - set(seen)), dtype=torch.int64)] == UNSEEN
     ).all()
+
+
+def test_empty_places_are_no_scores(shallow_world):
+    run = run_of(shallow_world, negatives=8)
+    example = train._example(run, 0)
+    used = example.scores.negatives_mask.clone()
+    assert not used.all()
+    used[0] = False
+    run.method.observe(replace(example, scores=replace(example.scores, negatives_mask=used)))
+    queries = example.batch.queries
+    assert run.method.first[queries[0]] == run.method.last[queries[0]] == UNSEEN
+    for row in range(1, 8):
+        mean = example.scores.negatives[row][used[row]].mean().item()
+        assert run.method.last[queries[row]].item() == pytest.approx(mean, abs=1e-6)
 
 
 def with_scores(run, queries, first, last):

@@ -57,7 +57,7 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"datasets": {"scifact": {"regim": "strict"}}},
          f"datasets.scifact.regim: unknown key; did you mean 'regime'? allowed: {SIZES}"),
         ({"training": {"steps": 1.5}}, "training.steps: input should be a valid integer"),
-        ({"training": {"batch_size": "64"}}, "training.batch_size: input should be a valid integer, "),
+        ({"training": {"batch_size": "64.5"}}, "training.batch_size: input should be a valid integer, "),
         ({"training": {"warmup": True}}, "training.warmup: input should be a valid number, found True"),
         ({"training": {"learning_rate": "fast"}}, "training.learning_rate: input should be a valid number, "),
         ({"training": None}, "training: input should be a valid dictionary"),
@@ -111,7 +111,7 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"seeds": [0, 1, 2, 1]}, "seeds: 1 stands there twice; each seed is one run"),
         ({"seeds": []}, "seeds: list should have at least 1 item"),
         ({"seeds": 5}, "seeds: input should be a valid list, found 5"),
-        ({"seeds": [0, "1"]}, "seeds.1: input should be a valid integer, found '1'"),
+        ({"seeds": [0, "1x"]}, "seeds.1: input should be a valid integer, found '1x'"),
         ({"seeds": [0, -1]}, "seeds.1: input should be greater than or equal to 0, found -1"),
     ],
 )  # fmt: skip
@@ -317,3 +317,17 @@ def test_track_and_start_of_a_row_are_checked(methods, words):
     with pytest.raises(UserError) as error:
         load({"suite": "made", "datasets": {"scifact": None}, "methods": methods}, "made.yaml")
     assert all(word in str(error.value) for word in words), error.value
+
+
+def test_numbers_in_lists_of_the_command_line_are_numbers():
+    """Snakemake hands `--config 'seeds=[0,3]'` over as a list of strings."""
+    suite = load(
+        {"suite": "made", "datasets": {"scifact": None}, "methods": {"inbatch": None}, "seeds": ["0", "3"]},
+        "x",
+    )
+    assert suite.seeds == [0, 3]
+    with pytest.raises(UserError, match=r"seeds\.0"):
+        load(
+            {"suite": "made", "datasets": {"scifact": None}, "methods": {"inbatch": None}, "seeds": ["a"]},
+            "x",
+        )

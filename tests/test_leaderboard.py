@@ -209,7 +209,7 @@ def test_markdown_is_well_formed(tmp_path: Path) -> None:
     collate(metrics, cards, SETTINGS, tmp_path)
     text = (tmp_path / "leaderboard.md").read_text()
     lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in lines} == {9}, "every row has the same cells"
+    assert {line.count("|") for line in lines} == {13}, "every row has the same cells"
     assert set(lines[1]) <= set("|-: ")
     assert len(lines) == 2 + 3
     assert "<script>" not in text

@@ -194,7 +194,12 @@ class TrainingServices:
 
     @torch.no_grad()
     def encode_documents(self, documents: Ids) -> torch.Tensor:
-        """Return current vectors without gradient; empty places give the vector of document 0."""
+        """Return current vectors without gradient; empty places give the vector of document 0.
+
+        Where the whole corpus has been encoded for a search and hasn't changed since, they are looked up there.
+        """
+        if self._matrix is not None and self._matrix[0] == self._encoder.document_version:
+            return self._matrix[1][torch.from_numpy(np.maximum(documents, 0))]
         self.counters.extra_vectors += int((documents != NO_DOCUMENT).sum())
         return self._shaped(self._encoder.documents(np.maximum(documents, 0).ravel()), documents)
 

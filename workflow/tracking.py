@@ -46,8 +46,19 @@ def main(
         write_json(receipt, {"mode": "disabled", "runs": []})
         return
     sent = [send(run, options, Path(FOLDER)) for run in stage.progress(runs, "wandb")]
+    _close()
     write_json(receipt, {"mode": options["mode"], "runs": sent})
     _tell(sent, options)
+
+
+def _close() -> None:
+    """Wait until W&B's own process has written all it was given: `finish` may return before that."""
+    try:
+        import wandb
+
+        wandb.teardown()
+    except Exception as error:
+        log.warning("W&B couldn't be closed: %s: %s", type(error).__name__, error)
 
 
 def _log_run(run: Path, settings: dict[str, Any], folder: Path) -> None:

@@ -141,11 +141,11 @@ class Column:
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:
-    """A dataset's numeric columns: nDCG@10 on each slice, the other metrics on the ranking one, the cost."""
+    """A dataset's numeric columns: each metric on each slice, and the cost."""
     shown, ranking = shown_slices(frame), ranking_slice(frame)
     only = frame["test_queries/all"].iloc[0] == frame[f"test_queries/{ranking}"].iloc[0] and ranking != "all"
     names = {name: "all = unseen" if only else name for name in shown}
-    pairs = [(RANKED_BY, name) for name in shown] + [(m, ranking) for m in METRICS if m != RANKED_BY]
+    pairs = [(metric, name) for metric in METRICS for name in shown]
     quality = [
         _quality(names[name], metric, name, (metric, name) == (RANKED_BY, ranking)) for metric, name in pairs
     ]

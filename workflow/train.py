@@ -203,7 +203,7 @@ def _negative_vectors(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the vectors [B, M + V, D] of given negatives and the mask [B, M + V] of places in use."""
     size, dimension = batch.query_vectors.shape
-    vectors, used = [torch.empty(size, 0, dimension)], [torch.empty(size, 0, dtype=torch.bool)]
+    vectors, used = [], []
     if negatives.ids is not None:
         rows = np.maximum(negatives.ids, 0)
         vectors.append(encoder.documents(rows.ravel()).reshape(*rows.shape, dimension))
@@ -211,6 +211,10 @@ def _negative_vectors(
     if negatives.vectors is not None:
         vectors.append(negatives.vectors)
         used.append(torch.ones(negatives.vectors.shape[:2], dtype=torch.bool))
+    if not vectors:
+        return torch.empty(size, 0, dimension), torch.empty(size, 0, dtype=torch.bool)
+    if len(vectors) == 1:
+        return vectors[0], used[0]
     return torch.cat(vectors, dim=1), torch.cat(used, dim=1)
 
 

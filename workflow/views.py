@@ -141,7 +141,7 @@ class Column:
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:
-    """A dataset's numeric columns: each metric on each slice, and the cost."""
+    """A dataset's numeric columns: the ranking metric on each slice, the cost, then the other metrics."""
     shown, ranking = shown_slices(frame), ranking_slice(frame)
     only = frame["test_queries/all"].iloc[0] == frame[f"test_queries/{ranking}"].iloc[0] and ranking != "all"
     names = {name: "all = unseen" if only else name for name in shown}
@@ -149,7 +149,8 @@ def columns(frame: pd.DataFrame) -> list[Column]:
     quality = [
         _quality(names[name], metric, name, (metric, name) == (RANKED_BY, ranking)) for metric, name in pairs
     ]
-    return [*quality, Column("seconds", "training", "train_seconds", digits=1)]
+    cost = Column("seconds", "training", "train_seconds", digits=1)
+    return [*quality[: len(shown)], cost, *quality[len(shown) :]]
 
 
 def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:

@@ -201,4 +201,6 @@ def test_a_row_goes_on_from_the_model_of_another(project: Path) -> None:
 def test_a_teacher_is_encoded_once_and_read_by_those_who_ask(project: Path) -> None:
     teacher = {**SUITE["encoder"], "document_length": 16}
     write_suite(project, {**SUITE, "teacher": teacher})
-    assert scheduled(project) == set()  # no row of this suite asks for it
+    made = scheduled(project)
+    assert len([path for path in made if path.startswith("results/embeddings")]) == 1
+    assert {path.split("/")[4] for path in made if path.startswith(RUNS)} == {"simans"}

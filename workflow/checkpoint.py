@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from methods import registry
-from workflow.collection import write_table
+from workflow.collection import columns, write_table
 from workflow.files import canonical, replacing_folder
 from workflow.provenance import sources_sha256
 from workflow.sources import method_sources, sources
@@ -47,10 +47,7 @@ class Checkpoint:
         with replacing_folder(target) as partial:
             save_file(_tensors(run), partial / "state.safetensors", metadata={"key": self._key})
             run.ledger.write(partial / "ledger.parquet")
-            names = list(run.history[0])
-            write_table(
-                partial / "history.parquet", {name: [row[name] for row in run.history] for name in names}
-            )
+            write_table(partial / "history.parquet", columns(run.history))
         for older in self._whole():
             if older != target:
                 shutil.rmtree(older, ignore_errors=True)

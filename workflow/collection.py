@@ -52,6 +52,11 @@ def qrels(folder: Path, split: str) -> Qrels:
     return Qrels(*arrays)
 
 
+def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """Turn rows that all have the same keys into the columns of a table, in the order of the first row."""
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
 def write_table(path: Path, columns: dict[str, Any]) -> None:
     """Write columns as one parquet file, whole or not at all; equal columns give equal bytes."""
     with replacing(path) as partial:

@@ -304,8 +304,7 @@ def _write(run: Run, folder: Path) -> None:
     weights = {name: value.detach().contiguous() for name, value in run.encoder.named_parameters()}
     with replacing(folder / MODEL) as partial:
         save_file(weights, partial)
-    names = list(run.history[0])
-    write_table(folder / HISTORY, {name: [row[name] for row in run.history] for name in names})
+    write_table(folder / HISTORY, collection.columns(run.history))
     run.ledger.write(folder / LEDGER)
     write_table(
         folder / SCORES,

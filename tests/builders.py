@@ -118,10 +118,19 @@ class Bench:
         }  # fmt: skip
 
     def train(self, folder: Path, spec: Mapping[str, Any], state: Path | None = None) -> Path:
-        """Run the stage train, as the command does."""
+        """Run the stage train for the spec's seed, as the command does, and return the folder of the run."""
+        return self.train_seeds(folder, spec, [spec["seed"]], state)[0]
+
+    def train_seeds(
+        self, folder: Path, spec: Mapping[str, Any], seeds: list[int], state: Path | None = None
+    ) -> list[Path]:
+        """Run the stage train for several seeds in one process and return the folders of the runs."""
         from workflow.train import main
 
         kind = registry.available()[spec["class"]]
         pool = [f"dense={self.pool}"] if "dense" in kind.pools else None
-        main(json.dumps(spec), self.dataset, self.vectors, folder, state or folder / "state", pool)
-        return folder
+        runs = [folder / f"seed-{seed}" for seed in seeds]
+        row = json.dumps({key: value for key, value in spec.items() if key != "seed"})
+        models = [run / "model.safetensors" for run in runs]
+        main(models, row, self.dataset, self.vectors, state or folder / "state", pool)
+        return runs

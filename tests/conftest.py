@@ -60,7 +60,8 @@ class World:
         """A run at step 0, set up as the stage does it."""
         kind = registry.available()[method.partition("/")[0]]
         declared = {pool: self.pools[pool] for pool in kind.pools}
-        return train.set_up(self.spec(method, seed, row, **training), self.dataset, self.vectors, declared)
+        materials = train.load_materials(self.dataset, self.vectors, declared)
+        return train.set_up(self.spec(method, seed, row, **training), materials)
 
 
 Given = list[tuple[Batch, Negatives]]

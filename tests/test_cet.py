@@ -19,7 +19,9 @@ ALL = torch.ones(2, 1, dtype=torch.bool)
 
 def run_of(world, track="", seed=0, params=None, **training):
     spec = {**world.spec(f"cet/{track}" if track else "cet", seed, **training), "params": params or {}}
-    return train.set_up(spec, world.dataset, world.vectors, {"dense": world.pools["dense"]})
+    return train.set_up(
+        spec, train.load_materials(world.dataset, world.vectors, {"dense": world.pools["dense"]})
+    )
 
 
 def pairwise(logits, other, temperature, mask=ALL):

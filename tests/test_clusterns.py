@@ -21,7 +21,7 @@ SMALL = {"clusters": 4, "start_step": 2}
 
 def run_of(world, track="", seed=0, params=SMALL, **training):
     spec = {**world.spec(f"clusterns/{track}" if track else "clusterns", seed, **training), "params": params}
-    return train.set_up(spec, world.dataset, world.vectors, {})
+    return train.set_up(spec, train.load_materials(world.dataset, world.vectors, {}))
 
 
 def test_nearest_and_second_nearest_by_hand():

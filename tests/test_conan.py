@@ -16,7 +16,9 @@ from workflow.checkpoint import Checkpoint
 
 def run_of(world, track="", params=None, **training):
     spec = {**world.spec(f"conan/{track}" if track else "conan", **training), "params": params or {}}
-    return train.set_up(spec, world.dataset, world.vectors, {"dense": world.pools["dense"]})
+    return train.set_up(
+        spec, train.load_materials(world.dataset, world.vectors, {"dense": world.pools["dense"]})
+    )
 
 
 @pytest.mark.parametrize(

@@ -419,7 +419,7 @@ def test_telemetry_gives_columns_of_the_history_empty_where_a_step_has_none(star
     assert [row["late"] for row in run.history] == [None] * 4 + [4.0, 5.0]
     for row in run.history[1::2]:
         assert row["seen"] == pytest.approx(row["negative_score"])
-    train._write(run, tmp_path)
+    train._write(run, tmp_path, {})
     assert pq.read_table(tmp_path / train.HISTORY).to_pylist() == run.history
 
 

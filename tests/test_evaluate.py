@@ -18,9 +18,18 @@ ABOUT = {
     "dataset": "made",
     "method": "simans",
     "title": "SimANS",
-    "seed": 0,
+    "track": "baseline",
     "params": {"k1": 1.2, "b": 0.75},
 }
+
+
+def asked(folder, queries):
+    """The test split, some of its queries alone."""
+    split = evaluate.TestSplit(folder)
+    places = [split.queries.tolist().index(query) for query in queries]
+    split.queries, split.own = split.queries[places], split.own[places]
+    split.names = [split.names[place] for place in places]
+    return split
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +53,7 @@ def own_text(tmp_path_factory):
 
 def test_own_text_is_dropped_and_a_hundred_are_left(own_text):
     folder, documents, queries = own_text
-    run = evaluate.rank(DenseSearcher(documents, queries, 1), folder, np.array([0, 2]))
+    run = evaluate.rank(DenseSearcher(documents, queries, 1), asked(folder, [0, 2]))
     assert list(run) == ["d7", "other"]
     assert "d7" not in run["d7"]
     assert "d7" in run["other"]
@@ -66,8 +75,8 @@ def test_short_lists_stay_short(own_text):
             ids[:, :3], scores[:, :3] = [7, 20, 3], [3.0, 1.0, 1.0]
             return ids, scores
 
-    assert evaluate.rank(Few(), folder, np.array([0])) == {"d7": {"d3": 1.0, "d20": 1.0}}
-    assert list(evaluate.rank(Few(), folder, np.array([0]))["d7"]) == ["d3", "d20"]  # ties by id from the end
+    assert evaluate.rank(Few(), asked(folder, [0])) == {"d7": {"d3": 1.0, "d20": 1.0}}
+    assert list(evaluate.rank(Few(), asked(folder, [0]))["d7"]) == ["d3", "d20"]  # ties by id from the end
 
 
 def test_means_by_hand():
@@ -88,12 +97,12 @@ def test_means_by_hand():
 
 def test_measure_takes_every_query_of_the_split_in_the_datasets_order(own_text):
     folder, _, _ = own_text
-    rows = evaluate.measure(folder, {"other": {"d7": 2.0, "d0": 1.0}})
+    rows = evaluate.measure(evaluate.TestSplit(folder), {"other": {"d7": 2.0, "d0": 1.0}})
     assert rows["query"] == ["d7", "other"]
     assert rows["slice"] == ["unseen", "seen"]
     assert rows["MRR@10"] == [0.0, 0.5]
     assert rows["R@100"] == [0.0, 1.0]
-    assert evaluate.measure(folder, {"t": {"d0": 1.0}}, "train")["MRR@10"] == [1.0]
+    assert evaluate.measure(evaluate.TestSplit(folder, "train"), {"t": {"d0": 1.0}})["MRR@10"] == [1.0]
 
 
 def read_run(path):
@@ -107,13 +116,13 @@ def read_run(path):
 
 
 def test_pytrec_eval_reads_the_same_numbers_from_the_files(bench, tmp_path):
-    evaluate.main(json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors)
+    evaluate.main([tmp_path / "metrics.json"], json.dumps(ABOUT), bench.dataset, bench.vectors)
     run = read_run(tmp_path / "run.trec.gz")
     qrels = {}
     for query, document, grade in bench.collection.qrels["test"]:
         qrels.setdefault(f"q{query}", {})[f"d{document}"] = int(grade)
     wanted = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
-    rows = evaluate.measure(bench.dataset, run)
+    rows = evaluate.measure(evaluate.TestSplit(bench.dataset), run)
     table = collection._table(tmp_path / "per_query.parquet", None).to_pylist()
     assert [row["query"] for row in table] == sorted(qrels, key=lambda name: int(name[1:]))
     for row in table:
@@ -132,10 +141,12 @@ def test_pytrec_eval_reads_the_same_numbers_from_the_files(bench, tmp_path):
 
 
 def test_scores_in_the_run_are_exact(bench, tmp_path):
-    evaluate.main(json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors)
+    evaluate.main([tmp_path / "metrics.json"], json.dumps(ABOUT), bench.dataset, bench.vectors)
     searcher = DenseSearcher(bench.document_vectors, bench.query_vectors, 1)
-    asked = np.unique(bench.collection.qrels["test"][:, 0])
-    found, wanted = read_run(tmp_path / "run.trec.gz"), evaluate.rank(searcher, bench.dataset, asked)
+    found, wanted = (
+        read_run(tmp_path / "run.trec.gz"),
+        evaluate.rank(searcher, evaluate.TestSplit(bench.dataset)),
+    )
     assert {query: list(scores) for query, scores in found.items()} == {
         query: list(scores) for query, scores in wanted.items()
     }
@@ -144,35 +155,41 @@ def test_scores_in_the_run_are_exact(bench, tmp_path):
         assert read.tolist() == list(scores.values())
 
 
+def trained_run(folder, maps):
+    """The folder of a trained run, its model in it."""
+    folder.mkdir(parents=True)
+    save_file(maps, folder / "model.safetensors")
+    return folder / "metrics.json"
+
+
 @pytest.mark.parametrize("kind", ["bm25", "untrained", "trained"])
 def test_twice_gives_equal_bytes(bench, tmp_path, kind):
-    model = tmp_path / "model.safetensors"
     rng = np.random.default_rng(1)
-    save_file({side: rng.normal(size=(8, 8)).astype(np.float32) for side in ("query", "document")}, model)
-    for name in ("one", "two"):
-        vectors = None if kind == "bm25" else bench.vectors
-        evaluate.main(
-            json.dumps(ABOUT), bench.dataset, tmp_path / name, vectors, model if kind == "trained" else None
-        )
-    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    maps = {side: rng.normal(size=(8, 8)).astype(np.float32) for side in ("query", "document")}
+    runs = [tmp_path / name / "seed-4" for name in ("one", "two")]
+    for run in runs:
+        metrics = trained_run(run, maps)
+        about = {**ABOUT, "track": "controlled"} if kind == "trained" else ABOUT
+        evaluate.main([metrics], json.dumps(about), bench.dataset, None if kind == "bm25" else bench.vectors)
+        (run / "model.safetensors").unlink()
+        assert json.loads(metrics.read_text())["seed"] == (4 if kind == "trained" else None)
+    names = sorted(path.name for path in runs[0].iterdir())
     assert names == ["metrics.json", "per_query.parquet", "run.trec.gz"]
     for name in names:
-        content = (tmp_path / "one" / name).read_bytes()
-        assert content == (tmp_path / "two" / name).read_bytes()
+        content = (runs[0] / name).read_bytes()
+        assert content == (runs[1] / name).read_bytes()
         assert str(tmp_path).encode() not in content
-    assert (tmp_path / "one" / "run.trec.gz").read_bytes()[4:8] == bytes(4)  # gzip's time of writing
+    assert (runs[0] / "run.trec.gz").read_bytes()[4:8] == bytes(4)  # gzip's time of writing
 
 
 def test_trained_maps_turn_both_sides(bench, tmp_path):
     rng = np.random.default_rng(3)
     maps = {side: rng.normal(size=(8, 8)).astype(np.float32) for side in ("query", "document")}
-    save_file(maps, tmp_path / "model.safetensors")
-    evaluate.main(
-        json.dumps(ABOUT), bench.dataset, tmp_path / "out", bench.vectors, tmp_path / "model.safetensors"
-    )
+    metrics = trained_run(tmp_path / "seed-0", maps)
+    evaluate.main([metrics], json.dumps({**ABOUT, "track": "controlled"}), bench.dataset, bench.vectors)
     documents = unit(bench.document_vectors.astype(np.float64) @ maps["document"].T)
     queries = unit(bench.query_vectors.astype(np.float64) @ maps["query"].T)
-    run = read_run(tmp_path / "out" / "run.trec.gz")
+    run = read_run(tmp_path / "seed-0" / "run.trec.gz")
     for name, scores in run.items():
         products = documents.astype(np.float64) @ queries[int(name[1:])]
         assert scores == pytest.approx({f"d{row}": value for row, value in enumerate(products)}, abs=1e-5)
@@ -180,13 +197,26 @@ def test_trained_maps_turn_both_sides(bench, tmp_path):
 
 
 def test_broken_model_is_named(bench, tmp_path):
-    (tmp_path / "model.safetensors").write_bytes(b"broken")
-    with pytest.raises(UserError, match=r"model\.safetensors: no adapter can be read from it .*run again"):
-        evaluate.main(
-            json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors, tmp_path / "model.safetensors"
-        )
-    save_file({"query": np.eye(8, dtype=np.float32)}, tmp_path / "model.safetensors")
+    metrics = trained_run(tmp_path / "seed-0", {"query": np.eye(8, dtype=np.float32)})
+    about = json.dumps({**ABOUT, "track": "controlled"})
     with pytest.raises(UserError, match="no adapter can be read from it"):
-        evaluate.main(
-            json.dumps(ABOUT), bench.dataset, tmp_path, bench.vectors, tmp_path / "model.safetensors"
-        )
+        evaluate.main([metrics], about, bench.dataset, bench.vectors)
+    (tmp_path / "seed-0" / "model.safetensors").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"model\.safetensors: no adapter can be read from it .*run again"):
+        evaluate.main([metrics], about, bench.dataset, bench.vectors)
+
+
+def test_runs_of_one_job_get_what_each_gets_alone(bench, tmp_path):
+    rng = np.random.default_rng(5)
+    about = json.dumps({**ABOUT, "track": "controlled"})
+    draws = [
+        {side: rng.normal(size=(8, 8)).astype(np.float32) for side in ("query", "document")} for _ in "ab"
+    ]
+    jobs = [[trained_run(tmp_path / job / f"seed-{seed}", draws[seed]) for seed in (0, 1)] for job in "xy"]
+    evaluate.main(jobs[0], about, bench.dataset, bench.vectors)
+    for metrics in jobs[1]:
+        evaluate.main([metrics], about, bench.dataset, bench.vectors)
+    for one, other in zip(*jobs, strict=True):
+        for name in ("metrics.json", "per_query.parquet", "run.trec.gz"):
+            assert one.with_name(name).read_bytes() == other.with_name(name).read_bytes()
+    assert jobs[0][0].read_bytes() != jobs[0][1].read_bytes()

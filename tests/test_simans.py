@@ -316,7 +316,7 @@ def with_teacher(world, folder, turned):
         np.save(folder / f"{name}.npy", sign * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     pools = {"dense": world.pools["dense"]}
     spec = world.spec("simans/faithful", steps=60, batch_size=30, learning_rate=0.05)
-    return train.set_up(spec, world.dataset, world.vectors, pools, teacher=folder)
+    return train.set_up(spec, train.load_materials(world.dataset, world.vectors, pools, teacher=folder))
 
 
 def test_faithful_loss_is_that_of_positive_and_negatives_against_the_teacher(world, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,7 +17,7 @@ from torch.nn.functional import cross_entropy, normalize
 from workflow import train as stage_train
 from workflow.candidates import CandidatePool
 from workflow.errors import UserError
-from workflow.train import one_step, rate_factor, set_up
+from workflow.train import load_materials, one_step, rate_factor, set_up
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +26,8 @@ def bench(tmp_path_factory) -> Bench:
 
 
 def start(bench, method="dense_topk", **training):
-    return set_up(
-        bench.spec(method, **training), bench.dataset, bench.vectors, {"dense": CandidatePool(bench.pool)}
-    )
+    materials = load_materials(bench.dataset, bench.vectors, {"dense": CandidatePool(bench.pool)})
+    return set_up(bench.spec(method, **training), materials)
 
 
 @pytest.mark.parametrize(
@@ -175,10 +175,10 @@ def test_loss_that_is_no_number_ends_the_run_in_one_line(bench, tmp_path):
     np.save(tmp_path / "vectors" / "documents.npy", broken)
     with pytest.raises(UserError, match=r"^inbatch: the loss is nan at step 0; lower the learning rate$"):
         stage_train.main(
+            [tmp_path / "out" / "seed-0" / "model.safetensors"],
             json.dumps(bench.spec("inbatch")),
             bench.dataset,
             tmp_path / "vectors",
-            tmp_path / "out",
             tmp_path / "state",
         )
     assert not (tmp_path / "out").exists()
@@ -189,8 +189,10 @@ def test_manifest_tells_the_run_its_cost_and_where_it_came_from(bench, tmp_path)
     out = bench.train(tmp_path / "run", spec)
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["run"] == spec
-    assert manifest["negatives_in_ledger"] == 12 * 16 * 4
+    size = (out / "negatives.parquet").stat().st_size
+    assert manifest["ledger"] == {"negatives": 12 * 16 * 4, "bytes": size}
     assert manifest["counters"] == {
+        "optimizer_steps": 12,
         "query_vectors": 12 * 16, "document_vectors": 12 * 16 * 5, "extra_vectors": 0,
         "searches": 0, "refreshes": 0, "teacher_vectors": 0, "network_forwards": 0,
     }  # fmt: skip
@@ -201,9 +203,48 @@ def test_manifest_tells_the_run_its_cost_and_where_it_came_from(bench, tmp_path)
         "start": None,
         "teacher": None,
     }
-    assert manifest["cost"]["training"]["wall_seconds"] > 0
+    cost = manifest["cost"]
+    for unit in ("wall_seconds", "cpu_seconds"):
+        assert 0 < cost["own"][unit] < cost["training"][unit]
+        assert cost["shared"][unit] == pytest.approx(cost["training"][unit] - cost["own"][unit], abs=0.002)
+    assert cost["loading"]["runs"] == 1
     assert "torch" in manifest["packages"]
     assert str(tmp_path) not in json.dumps(manifest)
+
+
+def test_seeds_in_one_process_give_what_each_gives_alone(bench, tmp_path):
+    spec = bench.spec("simans")
+    together = bench.train_seeds(tmp_path / "together", spec, [3, 1])
+    for seed, run in zip([3, 1], together, strict=True):
+        alone = bench.train(tmp_path / "alone", {**spec, "seed": seed})
+        for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):
+            assert (run / name).read_bytes() == (alone / name).read_bytes()
+        manifest = json.loads((run / "manifest.json").read_text())
+        assert (manifest["run"]["seed"], manifest["cost"]["loading"]["runs"]) == (seed, 2)
+    assert not list((tmp_path / "together" / "state").iterdir())
+
+
+def test_a_job_killed_at_its_second_seed_keeps_the_first(bench, tmp_path, monkeypatch):
+    spec = bench.spec("simans")
+    whole = bench.train_seeds(tmp_path / "whole", spec, [0, 1])
+
+    def killed(run, step, keep_scores):
+        if run.seed == 1 and step == 5:
+            raise KeyboardInterrupt
+        one_step(run, step, keep_scores)
+
+    monkeypatch.setattr(stage_train, "one_step", killed)
+    with pytest.raises(KeyboardInterrupt):
+        bench.train_seeds(tmp_path / "broken", spec, [0, 1])
+    for run in (tmp_path / "broken").glob("seed-*"):
+        shutil.rmtree(run)  # as Snakemake does with the outputs of a failed job
+    monkeypatch.setattr(stage_train, "one_step", one_step)
+    broken = bench.train_seeds(tmp_path / "broken", spec, [0, 1])
+    manifests = [json.loads((run / "manifest.json").read_text()) for run in broken]
+    assert [manifest["resumed_at"] for manifest in manifests] == [12, None]
+    for one, other in zip(whole, broken, strict=True):
+        for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):
+            assert (one / name).read_bytes() == (other / name).read_bytes()
 
 
 def test_command_shows_its_options():
@@ -212,5 +253,5 @@ def test_command_shows_its_options():
         capture_output=True, text=True, timeout=60, env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0
-    for option in ("--spec", "--dataset", "--vectors", "--folder", "--state", "--pool", "--threads"):
+    for option in ("--spec", "--dataset", "--vectors", "--state", "--start", "--pool", "--threads"):
         assert option in done.stdout

@@ -89,6 +89,21 @@ def test_adding_a_seed_schedules_its_jobs_only(project: Path) -> None:
     assert len(runs) == 6
 
 
+def test_a_trained_run_stays_whichever_job_it_was_part_of(project: Path) -> None:
+    suite = copy.deepcopy(SUITE)
+    suite["seeds_per_job"] = 2
+    write_suite(project, suite)
+    made = scheduled(project)
+    assert made  # evaluated once more: a job's models are its inputs
+    assert not [path for path in made if path.endswith(("model.safetensors", "negatives.parquet"))]
+    suite["seeds"] = [0, 1, 2, 3]
+    write_suite(project, suite)
+    models = [path for path in scheduled(project) if path.endswith("model.safetensors")]
+    assert sorted(path.split("/")[4:6] for path in models) == [
+        [method, "seed-2"] for method in ("inbatch", "random", "simans")
+    ]  # a job is named by its first output: seeds 2 and 3 in one
+
+
 def test_a_parameter_of_one_row_touches_that_row_only(project: Path) -> None:
     suite = copy.deepcopy(SUITE)
     suite["methods"]["simans"]["a"] = 1.0
@@ -128,7 +143,7 @@ def test_a_manifest_tells_where_a_run_came_from(finished: Path) -> None:
     assert manifest["packages"]["torch"] != "absent"
     assert manifest["hardware"]["cores"] >= 1
     counted = {name: count for name, count in manifest["counters"].items() if count}
-    assert counted == {"query_vectors": 64, "document_vectors": 192}
+    assert counted == {"optimizer_steps": 8, "query_vectors": 64, "document_vectors": 192}
     assert manifest["cost"]["training"]["wall_seconds"] > 0
 
 

@@ -13,7 +13,7 @@ from typer import Option
 
 from workflow import collection, stage
 from workflow.collection import Qrels
-from workflow.contents import Contents
+from workflow.contents import Contents, seed_of
 from workflow.files import write_text
 from workflow.ledger import VECTOR, read_ledger
 
@@ -64,7 +64,7 @@ def main(
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
         if len(ledger):
             found = audit(ledger, labels, codes, steps)
-            found.insert(0, "seed", int(run.name.removeprefix("seed-")))
+            found.insert(0, "seed", seed_of(run))
             found.insert(0, "method", run.parent.name)
             parts.append(found)
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["method", "seed", "window"])

@@ -41,8 +41,12 @@ class Checkpoint:
 
     def save_if_due(self, run: "Run", step: int, steps: int) -> None:
         """Save when `step` steps are done and a checkpoint is due; none is due at the end."""
-        if step % self._every or step == steps:
-            return
+        if step % self._every == 0 and step != steps:
+            self.save(run, step)
+
+    def save(self, run: "Run", step: int) -> None:
+        """Save what there is after `step` steps, and drop what was saved before."""
+        run.clock.stop()
         target = self._folder / f"step-{step:09d}"
         with replacing_folder(target) as partial:
             save_file(_tensors(run), partial / "state.safetensors", metadata={"key": self._key})
@@ -85,10 +89,11 @@ class Checkpoint:
         run.method.extra_modules().load_state_dict(_under(tensors, "extra."))
         run.method.load_state_dict(_under(tensors, "method."))
         _load_optimizer(run.optimizer, tensors)
-        run.schedule.load_state_dict(json.loads(bytes(tensors["schedule"].tolist()).decode()))
+        run.schedule.load_state_dict(_value(tensors["schedule"]))
         for group, rate in zip(run.optimizer.param_groups, run.schedule.get_last_lr(), strict=True):
             group["lr"] = rate
-        run.services.counters.__dict__.update(json.loads(bytes(tensors["counters"].tolist()).decode()))
+        run.services.counters.__dict__.update(_value(tensors["counters"]))
+        run.clock.load_state_dict(_value(tensors["clock"]))
         run.scores[:] = _scores(tensors)
 
 
@@ -102,12 +107,17 @@ def _tensors(run: "Run") -> dict[str, torch.Tensor]:
     schedule = {key: value for key, value in run.schedule.state_dict().items() if key != "lr_lambdas"}
     tensors["schedule"] = _bytes({**schedule, "lr_lambdas": [None]})
     tensors["counters"] = _bytes(run.services.counters.as_dict())
+    tensors["clock"] = _bytes(run.clock.state_dict())
     tensors |= {f"scores.{kind}.{step}": torch.from_numpy(values) for step, kind, values in run.scores}
     return {name: value.detach().clone().contiguous() for name, value in tensors.items()}
 
 
 def _bytes(value: Any) -> torch.Tensor:
     return torch.tensor(list(json.dumps(value).encode()), dtype=torch.uint8)
+
+
+def _value(tensor: torch.Tensor) -> Any:
+    return json.loads(bytes(tensor.tolist()).decode())
 
 
 def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

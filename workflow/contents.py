@@ -13,6 +13,19 @@ BASELINES = {
 }
 
 
+SEED = "seed-"
+
+
+def run_folder(seed: int) -> str:
+    """Return the name of the folder of a seed's run."""
+    return f"{SEED}{seed}"
+
+
+def seed_of(folder: Path) -> int:
+    """Return the seed that a run's folder is named after."""
+    return int(folder.name.removeprefix(SEED))
+
+
 class Contents(BaseModel):
     """What stands on a board: enough to name every file of its runs, short enough for a command line."""
 
@@ -25,7 +38,7 @@ class Contents(BaseModel):
     def runs(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""
         return [
-            Path("results/runs", self.suite, name, method, f"seed-{seed}")
+            Path("results/runs", self.suite, name, method, run_folder(seed))
             for name in datasets or self.cards
             for method in self.methods
             for seed in self.seeds

@@ -10,59 +10,67 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from typer import Option
+from typer import Argument, Option
 
 from workflow import collection, stage
 from workflow.adapter_maps import load_maps, mapped
 from workflow.collection import write_table
+from workflow.contents import seed_of
 from workflow.files import replacing, write_json
 from workflow.index import BM25Searcher, DenseSearcher, Searcher
-from workflow.metrics import METRICS, evaluate_run, ranked
+from workflow.metrics import METRICS, Run, evaluate_run
 from workflow.vectors import load as load_vectors
 
 DEPTH = 100
+MODEL = "model.safetensors"
 METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
 SLICES = ("all", "seen", "unseen")
 
 
-def rank(searcher: Searcher, dataset: Path, queries: NDArray[np.int64]) -> dict[str, dict[str, float]]:
+class TestSplit:
+    """The test queries of a dataset with their labels and slices, read once for all runs of a job."""
+
+    def __init__(self, dataset: Path, split: str = "test") -> None:
+        self.documents = np.array(collection.column(dataset, collection.DOCUMENTS, "id"), dtype=object)
+        names = collection.column(dataset, collection.QUERIES, "id")
+        slices = collection.column(dataset, collection.QUERIES, "slice")
+        labels = collection.qrels(dataset, split)
+        self.queries = np.unique(labels.queries)
+        self.names = [names[row] for row in self.queries]
+        self.slices = [slices[row] for row in self.queries]
+        self.qrels: dict[str, dict[str, int]] = {name: {} for name in self.names}
+        for query, document, grade in zip(labels.queries, labels.documents, labels.grades, strict=True):
+            self.qrels[names[query]][self.documents[document]] = int(grade)
+        # a document under the query's id is the query itself (ArguAna, Quora)
+        rows = {name: row for row, name in enumerate(self.documents)}
+        self.own = np.array([rows.get(name, -1) for name in self.names])
+        self.place = np.empty(len(self.documents), dtype=np.int64)
+        self.place[np.argsort(self.documents, kind="stable")] = np.arange(len(self.documents))
+
+
+def rank(searcher: Searcher, split: TestSplit) -> Run:
     """Return the 100 best documents of each query by id, the query's own text in the corpus left out.
 
-    A document under the query's id is the query itself (ArguAna, Quora); BEIR leaves it out as well. One more
-    is searched, so that 100 are left.
+    BEIR leaves it out as well; one more is searched, so that 100 are left. Equal scores are ordered by document
+    id descending, as trec_eval reads them.
     """
-    document_ids = collection.column(dataset, collection.DOCUMENTS, "id")
-    query_ids = collection.column(dataset, collection.QUERIES, "id")
-    found, scores = searcher.search(queries, min(searcher.documents, DEPTH + 1))
-    run: dict[str, dict[str, float]] = {}
-    for query, documents, values in zip(queries, found, scores, strict=True):
-        name = query_ids[query]
-        entries = {
-            document_ids[document]: float(value)
-            for document, value in zip(documents, values, strict=True)
-            if document >= 0 and document_ids[document] != name
-        }
-        run[name] = dict(ranked(entries)[:DEPTH])
-    return run
-
-
-def measure(dataset: Path, run: dict[str, dict[str, float]], split: str = "test") -> dict[str, list[Any]]:
-    """Return a row a query of the split: its id, its slice and its metrics, in the order of the dataset."""
-    document_ids = collection.column(dataset, collection.DOCUMENTS, "id")
-    query_ids = collection.column(dataset, collection.QUERIES, "id")
-    slices = collection.column(dataset, collection.QUERIES, "slice")
-    labels = collection.qrels(dataset, split)
-    qrels: dict[str, dict[str, int]] = {}
-    for query, document, grade in zip(labels.queries, labels.documents, labels.grades, strict=True):
-        qrels.setdefault(query_ids[query], {})[document_ids[document]] = int(grade)
-    found = evaluate_run(qrels, run)
-    rows = [row for row, name in enumerate(query_ids) if name in qrels]
+    found, scores = searcher.search(split.queries, min(searcher.documents, DEPTH + 1))
+    out = (found < 0) | (found == split.own[:, None])
+    scores = np.where(out, -np.inf, scores)
+    order = np.lexsort((-split.place[found], -scores), axis=1)[:, :DEPTH]
+    found, scores = np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    counts = np.minimum((~out).sum(axis=1), DEPTH)
     return {
-        "query": [query_ids[row] for row in rows],
-        "slice": [slices[row] for row in rows],
-        **{metric: [found[query_ids[row]][metric] for row in rows] for metric in METRICS},
+        name: dict(zip(split.documents[rows[:count]].tolist(), values[:count].tolist(), strict=True))
+        for name, rows, values, count in zip(split.names, found, scores, counts, strict=True)
     }
+
+
+def measure(split: TestSplit, run: Run) -> dict[str, list[Any]]:
+    """Return a row a query of the split: its id, its slice and its metrics, in the order of the dataset."""
+    found = evaluate_run(split.qrels, run)
+    metrics = {metric: [found[name][metric] for name in split.names] for metric in METRICS}
+    return {"query": split.names, "slice": split.slices, **metrics}
 
 
 def means(rows: dict[str, list[Any]]) -> dict[str, dict[str, float]]:
@@ -78,20 +86,24 @@ def means(rows: dict[str, list[Any]]) -> dict[str, dict[str, float]]:
 
 
 def main(
+    metrics: Annotated[list[Path], Argument(help="the metrics.json to write: of a run, beside its model")],
     about: Annotated[str, Option(help="what is evaluated, as JSON; goes into metrics.json")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
-    folder: Annotated[Path, Option(help="where the outputs go")],
     vectors: Annotated[Path | None, Option(help="folder of the embeddings; without it, BM25")] = None,
-    model: Annotated[
-        Path | None, Option(help="the trained adapter; without it, the untrained encoder")
-    ] = None,
     threads: Annotated[int, Option(help="threads of the search")] = 1,
 ) -> None:
-    """Evaluate a trained run, the untrained encoder or BM25 on the test split."""
+    """Evaluate the trained runs of one method, the untrained encoder or BM25 on the test split."""
     facts = json.loads(about)
-    queries = np.unique(collection.qrels(dataset, "test").queries)
-    run = rank(_searcher(facts, dataset, vectors, model, queries, threads), dataset, queries)
-    rows = measure(dataset, run)
+    trained = facts["track"] != "baseline"
+    split = TestSplit(dataset)
+    for folder in [path.parent for path in metrics]:
+        searcher = _searcher(facts, dataset, vectors, folder / MODEL if trained else None, split, threads)
+        _evaluate(searcher, split, {**facts, "seed": seed_of(folder) if trained else None}, folder)
+
+
+def _evaluate(searcher: Searcher, split: TestSplit, facts: dict[str, Any], folder: Path) -> None:
+    run = rank(searcher, split)
+    rows = measure(split, run)
     write_table(folder / PER_QUERY, rows)
     _write_run(folder / RUN, run, facts["method"])
     slices = means(rows)
@@ -106,7 +118,7 @@ def _searcher(
     dataset: Path,
     vectors: Path | None,
     model: Path | None,
-    asked: NDArray[np.int64],
+    split: TestSplit,
     threads: int,
 ) -> Searcher:
     if vectors is None:
@@ -116,12 +128,12 @@ def _searcher(
         maps = load_maps(model)
         documents = mapped(documents, maps["document"])
         changed = np.zeros_like(queries)  # only the queries that are asked are mapped
-        changed[asked] = mapped(queries[asked], maps["query"])
+        changed[split.queries] = mapped(queries[split.queries], maps["query"])
         queries = changed
     return DenseSearcher(documents, queries, threads)
 
 
-def _write_run(path: Path, run: dict[str, dict[str, float]], tag: str) -> None:
+def _write_run(path: Path, run: Run, tag: str) -> None:
     """Write a TREC run, compressed; nine digits give every float32 back exactly."""
     lines = (
         f"{query} Q0 {document} {place} {score:.9g} {tag}\n"

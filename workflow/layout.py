@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 import yaml
 
-from workflow.contents import BASELINES, Contents
+from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
 from workflow.files import canonical
 from workflow.settings import Suite, export_data, load
@@ -51,21 +51,25 @@ class Layout:
         """Return a row's pools as options of the training command."""
         return " ".join(f"--pool {kind}={path}" for kind, path in self.pools(name, method).items())
 
-    def own(self, name: str, method: str, seed: str) -> dict[str, str]:
-        """Return the inputs that only some rows have: the model to start from, the teacher's vectors."""
-        inputs = {}
-        if start := self.suite.start(method):
-            inputs["start"] = f"results/runs/{self.suite.suite}/{name}/{start}/seed-{seed}/model.safetensors"
-        if self.suite.method(method).uses_teacher and self.suite.teacher:
-            inputs["teacher"] = f"{self.vectors(name, teacher=True)}/documents.npy"
-        return inputs
+    def batches(self) -> list[list[int]]:
+        """Return the seeds of each job: `seeds_per_job` at a time, so that start-up is paid once for all."""
+        seeds, size = self.suite.seeds, self.suite.seeds_per_job
+        return [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
-    def own_options(self, name: str, method: str, seed: str) -> str:
-        """Return these inputs as options of the training command."""
-        inputs = self.own(name, method, seed)
-        if "teacher" in inputs:
-            inputs["teacher"] = str(Path(inputs["teacher"]).parent)
-        return " ".join(f"--{option} {path}" for option, path in inputs.items())
+    def start(self, name: str, method: str, seeds: Sequence[int]) -> list[str]:
+        """Return the models that a row's runs start from, one a seed; none where they start from the encoder."""
+        start = self.suite.start(method)
+        row = f"results/runs/{self.suite.suite}/{name}/{start}"
+        return [f"{row}/{run_folder(seed)}/model.safetensors" for seed in seeds] if start else []
+
+    def teacher(self, name: str, method: str) -> list[str]:
+        """Return the teacher's document vectors where a row's method asks a teacher other than the encoder."""
+        asked = self.suite.method(method).uses_teacher and self.suite.teacher
+        return [f"{self.vectors(name, teacher=True)}/documents.npy"] if asked else []
+
+    def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
+        """Return a file of the runs of these seeds, dataset and method as wildcards."""
+        return [f"results/runs/{{suite}}/{{dataset}}/{{method}}/{run_folder(seed)}/{file}" for seed in seeds]
 
     def shared(self, name: str) -> dict[str, str]:
         """Return the shared inputs of a dataset's runs: tables and vectors, by name."""
@@ -87,8 +91,11 @@ class Layout:
             seeds=self.suite.seeds,
         )
 
-    def spec(self, dataset: str, method: str, seed: str) -> str:
-        """Return what decides a run, as canonical JSON: an edit of another row doesn't touch it."""
+    def spec(self, dataset: str, method: str) -> str:
+        """Return what decides a row's runs, as canonical JSON: an edit of another row doesn't touch it.
+
+        The seeds are left out, as they name the folders: so the same runs in other jobs stay done.
+        """
         return canonical(
             {
                 "suite": self.suite.suite,
@@ -96,14 +103,13 @@ class Layout:
                 "method": method,
                 "class": self.suite.method(method).name,
                 "params": self.suite.parameters(method),
-                "seed": int(seed),
                 "training": self.suite.training.model_dump(),
                 **({"track": "faithful"} if self.suite.track(method) == "faithful" else {}),
             }
         )
 
-    def about(self, dataset: str, method: str, seed: str) -> str:
-        """Return what a run's metrics.json says about it, as canonical JSON."""
+    def about(self, dataset: str, method: str) -> str:
+        """Return what the metrics.json of a row's runs say about it, as canonical JSON."""
         kind = self.suite.method(method)
         track = self.suite.track(method)
         title = kind.title if method in (kind.name, f"{kind.name}_{track}") else f"{kind.title} ({method})"
@@ -114,7 +120,6 @@ class Layout:
             {
                 **self._common(dataset, method, title),
                 "track": track,
-                "seed": int(seed),
                 "adaptations": adaptations,
                 "summary": kind.summary(),
                 "paper": kind.citation,
@@ -128,7 +133,7 @@ class Layout:
         pools = self.suite.pools
         params = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == "bm25_search" else {}
         common = self._common(dataset, name, title)
-        rest: dict[str, Any] = {"track": "baseline", "seed": None, "adaptations": [], "paper": ""}
+        rest: dict[str, Any] = {"track": "baseline", "adaptations": [], "paper": ""}
         return canonical({**common, **rest, "summary": summary, "params": params})
 
     def board_settings(self) -> str:

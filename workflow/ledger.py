@@ -45,18 +45,23 @@ class Ledger:
         )
         self._sources.append((source, len(rows)))
 
+    def __len__(self) -> int:
+        return sum(count for _, count in self._sources)
+
     def table(self) -> dict[str, pa.Array]:
         """Return the columns: step, query, document, score, weight and source."""
         step, query, document = (self._joined(self._rows, column, np.int32) for column in range(3))
         score, weight = (self._joined(self._floats, column, np.float32) for column in range(2))
-        sources = [source for source, count in self._sources for _ in range(count)]
+        names = list(dict.fromkeys(source for source, _ in self._sources))
+        codes = [names.index(source) for source, _ in self._sources]
+        repeated = np.repeat(np.array(codes, np.int32), [count for _, count in self._sources])
         return {
             "step": pa.array(step),
             "query": pa.array(query),
             "document": pa.array(document),
             "score": pa.array(score),
             "weight": pa.array(weight),
-            "source": pa.array(sources, pa.string()).dictionary_encode(),
+            "source": pa.DictionaryArray.from_arrays(repeated, pa.array(names, pa.string())),
         }
 
     def write(self, path: Path) -> None:

@@ -38,8 +38,5 @@ def evaluate_run(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
 
 def ranked(scores: Mapping[str, float]) -> list[tuple[str, float]]:
     """Return documents by score descending, equal ones by id descending: the order in which trec_eval reads them."""
-    return sorted(((doc, float(np.float32(score))) for doc, score in scores.items()), key=_rank, reverse=True)
-
-
-def _rank(entry: tuple[str, float]) -> tuple[float, str]:
-    return entry[1], entry[0]
+    values = np.fromiter(scores.values(), dtype=np.float32, count=len(scores)).tolist()
+    return [(document, score) for score, document in sorted(zip(values, scores, strict=True), reverse=True)]

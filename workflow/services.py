@@ -17,6 +17,7 @@ from workflow.seeds import stream
 class Counters:
     """Work that a run caused, in counts that don't depend on the machine."""
 
+    optimizer_steps: int = 0
     query_vectors: int = 0
     document_vectors: int = 0
     extra_vectors: int = 0

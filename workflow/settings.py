@@ -141,6 +141,8 @@ class Suite(_Settings):
     otherwise, `track: faithful` takes the paper's own recipe, `start:` names a row whose model it goes on from."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run a method and seed."""
+    seeds_per_job: Whole = Field(default=1, ge=1)
+    """Seeds that one process trains, one after the other: start-up is paid once, and a job lasts longer."""
     data: str | None = None
     """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""
     encoder: EncoderSettings = EncoderSettings()

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save_file
-from typer import Option
+from typer import Argument, Option
 
 from methods import registry
 from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Scores, Step
@@ -20,7 +20,9 @@ from workflow.adapter import AdapterEncoder
 from workflow.adapter_maps import load_maps
 from workflow.candidates import CandidatePool
 from workflow.checkpoint import Checkpoint
+from workflow.clock import Clock
 from workflow.collection import write_table
+from workflow.contents import seed_of
 from workflow.errors import UserError
 from workflow.files import read_json, replacing, sha256_file, write_json
 from workflow.labels import Labels
@@ -32,6 +34,27 @@ from workflow.vectors import load as load_vectors
 
 log = logging.getLogger(__name__)
 MODEL, HISTORY, LEDGER, SCORES = "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What runs only read: loaded once for all seeds of a job."""
+
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    labels: Labels
+    pools: Mapping[str, CandidatePool]
+    teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    """Vectors of another encoder: documents and queries."""
+
+
+def load_materials(
+    dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool], teacher: Path | None = None
+) -> Materials:
+    """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
+    documents, queries = (np.array(part) for part in load_vectors(vectors))
+    labels = Labels(collection.qrels(dataset, "train"), len(documents))
+    return Materials(documents, queries, labels, pools, load_vectors(teacher) if teacher else None)
 
 
 @dataclass
@@ -50,30 +73,22 @@ class Run:
     ledger: Ledger
     history: list[dict[str, float | None]]
     scores: list[tuple[int, str, NDArray[np.float32]]]
+    clock: Clock
 
 
-def set_up(
-    spec: Mapping[str, Any],
-    dataset: Path,
-    vectors: Path,
-    pools: Mapping[str, CandidatePool],
-    start: Path | None = None,
-    teacher: Path | None = None,
-) -> Run:
+def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = None) -> Run:
     """Build a run from its spec: encoder, method, optimiser and labels, all at step 0.
 
-    `start` is the model of another run to go on from, `teacher` the folder of another encoder's vectors.
+    `start` is the model of another run to go on from.
     """
     training, seed, row = spec["training"], spec["seed"], spec["method"]
     torch.manual_seed(torch_seed(seed, "weights"))
-    documents, queries = (np.array(part) for part in load_vectors(vectors))
-    labels = Labels(collection.qrels(dataset, "train"), len(documents))
-    encoder = AdapterEncoder(documents, queries)
+    encoder = AdapterEncoder(materials.documents, materials.queries)
     if start is not None:
         encoder.load_maps(load_maps(start))
     services = TrainingServices(
-        encoder, labels, pools, row, seed, training["negatives"], training["temperature"],
-        load_vectors(teacher) if teacher else None, spec.get("track", "controlled"),
+        encoder, materials.labels, materials.pools, row, seed, training["negatives"], training["temperature"],
+        materials.teacher, spec.get("track", "controlled"),
     )  # fmt: skip
     kind = registry.available()[spec["class"]]
     method = kind(kind.Params.model_validate(spec["params"]), services)
@@ -87,8 +102,8 @@ def set_up(
         optimizer, lambda step: rate_factor(step, training["steps"], training["warmup"])
     )
     return Run(
-        encoder, method, services, optimizer, schedule, labels, seed, training["batch_size"],
-        training["temperature"], Ledger(), [], [],
+        encoder, method, services, optimizer, schedule, materials.labels, seed, training["batch_size"],
+        training["temperature"], Ledger(), [], [], Clock(),
     )  # fmt: skip
 
 
@@ -102,17 +117,22 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 def one_step(run: Run, step: int, keep_scores: bool) -> None:
     """Run one optimiser step and record it. Raises `UserError` if the loss is no finite number."""
-    run.method.refresh(step)
+    with run.clock.own():
+        run.method.refresh(step)
     example = _example(run, step)
-    loss = run.method.faithful_loss(example) if run.services.track == "faithful" else run.method.loss(example)
+    with run.clock.own():
+        faithful = run.services.track == "faithful"
+        loss = run.method.faithful_loss(example) if faithful else run.method.loss(example)
     if not torch.isfinite(loss):
         raise UserError(
             f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
         )
-    run.method.observe(example)
+    with run.clock.own():
+        run.method.observe(example)
     run.optimizer.zero_grad(set_to_none=True)
     loss.backward()
     run.optimizer.step()
+    run.services.counters.optimizer_steps += 1
     _record(run, example, loss.item(), keep_scores)
     run.schedule.step()
 
@@ -120,54 +140,59 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
 def train(run: Run, steps: int, checkpoint: Checkpoint) -> None:
     """Take all steps, from the checkpoint if there is one, and leave a checkpoint now and then."""
     first = checkpoint.restore(run)
+    run.clock.start()
     for step in stage.progress(range(first, steps), f"{run.method.name}, seed {run.seed}"):
         one_step(run, step, keep_scores=step in (0, steps - 1))
         checkpoint.save_if_due(run, step + 1, steps)
+    run.clock.stop()
 
 
 def main(
-    spec: Annotated[str, Option(help="the run as JSON: method, parameters, seed, training")],
+    models: Annotated[list[Path], Argument(help="the model to write for each seed, as <row>/seed-N/<file>")],
+    spec: Annotated[str, Option(help="the runs as JSON: method, parameters, training")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     vectors: Annotated[Path, Option(help="folder of the embeddings")],
-    folder: Annotated[Path, Option(help="where the model and its records go")],
-    state: Annotated[Path, Option(help="where checkpoints are kept while the run lasts")],
+    state: Annotated[Path, Option(help="where checkpoints are kept while a run lasts")],
     pool: Annotated[list[str] | None, Option(help="a pool as kind=file; may be repeated")] = None,
-    start: Annotated[Path | None, Option(help="model of another run to start from")] = None,
+    start: Annotated[str, Option(help="models to start from, one a seed, spaces between")] = "",
     teacher: Annotated[Path | None, Option(help="folder of the teacher's embeddings")] = None,
     threads: Annotated[int, Option(help="threads of torch")] = 1,
 ) -> None:
-    """Train one method with one seed and write model, history, ledger and manifest."""
+    """Train one method with one or several seeds and write model, history, ledger and manifest of each."""
     torch.set_num_threads(threads)
-    facts = json.loads(spec)
     files = dict(entry.split("=", 1) for entry in pool or [])
-    with process_cost() as preparation:
+    with process_cost() as loading:
         pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
-        run = set_up(facts, dataset, vectors, pools, start, teacher)
+        materials = load_materials(dataset, vectors, pools, teacher)
     data = {
         "dataset": read_json(dataset / "card.json"),
         "vectors": _vectors_key(vectors),
-        "start": sha256_file(start) if start else None,
         "teacher": _vectors_key(teacher) if teacher else None,
     }
-    checkpoint = Checkpoint(
-        state, {**facts, "data": data, "pools": files}, facts["training"]["checkpoint_steps"]
-    )
-    with process_cost() as cost:
-        train(run, facts["training"]["steps"], checkpoint)
-    _write(run, folder)
-    write_json(
-        folder / "manifest.json",
-        {
-            "run": facts,
-            "data": data,
-            "cost": {"preparation": preparation.as_dict(), "training": cost.as_dict()},
-            "counters": run.services.counters.as_dict(),
-            "negatives_in_ledger": len(run.ledger.table()["step"]),
-            "resumed_at": checkpoint.resumed_at,
-            **environment(),
-        },
-    )
-    checkpoint.clear()
+    folders = [model.parent for model in models]
+    starts: list[Path | None] = [Path(model) for model in start.split()]
+    checkpoints = []
+    for folder, model in zip(folders, starts or [None] * len(folders), strict=True):
+        facts = {**json.loads(spec), "seed": seed_of(folder)}
+        about = {"run": facts, "data": {**data, "start": sha256_file(model) if model else None}}
+        with process_cost() as preparation:
+            run = set_up(facts, materials, model)
+        steps, every = facts["training"]["steps"], facts["training"]["checkpoint_steps"]
+        checkpoint = Checkpoint(state / folder.name, {**facts, "data": about["data"], "pools": files}, every)
+        with process_cost() as training:
+            train(run, steps, checkpoint)
+        if folder != folders[-1]:  # Snakemake drops all outputs of a job that is killed at a later seed
+            checkpoint.save(run, steps)
+        cost = {
+            "loading": {**loading.as_dict(), "runs": len(folders)},
+            "preparation": preparation.as_dict(),
+            "peak_mebibytes": training.as_dict()["peak_mebibytes"],
+            **run.clock.as_dict(),
+        }
+        _write(run, folder, {**about, "cost": cost, "resumed_at": checkpoint.resumed_at})
+        checkpoints.append(checkpoint)
+    for checkpoint in checkpoints:
+        checkpoint.clear()
 
 
 def _vectors_key(vectors: Path) -> str:
@@ -177,7 +202,8 @@ def _vectors_key(vectors: Path) -> str:
 def _example(run: Run, step: int) -> Step:
     queries, positives = run.labels.batch(run.seed, step, run.batch_size)
     batch = Batch(step, queries, positives, run.encoder.queries(queries), run.encoder.documents(positives))
-    negatives = run.method.negatives(batch)
+    with run.clock.own():
+        negatives = run.method.negatives(batch)
     _check(negatives, batch, run.method.name)
     vectors, used = _negative_vectors(run.encoder, negatives, batch)
     run.services.counters.query_vectors += len(queries)
@@ -300,7 +326,7 @@ def _enter(ledger: Ledger, example: Step, name: str) -> None:
     )
 
 
-def _write(run: Run, folder: Path) -> None:
+def _write(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
     weights = {name: value.detach().contiguous() for name, value in run.encoder.named_parameters()}
     with replacing(folder / MODEL) as partial:
         save_file(weights, partial)
@@ -313,6 +339,11 @@ def _write(run: Run, folder: Path) -> None:
             "kind": [kind for _, kind, values in run.scores for _ in values],
             "score": np.concatenate([values for _, _, values in run.scores]).astype(np.float32),
         },
+    )
+    ledger = {"negatives": len(run.ledger), "bytes": (folder / LEDGER).stat().st_size}
+    counters = run.services.counters.as_dict()
+    write_json(
+        folder / "manifest.json", {**manifest, "counters": counters, "ledger": ledger, **environment()}
     )
 
 

@@ -1,29 +1,32 @@
-rule evaluate:
-    input:
-        unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
-        model=rules.train.output.model,
-        sources=sources("workflow.evaluate"),
-    output:
-        metrics="results/runs/{suite}/{dataset}/{method}/seed-{seed}/metrics.json",
-        per_query="results/runs/{suite}/{dataset}/{method}/seed-{seed}/per_query.parquet",
-        run="results/runs/{suite}/{dataset}/{method}/seed-{seed}/run.trec.gz",
-    log:
-        "results/logs/evaluate/{suite}/{dataset}/{method}/seed-{seed}.log",
-    conda:
-        "../envs/negbench.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime="2h",
-    params:
-        about=lambda wildcards: LAYOUT.about(wildcards.dataset, wildcards.method, wildcards.seed),
-        dataset=lambda wildcards, input: Path(input.qrels).parent,
-        vectors=lambda wildcards, input: Path(input.documents).parent,
-        folder=lambda wildcards, output: Path(output.metrics).parent,
-    shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.evaluate --about {params.about:q}"
-        " --dataset {params.dataset:q} --vectors {params.vectors:q} --model {input.model:q}"
-        " --folder {params.folder:q} --threads {threads}"
+# The same batches as in train: a rule each, the seeds in its files and nowhere else.
+for SEEDS in LAYOUT.batches():
+
+    rule:
+        name:
+            f"evaluate_{'_'.join(map(str, SEEDS))}"
+        input:
+            unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
+            models=LAYOUT.outputs(SEEDS, "model.safetensors"),
+            sources=sources("workflow.evaluate"),
+        output:
+            metrics=LAYOUT.outputs(SEEDS, "metrics.json"),
+            per_query=LAYOUT.outputs(SEEDS, "per_query.parquet"),
+            runs=LAYOUT.outputs(SEEDS, "run.trec.gz"),
+        log:
+            f"results/logs/evaluate/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
+        conda:
+            "../envs/negbench.yaml"
+        threads: 1
+        resources:
+            mem_mb=2000,
+            runtime="2h",
+        params:
+            about=lambda wildcards: LAYOUT.about(wildcards.dataset, wildcards.method),
+            dataset=lambda wildcards, input: Path(input.qrels).parent,
+            vectors=lambda wildcards, input: Path(input.documents).parent,
+        shell:
+            "NEGBENCH_LOG={log:q} python -m workflow.evaluate {output.metrics:q} --about {params.about:q}"
+            " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
 
 
 rule evaluate_baseline:
@@ -48,7 +51,6 @@ rule evaluate_baseline:
         vectors=lambda wildcards, input: (
             f"--vectors {Path(input.documents).parent}" if wildcards.baseline == "untrained" else ""
         ),
-        folder=lambda wildcards, output: Path(output.metrics).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.evaluate --about {params.about:q}"
-        " --dataset {params.dataset:q} {params.vectors} --folder {params.folder:q} --threads {threads}"
+        "NEGBENCH_LOG={log:q} python -m workflow.evaluate {output.metrics:q} --about {params.about:q}"
+        " --dataset {params.dataset:q} {params.vectors} --threads {threads}"

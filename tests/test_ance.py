@@ -43,7 +43,7 @@ def test_candidates_are_those_of_the_weights_at_the_last_refresh(world):
     run = started(world, refresh_steps=2, depth=4)
     maps, given = [], []
     for step in range(6):
-        maps.append(run.encoder.map_copies())
+        maps.append(run.encoder.moment().state_dict())
         given += take_steps(run, 1, step)
     stale = fresh = 0
     for batch, negatives in given:
@@ -67,7 +67,7 @@ def test_refreshes_are_due_from_step_zero_on(refresh_steps, refreshes, world):
 
 def test_draws_are_spread_over_the_top_without_positives_or_repeats(world):
     run = started(world, negatives=3, depth=6, refresh_steps=1000)
-    maps = run.encoder.map_copies()
+    maps = run.encoder.moment().state_dict()
     run.method.refresh(0)
     queries, positives = run.labels.batch(0, 0, 8)
     vectors = run.encoder.queries(queries), run.encoder.documents(positives)

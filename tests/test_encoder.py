@@ -240,7 +240,7 @@ def test_unknown_model_is_one_line(monkeypatch, tmp_path):
 )
 def test_pooling_is_what_the_folder_declares(small, told, how):
     (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
-    assert encoder_module._pooling(small) == how
+    assert encoder_module.pooling(small) == how
 
 
 @pytest.mark.parametrize("told", [{}, {"pooling_mode_max_tokens": True},
@@ -248,12 +248,12 @@ def test_pooling_is_what_the_folder_declares(small, told, how):
 def test_pooling_that_isnt_understood_is_refused(small, told):
     (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
     with pytest.raises(UserError, match="exactly one of cls, mean and last-token pooling"):
-        encoder_module._pooling(small)
+        encoder_module.pooling(small)
 
 
 def test_pooling_is_mean_where_none_is_declared(small):
     shutil.rmtree(small / "1_Pooling")
-    assert encoder_module._pooling(small) == "mean"
+    assert encoder_module.pooling(small) == "mean"
 
 
 def test_precision_that_is_asked_for_is_taken(monkeypatch):

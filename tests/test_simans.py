@@ -242,7 +242,7 @@ def test_refreshed_pools_are_those_of_the_weights_at_the_refresh(world):
     run = refreshing(world, depth=4)
     maps, given = [], []
     for step in range(4):
-        maps.append(run.encoder.map_copies())
+        maps.append(run.encoder.moment().state_dict())
         given += take_steps(run, 1, step)
     changed = 0
     for batch, negatives in given:
@@ -259,8 +259,8 @@ def test_candidates_and_positive_are_scored_by_the_same_weights(world):
     maps = run.method.state_dict()
     queries, positives = run.labels.batch(0, 3, 8)
     ids, scores, positive = run.method._candidates(Batch(3, queries, positives, None, None))
-    documents = run.encoder.all_documents(maps["document"])
-    asked = run.encoder.queries_by(queries, maps["query"])
+    moment = run.encoder.moment(maps)
+    documents, asked = moment.documents, moment.queries(queries)
     expected = torch.einsum("bd,bkd->bk", asked, documents[torch.from_numpy(np.maximum(ids, 0))]).numpy()
     used = ids != NO_DOCUMENT
     np.testing.assert_allclose(scores[used], expected[used], atol=1e-6)

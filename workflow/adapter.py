@@ -4,15 +4,28 @@ Vectors of the frozen encoder are multiplied by a D x D matrix and brought to un
 the untrained encoder exactly. A run takes seconds on one core, which pays for many seeds.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
+from workflow.adapter_maps import load_maps
+from workflow.materials import Materials
+from workflow.tier import Rows
+
+
+def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "AdapterEncoder":
+    """Return the untrained adapter on the vectors of a dataset."""
+    return AdapterEncoder(materials.documents, materials.queries)
+
 
 class AdapterEncoder(nn.Module):
-    """Encodes query and document rows from cached vectors [Q, D] and [N, D]."""
+    """Encodes rows from cached vectors [N, D] and [Q, D]: a `tier.TrainedEncoder`."""
 
     def __init__(self, documents: NDArray[np.float32], queries: NDArray[np.float32]) -> None:
         super().__init__()
@@ -20,55 +33,91 @@ class AdapterEncoder(nn.Module):
         dimension = documents.shape[1]
         self.query = nn.Parameter(torch.eye(dimension))
         self.document = nn.Parameter(torch.eye(dimension))
+        self.document_version = 0
+        self.trained = frozenset({"query", "document"})
+        self.writes = True
 
-    def queries(self, rows: NDArray[np.int64]) -> torch.Tensor:
+    def queries(self, rows: Rows) -> torch.Tensor:
         """Return unit vectors [len(rows), D] of queries."""
-        return self._apply_map(self._queries, rows, self.query)
+        return apply_map(self._queries, rows, self.query)
 
-    def documents(self, rows: NDArray[np.int64]) -> torch.Tensor:
+    def documents(self, rows: Rows) -> torch.Tensor:
         """Return unit vectors [len(rows), D] of documents."""
-        return self._apply_map(self._documents, rows, self.document)
+        return apply_map(self._documents, rows, self.document)
 
-    def freeze(self, trained: frozenset[str]) -> None:
-        """Stop training the towers that are not named: `query`, `document`."""
-        self.query.requires_grad_("query" in trained)
-        self.document.requires_grad_("document" in trained)
+    def all_documents(self) -> torch.Tensor:
+        """Return the unit vectors [N, D] of the whole corpus."""
+        return self._mapped_corpus(self.document)
 
-    def load_maps(self, maps: dict[str, NDArray[np.float32]]) -> None:
-        """Start from the maps [D, D] of another run."""
+    def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> "AdapterMoment":
+        """Keep both maps as they are now, or take up maps that were kept."""
+        maps = state or {"query": self.query.detach().clone(), "document": self.document.detach().clone()}
+        return AdapterMoment(dict(maps), self._mapped_corpus(maps["document"]), self._queries)
+
+    def warmup_queries(self, rows: Rows) -> torch.Tensor:
+        """Return the cached vectors of queries."""
+        return self._queries[torch.from_numpy(rows)]
+
+    def warmup_documents(self, rows: Rows) -> torch.Tensor:
+        """Return the cached vectors of documents."""
+        return self._documents[torch.from_numpy(rows)]
+
+    def load(self, path: Path) -> None:
+        """Start from the maps of another run."""
+        maps = load_maps(path)
         with torch.no_grad():
             self.query.copy_(torch.from_numpy(maps["query"]))
             self.document.copy_(torch.from_numpy(maps["document"]))
+        self.document_version += 1
 
-    @property
-    def document_version(self) -> int:
-        """Changes whenever the document map does."""
-        return self.document._version
+    def freeze(self, trained: frozenset[str]) -> None:
+        """Stop training the maps that are not named."""
+        self.trained = trained
+        self.query.requires_grad_("query" in trained)
+        self.document.requires_grad_("document" in trained)
+
+    def begin(self, seed: int, step: int) -> None:
+        """Nothing is random here."""
+
+    def prepared(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Return the optimiser as it is: gradients aren't scaled here."""
+        return optimizer
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute the gradients."""
+        loss.backward()
+
+    def stepped(self) -> None:
+        """Note that document vectors have changed, unless they are frozen."""
+        self.document_version += "document" in self.trained
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return both maps."""
+        return {"query": self.query, "document": self.document}
 
     @torch.no_grad()
-    def all_documents(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the unit vectors [N, D] of the whole corpus by a document map."""
+    def _mapped_corpus(self, weight: torch.Tensor) -> torch.Tensor:
         vectors = self._documents @ weight.T
         # in place: `normalize` would write a second corpus, which takes as long as a quarter of the product
         return vectors.div_(torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(1e-12))
 
-    def map_copies(self) -> dict[str, torch.Tensor]:
-        """Return copies of both maps as they are now."""
-        return {"query": self.query.detach().clone(), "document": self.document.detach().clone()}
+
+class AdapterMoment:
+    """Document vectors and query map of one moment: a `tier.Moment`. Its state is two [D, D] matrices."""
+
+    def __init__(self, maps: dict[str, torch.Tensor], documents: torch.Tensor, queries: torch.Tensor) -> None:
+        self.documents, self._maps, self._queries = documents, maps, queries
 
     @torch.no_grad()
-    def queries_by(self, rows: NDArray[np.int64], weight: torch.Tensor) -> torch.Tensor:
-        """Return unit vectors of queries by a map that was copied before."""
-        return self._apply_map(self._queries, rows, weight)
+    def queries(self, rows: Rows) -> torch.Tensor:
+        """Return unit vectors of queries."""
+        return apply_map(self._queries, rows, self._maps["query"])
 
-    def warmup_queries(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the cached vectors of queries."""
-        return self._queries[torch.from_numpy(rows)]
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return both maps."""
+        return self._maps
 
-    def warmup_documents(self, rows: NDArray[np.int64]) -> torch.Tensor:
-        """Return the cached vectors of documents."""
-        return self._documents[torch.from_numpy(rows)]
 
-    @staticmethod
-    def _apply_map(vectors: torch.Tensor, rows: NDArray[np.int64], weight: torch.Tensor) -> torch.Tensor:
-        return functional.normalize(vectors[torch.from_numpy(rows)] @ weight.T, dim=1)
+def apply_map(vectors: torch.Tensor, rows: Rows, weight: torch.Tensor) -> torch.Tensor:
+    """Return rows of `vectors` [N, D] times a map [D, D], of unit length."""
+    return functional.normalize(vectors[torch.from_numpy(rows)] @ weight.T, dim=1)

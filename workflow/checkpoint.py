@@ -21,6 +21,7 @@ from workflow.collection import columns, write_table
 from workflow.files import canonical, replacing_folder
 from workflow.provenance import sources_sha256
 from workflow.sources import method_sources, sources
+from workflow.tiers import TRAIN
 
 if TYPE_CHECKING:
     from workflow.train import Run
@@ -33,7 +34,10 @@ class Checkpoint:
 
     def __init__(self, folder: Path, spec: Mapping[str, Any], every: int) -> None:
         code = sources_sha256(
-            [*sources("workflow.train"), *method_sources(registry.available()[spec["class"]])]
+            [
+                *sources("workflow.train", TRAIN[spec.get("tier", "adapter")]),
+                *method_sources(registry.available()[spec["class"]]),
+            ]
         )
         self._key = canonical({"spec": dict(spec), "code": code})
         self._folder, self._every = folder, every
@@ -41,7 +45,7 @@ class Checkpoint:
 
     def save_if_due(self, run: "Run", step: int, steps: int) -> None:
         """Save when `step` steps are done and a checkpoint is due; none is due at the end."""
-        if step % self._every == 0 and step != steps:
+        if step % self._every == 0 and step != steps and run.encoder.writes:
             self.save(run, step)
 
     def save(self, run: "Run", step: int) -> None:

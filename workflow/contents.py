@@ -34,6 +34,8 @@ class Contents(BaseModel):
     """The card of each dataset, by its name."""
     methods: list[str]
     seeds: list[int]
+    tiers: dict[str, str] = {}
+    """The tier of each row, by its name."""
 
     def runs(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""

@@ -49,7 +49,7 @@ def find_model(name: str) -> Path:
 def content_key(model: Path, dtype: str, sides: list[Texts]) -> str:
     """Return a SHA-256 of all that decides the vectors: weights, tokenizer, pooling, lengths, prompts, texts."""
     parts: list[Any] = [sha256_file(model / WEIGHTS), sha256_file(model / TOKENIZER), dtype]
-    parts += [json.loads((model / "config.json").read_text()), _pooling(model), torch.__version__]
+    parts += [json.loads((model / "config.json").read_text()), pooling(model), torch.__version__]
     for side in sides:
         joined = hashlib.sha256("\x1e".join(side.lines).encode("utf-8", "surrogatepass")).hexdigest()
         parts += [joined, len(side.lines), side.length, side.prompt]
@@ -78,7 +78,7 @@ class Encoder:
             model, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="eager"
         )
         self.model.eval().to(self.device)
-        self.pooling = _pooling(model)
+        self.pooling = pooling(model)
 
     @property
     def dimension(self) -> int:
@@ -169,7 +169,8 @@ def _from_hub(name: str) -> Path:
         ) from error
 
 
-def _pooling(model: Path) -> str:
+def pooling(model: Path) -> str:
+    """Return how a model folder says that hidden states become one vector: `mean`, `cls` or `last`."""
     path = model / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"

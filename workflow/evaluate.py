@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from typer import Argument, Option
 
-from workflow import collection, stage
-from workflow.adapter_maps import load_maps, mapped
+from workflow import collection, stage, tiers
 from workflow.collection import write_table
 from workflow.contents import seed_of
 from workflow.files import replacing, write_json
@@ -123,13 +122,10 @@ def _searcher(
 ) -> Searcher:
     if vectors is None:
         return BM25Searcher(*collection.texts(dataset), facts["params"]["k1"], facts["params"]["b"])
-    documents, queries = load_vectors(vectors)
-    if model is not None:
-        maps = load_maps(model)
-        documents = mapped(documents, maps["document"])
-        changed = np.zeros_like(queries)  # only the queries that are asked are mapped
-        changed[split.queries] = mapped(queries[split.queries], maps["query"])
-        queries = changed
+    if model is None:
+        return DenseSearcher(*load_vectors(vectors), threads)
+    trained = tiers.module("evaluate", facts["tier"]).trained_vectors
+    documents, queries = trained(facts, model, dataset, vectors, split.queries, threads)
     return DenseSearcher(documents, queries, threads)
 
 

@@ -7,11 +7,12 @@ from typing import Any, NoReturn
 
 import yaml
 
+from workflow import tiers
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
 from workflow.files import canonical
 from workflow.settings import Suite, export_data, load
-from workflow.sources import ROOT, method_sources
+from workflow.sources import ROOT, method_sources, sources
 
 DEFAULT_SUITE = "config/quickstart.yaml"
 
@@ -67,6 +68,25 @@ class Layout:
         asked = self.suite.method(method).uses_teacher and self.suite.teacher
         return [f"{self.vectors(name, teacher=True)}/documents.npy"] if asked else []
 
+    def texts(self, name: str, method: str) -> list[str]:
+        """Return the tables of texts where a row's runs encode them anew."""
+        tables = [f"{self.dataset(name)}/{table}.parquet" for table in ("documents", "queries")]
+        return tables if self.suite.row_tier(method) != "adapter" else []
+
+    def threads(self, method: str) -> int:
+        """Return the cores of a row's runs."""
+        budget = self.suite.finetune
+        return budget.threads * budget.processes if self.suite.row_tier(method) == "finetune" else 1
+
+    def launcher(self, method: str) -> str:
+        """Return the command that runs a module: torch's launcher where a run has several processes.
+
+        (`accelerate launch` starts several on GPUs alone; under torch's, accelerate finds them on CPUs as well.)
+        """
+        processes = self.suite.finetune.processes if self.suite.row_tier(method) == "finetune" else 1
+        many = f"python -m torch.distributed.run --standalone --nproc_per_node {processes} -m"
+        return many if processes > 1 else "python -m"
+
     def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
         """Return a file of the runs of these seeds, dataset and method as wildcards."""
         return [f"results/runs/{{suite}}/{{dataset}}/{{method}}/{run_folder(seed)}/{file}" for seed in seeds]
@@ -82,6 +102,10 @@ class Layout:
         """Return the source files behind a row."""
         return method_sources(self.suite.method(method))
 
+    def stage_sources(self, stage: str, method: str) -> list[str]:
+        """Return the source files behind a stage of a row: its own and those of the row's tier."""
+        return sources(f"workflow.{stage}", tiers.STAGES[stage][self.suite.row_tier(method)])
+
     def contents(self) -> Contents:
         """Return what stands on the board."""
         return Contents(
@@ -89,6 +113,7 @@ class Layout:
             cards={name: self.card(name) for name in self.suite.datasets},
             methods=list(self.suite.methods),
             seeds=self.suite.seeds,
+            tiers=self.suite.tiers(),
         )
 
     def spec(self, dataset: str, method: str) -> str:
@@ -96,6 +121,7 @@ class Layout:
 
         The seeds are left out, as they name the folders: so the same runs in other jobs stay done.
         """
+        tier = self.suite.row_tier(method)
         return canonical(
             {
                 "suite": self.suite.suite,
@@ -103,7 +129,8 @@ class Layout:
                 "method": method,
                 "class": self.suite.method(method).name,
                 "params": self.suite.parameters(method),
-                "training": self.suite.training.model_dump(),
+                "training": self.suite.budget(tier).model_dump(),
+                **({"tier": tier, "encoder": self.suite.encoder.model_dump()} if tier != "adapter" else {}),
                 **({"track": "faithful"} if self.suite.track(method) == "faithful" else {}),
             }
         )
@@ -111,14 +138,22 @@ class Layout:
     def about(self, dataset: str, method: str) -> str:
         """Return what the metrics.json of a row's runs say about it, as canonical JSON."""
         kind = self.suite.method(method)
-        track = self.suite.track(method)
-        title = kind.title if method in (kind.name, f"{kind.name}_{track}") else f"{kind.title} ({method})"
+        track, tier = self.suite.track(method), self.suite.row_tier(method)
+        title = (
+            kind.title
+            if method in {kind.name, f"{kind.name}_{track}", f"{kind.name}_{tier}"}
+            else f"{kind.title} ({method})"
+        )
         adaptations = [*kind.adaptations] if track == "controlled" else [*kind.faithful_adaptations]
         if start := self.suite.start(method):
             adaptations.append(f"starts from the trained model of {start}")
         return canonical(
             {
                 **self._common(dataset, method, title),
+                "class": kind.name,
+                "tier": tier,
+                "start": self.suite.encoder.model,
+                **({"encoder": self.suite.encoder.model_dump()} if tier != "adapter" else {}),
                 "track": track,
                 "adaptations": adaptations,
                 "summary": kind.summary(),
@@ -134,6 +169,7 @@ class Layout:
         params = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == "bm25_search" else {}
         common = self._common(dataset, name, title)
         rest: dict[str, Any] = {"track": "baseline", "adaptations": [], "paper": ""}
+        rest |= {"class": None, "tier": None, "start": self.suite.encoder.model}
         return canonical({**common, **rest, "summary": summary, "params": params})
 
     def board_settings(self) -> str:

@@ -8,9 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from methods.base import NO_DOCUMENT, Ids, Pool
-from workflow.adapter import AdapterEncoder
 from workflow.labels import Labels
 from workflow.seeds import stream
+from workflow.tier import Moment, TrainedEncoder
 
 
 @dataclass
@@ -37,25 +37,21 @@ class Counters:
 
 
 class EncoderSnapshot:
-    """Document vectors and query map of one moment: a `methods.base.Snapshot`."""
+    """The encoder of one moment, searchable: a `methods.base.Snapshot`."""
 
-    def __init__(
-        self, encoder: AdapterEncoder, maps: dict[str, torch.Tensor], labels: Labels, counters: Counters
-    ) -> None:
-        self._encoder, self._labels, self._counters = encoder, labels, counters
-        self._maps, self._map = maps, maps["query"]
-        self._documents = encoder.all_documents(maps["document"])
+    def __init__(self, moment: Moment, labels: Labels, counters: Counters) -> None:
+        self._moment, self._labels, self._counters = moment, labels, counters
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return what `Services.snapshot` needs to take the snapshot up again."""
-        return self._maps
+        return self._moment.state_dict()
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Return the best documents of each query that carry no label of it."""
         labelled = self._labels.positives(queries)
-        vectors = self._encoder.queries_by(queries, self._map)
+        vectors = self._moment.queries(queries)
         self._counters.searches += len(queries)
-        ids, scores = top(vectors, self._documents, depth + labelled.shape[1])
+        ids, scores = top(vectors, self._moment.documents, depth + labelled.shape[1])
         usable = ~self._labels.is_positive(queries, ids)
         best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
         kept = np.take_along_axis(usable, best, axis=1)
@@ -66,8 +62,8 @@ class EncoderSnapshot:
 
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores of pairs."""
-        vectors = self._encoder.queries_by(queries, self._map)
-        found = self._documents[torch.from_numpy(np.maximum(documents, 0))]
+        vectors = self._moment.queries(queries)
+        found = self._moment.documents[torch.from_numpy(np.maximum(documents, 0))]
         scores = torch.einsum("bd,bkd->bk", vectors, found).numpy()
         return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
 
@@ -88,7 +84,7 @@ class TrainingServices:
 
     def __init__(
         self,
-        encoder: AdapterEncoder,
+        encoder: TrainedEncoder,
         labels: Labels,
         pools: Mapping[str, Pool],
         row: str,
@@ -148,8 +144,7 @@ class TrainingServices:
         """Freeze the encoder as it is now, or take up a snapshot from a checkpoint."""
         if state is None:
             self.counters.refreshes += 1
-        maps = dict(state) if state is not None else self._encoder.map_copies()
-        return EncoderSnapshot(self._encoder, maps, self._labels, self.counters)
+        return EncoderSnapshot(self._encoder.moment(state), self._labels, self.counters)
 
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the current document vectors."""
@@ -182,9 +177,10 @@ class TrainingServices:
     def _all_documents(self) -> torch.Tensor:
         version = self._encoder.document_version
         if self._matrix is None or self._matrix[0] != version:
-            self._matrix = (version, self._encoder.all_documents(self._encoder.document))
-            if self._encoder.document.requires_grad or not self.counters.refreshes:
-                self.counters.refreshes += 1  # frozen vectors count once: a resumed run makes them again
+            self._matrix = (version, self._encoder.all_documents())
+            # frozen vectors count once, though a resumed run makes them again
+            if "document" in self._encoder.trained or not self.counters.refreshes:
+                self.counters.refreshes += 1
         return self._matrix[1]
 
     @torch.no_grad()

@@ -21,7 +21,8 @@ from workflow.files import short_hash
 
 DATA_VARIABLE = "NEGBENCH_DATA"
 TRACKS = ("controlled", "faithful")
-ROW_KEYS = frozenset({"method", "track", "start"})
+TIERS = ("adapter", "finetune")
+ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
 
 def _number(value: Any) -> Any:
@@ -80,15 +81,15 @@ class EncoderSettings(_Settings):
     """Put before every query."""
     document_prompt: str = ""
     """Put before every document."""
+    similarity: Literal["cosine", "dot"] = "cosine"
+    """How a query and a document are compared: `dot` leaves vectors as long as they come out."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
 
 
 class TrainingSettings(_Settings):
-    """The budget that every method gets."""
+    """The budget that every method of the adapter tier gets: a linear map a side is trained, on cached vectors."""
 
-    tier: Literal["adapter"] = "adapter"
-    """`adapter`: a linear map a side, identity at the start, on cached vectors."""
     steps: Whole = Field(default=500, ge=1)
     """Optimiser steps."""
     batch_size: Whole = Field(default=64, ge=2)
@@ -105,6 +106,35 @@ class TrainingSettings(_Settings):
     """Cosine similarity over this is the logit of the loss."""
     checkpoint_steps: Whole = Field(default=1000, ge=1)
     """Steps between two checkpoints, from which a killed run goes on."""
+
+
+class FinetuneSettings(TrainingSettings):
+    """The budget that every method of the finetune tier gets: the whole encoder is trained."""
+
+    steps: Whole = Field(default=250, ge=1)
+    """Batches; the optimiser moves after every `accumulation` of them."""
+    batch_size: Whole = Field(default=32, ge=2)
+    """Queries a batch."""
+    negatives: Whole = Field(default=4, ge=1)
+    """Negatives a query that a method may give."""
+    learning_rate: Number = Field(default=5e-5, gt=0)
+    """Peak rate of AdamW, the same for all methods of a suite."""
+    checkpoint_steps: Whole = Field(default=50, ge=1)
+    """Steps between two checkpoints, from which a killed run goes on."""
+    accumulation: Whole = Field(default=1, ge=1)
+    """Batches an optimiser step; in-batch negatives stay within a batch."""
+    dropout: Number | None = Field(default=None, ge=0, lt=1)
+    """Dropout while training; null takes what the model's config says."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number format of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
+    chunk_tokens: Whole = Field(default=2048, ge=16)
+    """Tokens that are encoded at a time, padding included."""
+    chunk_gradients: bool = False
+    """Encode every batch twice, chunk by chunk, so that memory doesn't grow with the batch (gradient caching)."""
+    processes: Whole = Field(default=1, ge=1)
+    """Processes of a run, one a GPU: each encodes its share of a batch, all see the vectors of the whole batch."""
+    threads: Whole = Field(default=1, ge=1)
+    """Cores of a process; runs side by side on one core each finish sooner than one run on all."""
 
 
 class PoolSettings(_Settings):
@@ -138,7 +168,10 @@ class Suite(_Settings):
     """Datasets by the name shown; an empty entry takes the defaults."""
     methods: dict[Name, dict[str, Any] | None] = Field(min_length=1)
     """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
-    otherwise, `track: faithful` takes the paper's own recipe, `start:` names a row whose model it goes on from."""
+    otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
+    `start:` names a row whose model it goes on from."""
+    tier: Literal["adapter", "finetune"] = "adapter"
+    """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run a method and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)
@@ -149,6 +182,7 @@ class Suite(_Settings):
     teacher: EncoderSettings | None = None
     """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
     training: TrainingSettings = TrainingSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
     pools: PoolSettings = PoolSettings()
     tracking: TrackingSettings = TrackingSettings()
 
@@ -182,6 +216,18 @@ class Suite(_Settings):
         """Return `controlled` or `faithful`."""
         return (self.methods[row] or {}).get("track", "controlled")
 
+    def row_tier(self, row: str) -> str:
+        """Return what a row trains: its own `tier`, or the suite's."""
+        return (self.methods[row] or {}).get("tier", self.tier)
+
+    def budget(self, tier: str) -> TrainingSettings:
+        """Return the training settings of a tier."""
+        return self.finetune if tier == "finetune" else self.training
+
+    def tiers(self) -> dict[str, str]:
+        """Return the tier of every row."""
+        return {row: self.row_tier(row) for row in self.methods}
+
     def start(self, row: str) -> str | None:
         """Return the row whose model this row goes on from, if any."""
         return (self.methods[row] or {}).get("start")
@@ -205,6 +251,11 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         _check_dataset(suite.dataset(name)["source"], f"{file}: datasets.{name}")
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
         raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
+    if suite.finetune.checkpoint_steps % suite.finetune.accumulation:
+        raise UserError(
+            f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is no multiple of "
+            f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't lie within an optimiser step"
+        )
     if suite.data and not Path(suite.data).is_dir():
         raise UserError(f"{file}: data: there is no folder {suite.data}")
     return suite
@@ -252,8 +303,16 @@ def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> No
         raise UserError(
             f"{where}.track: {method.name} has no recipe beside its negatives; only 'controlled' is allowed"
         )
+    tier = suite.row_tier(row)
+    if tier not in TIERS:
+        raise UserError(f"{where}.tier: unknown tier {tier!r}; {nearest(str(tier), list(TIERS))}")
     if start is not None and start not in suite.methods:
         raise UserError(f"{where}.start: unknown row {start!r}; {nearest(str(start), list(suite.methods))}")
+    if start is not None and suite.row_tier(start) != tier:
+        raise UserError(
+            f"{where}.start: {start} is of the tier {suite.row_tier(start)}, this row of the tier {tier}; "
+            "a run can go on from its own tier alone"
+        )
     seen = [row]
     while start is not None:
         if start in seen:

@@ -15,9 +15,7 @@ from typer import Argument, Option
 
 from methods import registry
 from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Scores, Step
-from workflow import collection, stage
-from workflow.adapter import AdapterEncoder
-from workflow.adapter_maps import load_maps
+from workflow import collection, stage, tiers
 from workflow.candidates import CandidatePool
 from workflow.checkpoint import Checkpoint
 from workflow.clock import Clock
@@ -27,41 +25,21 @@ from workflow.errors import UserError
 from workflow.files import read_json, replacing, sha256_file, write_json
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, Ledger
+from workflow.materials import Materials, load_materials
 from workflow.provenance import environment, process_cost
 from workflow.seeds import torch_seed
 from workflow.services import TrainingServices
-from workflow.vectors import load as load_vectors
+from workflow.tier import TrainedEncoder
 
 log = logging.getLogger(__name__)
 MODEL, HISTORY, LEDGER, SCORES = "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"
-
-
-@dataclass(frozen=True)
-class Materials:
-    """What runs only read: loaded once for all seeds of a job."""
-
-    documents: NDArray[np.float32]
-    queries: NDArray[np.float32]
-    labels: Labels
-    pools: Mapping[str, CandidatePool]
-    teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
-    """Vectors of another encoder: documents and queries."""
-
-
-def load_materials(
-    dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool], teacher: Path | None = None
-) -> Materials:
-    """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
-    documents, queries = (np.array(part) for part in load_vectors(vectors))
-    labels = Labels(collection.qrels(dataset, "train"), len(documents))
-    return Materials(documents, queries, labels, pools, load_vectors(teacher) if teacher else None)
 
 
 @dataclass
 class Run:
     """Everything of one run that changes while it trains."""
 
-    encoder: AdapterEncoder
+    encoder: TrainedEncoder
     method: Method
     services: TrainingServices
     optimizer: torch.optim.Optimizer
@@ -74,6 +52,7 @@ class Run:
     history: list[dict[str, float | None]]
     scores: list[tuple[int, str, NDArray[np.float32]]]
     clock: Clock
+    accumulation: int = 1
 
 
 def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = None) -> Run:
@@ -83,9 +62,9 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     """
     training, seed, row = spec["training"], spec["seed"], spec["method"]
     torch.manual_seed(torch_seed(seed, "weights"))
-    encoder = AdapterEncoder(materials.documents, materials.queries)
+    encoder = tiers.module("train", spec.get("tier", "adapter")).open_encoder(spec, materials)
     if start is not None:
-        encoder.load_maps(load_maps(start))
+        encoder.load(start)
     services = TrainingServices(
         encoder, materials.labels, materials.pools, row, seed, training["negatives"], training["temperature"],
         materials.teacher, spec.get("track", "controlled"),
@@ -98,12 +77,15 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     optimizer = torch.optim.AdamW(
         parameters, lr=training["learning_rate"], weight_decay=training["weight_decay"]
     )
+    optimizer = encoder.prepared(optimizer)
+    accumulation = training.get("accumulation", 1)
+    moves = max(training["steps"] // accumulation, 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda step: rate_factor(step, training["steps"], training["warmup"])
+        optimizer, lambda move: rate_factor(move, moves, training["warmup"])
     )
     return Run(
         encoder, method, services, optimizer, schedule, materials.labels, seed, training["batch_size"],
-        training["temperature"], Ledger(), [], [], Clock(),
+        training["temperature"], Ledger(), [], [], Clock(), accumulation,
     )  # fmt: skip
 
 
@@ -117,6 +99,7 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 def one_step(run: Run, step: int, keep_scores: bool) -> None:
     """Run one optimiser step and record it. Raises `UserError` if the loss is no finite number."""
+    run.encoder.begin(run.seed, step)
     with run.clock.own():
         run.method.refresh(step)
     example = _example(run, step)
@@ -129,12 +112,16 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
         )
     with run.clock.own():
         run.method.observe(example)
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    run.optimizer.step()
-    run.services.counters.optimizer_steps += 1
+    run.encoder.backward(loss / run.accumulation)
+    moves = (step + 1) % run.accumulation == 0
+    if moves:
+        run.optimizer.step()
+        run.optimizer.zero_grad(set_to_none=True)
+        run.encoder.stepped()
+        run.services.counters.optimizer_steps += 1
     _record(run, example, loss.item(), keep_scores)
-    run.schedule.step()
+    if moves:
+        run.schedule.step()
 
 
 def train(run: Run, steps: int, checkpoint: Checkpoint) -> None:
@@ -181,6 +168,8 @@ def main(
         checkpoint = Checkpoint(state / folder.name, {**facts, "data": about["data"], "pools": files}, every)
         with process_cost() as training:
             train(run, steps, checkpoint)
+        if not run.encoder.writes:
+            continue
         if folder != folders[-1]:  # Snakemake drops all outputs of a job that is killed at a later seed
             checkpoint.save(run, steps)
         cost = {
@@ -225,7 +214,7 @@ def _example(run: Run, step: int) -> Step:
 
 
 def _negative_vectors(
-    encoder: AdapterEncoder, negatives: Negatives, batch: Batch
+    encoder: TrainedEncoder, negatives: Negatives, batch: Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the vectors [B, M + V, D] of given negatives and the mask [B, M + V] of places in use."""
     size, dimension = batch.query_vectors.shape
@@ -327,7 +316,7 @@ def _enter(ledger: Ledger, example: Step, name: str) -> None:
 
 
 def _write(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
-    weights = {name: value.detach().contiguous() for name, value in run.encoder.named_parameters()}
+    weights = {name: value.detach().contiguous() for name, value in run.encoder.weights().items()}
     with replacing(folder / MODEL) as partial:
         save_file(weights, partial)
     write_table(folder / HISTORY, collection.columns(run.history))

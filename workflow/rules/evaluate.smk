@@ -7,7 +7,8 @@ for SEEDS in LAYOUT.batches():
         input:
             unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
             models=LAYOUT.outputs(SEEDS, "model.safetensors"),
-            sources=sources("workflow.evaluate"),
+            texts=lambda wildcards: LAYOUT.texts(wildcards.dataset, wildcards.method),
+            sources=lambda wildcards: LAYOUT.stage_sources("evaluate", wildcards.method),
         output:
             metrics=LAYOUT.outputs(SEEDS, "metrics.json"),
             per_query=LAYOUT.outputs(SEEDS, "per_query.parquet"),
@@ -16,7 +17,7 @@ for SEEDS in LAYOUT.batches():
             f"results/logs/evaluate/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
         conda:
             "../envs/negbench.yaml"
-        threads: 1
+        threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
             mem_mb=2000,
             runtime="2h",

@@ -12,7 +12,8 @@ for SEEDS in LAYOUT.batches():
             pools=lambda wildcards: LAYOUT.pools(wildcards.dataset, wildcards.method).values(),
             teacher=lambda wildcards: LAYOUT.teacher(wildcards.dataset, wildcards.method),
             start=lambda wildcards, seeds=SEEDS: LAYOUT.start(wildcards.dataset, wildcards.method, seeds),
-            sources=sources("workflow.train"),
+            texts=lambda wildcards: LAYOUT.texts(wildcards.dataset, wildcards.method),
+            sources=lambda wildcards: LAYOUT.stage_sources("train", wildcards.method),
             method=lambda wildcards: LAYOUT.method_sources(wildcards.method),
         output:
             models=LAYOUT.outputs(SEEDS, "model.safetensors"),
@@ -24,7 +25,7 @@ for SEEDS in LAYOUT.batches():
             f"results/logs/train/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
         conda:
             "../envs/negbench.yaml"
-        threads: 1
+        threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
             mem_mb=2000,
             runtime="12h",
@@ -34,8 +35,9 @@ for SEEDS in LAYOUT.batches():
             teacher=lambda wildcards, input: [f"--teacher {Path(file).parent}" for file in input.teacher],
             dataset=lambda wildcards, input: Path(input.qrels).parent,
             vectors=lambda wildcards, input: Path(input.documents).parent,
+            launcher=lambda wildcards: LAYOUT.launcher(wildcards.method),
             state="results/state/{suite}/{dataset}/{method}",
         shell:
-            "NEGBENCH_LOG={log:q} python -m workflow.train {output.models:q} --spec {params.spec:q}"
+            "NEGBENCH_LOG={log:q} {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} {params.pools}"
             " {params.teacher} --start '{input.start}' --state {params.state:q} --threads {threads}"

@@ -1,0 +1,35 @@
+"""What the runs of a job only read: vectors, labels and pools, loaded once for all its seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workflow import collection
+from workflow.candidates import CandidatePool
+from workflow.labels import Labels
+from workflow.vectors import load as load_vectors
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What runs only read. Vectors are those of the encoder before training."""
+
+    dataset: Path
+    documents: NDArray[np.float32]
+    queries: NDArray[np.float32]
+    labels: Labels
+    pools: Mapping[str, CandidatePool]
+    teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    """Vectors of another encoder: documents and queries."""
+
+
+def load_materials(
+    dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool], teacher: Path | None = None
+) -> Materials:
+    """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
+    documents, queries = (np.array(part) for part in load_vectors(vectors))
+    labels = Labels(collection.qrels(dataset, "train"), len(documents))
+    return Materials(dataset, documents, queries, labels, pools, load_vectors(teacher) if teacher else None)

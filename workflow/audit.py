@@ -14,7 +14,7 @@ from typer import Option
 from workflow import collection, stage
 from workflow.collection import Qrels
 from workflow.contents import Contents, seed_of
-from workflow.files import write_text
+from workflow.files import read_json, write_text
 from workflow.ledger import VECTOR, read_ledger
 
 WINDOWS = 10
@@ -54,7 +54,6 @@ def main(
     name: Annotated[str, Option(help="the dataset that is audited")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     output: Annotated[Path, Option(help="the CSV file that is written")],
-    steps: Annotated[int, Option(help="optimiser steps of a run")],
 ) -> None:
     """Audit the negatives of all runs of a dataset."""
     listed = Contents.model_validate_json(contents)
@@ -63,6 +62,7 @@ def main(
     for run in listed.runs(name):
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
         if len(ledger):
+            steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
             found = audit(ledger, labels, codes, steps)
             found.insert(0, "seed", seed_of(run))
             found.insert(0, "method", run.parent.name)

@@ -4,6 +4,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from workflow.errors import UserError
 from workflow.files import sha256_file
 
+MODELS_VARIABLE = "NEGBENCH_MODELS"
 TOKENS_PER_BATCH = 1024
 WEIGHTS = "model.safetensors"
 TOKENIZER = "tokenizer.json"
@@ -32,12 +34,12 @@ class Texts:
 
 
 def find_model(name: str) -> Path:
-    """Return the folder of a model: a folder, an installed package that holds one, or a hub snapshot.
+    """Return the folder of a model: a folder, one of its name below NEGBENCH_MODELS, a package's or the hub's.
 
     Only safetensors weights are accepted, as a pickle runs code when it is loaded.
     """
-    folder = Path(name).expanduser() if Path(name).expanduser().is_dir() else _in_package(name)
-    folder = folder or _from_hub(name)
+    folder = Path(name).expanduser() if Path(name).expanduser().is_dir() else None
+    folder = folder or _in_models(name) or _in_package(name) or _from_hub(name)
     for needed in ("config.json", WEIGHTS, TOKENIZER):
         if not (folder / needed).is_file():
             raise UserError(
@@ -145,6 +147,13 @@ def batches(lengths: list[int], budget: int) -> Iterator[NDArray[np.int64]]:
         end = start + max(budget // width, 1)
         yield order[start:end]
         start = end
+
+
+def _in_models(name: str) -> Path | None:
+    """Look in the folder of local models, where owner/name may lie as name."""
+    models = os.environ.get(MODELS_VARIABLE)
+    found = [Path(models, part) for part in (name, Path(name).name)] if models else []
+    return next((folder for folder in found if folder.is_dir()), None)
 
 
 def _in_package(name: str) -> Path | None:

@@ -11,7 +11,7 @@ from workflow import tiers
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
 from workflow.files import canonical
-from workflow.settings import Suite, export_data, load
+from workflow.settings import Suite, export_folders, load
 from workflow.sources import ROOT, method_sources, sources
 
 DEFAULT_SUITE = "config/quickstart.yaml"
@@ -69,9 +69,10 @@ class Layout:
         return [f"{self.vectors(name, teacher=True)}/documents.npy"] if asked else []
 
     def texts(self, name: str, method: str) -> list[str]:
-        """Return the tables of texts where a row's runs encode them anew."""
+        """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts anew."""
         tables = [f"{self.dataset(name)}/{table}.parquet" for table in ("documents", "queries")]
-        return tables if self.suite.row_tier(method) != "adapter" else []
+        warm = self.warmup(self.suite.dataset_key(name), self.suite.encoder_key())
+        return [*tables, *warm] if self.suite.row_tier(method) != "adapter" else []
 
     def threads(self, method: str) -> int:
         """Return the cores of a row's runs."""
@@ -130,7 +131,11 @@ class Layout:
                 "class": self.suite.method(method).name,
                 "params": self.suite.parameters(method),
                 "training": self.suite.budget(tier).model_dump(),
-                **({"tier": tier, "encoder": self.suite.encoder.model_dump()} if tier != "adapter" else {}),
+                **(
+                    {"tier": tier, "encoder": self._encoder(self.suite.dataset_key(dataset))}
+                    if tier != "adapter"
+                    else {}
+                ),
                 **({"track": "faithful"} if self.suite.track(method) == "faithful" else {}),
             }
         )
@@ -152,8 +157,8 @@ class Layout:
                 **self._common(dataset, method, title),
                 "class": kind.name,
                 "tier": tier,
-                "start": self.suite.encoder.model,
-                **({"encoder": self.suite.encoder.model_dump()} if tier != "adapter" else {}),
+                "start": self.suite.start_text(),
+                **({"encoder": self._encoder(self.suite.dataset_key(dataset))} if tier != "adapter" else {}),
                 "track": track,
                 "adaptations": adaptations,
                 "summary": kind.summary(),
@@ -169,7 +174,7 @@ class Layout:
         params = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == "bm25_search" else {}
         common = self._common(dataset, name, title)
         rest: dict[str, Any] = {"track": "baseline", "adaptations": [], "paper": ""}
-        rest |= {"class": None, "tier": None, "start": self.suite.encoder.model}
+        rest |= {"class": None, "tier": None, "start": self.suite.start_text()}
         return canonical({**common, **rest, "summary": summary, "params": params})
 
     def board_settings(self) -> str:
@@ -182,11 +187,26 @@ class Layout:
         """Return the settings of the pools, as canonical JSON."""
         return canonical(self.suite.pools.model_dump())
 
-    def encoder_settings(self, key: str) -> str:
-        """Return the settings of the encoder or teacher that a folder name belongs to, as canonical JSON."""
+    def encoder_settings(self, dataset: str, key: str) -> str:
+        """Return the settings of the encoder or teacher that folder names belong to, as canonical JSON."""
+        return canonical(self._teacher_settings(key) or self._encoder(dataset))
+
+    def warmup(self, dataset: str, key: str) -> list[str]:
+        """Return the weights of the warmed-up encoder that folder names belong to; none where there is none."""
+        warm = self.suite.warms_up() and self._teacher_settings(key) is None
+        return [f"results/warmups/{dataset}/{key}/model.safetensors"] if warm else []
+
+    def _teacher_settings(self, key: str) -> dict[str, Any] | None:
         is_teacher = self.suite.teacher is not None and key == self.suite.encoder_key(teacher=True)
-        settings = self.suite.teacher if is_teacher and self.suite.teacher else self.suite.encoder
-        return canonical(settings.model_dump())
+        return self.suite.teacher.model_dump() if is_teacher and self.suite.teacher else None
+
+    def _encoder(self, dataset: str) -> dict[str, Any]:
+        """Return the settings of the encoder from which a dataset's runs start: of the warmed-up one, if any."""
+        settings = self.suite.encoder.model_dump()
+        if self.suite.warms_up():
+            folder = f"results/warmups/{dataset}/{self.suite.encoder_key()}"
+            settings |= {"model": folder, "reinit_top": 0, "warmup_steps": 0}
+        return settings
 
     def dataset_settings(self, name: str) -> str:
         """Return the settings of a dataset, as canonical JSON."""
@@ -211,7 +231,7 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
         else:
             default = yaml.safe_load((ROOT / DEFAULT_SUITE).read_text(encoding="utf-8"))
             suite = load(_merged(default, config), DEFAULT_SUITE)
-        export_data(suite)
+        export_folders(suite)
         return Layout(suite)
     except UserError as error:
         _quit(error)

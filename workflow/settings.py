@@ -20,6 +20,7 @@ from workflow.errors import UserError
 from workflow.files import short_hash
 
 DATA_VARIABLE = "NEGBENCH_DATA"
+MODELS_VARIABLE = "NEGBENCH_MODELS"
 TRACKS = ("controlled", "faithful")
 TIERS = ("adapter", "finetune")
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
@@ -81,6 +82,10 @@ class EncoderSettings(_Settings):
     """Put before every query."""
     document_prompt: str = ""
     """Put before every document."""
+    reinit_top: Whole = Field(default=0, ge=0)
+    """Top layers whose weights are drawn anew, which makes the start a weaker one."""
+    warmup_steps: Whole = Field(default=0, ge=0)
+    """Steps of in-batch training, in the finetune budget, before embeddings, pools and every method."""
     similarity: Literal["cosine", "dot"] = "cosine"
     """How a query and a document are compared: `dot` leaves vectors as long as they come out."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -127,7 +132,7 @@ class FinetuneSettings(TrainingSettings):
     """Dropout while training; null takes what the model's config says."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """Number format of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
-    chunk_tokens: Whole = Field(default=2048, ge=16)
+    chunk_tokens: Whole = Field(default=1024, ge=16)
     """Tokens that are encoded at a time, padding included."""
     chunk_gradients: bool = False
     """Encode every batch twice, chunk by chunk, so that memory doesn't grow with the batch (gradient caching)."""
@@ -178,6 +183,8 @@ class Suite(_Settings):
     """Seeds that one process trains, one after the other: start-up is paid once, and a job lasts longer."""
     data: str | None = None
     """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""
+    models: str | None = None
+    """Folder that is looked in for encoders first; the environment variable NEGBENCH_MODELS else."""
     encoder: EncoderSettings = EncoderSettings()
     teacher: EncoderSettings | None = None
     """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
@@ -198,7 +205,22 @@ class Suite(_Settings):
     def encoder_key(self, teacher: bool = False) -> str:
         """Return the folder name of the encoder, or of the teacher, with its settings."""
         settings = self.teacher if teacher and self.teacher else self.encoder
-        return f"{Path(settings.model).name.lower()}-{short_hash(settings.model_dump())}"
+        decides = settings.model_dump()
+        if settings is self.encoder and self.encoder.warmup_steps:
+            decides["warmup"] = self.finetune.model_dump()
+        return f"{Path(settings.model).name.lower()}-{short_hash(decides)}"
+
+    def warms_up(self) -> bool:
+        """Say if the encoder is changed before any method starts from it."""
+        return bool(self.encoder.reinit_top or self.encoder.warmup_steps)
+
+    def start_text(self) -> str:
+        """Return in a few words what every run starts from."""
+        layers, steps = self.encoder.reinit_top, self.encoder.warmup_steps
+        parts = [self.encoder.model]
+        parts += [f"top {layers} layer{'s' * (layers > 1)} drawn anew"] if layers else []
+        parts += [f"{steps:,} steps of in-batch warm-up"] if steps else []
+        return ", ".join(parts)
 
     def pool_key(self) -> str:
         """Return the folder name of the candidate pools with their settings."""
@@ -256,8 +278,9 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
             f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is no multiple of "
             f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't lie within an optimiser step"
         )
-    if suite.data and not Path(suite.data).is_dir():
-        raise UserError(f"{file}: data: there is no folder {suite.data}")
+    for key, folder in (("data", suite.data), ("models", suite.models)):
+        if folder and not Path(folder).is_dir():
+            raise UserError(f"{file}: {key}: there is no folder {folder}")
     return suite
 
 
@@ -267,10 +290,11 @@ def local_data(suite_data: str | None = None) -> Path | None:
     return Path(folder) if folder else None
 
 
-def export_data(suite: Suite) -> None:
-    """Hand the config's `data` to the jobs. It is no parameter: where data lie doesn't change a result."""
-    if suite.data:
-        os.environ[DATA_VARIABLE] = str(Path(suite.data).resolve())
+def export_folders(suite: Suite) -> None:
+    """Hand the config's `data` and `models` to the jobs. No parameters: where a file lies doesn't change a result."""
+    for variable, folder in ((DATA_VARIABLE, suite.data), (MODELS_VARIABLE, suite.models)):
+        if folder:
+            os.environ[variable] = str(Path(folder).resolve())
 
 
 def nearest(word: str, allowed: list[str]) -> str:

@@ -1,6 +1,7 @@
 rule audit:
     input:
         ledgers=lambda wildcards: [run / "negatives.parquet" for run in CONTENTS.runs(wildcards.dataset)],
+        manifests=lambda wildcards: [run / "manifest.json" for run in CONTENTS.runs(wildcards.dataset)],
         documents=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/documents.parquet",
         qrels=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/qrels.parquet",
         sources=sources("workflow.audit"),
@@ -16,8 +17,6 @@ rule audit:
     params:
         contents=CONTENTS.model_dump_json(),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
-        steps=LAYOUT.suite.training.steps,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.audit --contents {params.contents:q}"
         " --name {wildcards.dataset:q} --dataset {params.dataset:q} --output {output.table:q}"
-        " --steps {params.steps}"

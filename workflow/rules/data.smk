@@ -21,8 +21,38 @@ rule dataset:
         "NEGBENCH_LOG={log:q} python -m workflow.data --settings {params.settings:q} --folder {params.folder:q}"
 
 
+rule warm_up:
+    input:
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        qrels=rules.dataset.output.qrels,
+        sources=sources("workflow.warmup", "workflow.finetune", "methods.inbatch"),
+    output:
+        model="results/warmups/{dataset}/{encoder}/model.safetensors",
+        facts="results/warmups/{dataset}/{encoder}/warmup.json",
+    log:
+        "results/logs/warmups/{dataset}/{encoder}.log",
+    conda:
+        "../envs/negbench.yaml"
+    threads: 64
+    resources:
+        mem_mb=4000,
+        runtime="12h",
+    params:
+        settings=canonical(LAYOUT.suite.encoder.model_dump()),
+        training=canonical(LAYOUT.suite.finetune.model_dump()),
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        folder=lambda wildcards, output: Path(output.facts).parent,
+        state="results/state/warmups/{dataset}/{encoder}",
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.warmup --dataset {params.dataset:q}"
+        " --settings {params.settings:q} --training {params.training:q} --folder {params.folder:q}"
+        " --state {params.state:q} --threads {threads}"
+
+
 rule embeddings:
     input:
+        warmup=lambda wildcards: LAYOUT.warmup(wildcards.dataset, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
         sources=sources("workflow.embeddings"),
@@ -39,7 +69,7 @@ rule embeddings:
         mem_mb=4000,
         runtime="12h",
     params:
-        settings=lambda wildcards: LAYOUT.encoder_settings(wildcards.encoder),
+        settings=lambda wildcards: LAYOUT.encoder_settings(wildcards.dataset, wildcards.encoder),
         dataset=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.facts).parent,
     shell:

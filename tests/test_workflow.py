@@ -219,3 +219,20 @@ def test_a_teacher_is_encoded_once_and_read_by_those_who_ask(project: Path) -> N
     made = scheduled(project)
     assert len([path for path in made if path.startswith("results/embeddings")]) == 1
     assert {path.split("/")[4] for path in made if path.startswith(RUNS)} == {"simans"}
+
+
+def test_tiers_are_compared_where_they_have_three_methods_in_common(project: Path) -> None:
+    figure = f"{BOARD}/figures/pydoc-tiers.svg"
+    methods = {**SUITE["methods"], "inbatch_finetune": {"method": "inbatch", "tier": "finetune"}}
+    methods["random_finetune"] = {"method": "random", "tier": "finetune"}
+    methods["other_finetune"] = {
+        **SUITE["methods"]["simans"],
+        "method": "simans",
+        "tier": "finetune",
+        "a": 2.0,
+    }
+    write_suite(project, {**SUITE, "methods": methods})
+    assert figure not in scheduled(project), "SimANS has other parameters"
+    del methods["other_finetune"]["a"]
+    write_suite(project, {**SUITE, "methods": methods})
+    assert figure in scheduled(project)

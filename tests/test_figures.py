@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from test_leaderboard import write_runs, write_suite
+from test_leaderboard import write_runs, write_suite, write_two_tiers
 
 from workflow.errors import UserError
-from workflow.figures import draw_quality, draw_scores, score_table
-from workflow.standings import read_run
+from workflow.figures import _borders, _names, draw_quality, draw_scores, score_table
+from workflow.standings import read_run, summarise
 
 SUFFIXES = {"svg", "png", "pdf", "csv", "txt"}
 
@@ -69,6 +69,20 @@ def test_one_slice_gives_one_panel(tmp_path: Path) -> None:
         path.write_text(path.read_text().replace('"queries": 30', '"queries": 10'))
     draw_quality(metrics, "wordnet", tmp_path)
     assert pd.read_csv(tmp_path / "wordnet-quality.csv")["slice"].unique().tolist() == ["unseen"]
+
+
+def test_rankings_are_drawn_apart_and_named(tmp_path: Path) -> None:
+    metrics, _ = write_two_tiers(tmp_path)
+    frame = summarise([read_run(path) for path in metrics])
+    trained = frame[frame["track"] != "baseline"]
+    assert _names(frame, trained) == [
+        *("simans (adapter)", "inbatch (adapter)"),
+        *("inbatch (finetune)", "simans (finetune)"),
+    ]
+    assert _borders(trained) == [2], "a rule above the third row"
+    one = trained[trained["tier"] == "adapter"]
+    assert _names(one, one) == ["simans", "inbatch"]
+    assert _borders(one) == []
 
 
 def test_score_table_counts_pairs(scored: list) -> None:

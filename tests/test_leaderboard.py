@@ -12,11 +12,12 @@ import pytest
 from rich.console import Console
 
 from workflow import views
+from workflow.comparison import in_order
 from workflow.errors import UserError
 from workflow.leaderboard import collate
 from workflow.standings import ranking_slice, read_run, standings
 from workflow.statistics import interval
-from workflow.views import number, sentences, terminal_table
+from workflow.views import number, sentences, start_sentence, terminal_table
 
 SETTINGS = {"encoder": "all-MiniLM-L6-v2", "steps": 300, "batch_size": 64, "negatives": 8, "seeds": 3}
 QUERIES = {"all": 30, "seen": 20, "unseen": 10}
@@ -34,13 +35,19 @@ def write_run(
     train_seconds: float | None = None,
     **more: Any,
 ) -> Path:
-    """One metrics.json with nDCG@10 as given on each slice, MRR@10 half of it and R@100 1."""
+    """One metrics.json with nDCG@10 as given on each slice, MRR@10 half of it and R@100 1.
+
+    Its manifest tells of a quarter of the time in the method itself and of counts that grow with the seed.
+    """
     run = {
         "suite": "quickstart",
         "dataset": dataset,
         "method": method,
         "title": method.replace("_", " "),
+        "tier": "adapter" if seed is not None else None,
         "track": "controlled" if seed is not None else "baseline",
+        "class": method if seed is not None else None,
+        "start": "the encoder",
         "seed": seed,
         "adaptations": [],
         "summary": f"What {method} does.",
@@ -58,8 +65,23 @@ def write_run(
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(run))
     if seed is not None:
-        cost = {"training": {"wall_seconds": 2.0 + seed if train_seconds is None else train_seconds}}
-        path.with_name("manifest.json").write_text(json.dumps({"cost": cost}))
+        wall = 2.0 + seed if train_seconds is None else train_seconds
+        manifest = {
+            "cost": {
+                "training": {"wall_seconds": wall, "cpu_seconds": wall},
+                "own": {"wall_seconds": wall / 4, "cpu_seconds": wall / 4},
+                "peak_mebibytes": 500.0 + seed,
+            },
+            "counters": {
+                "query_vectors": 1000,
+                "document_vectors": 8000,
+                "extra_vectors": 30 * seed,
+                "searches": 0,
+                "teacher_vectors": 12 * seed,
+                "network_forwards": 0,
+            },
+        }
+        path.with_name("manifest.json").write_text(json.dumps(manifest))
     return path
 
 
@@ -78,6 +100,20 @@ def write_runs(
             write_run(folder, dataset, method, seed, slices, **{k: v for k, v in more.items() if k != "seed"})
         )
     return paths
+
+
+def write_two_tiers(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The suite of `write_suite` with both methods in the finetune tier too, where in-batch negatives are first."""
+    metrics, cards = write_suite(folder)
+    tier = {"tier": "finetune", "start": "the encoder, warmed up"}
+    values = {
+        "inbatch": {"unseen": (0.5, 0.5, 0.5), "seen": (0.6, 0.6, 0.6)},
+        "simans": {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)},
+    }
+    for name, series in values.items():
+        more = {**tier, "class": name, "title": name, "train_seconds": 60.0}
+        metrics += write_runs(folder, "scifact", f"{name}_finetune", series, **more)
+    return metrics, cards
 
 
 def write_card(folder: Path, dataset: str, **more: Any) -> Path:
@@ -169,7 +205,14 @@ def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
     assert first["nDCG@10/unseen/high"] == pytest.approx(0.448414, abs=1e-6)
     assert first["MRR@10/seen/mean"] == pytest.approx(0.35)
     assert first["nDCG@10/all/mean"] == pytest.approx((2 * 0.7 + 0.2) / 3)
-    assert first["train_seconds"] == pytest.approx(3.0)
+    assert first["train_seconds"] == pytest.approx((2 + 3 + 4) / 3)
+    assert first["own_seconds"] == pytest.approx((2 + 3 + 4) / 3 / 4)
+    assert first["vectors"] == pytest.approx(1000 + 8000 + 30)
+    assert first["teacher_vectors"] == pytest.approx(12)
+    assert first["peak_mebibytes"] == pytest.approx(501)
+    assert list(first[["searches", "network_forwards"]]) == [0, 0]
+    assert list(first[["tier", "class", "start"]]) == ["adapter", "simans", "the encoder"]
+    assert table.iloc[2][["train_seconds", "vectors", "tier", "class"]].isna().all(), "a baseline has no cost"
     assert list(first[["documents", "documents_full", "test_queries/all", "test_queries/seen"]]) == [
         1000,
         5000,
@@ -209,13 +252,15 @@ def test_markdown_is_well_formed(tmp_path: Path) -> None:
     collate(metrics, cards, SETTINGS, tmp_path)
     text = (tmp_path / "leaderboard.md").read_text()
     lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in lines} == {13}, "every row has the same cells"
+    assert {line.count("|") for line in lines} == {14}, "every row has the same cells"
     assert set(lines[1]) <= set("|-: ")
     assert len(lines) == 2 + 3
     assert "<script>" not in text
     assert "1,000 of 5,000 documents (a sub-collection" in text
     assert "3 seeds" in text
     assert r"one \| two" in text
+    assert " tier |" not in text, "a column for one tier says nothing"
+    assert "Runs of the adapter tier start from the encoder." in text
 
 
 def test_a_line_can_t_become_a_list() -> None:
@@ -255,12 +300,18 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     other = write_run(tmp_path, "scifact", "ance", 0, {"all": 0.5})
     broken = write_run(tmp_path, "scifact", "broken", 0, {"all": 0.5}, status="diverged")
+    moved = write_run(tmp_path, "scifact", "simans", 3, dict.fromkeys(QUERIES, 0.5), start="another encoder")
     suite = write_run(
         tmp_path, "scifact", "foreign", 0, {"all": 0.5, "seen": 0.5, "unseen": 0.5}, suite="beir"
     )
     for given, described, message in (
         ([*metrics, metrics[0]], cards, "inbatch on scifact with seed 0 is given twice"),
         ([*metrics, other], cards, "ance on scifact .* was judged on"),
+        (
+            [*metrics, moved],
+            cards,
+            "simans on scifact: seed 3 differs from others in start; run the row again",
+        ),
         ([*metrics, broken], cards, "its status is 'diverged'"),
         ([*metrics, suite], cards, "shows one suite, given: beir, quickstart"),
         (metrics, [], "no dataset card for scifact"),
@@ -282,3 +333,144 @@ def test_the_faithful_track_is_ranked_by_itself_below(tmp_path: Path) -> None:
     assert sentences(frame, SETTINGS)[0].startswith("simans is first")
     collate(metrics, cards, SETTINGS, tmp_path / "board")
     assert "star (faithful)" in (tmp_path / "board" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize("lacking", ["tier", "class", "start"])
+def test_a_run_of_an_older_form_is_named(tmp_path: Path, lacking: str) -> None:
+    path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
+    run = json.loads(path.read_text())
+    del run[lacking]
+    path.write_text(json.dumps(run))
+    with pytest.raises(
+        UserError, match=rf"simans/0/metrics.json: lacks {lacking}, as files of an older form"
+    ):
+        read_run(path)
+
+
+def test_a_manifest_of_an_older_form_is_named(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
+    path.with_name("manifest.json").write_text(json.dumps({"cost": {"training": {"wall_seconds": 1.0}}}))
+    with pytest.raises(UserError, match=r"simans/0/manifest.json: lacks 'own', as files of an older form"):
+        read_run(path)
+
+
+def test_tiers_are_ranked_apart(tmp_path: Path) -> None:
+    metrics, cards = write_two_tiers(tmp_path)
+    metrics += write_runs(
+        tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
+    )
+    frame = rows(metrics, cards)
+    assert list(frame["method"]) == [
+        *("simans", "inbatch", "untrained", "star"),
+        *("inbatch_finetune", "simans_finetune"),
+    ]
+    assert list(frame["rank"].fillna(0)) == [1, 2, 0, 1, 1, 2]
+    assert list(frame["tier"]) == ["adapter", "adapter", "", "adapter", "finetune", "finetune"]
+
+
+def test_a_tier_that_is_not_known_stands_last() -> None:
+    assert in_order(["zeta", "finetune", "adapter", "finetune", "beta"]) == [
+        *("adapter", "finetune"),
+        *("beta", "zeta"),
+    ]
+
+
+def test_each_tier_is_told_against_its_own_reference(tmp_path: Path) -> None:
+    said = sentences(rows(*write_two_tiers(tmp_path)), SETTINGS)
+    assert [line for line in said if line.startswith("In the")] == [
+        "In the adapter tier, simans is first on the 10 unseen queries with nDCG@10 0.200 ±0.248: "
+        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120).",
+        "In the finetune tier, inbatch is first on the 10 unseen queries with nDCG@10 0.500 ±<0.001: "
+        "+0.380 against untrained (0.120).",
+    ]
+    asked = sentences(rows(*write_two_tiers(tmp_path / "other")), {**SETTINGS, "reference": "simans"})
+    assert "+0.100 against simans (0.400)" in asked[3]
+
+
+def test_the_start_is_said_once_where_all_start_alike(tmp_path: Path) -> None:
+    frame = rows(*write_two_tiers(tmp_path))
+    assert start_sentence(frame) == (
+        "Runs of the adapter tier start from the encoder. "
+        "Runs of the finetune tier start from the encoder, warmed up."
+    )
+    assert (
+        start_sentence(frame.assign(start="A")) == "Runs of the adapter and the finetune tier start from A."
+    )
+    apart = frame["start"].where(frame["method"] != "inbatch", "the model of another row")
+    assert start_sentence(frame[frame["tier"] != "finetune"].assign(start=apart)) == (
+        "Runs of the adapter tier start from the encoder, those of inbatch from the model of another row."
+    )
+
+
+def test_each_tier_has_its_budget(tmp_path: Path) -> None:
+    card = json.loads(write_card(tmp_path, "scifact").read_text())
+    budget = {"steps": 300, "batch_size": 64, "negatives": 8}
+    budgets = {"adapter": budget, "finetune": {**budget, "steps": 20}}
+    assert views.size_sentence(card, {**SETTINGS, "budgets": {"adapter": budget}}).endswith(
+        "encoder all-MiniLM-L6-v2, 300 steps of 64 queries, 8 negatives a query, 3 seeds."
+    )
+    assert views.size_sentence(card, {**SETTINGS, "budgets": budgets}).endswith(
+        "encoder all-MiniLM-L6-v2; adapter tier: 300 steps of 64 queries, 8 negatives a query; "
+        "finetune tier: 20 steps of 64 queries, 8 negatives a query; 3 seeds."
+    )
+
+
+def test_markdown_names_the_tier_of_every_row(tmp_path: Path) -> None:
+    metrics, cards = write_two_tiers(tmp_path)
+    collate(metrics, cards, SETTINGS, tmp_path)
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (tmp_path / "leaderboard.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    assert lines[0][:3] == ["#", "method", "tier"]
+    assert [line[2] for line in lines[2:]] == ["adapter", "adapter", "", "finetune", "finetune"]
+    unseen = lines[0].index("nDCG@10 unseen")
+    assert [line[unseen] for line in lines[2:]] == [
+        *("**0.200 ±0.248**", "0.150 ±<0.001", "0.120"),
+        *("**0.500 ±<0.001**", "0.400 ±<0.001"),
+    ], "the best of each ranking"
+    assert [line[lines[0].index("own")] for line in lines[2:]] == ["25 %", "25 %", "—", "25 %", "25 %"]
+
+
+def test_a_baseline_that_beats_a_ranking_takes_its_mark(tmp_path: Path) -> None:
+    metrics, cards = write_two_tiers(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.45,), "seen": (0.4,)})
+    frame = rows(metrics, cards)
+    unseen = next(column for column in views.columns(frame) if column.ranks)
+    best = [row["method"] for row in frame.to_dict("records") if unseen.is_best(row, frame)]
+    assert best == ["bm25_search", "inbatch_finetune"], "0.45 is more than 0.2, and less than 0.5"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_heads_each_tier(tmp_path: Path, width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(terminal_table(rows(*write_two_tiers(tmp_path))))
+    lines = [" ".join(line.split()) for line in console.export_text().splitlines() if line.strip()]
+    heads = [place for place, line in enumerate(lines) if line.endswith(" tier")]
+    assert [lines[place] for place in heads] == ["adapter tier", "finetune tier"]
+    assert lines[heads[0] + 1].startswith("1 simans")
+    assert lines[heads[1] + 1].startswith("1 inbatch")
+    assert max(map(len, console.export_text().splitlines() or [""])) <= width
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (12, "12"),
+        (999.6, "1k"),
+        (9030, "9.03k"),
+        (172_800, "173k"),
+        (999_999, "1M"),
+        (1.234e9, "1.23G"),
+    ],
+)
+def test_counts_have_three_digits(count: float, text: str) -> None:
+    assert views.compact(count) == text
+
+
+def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
+    frame = rows(*write_suite(tmp_path))
+    cost = [column.heading for column in views.columns(frame) if column.group == "cost"]
+    assert cost == ["seconds", "own", "vectors", "teacher", "MiB"], "no searches, no forwards"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_leaderboard import SETTINGS, write_card, write_runs, write_suite
+from test_leaderboard import SETTINGS, write_card, write_runs, write_suite, write_two_tiers
 
 from workflow.figures import draw_quality
 from workflow.leaderboard import collate
@@ -36,6 +36,25 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metrics += write_runs(folder, "wordnet", "inbatch", {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)})
     cards += [write_card(folder, "wordnet", documents=5000, source="javascript:alert(3)")]
     draw_quality(metrics, "scifact", folder / "board" / "figures")
+    collate(metrics, cards, SETTINGS, folder / "board")
+    return folder / "board" / "leaderboard.html"
+
+
+@pytest.fixture(scope="module")
+def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A board of two datasets and two tiers with a figure of tiers."""
+    folder = tmp_path_factory.mktemp("tiers")
+    metrics, cards = write_two_tiers(folder)
+    for row, tier in (("inbatch", "adapter"), ("inbatch_finetune", "finetune"), ("late", "finetune")):
+        values = {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)}
+        metrics += write_runs(folder, "wordnet", row, values, tier=tier)
+    cards += [write_card(folder, "wordnet")]
+    figures = folder / "board" / "figures"
+    figures.mkdir(parents=True)
+    (figures / "scifact-tiers.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+    )
+    (figures / "scifact-tiers.txt").write_text("How far the tiers agree.")
     collate(metrics, cards, SETTINGS, folder / "board")
     return folder / "board" / "leaderboard.html"
 
@@ -80,7 +99,8 @@ def column(browser: Any, heading: str) -> list[str]:
     script = """
         const table = document.querySelector("#dataset-1 table");
         const heads = Array.from(table.tHead.rows[1].cells, (cell) => cell.textContent.trim());
-        const place = 3 + heads.indexOf(arguments[0]);
+        const before = Array.from(table.tHead.rows[0].cells).filter((cell) => cell.rowSpan === 2).length;
+        const place = before + heads.indexOf(arguments[0]);
         return Array.from(table.tBodies[0].rows, (row) => row.cells[place].textContent.trim());
     """
     return browser.execute_script(script, heading)
@@ -150,3 +170,96 @@ def test_a_method_tells_what_it_does(browser: Any, page: Path) -> None:
     assert '{"temperature":0.05}' in details.get_attribute("title")
     details.find_element("tag name", "summary").click()
     assert '{"temperature":0.05}' in details.text
+
+
+def choose(browser: Any, tier: str) -> None:
+    script = """
+        const box = document.getElementById("tier");
+        box.value = arguments[0];
+        box.dispatchEvent(new Event("change"));
+    """
+    browser.execute_script(script, tier)
+
+
+@needs_browser
+def test_a_tier_is_chosen_with_its_baselines(browser: Any, two_tiers: Path) -> None:
+    open_page(browser, two_tiers)
+    assert browser.get_log("browser") == []
+    everything = len(column(browser, "unseen"))
+    choose(browser, "finetune")
+    assert column(browser, "unseen") == ["0.120", "0.500 ±<0.001", "0.400 ±<0.001"]
+    choose(browser, "adapter")
+    assert column(browser, "unseen") == ["0.200 ±0.248", "0.150 ±<0.001", "0.120"]
+    choose(browser, "")
+    assert len(column(browser, "unseen")) == everything == 5
+
+
+@needs_browser
+def test_sorting_never_mixes_tiers(browser: Any, two_tiers: Path) -> None:
+    open_page(browser, two_tiers)
+    click(browser, "unseen")  # falling, then rising
+    assert [float(text.split()[0]) for text in column(browser, "unseen")] == [0.2, 0.15, 0.12, 0.5, 0.4]
+    click(browser, "unseen")
+    assert [float(text.split()[0]) for text in column(browser, "unseen")] == [0.12, 0.15, 0.2, 0.4, 0.5]
+
+
+@needs_browser
+def test_the_overview_ranks_tiers_apart(browser: Any, two_tiers: Path) -> None:
+    open_page(browser, two_tiers)
+    script = """
+        const rows = document.querySelectorAll("main > section:first-child tbody tr");
+        return Array.from(rows, (row) => Array.from(row.cells, (cell) => cell.textContent.trim()));
+    """
+    rows = browser.execute_script(script)
+    assert [row[:3] for row in rows] == [
+        ["1.0", "simans", "adapter"],
+        ["1.5", "inbatch", "adapter"],  # second on scifact, first on wordnet
+        ["1.0", "inbatch", "finetune"],
+        ["1.0", "late", "finetune"],
+        ["2.0", "simans", "finetune"],
+        ["", "untrainedbaseline", ""],
+    ]
+
+
+@needs_browser
+def test_all_costs_are_shown_where_asked_for(browser: Any, two_tiers: Path) -> None:
+    heads = "return Array.from(document.querySelectorAll('#dataset-1 thead th'), (cell) => cell.textContent.trim())"
+    open_page(browser, two_tiers, width=1000)
+    few = browser.execute_script(heads)
+    assert {"seconds", "own"} <= set(few)
+    assert "vectors" not in few, "the table is wider than the screen without them"
+    browser.execute_script("document.getElementById('costs').click()")
+    assert {"vectors", "teacher", "MiB"} <= set(browser.execute_script(heads))
+    assert column(browser, "vectors")[0] == "9.03k"
+    assert column(browser, "own")[0] == "25 %"
+
+
+@needs_browser
+def test_all_costs_are_shown_where_they_fit(browser: Any, tmp_path: Path) -> None:
+    metrics = write_runs(tmp_path, "wordnet", "inbatch", {"all": (0.3, 0.4)})
+    card = write_card(tmp_path, "wordnet", seen_test_queries=0, unseen_test_queries=0)
+    collate(metrics, [card], SETTINGS, tmp_path)
+    open_page(browser, tmp_path / "leaderboard.html")
+    assert browser.execute_script("return document.getElementById('costs').checked")
+    assert browser.find_element("css selector", "th.extra").is_displayed()
+
+
+def test_one_tier_asks_for_no_choice(page: Path, two_tiers: Path) -> None:
+    assert 'id="tier"' not in page.read_text()
+    assert 'id="tier"' in two_tiers.read_text()
+
+
+def test_the_figure_of_tiers_is_shown_where_there_are_tiers(tmp_path: Path, two_tiers: Path) -> None:
+    assert "How far the tiers agree." in two_tiers.read_text()
+    metrics, cards = write_suite(tmp_path)
+    shutil.copytree(two_tiers.parent / "figures", tmp_path / "board" / "figures")
+    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    assert "How far the tiers agree." not in (tmp_path / "board" / "leaderboard.html").read_text(), (
+        "an old one"
+    )
+
+
+@needs_browser
+def test_two_tiers_fit_a_phone(browser: Any, two_tiers: Path) -> None:
+    open_page(browser, two_tiers, width=390)
+    assert browser.execute_script("return document.documentElement.scrollWidth") <= 390

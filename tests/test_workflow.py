@@ -243,3 +243,20 @@ def test_whole_encoders_are_trained_after_a_shared_warm_up(tmp_path: Path) -> No
     file.write_text(file.read_text() + "\n# a change\n")
     made = scheduled(tmp_path)
     assert any(path.startswith("results/warmups/") for path in made)
+
+
+def test_tiers_are_compared_where_they_have_three_methods_in_common(project: Path) -> None:
+    figure = f"{BOARD}/figures/pydoc-tiers.svg"
+    methods = {**SUITE["methods"], "inbatch_finetune": {"method": "inbatch", "tier": "finetune"}}
+    methods["random_finetune"] = {"method": "random", "tier": "finetune"}
+    methods["other_finetune"] = {
+        **SUITE["methods"]["simans"],
+        "method": "simans",
+        "tier": "finetune",
+        "a": 2.0,
+    }
+    write_suite(project, {**SUITE, "methods": methods})
+    assert figure not in scheduled(project), "SimANS has other parameters"
+    del methods["other_finetune"]["a"]
+    write_suite(project, {**SUITE, "methods": methods})
+    assert figure in scheduled(project)

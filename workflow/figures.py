@@ -22,8 +22,16 @@ from workflow import stage
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.files import replacing, write_text
-from workflow.standings import RANKED_BY, ranking_slice, read_run, records, shown_slices, summarise
-from workflow.views import csv
+from workflow.standings import (
+    RANKED_BY,
+    ranking_slice,
+    read_run,
+    records,
+    shown_slices,
+    summarise,
+    tiers,
+)
+from workflow.views import csv, marked
 
 STYLE = Path(__file__).parent / "report" / "negbench.mplstyle"
 TRAINED, QUIET = "#0072B2", "#777777"
@@ -43,9 +51,9 @@ def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
     """Draw nDCG@10 of every method on each slice of `dataset` into `folder`/`dataset`-quality.*.
 
     A diamond is the mean over seeds, its bar the 95 % Student t interval, the dots below are the seeds; methods
-    stand in the order of the board. A baseline has one value, drawn as a line across all methods.
+    stand in the order of the board, a rule between two rankings. A baseline is a line across all methods.
     """
-    runs = _runs_of(dataset, [read_run(path) for path in metrics])
+    runs = runs_of(dataset, [read_run(path) for path in metrics])
     frame = summarise(runs)
     tidy = quality_table(runs, frame)
     slices = shown_slices(frame)
@@ -57,12 +65,14 @@ def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
         panels = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, slices, strict=True):
             _quality_panel(axes, tidy[tidy["slice"] == name], name, ranking=name == ranking_slice(frame))
-        panels[0].set_yticks(range(len(trained)), [_label(title) for title in trained["title"]])
+            for place in _borders(trained):
+                axes.axhline(place - 0.4, color="#c8c8c8", lw=0.6, zorder=0)
+        panels[0].set_yticks(range(len(trained)), _names(frame, trained))
         panels[0].set_ylim(len(trained) - 0.4, -0.6)
         figure.legend(
             handles=_quality_legend(frame), loc="outside lower center", ncols=4 if len(slices) > 1 else 2
         )
-        _save(figure, folder / f"{dataset}-quality", tidy, _quality_caption(frame, dataset))
+        save(figure, folder / f"{dataset}-quality", tidy, _quality_caption(frame, dataset))
 
 
 def draw_scores(runs: list[tuple[dict[str, Any], Path]], dataset: str, folder: Path) -> None:
@@ -81,25 +91,37 @@ def draw_scores(runs: list[tuple[dict[str, Any], Path]], dataset: str, folder: P
     with matplotlib.style.context(STYLE):
         figure = Figure(figsize=(max(4.2, 2.35 * wide), 0.9 + 1.6 * tall), layout="constrained")
         grid = figure.subplots(tall, wide, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, method in zip(grid, frame["method"], strict=False):
-            _score_panel(axes, tidy[tidy["method"] == method])
+        for axes, method, name in zip(grid, frame["method"], _names(frame, frame), strict=False):
+            _score_panel(axes, tidy[tidy["method"] == method], name)
         for axes in grid[len(frame) :]:
             axes.remove()
         for axes in grid[max(0, len(frame) - wide) : len(frame)]:
             axes.tick_params(labelbottom=True)
         figure.supxlabel("cosine similarity of query and document", fontsize=8.5, color="#333333")
         figure.legend(handles=_score_legend(), loc="outside upper center", ncols=4)
-        _save(figure, folder / f"{dataset}-scores", tidy, _score_caption(mine, dataset))
+        save(figure, folder / f"{dataset}-scores", tidy, _score_caption(mine, dataset))
 
 
 # --- what is drawn, as tables -----------------------------------------------------------------------------
+
+
+def _names(frame: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+    """A label a row: its title, with the tier where the board has several."""
+    several = len(tiers(frame)) > 1
+    return [label(marked(row, several)) for row in records(rows)]
+
+
+def _borders(trained: pd.DataFrame) -> list[int]:
+    """Places of the rows that begin another ranking."""
+    rankings = list(zip(trained["tier"], trained["track"], strict=True))
+    return [place for place in range(1, len(rankings)) if rankings[place] != rankings[place - 1]]
 
 
 def quality_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> pd.DataFrame:
     """One row a (method, slice, seed) in the board's order: the seed's nDCG@10, and the mean and its bounds."""
     rows = [
         {
-            **{key: run[key] for key in ("method", "title", "track")},
+            **{key: row[key] for key in ("method", "title", "tier", "track")},
             "slice": name,
             "queries": run["slices"][name]["queries"],
             "seed": run["seed"],
@@ -152,7 +174,8 @@ def _read_scores(run: dict[str, Any], path: Path) -> pd.DataFrame:
     return scores.dropna(subset="score").astype({"score": np.float64}).assign(method=run["method"])
 
 
-def _runs_of(dataset: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def runs_of(dataset: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of one dataset; none of them is a mistake."""
     mine = [run for run in runs if run["dataset"] == dataset]
     if not mine:
         raise UserError(f"{dataset}: no run to draw; give the metrics.json files of this dataset")
@@ -192,7 +215,7 @@ def _quality_legend(frame: pd.DataFrame) -> list[Line2D]:
     ]
     lines = zip(LINES, _baselines(frame), strict=False)
     return methods + [
-        Line2D([], [], color=QUIET, lw=1.1, ls=line, label=_label(rows["title"].iloc[0]))
+        Line2D([], [], color=QUIET, lw=1.1, ls=line, label=label(rows["title"].iloc[0]))
         for line, (_, rows) in lines
     ]
 
@@ -205,14 +228,14 @@ def _quality_caption(frame: pd.DataFrame, dataset: str) -> str:
     return (
         f"nDCG@10 on {dataset} by slice of the test queries ({counts}). Diamonds: means over seeds ({seeds} a method); "
         "bars: 95 % Student t intervals over seeds; dots: single seeds; lines: systems not trained here. "
-        f"Methods stand in the order of the {ranking} queries. Each panel has its own scale."
+        f"Methods stand in the order of the {ranking} queries, each ranking by itself. Each panel has its own scale."
     )
 
 
 # --- scores -----------------------------------------------------------------------------------------------
 
 
-def _score_panel(axes: Axes, tidy: pd.DataFrame) -> None:
+def _score_panel(axes: Axes, tidy: pd.DataFrame, name: str) -> None:
     """Both kinds at the first step as thin outlines and at the last step filled."""
     last = tidy["step"].max()
     for kind, colour in KINDS.items():
@@ -222,7 +245,7 @@ def _score_panel(axes: Axes, tidy: pd.DataFrame) -> None:
                 axes.stairs(part["density"], edges, fill=True, color=colour, alpha=0.4, lw=0)
             else:
                 axes.stairs(part["density"], edges, color=colour, lw=1.0)
-    axes.set_title(_label(tidy["title"].iloc[0]), fontsize=8.5)
+    axes.set_title(name, fontsize=8.5)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
 
@@ -249,7 +272,7 @@ def _score_caption(runs: list[tuple[dict[str, Any], Path]], dataset: str) -> str
 # --- files ------------------------------------------------------------------------------------------------
 
 
-def _save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
+def save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
     """Write the figure three times, with its table and caption, beside `stem`."""
     for suffix, metadata in STAMPS.items():
         with replacing(stem.parent / f"{stem.name}.{suffix}") as partial:
@@ -258,7 +281,7 @@ def _save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
     write_text(stem.parent / f"{stem.name}.txt", textwrap.fill(caption, 100) + "\n")
 
 
-def _label(title: str, width: int = 30) -> str:
+def label(title: str, width: int = 30) -> str:
     """A title as matplotlib should draw it: on two lines at most, and with `$` no start of a formula."""
     return textwrap.fill(title, width, max_lines=2, placeholder=" …").replace("$", r"\$")
 

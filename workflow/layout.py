@@ -150,14 +150,16 @@ class Layout:
             else f"{kind.title} ({method})"
         )
         adaptations = [*kind.adaptations] if track == "controlled" else [*kind.faithful_adaptations]
+        begins = self.suite.start_text()
         if start := self.suite.start(method):
             adaptations.append(f"starts from the trained model of {start}")
+            begins += f", then the model of {start}"
         return canonical(
             {
                 **self._common(dataset, method, title),
                 "class": kind.name,
                 "tier": tier,
-                "start": self.suite.start_text(),
+                "start": begins,
                 **({"encoder": self._encoder(self.suite.dataset_key(dataset))} if tier != "adapter" else {}),
                 "track": track,
                 "adaptations": adaptations,
@@ -181,7 +183,9 @@ class Layout:
         """Return what the board says about the whole suite, as canonical JSON."""
         training = self.suite.training.model_dump()
         encoder = {"encoder": self.suite.encoder.model, **self.suite.encoder.model_dump(exclude={"model"})}
-        return canonical({"suite": self.suite.suite, **encoder, **training, "seeds": len(self.suite.seeds)})
+        budgets = {tier: self.suite.budget(tier).model_dump() for tier in set(self.suite.tiers().values())}
+        said = {"suite": self.suite.suite, **encoder, **training, "seeds": len(self.suite.seeds)}
+        return canonical({**said, "budgets": budgets})
 
     def pool_settings(self) -> str:
         """Return the settings of the pools, as canonical JSON."""

@@ -10,10 +10,20 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from workflow.standings import RANKED_BY, Row, datasets, ranking_slice, records
-from workflow.views import MISSING, READING, Column, columns, rank_text, seeds_text, sentences, size_sentence
+from workflow.standings import RANKED_BY, Row, datasets, ranking_slice, records, tiers
+from workflow.views import (
+    MISSING,
+    Column,
+    columns,
+    rank_text,
+    reading,
+    seeds_text,
+    sentences,
+    size_sentence,
+    start_sentence,
+)
 
-FIGURES = ("quality", "scores")
+FIGURES = ("quality", "tiers", "scores")
 REPORT = Path(__file__).parent / "report"
 
 
@@ -28,10 +38,12 @@ def page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    names = tiers(frame)
     sections = [_section(part, cards[name], settings, figures) for name, part in datasets(frame)]
     return environment.get_template("leaderboard.html").render(
         suite=suite,
-        reading=READING,
+        reading=reading(frame),
+        tiers=names if len(names) > 1 else [],
         missing=MISSING,
         sections=sections,
         overview=_overview(frame),
@@ -44,56 +56,79 @@ def _section(
     frame: pd.DataFrame, card: dict[str, Any], settings: dict[str, Any], figures: Path
 ) -> dict[str, Any]:
     """What the template needs of one dataset."""
-    shown = columns(frame)
+    shown, names = columns(frame), tiers(frame)
+    kinds = [
+        kind for kind in FIGURES if kind != "tiers" or len(names) > 1
+    ]  # one of an earlier config may lie there
     return {
         "name": card["name"],
         "card": card,
-        "size": size_sentence(card, settings),
+        "size": f"{size_sentence(card, settings)} {start_sentence(frame)}",
         "sentences": sentences(frame, settings),
         "groups": [(name, len(list(part))) for name, part in groupby(shown, key=lambda column: column.group)],
         "columns": shown,
         "rows": [
             {
                 **row,
+                "place": names.index(row["tier"]) if row["tier"] else 0,
                 "rank": rank_text(row),
                 "seeds": seeds_text(row),
                 "cells": [_cell(column, row, frame) for column in shown],
             }
             for row in records(frame)
         ],
-        "figures": [figure for kind in FIGURES if (figure := _figure(figures, card["name"], kind))],
+        "figures": [figure for kind in kinds if (figure := _figure(figures, card["name"], kind))],
     }
 
 
 def _cell(column: Column, row: Row, frame: pd.DataFrame) -> dict[str, Any]:
-    """One number: `order` is what it sorts by, `title` its interval for the pointer."""
-    mean = row[column.mean]
-    bounded = column.low and not math.isnan(row[column.low])
+    """One number: `order` is what it sorts by, `title` its interval or full count for the pointer."""
+    value = column.value(row)
     return {
         "text": column.text(row),
-        "order": "" if math.isnan(mean) else repr(float(mean)),
-        "title": f"{mean:.4f}, 95 % interval {row[column.low]:.4f} to {row[column.high]:.4f}"
-        if bounded
-        else "",
-        "best": bool(mean == column.best(frame)),
+        "order": "" if math.isnan(value) else repr(float(value)),
+        "title": _in_full(column, row),
+        "best": column.is_best(row, frame),
         "ranks": column.ranks,
     }
 
 
+def _in_full(column: Column, row: Row) -> str:
+    value = column.value(row)
+    if math.isnan(value) or (column.low and math.isnan(row[column.low])):
+        return ""
+    if column.low:
+        return f"{value:.4f}, 95 % interval {row[column.low]:.4f} to {row[column.high]:.4f}"
+    return "" if column.form else f"{value:,.0f}"
+
+
 def _overview(frame: pd.DataFrame) -> dict[str, Any]:
-    """Methods by datasets, nDCG@10 on each ranking slice, by mean rank; empty for a single dataset."""
+    """Methods by datasets, nDCG@10 on each ranking slice, by mean rank; empty for a single dataset.
+
+    Tiers and tracks stand below each other, as their ranks can't be compared; baselines stand last.
+    """
     parts = [
         part.assign(value=part[f"{RANKED_BY}/{ranking_slice(part)}/mean"], rank=part["rank"].astype("float"))
         for _, part in datasets(frame)
     ]
     if len(parts) < 2:
         return {}
+    names = tiers(frame)
     methods = pd.concat(parts).groupby("method")
-    table = methods.agg(title=("title", "first"), rank=("rank", "mean")).sort_values(["rank", "method"])
-    for part in parts:
-        table[part["dataset"].iloc[0]] = part.set_index("method")["value"]
-    names = list(table.columns[2:])
-    return {"datasets": names, "best": table[names].max().to_dict(), "rows": records(table)}
+    table = methods.agg(
+        title=("title", "first"), tier=("tier", "first"), track=("track", "first"), rank=("rank", "mean")
+    )
+    place = {**{tier: number for number, tier in enumerate(names)}, "": len(names)}
+    table = table.assign(place=table["tier"].map(place), apart=table["track"] == "faithful")
+    table = table.sort_values(["place", "apart", "rank", "method"])
+    shown = [Column(str(name), RANKED_BY, f"value/{name}", better="most") for name, _ in datasets(frame)]
+    for column, part in zip(shown, parts, strict=True):
+        table[column.mean] = part.set_index("method")["value"]
+    rows = [
+        {**row, "cells": [(row[column.mean], column.is_best(row, table)) for column in shown]}
+        for row in records(table)
+    ]
+    return {"datasets": [column.heading for column in shown], "rows": rows}
 
 
 def _figure(folder: Path, dataset: str, kind: str) -> dict[str, str] | None:

@@ -1,5 +1,6 @@
 """From runs to rows: one row a method and dataset, with means and intervals over seeds, ranked.
 
+A ranking holds the rows of one dataset, one tier (what is trained: adapter, finetune) and one track.
 A test query is *seen* when one of its relevant documents was a positive of a training query, else *unseen*.
 Training can lift the seen ones by remembering documents, so a dataset is ranked by its unseen queries where
 it has any.
@@ -13,6 +14,7 @@ from typing import Any, cast
 
 import pandas as pd
 
+from workflow.comparison import in_order
 from workflow.errors import UserError
 from workflow.files import canonical, read_json
 from workflow.statistics import interval
@@ -26,24 +28,44 @@ RUN_KEYS = (
     "dataset",
     "method",
     "title",
+    "tier",
     "track",
+    "class",
+    "start",
     "seed",
     "adaptations",
     "summary",
     "paper",
     "params",
 )
+SAME_IN_A_ROW = ("tier", "track", "class", "start", "params")
 CARD_COLUMNS = ("regime", "documents", "documents_full")
+
+COSTS = {
+    "train_seconds": ("cost/training/wall_seconds",),
+    "own_seconds": ("cost/own/wall_seconds",),
+    "vectors": ("counters/query_vectors", "counters/document_vectors", "counters/extra_vectors"),
+    "searches": ("counters/searches",),
+    "teacher_vectors": ("counters/teacher_vectors",),
+    "network_forwards": ("counters/network_forwards",),
+    "peak_mebibytes": ("cost/peak_mebibytes",),
+}
+"""What a run cost, by column, and the places in its manifest.json that are added up for it."""
 
 Row = Mapping[str, Any]  # one row of `standings`, by column name
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Read one metrics.json, with its training time from the manifest beside it; refuse one that can't stand."""
+    """Read one metrics.json, with its `cost` from the manifest beside it; refuse one that can't stand.
+
+    `cost` holds the columns `COSTS` by name and is empty for a baseline, which has no manifest.
+    """
     run = read_json(path)
     missing = [key for key in (*RUN_KEYS, "slices") if key not in run]
     if missing:
-        raise UserError(f"{path}: lacks {', '.join(missing)}; delete it and run again")
+        raise UserError(
+            f"{path}: lacks {', '.join(missing)}, as files of an older form do; delete it and run again"
+        )
     if run.get("status") != "ok":
         raise UserError(
             f"{path}: its status is {run.get('status')!r}, not 'ok'; run it again or drop the method"
@@ -52,12 +74,26 @@ def read_run(path: Path) -> dict[str, Any]:
         lacking = [key for key in ("queries", *METRICS) if values.get(key) is None]
         if lacking:
             raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
-    return {**run, "train_seconds": _train_seconds(path.with_name("manifest.json"))}
+    return {**run, "cost": _cost(path.with_name("manifest.json"))}
 
 
-def _train_seconds(manifest: Path) -> float | None:
-    """Wall time of a run's training loop; None for a baseline, which has no manifest."""
-    return read_json(manifest)["cost"]["training"]["wall_seconds"] if manifest.is_file() else None
+def _cost(path: Path) -> dict[str, float]:
+    if not path.is_file():
+        return {}
+    manifest = read_json(path)
+    try:
+        return {name: sum(_at(manifest, place) for place in places) for name, places in COSTS.items()}
+    except KeyError as error:
+        raise UserError(
+            f"{path}: lacks {error}, as files of an older form do; delete it and run again"
+        ) from None
+
+
+def _at(manifest: Mapping[str, Any], place: str) -> float:
+    value: Any = manifest
+    for key in place.split("/"):
+        value = value[key]
+    return value
 
 
 def one_suite(runs: list[dict[str, Any]]) -> str:
@@ -72,8 +108,10 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a (dataset, method): means and 95 % intervals over seeds, ordered and ranked within a dataset.
 
     Columns `METRIC/SLICE/mean|low|high` are fractions in 0..1 (NaN: no such slice, or one seed only),
-    `test_queries/SLICE` counts, `train_seconds` the mean wall time of a run. `rank` counts trained methods
-    from 1 by nDCG@10 on the slice that `ranking_slice` names; baselines stand in the order but have no rank.
+    `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the training loop and of the
+    method's own functions in it, counts of work, MiB. `rank` counts trained methods from 1, within their tier
+    and track, by nDCG@10 on the slice that `ranking_slice` names; baselines have no rank and no tier, and stand
+    where their values put them in the first ranking.
     """
     _check_comparable(runs)
     ordered = sorted(runs, key=lambda run: (run["dataset"], run["method"], str(run["seed"])))
@@ -112,6 +150,11 @@ def datasets(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
         yield name, frame[frame["dataset"] == name]
 
 
+def tiers(frame: pd.DataFrame) -> list[str]:
+    """The tiers of these rows, the cheapest first."""
+    return in_order([tier for tier in frame["tier"].unique() if tier])
+
+
 def records(frame: pd.DataFrame) -> list[Row]:
     """The rows as dictionaries, in order."""
     return cast(list[Row], frame.to_dict("records"))
@@ -122,12 +165,19 @@ def _check_comparable(runs: list[dict[str, Any]]) -> None:
     if not runs:
         raise UserError("no run to show: the board was given no metrics.json")
     seen: set[tuple[Any, ...]] = set()
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     counts: dict[str, dict[str, int]] = {}
     for run in runs:
         key = (run["dataset"], run["method"], run["seed"])
         if key in seen:
             raise UserError(f"{key[1]} on {key[0]} with seed {key[2]} is given twice; keep one of its runs")
         seen.add(key)
+        about = {name: run[name] for name in SAME_IN_A_ROW}
+        if rows.setdefault(key[:2], about) != about:
+            differing = ", ".join(name for name in about if about[name] != rows[key[:2]][name])
+            raise UserError(
+                f"{key[1]} on {key[0]}: seed {key[2]} differs from others in {differing}; run the row again"
+            )
         found = {name: values["queries"] for name, values in run["slices"].items()}
         if counts.setdefault(run["dataset"], found) != found:
             raise UserError(
@@ -140,21 +190,27 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """One row from the runs of one method on one dataset, in the order of seeds."""
     first = runs[0]
     trained = first["track"] != "baseline"
-    seconds = [run["train_seconds"] for run in runs if run.get("train_seconds") is not None]
     return {
         "dataset": first["dataset"],
         **{f"test_queries/{name}": first["slices"].get(name, {"queries": 0})["queries"] for name in SLICES},
         "method": first["method"],
         "title": first["title"],
+        "tier": first["tier"] or "",
         "track": first["track"],
+        "class": first["class"] or "",
+        "start": first["start"] or "",
         "seeds": len(runs) if trained else None,
         **{key: value for name in SLICES for key, value in _slice_columns(runs, name)},
-        "train_seconds": sum(seconds) / len(seconds) if seconds else math.nan,
+        **{name: _mean([run["cost"][name] for run in runs if run["cost"]]) for name in COSTS},
         "adaptations": "; ".join(first["adaptations"]),
         "summary": first["summary"] or "",
         "paper": first["paper"] or "",
         "params": canonical(first["params"]),
     }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
 
 
 def _slice_columns(runs: list[dict[str, Any]], name: str) -> Iterator[tuple[str, float]]:
@@ -167,17 +223,16 @@ def _slice_columns(runs: list[dict[str, Any]], name: str) -> Iterator[tuple[str,
 
 
 def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
-    """The rows of one dataset from best to worst, trained methods numbered from 1 (equal means share one).
+    """The rows of one dataset, tier by tier and track by track, from best to worst.
 
-    The two tracks are never mixed in one ranking: rows of the faithful track stand below and count anew.
+    Trained methods are numbered from 1 in each tier and track (equal means share a number): rows that train
+    other things, or by another recipe, are never mixed in one ranking.
     """
     by = f"{RANKED_BY}/{ranking_slice(frame)}/mean"
-    own_recipe = (frame["track"] == "faithful").rename("own_recipe")
-    frame = frame.assign(own_recipe=own_recipe).sort_values(
-        ["own_recipe", by, "method"], ascending=[True, False, True]
-    )
+    place = {tier: number for number, tier in enumerate(tiers(frame))}
+    keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
+    order = keys.sort_values(["tier", "track", by, "method"], ascending=[True, True, False, True]).index
     scores = frame[by].where(frame["track"] != "baseline")
-    ranks = scores.groupby(frame["track"]).rank(ascending=False, method="min")
-    frame = frame.drop(columns="own_recipe")
+    ranks = scores.groupby([frame["tier"], frame["track"]]).rank(ascending=False, method="min")
     frame.insert(list(frame.columns).index("method"), "rank", ranks.astype("Int64"))
-    return frame.assign(seeds=frame["seeds"].astype("Int64"))
+    return frame.assign(seeds=frame["seeds"].astype("Int64")).loc[order]

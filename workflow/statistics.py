@@ -2,11 +2,27 @@
 
 import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 CONFIDENCE = 0.95
+RESAMPLES = 10_000
+
+
+class Agreement(NamedTuple):
+    """How far two orders of the same methods agree: coefficients in -1..1 with 95 % intervals over seeds."""
+
+    tau: float
+    tau_low: float
+    tau_high: float
+    rho: float
+    rho_low: float
+    rho_high: float
+    chance: float
+    """Probability that an order at random agrees as well or better, by tau."""
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -21,3 +37,56 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
         return mean, math.nan, math.nan
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * stats.sem(values))
     return mean, mean - half, mean + half
+
+
+def agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Agreement:
+    """Kendall's tau-b and Spearman's rho of the means of n methods, each given twice as a value a seed.
+
+    The bounds are percentiles over resamples of the seeds, drawn anew within each method and each of the two
+    (https://doi.org/10.1214/aos/1176344552). They tell what other seeds would do to *these* methods; `chance` is
+    the one number here that knows how few they are. A method with a single seed has no spread to resample, so
+    the bounds are NaN then; all are NaN where either order has all means equal.
+    """
+    means = np.array([[np.mean(seeds) for seeds in side] for side in (first, second)])
+    if (np.ptp(means, axis=1) == 0).any():
+        return Agreement(*[math.nan] * 7)
+    chance = float(stats.kendalltau(*means, alternative="greater").pvalue)
+    tau, rho = (float(measure(means[:1], means[1:])[0]) for measure in (_kendall, _spearman))
+    if min(len(seeds) for side in (first, second) for seeds in side) < 2:
+        return Agreement(tau, math.nan, math.nan, rho, math.nan, math.nan, chance)
+    rng = np.random.default_rng(0)
+    resampled = [_resampled_means(side, rng) for side in (first, second)]
+    return Agreement(
+        tau, *_percentiles(_kendall(*resampled)), rho, *_percentiles(_spearman(*resampled)), chance
+    )
+
+
+def _resampled_means(methods: Sequence[Sequence[float]], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Means [R, n] over seeds drawn with replacement within each of n methods; equal ones stay equal in floats."""
+    drawn = [rng.choice(np.asarray(seeds), (RESAMPLES, len(seeds))).mean(axis=1) for seeds in methods]
+    return np.round(np.stack(drawn, axis=1), 12)
+
+
+def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
+    low, high = np.nanquantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)
+
+
+def _kendall(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Tau-b of each row of [R, n], as scipy's `kendalltau` gives it for one; NaN where a row is all equal."""
+    one, other = np.triu_indices(first.shape[1], k=1)
+    signs = [np.sign(side[:, one] - side[:, other]) for side in (first, second)]
+    return _quotient((signs[0] * signs[1]).sum(axis=1), *(np.abs(sign).sum(axis=1) for sign in signs))
+
+
+def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Rho of each row of [R, n], as scipy's `spearmanr` gives it for one; NaN where a row is all equal."""
+    ranks = [stats.rankdata(side, axis=1) - (first.shape[1] + 1) / 2 for side in (first, second)]
+    return _quotient((ranks[0] * ranks[1]).sum(axis=1), *((rank**2).sum(axis=1) for rank in ranks))
+
+
+def _quotient(
+    shared: NDArray[np.float64], first: NDArray[np.float64], second: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    norm = np.sqrt(first * second)
+    return np.divide(shared, norm, out=np.full_like(norm, np.nan), where=norm > 0)

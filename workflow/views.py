@@ -4,8 +4,11 @@ import html
 import io
 import math
 import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from itertools import groupby
+from typing import Any, Literal
 
 import pandas as pd
 from rich.box import SIMPLE_HEAD
@@ -14,12 +17,28 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
-from workflow.standings import METRICS, RANKED_BY, SLICES, Row, datasets, ranking_slice, records, shown_slices
+from workflow.comparison import TIERS
+from workflow.standings import (
+    METRICS,
+    RANKED_BY,
+    SLICES,
+    Row,
+    datasets,
+    ranking_slice,
+    records,
+    shown_slices,
+    tiers,
+)
 
 UNTRAINED = "untrained"
 REFERENCE = "inbatch"  # the control that a gain is told against, unless settings name another
-TEXT_COLUMNS = ("dataset", "regime", "method", "title", "track", "adaptations", "summary", "paper", "params")
+TEXT_COLUMNS = (
+    "dataset", "regime", "method", "title", "tier", "track", "class", "start",
+    "adaptations", "summary", "paper", "params",
+)  # fmt: skip
+COST = "cost"
 MISSING = "—"
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def number(mean: float, low: float = math.nan) -> str:
@@ -31,55 +50,109 @@ def number(mean: float, low: float = math.nan) -> str:
     return f"{mean:.3f} ±{mean - low:.3f}" if mean - low >= 0.0005 else f"{mean:.3f} ±<0.001"
 
 
+def compact(count: float) -> str:
+    """`461k`: a count to three digits; the page says it in full to the pointer, and the CSV has it."""
+    count = float(f"{count:.3g}")
+    size, unit = next(((size, unit) for size, unit in UNITS if count >= size), (1.0, ""))
+    return f"{count / size:g}{unit}"
+
+
 def size_sentence(card: dict[str, Any], settings: dict[str, Any]) -> str:
-    """How much was trained and tested on what: no number on a board means anything without it."""
+    """How much was trained and tested on what: no number on a board means anything without it.
+
+    `settings["budgets"]` may give each tier its own steps, batch_size and negatives; else the top level has them.
+    """
     queries, seeds = card["queries"], settings["seeds"]
+    budgets = settings.get("budgets") or {"": settings}
+    mark = "," if len(budgets) == 1 else ";"
+    trained = "; ".join(_budget(tier if len(budgets) > 1 else "", part) for tier, part in budgets.items())
     return (
         f"{_documents(card)}; {queries.get('train', 0):,} training and {queries['test']:,} test queries "
         f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), {card['regime']} regime; "
-        f"encoder {settings['encoder']}, {settings['steps']:,} steps of {settings['batch_size']:,} queries, "
-        f"{settings['negatives']:,} negatives a query, "
+        f"encoder {settings['encoder']}{mark} {trained}{mark} "
         f"{_count(seeds if isinstance(seeds, int) else len(seeds), 'seed')}."
     )
+
+
+def _budget(tier: str, training: Mapping[str, Any]) -> str:
+    head = f"{tier} tier: " if tier else ""
+    steps, size = f"{training['steps']:,} steps", f"{training['batch_size']:,} queries"
+    return f"{head}{steps} of {size}, {training['negatives']:,} negatives a query"
+
+
+def start_sentence(frame: pd.DataFrame) -> str:
+    """What the runs of one dataset start from: said once where all start alike, else tier by tier."""
+    trained, names = frame[frame["tier"] != ""], tiers(frame)
+    if not names:
+        return ""
+    if trained["start"].nunique() == 1:
+        return f"Runs of the {' and the '.join(names)} tier start from {trained['start'].iloc[0]}."
+    return " ".join(_tier_start(tier, trained[trained["tier"] == tier]) for tier in names)
+
+
+def _tier_start(tier: str, rows: pd.DataFrame) -> str:
+    (usual, _), *others = Counter(rows["start"]).most_common()
+    apart = [
+        f"those of {', '.join(marked(row) for row in records(rows[rows['start'] == start]))} from {start}"
+        for start, _ in others
+    ]
+    return ", ".join([f"Runs of the {tier} tier start from {usual}", *apart]) + "."
 
 
 def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     """What the rows of one dataset say in plain words: who is first, by how much, and what "all" hides.
 
-    These are differences of means. Whether one would hold on other queries is not told by intervals over
-    seeds, so nothing here is called significant.
+    Each tier is told by itself. These are differences of means. Whether one would hold on other queries is not
+    told by intervals over seeds, so nothing here is called significant.
     """
-    trained = frame[frame["rank"].notna()]
-    if trained.empty:
+    names = tiers(frame)
+    if not names:
         return ["No trained method is on this board."]
-    trained = trained[trained["track"] == trained["track"].iloc[0]]  # the tracks are two rankings
-    best, ranking = records(trained)[0], ranking_slice(frame)
-    rows = {row["method"]: row for row in records(frame)}
-    return [_winner(best, rows, ranking, settings), *_hidden(trained, rows, ranking)]
+    return [
+        said
+        for tier in names
+        for said in _of_tier(frame, tier, f"In the {tier} tier, " if len(names) > 1 else "", settings)
+    ]
 
 
-def _winner(best: Row, rows: dict[str, Row], ranking: str, settings: dict[str, Any]) -> str:
+def _of_tier(frame: pd.DataFrame, tier: str, place: str, settings: dict[str, Any]) -> list[str]:
+    mine = frame[frame["tier"] == tier]
+    first_track = mine[mine["track"] == mine["track"].iloc[0]]  # the tracks are two rankings
+    baselines = {row["method"]: row for row in records(frame[frame["track"] == "baseline"])}
+    reference = _reference(mine, settings.get("reference", REFERENCE))
+    against = [row for row in (reference, baselines.get(UNTRAINED)) if row is not None]
+    ranking = ranking_slice(frame)
+    winner = place + _winner(records(first_track)[0], against, ranking)
+    return [winner, *_hidden(first_track, baselines.get(UNTRAINED))]
+
+
+def _reference(rows: pd.DataFrame, name: str) -> Row | None:
+    """The row of a tier that a gain is told against: the one of that name, else the best of that method."""
+    named = [*records(rows[rows["method"] == name]), *records(rows[rows["class"] == name])]
+    return named[0] if named else None
+
+
+def _winner(best: Row, against: list[Row], ranking: str) -> str:
     by = f"{RANKED_BY}/{ranking}/mean"
-    asked = [settings.get("reference", REFERENCE), UNTRAINED]
     gains = [
-        f"{best[by] - rows[name][by]:+.3f} against {rows[name]['title']} ({rows[name][by]:.3f})"
-        for name in asked
-        if name in rows and name != best["method"]
+        f"{best[by] - row[by]:+.3f} against {row['title']} ({row[by]:.3f})"
+        for row in against
+        if row["method"] != best["method"]
     ]
     value = number(best[by], best[f"{RANKED_BY}/{ranking}/low"])
     head = f"{best['title']} is first on the {_queries(best, ranking)} with nDCG@10 {value}"
     return head + (f": {' and '.join(gains)}." if gains else ".")
 
 
-def _hidden(trained: pd.DataFrame, rows: dict[str, Row], ranking: str) -> list[str]:
+def _hidden(trained: pd.DataFrame, untrained: Row | None) -> list[str]:
     """What the mean over all queries would have hidden, where some queries are seen and some are not."""
     if len(shown_slices(trained)) == 1:
         return []
     best, said = records(trained)[0], []
-    if UNTRAINED in rows:
-        gain = {name: best[(key := f"{RANKED_BY}/{name}/mean")] - rows[UNTRAINED][key] for name in SLICES}
+    if untrained is not None:
+        gain = {name: best[(key := f"{RANKED_BY}/{name}/mean")] - untrained[key] for name in SLICES}
         said.append(
-            f"Against {rows[UNTRAINED]['title']} it gains {gain['seen']:+.3f} on the {_queries(best, 'seen')} and "
+            f"Against {untrained['title']} it gains {gain['seen']:+.3f} on the {_queries(best, 'seen')} and "
             f"{gain['unseen']:+.3f} on the unseen ones; all queries together ({gain['all']:+.3f}) mix the two."
         )
     other = max(records(trained), key=lambda row: row[f"{RANKED_BY}/all/mean"])
@@ -126,18 +199,34 @@ class Column:
     mean: str
     low: str = ""
     high: str = ""
-    digits: int = 3
+    of: str = ""  # shown as a share of this column
+    form: str = ""  # of a number without bounds; without it, a count
+    about: str = ""  # what it says, for the pointer
     ranks: bool = False  # whether the rows are ranked by it
+    better: Literal["most", "least", ""] = ""
+    brief: bool = True  # shown where there is little room
+
+    def value(self, row: Row) -> float:
+        """The number that is shown and sorted by."""
+        return row[self.mean] / row[self.of] if self.of else row[self.mean]
 
     def text(self, row: Row) -> str:
         """What the reader sees."""
         if self.low:
             return number(row[self.mean], row[self.low])
-        return MISSING if math.isnan(row[self.mean]) else f"{row[self.mean]:,.{self.digits}f}"
+        value = self.value(row)
+        if math.isnan(value):
+            return MISSING
+        return f"{value:{self.form}}".replace("%", " %") if self.form else compact(value)
 
-    def best(self, frame: pd.DataFrame) -> float:
-        """The column's best value: the highest quality, the least time."""
-        return frame[self.mean].max() if self.low else frame[self.mean].min()
+    def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
+        """Whether no row of the same ranking, and no baseline, is better; a baseline is held against the first."""
+        trained = frame[frame["track"] != "baseline"]
+        home = trained.iloc[0] if row["track"] == "baseline" and len(trained) else row
+        same = (frame["tier"] == home["tier"]) & (frame["track"] == home["track"])
+        peers = frame.loc[same | (frame["track"] == "baseline"), self.mean]
+        best = {"most": peers.max(), "least": peers.min(), "": math.nan}[self.better]
+        return bool(row[self.mean] == best)
 
 
 def columns(frame: pd.DataFrame) -> list[Column]:
@@ -149,22 +238,53 @@ def columns(frame: pd.DataFrame) -> list[Column]:
     quality = [
         _quality(names[name], metric, name, (metric, name) == (RANKED_BY, ranking)) for metric, name in pairs
     ]
-    cost = Column("seconds", "training", "train_seconds", digits=1)
-    return [*quality[: len(shown)], cost, *quality[len(shown) :]]
+    cost = [column for column in COST_COLUMNS if (frame[column.mean] > 0).any() or column.brief]
+    return [*quality[: len(shown)], *cost, *quality[len(shown) :]]
 
 
 def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:
     stem = f"{metric}/{name}"
-    return Column(heading, metric, f"{stem}/mean", f"{stem}/low", f"{stem}/high", ranks=ranks)
+    bounds = (f"{stem}/mean", f"{stem}/low", f"{stem}/high")
+    return Column(heading, metric, *bounds, ranks=ranks, better="most")
+
+
+COST_COLUMNS = [
+    Column(
+        "seconds", COST, "train_seconds", form=",.1f", better="least",
+        about="wall time of a run's training loop",
+    ),
+    Column(
+        "own", COST, "own_seconds", of="train_seconds", form=".0%",
+        about="share of the seconds inside the method: its choice of negatives, refreshes, own loss",
+    ),
+    *(
+        Column(heading, COST, name, form=form, about=about, brief=False)
+        for heading, name, form, about in (
+            ("vectors", "vectors", "", "query and document vectors that a run took from the encoder"),
+            ("searches", "searches", "", "queries searched over the whole corpus while training"),
+            ("teacher", "teacher_vectors", "", "vectors of another encoder that the method read"),
+            ("forwards", "network_forwards", "", "inputs of networks of the method's own"),
+            ("MiB", "peak_mebibytes", ",.0f", "most memory of the process"),
+        )
+    ),
+]  # fmt: skip
 
 
 def markdown(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any], suite: str) -> str:
     """The board for a repository's page: size, sentences, table and adaptations of every dataset."""
-    parts = [f"# Leaderboard: {_plain(suite)}", _plain(READING)]
+    parts = [f"# Leaderboard: {_plain(suite)}", _plain(reading(frame))]
     for name, part in datasets(frame):
-        parts += [f"## {_plain(name)}", _plain(size_sentence(cards[name], settings))]
-        parts += [_plain(" ".join(sentences(part, settings))), _markdown_table(part), *_adaptations(part)]
+        size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
+        parts += [f"## {_plain(name)}", _plain(size), _plain(" ".join(sentences(part, settings)))]
+        parts += [_markdown_table(part), *_adaptations(part)]
     return "\n\n".join(parts) + "\n"
+
+
+def reading(frame: pd.DataFrame) -> str:
+    """How to read the board, and what is trained in each of its tiers."""
+    names = tiers(frame)
+    told = [f"In the {tier} tier, {TIERS[tier]}." for tier in names if tier in TIERS]
+    return " ".join([READING, *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])])
 
 
 READING = (
@@ -172,30 +292,42 @@ READING = (
     "other seeds would do on the same queries, not what other queries would. A test query is seen when a "
     "document relevant to it was a positive in training. Methods are ranked by nDCG@10 on unseen queries where "
     "there are any, else on all. Baselines aren't trained here and have no rank. Rows of the faithful track "
-    "train with their paper's own loss and towers and are ranked among themselves."
+    "train with their paper's own loss and towers and are ranked among themselves. Seconds are wall time of a "
+    "run's training loop; own is the share of it inside the method: its choice of negatives, refreshes, own loss."
 )
 
 
 def _markdown_table(frame: pd.DataFrame) -> str:
-    shown = columns(frame)
+    shown = [column for column in columns(frame) if column.brief]
+    several = len(tiers(frame)) > 1
     rows = [
-        [rank_text(row), _plain(row["title"]) + _mark(row), *(_bold(column, row, frame) for column in shown)]
+        [
+            rank_text(row),
+            _plain(marked(row)),
+            *([row["tier"]] if several else []),
+            *(_bold(column, row, frame) for column in shown),
+        ]
         for row in records(frame)
     ]
-    heads = ["#", "method", *(f"{column.group} {column.heading}" for column in shown)]
-    align = ["right", "left", *("right" for _ in shown)]
+    heads = [
+        column.heading if column.group == COST else f"{column.group} {column.heading}" for column in shown
+    ]
+    heads = ["#", "method", *(["tier"] if several else []), *heads]
+    align = ["right", "left", *(["left"] if several else []), *("right" for _ in shown)]
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
 
 
 def _bold(column: Column, row: Row, frame: pd.DataFrame) -> str:
     text = column.text(row)
-    return f"**{text}**" if row[column.mean] == column.best(frame) else text
+    return f"**{text}**" if column.is_best(row, frame) else text
 
 
 def _adaptations(frame: pd.DataFrame) -> list[str]:
-    """What differs from the papers' own recipes, one line a method."""
-    changed = frame[frame["adaptations"] != ""]
-    lines = [f"- {_plain(row['title'])}: {_plain(row['adaptations'])}" for row in records(changed)]
+    """What differs from the papers' own recipes, one line a method; what is alike in several tiers is said once."""
+    changed, several = frame[frame["adaptations"] != ""], len(tiers(frame)) > 1
+    groups = changed.groupby(["title", "track", "adaptations"], sort=False)
+    rows = [{**records(part)[0], "tier": ", ".join(part["tier"].unique())} for _, part in groups]
+    lines = [f"- {_plain(marked(row, several))}: {_plain(row['adaptations'])}" for row in rows]
     return ["Adaptations:\n\n" + "\n".join(lines)] if lines else []
 
 
@@ -215,8 +347,11 @@ def seeds_text(row: Row) -> str:
     return "" if pd.isna(row["seeds"]) else str(row["seeds"])
 
 
-def _mark(row: Row) -> str:
-    return "" if row["track"] == "controlled" else f" ({row['track']})"
+def marked(row: Row, with_tier: bool = False) -> str:
+    """A row's title with what it doesn't say: the tier where asked for, and any track but `controlled`."""
+    words = [row["tier"] if with_tier else "", row["track"] if row["track"] != "controlled" else ""]
+    told = ", ".join(word for word in words if word)
+    return f"{row['title']} ({told})" if told else row["title"]
 
 
 def terminal_table(frame: pd.DataFrame) -> Group:
@@ -232,25 +367,33 @@ def summary(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any]
     )
     for name, part in datasets(frame):
         console.print(terminal_table(part))
-        said = [size_sentence(cards[name], settings), *sentences(part, settings)]
-        console.print(Text(" ".join(said)), "\n")
+        said = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
+        console.print(Text(" ".join(line for line in said if line)), "\n")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip() + "\n"
 
 
 def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
-    shown = [column for column in columns(frame) if column.group in (RANKED_BY, "training")]
+    """The table of one dataset; where it has several tiers, each has a heading, which takes no column."""
+    shown = [
+        column for column in columns(frame) if column.group == RANKED_BY or column.mean == "train_seconds"
+    ]
     table = Table(title=Text(f"{name}: {RANKED_BY}, best first"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     table.add_column("method")  # the one column that gives way
     for column in shown:
         width = max(len(column.heading), *(len(column.text(row)) for row in records(frame)))
         table.add_column(column.heading, justify="right", no_wrap=True, min_width=width)
-    for row in records(frame):
-        style = "dim" if row["track"] == "baseline" else ""
-        cells = [_terminal_cell(column, row, frame) for column in shown]
-        table.add_row(rank_text(row), Text(row["title"] + _mark(row)), *cells, style=style)
+    names = tiers(frame) or [""]
+    for tier, rows in groupby(records(frame), key=lambda row: row["tier"] or names[0]):
+        if len(names) > 1:
+            table.add_section()
+            table.add_row("", Text(f"{tier} tier", style="italic"))
+        for row in rows:
+            style = "dim" if row["track"] == "baseline" else ""
+            cells = [_terminal_cell(column, row, frame) for column in shown]
+            table.add_row(rank_text(row), Text(marked(row)), *cells, style=style)
     return table
 
 
 def _terminal_cell(column: Column, row: Row, frame: pd.DataFrame) -> Text:
-    return Text(column.text(row), style="bold" if row[column.mean] == column.best(frame) else "")
+    return Text(column.text(row), style="bold" if column.is_best(row, frame) else "")

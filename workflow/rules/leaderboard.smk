@@ -1,3 +1,21 @@
+from workflow.comparison import Entry, as_option, comparisons
+
+# Which rows of two tiers are one method: where there are none, no figure of tiers is made.
+COMPARISONS = comparisons(
+    [
+        Entry(
+            row,
+            kind=LAYOUT.suite.method(row).name,
+            track=LAYOUT.suite.track(row),
+            params=LAYOUT.suite.parameters(row),
+            tier=tier,
+            start=LAYOUT.suite.start(row),
+        )
+        for row, tier in CONTENTS.tiers.items()
+    ]
+)
+
+
 rule leaderboard:
     input:
         cards=list(CONTENTS.cards.values()),
@@ -6,7 +24,7 @@ rule leaderboard:
         figures=expand(
             f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
             dataset=CONTENTS.cards,
-            figure=["quality", "scores"],
+            figure=["quality", "scores", *(["tiers"] if COMPARISONS else [])],
         ),
         sources=sources("workflow.leaderboard"),
         template=asset("workflow/report/leaderboard.html"),
@@ -54,3 +72,26 @@ rule figures:
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.figures --contents {params.contents:q}"
         " --dataset {wildcards.dataset:q} --folder {params.folder:q}"
+
+
+rule agreement:
+    input:
+        metrics=lambda wildcards: CONTENTS.files("metrics.json", wildcards.dataset),
+        sources=sources("workflow.agreement"),
+        style=asset("workflow/report/negbench.mplstyle"),
+    output:
+        multiext(f"{LAYOUT.board}/figures/{{dataset}}-tiers", ".svg", ".png", ".pdf", ".csv", ".txt"),
+    log:
+        f"results/logs/agreement/{LAYOUT.suite.suite}/{{dataset}}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        contents=CONTENTS.model_dump_json(),
+        comparisons=as_option(COMPARISONS),
+        folder=lambda wildcards, output: Path(output[0]).parent,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.agreement --contents {params.contents:q}"
+        " --comparisons {params.comparisons:q} --dataset {wildcards.dataset:q} --folder {params.folder:q}"

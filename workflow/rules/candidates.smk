@@ -8,6 +8,7 @@ rule bm25_pool:
         pool="results/pools/{dataset}/bm25/{settings}/bm25.safetensors",
     log:
         "results/logs/pools/{dataset}/bm25-{settings}.log",
+    priority: 10
     conda:
         "../envs/negbench.yaml"
     resources:
@@ -31,6 +32,7 @@ rule dense_pool:
         pool="results/pools/{dataset}/{encoder}/{settings}/dense.safetensors",
     log:
         "results/logs/pools/{dataset}/{encoder}-{settings}.log",
+    priority: 10
     conda:
         "../envs/negbench.yaml"
     threads: 64

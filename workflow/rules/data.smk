@@ -1,3 +1,4 @@
+# Shared work has priority: it takes all cores, and would leave some idle while it waits for a long run to end.
 rule dataset:
     input:
         sources=sources("workflow.data"),
@@ -9,6 +10,7 @@ rule dataset:
         card="results/datasets/{dataset}/card.json",
     log:
         "results/logs/datasets/{dataset}.log",
+    priority: 10
     conda:
         "../envs/negbench.yaml"
     resources:
@@ -32,6 +34,7 @@ rule warm_up:
         facts="results/warmups/{dataset}/{encoder}/warmup.json",
     log:
         "results/logs/warmups/{dataset}/{encoder}.log",
+    priority: 10
     conda:
         "../envs/negbench.yaml"
     threads: 64
@@ -62,6 +65,7 @@ rule embeddings:
         facts="results/embeddings/{dataset}/{encoder}/embeddings.json",
     log:
         "results/logs/embeddings/{dataset}/{encoder}.log",
+    priority: 10
     conda:
         "../envs/negbench.yaml"
     threads: 64

@@ -128,7 +128,7 @@ class Snapshot(Protocol):
         """Return the scores [B, K] of queries [B] with documents [B, K]; -inf in empty places."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return what takes the snapshot up again, for the method's own state: two [D, D] matrices in the adapter tier, vectors elsewhere."""
+        """Return what takes the snapshot up again: two [D, D] matrices in the adapter tier, else all its vectors."""
 
 
 class Services(Protocol):

@@ -32,6 +32,7 @@ class ADORE(Method):
     name = "adore"
     title = "ADORE"
     citation = "Zhan et al. 2021, SIGIR, arXiv 2104.08051"
+    needs_vectors = "a live search"
     adaptations = (
         "documents are trained too, so the corpus is encoded anew at every step",
         "the M best unlabelled documents and InfoNCE instead of the top 200 and a LambdaLoss",

@@ -33,6 +33,7 @@ class ANCE(Method):
     name = "ance"
     title = "ANCE"
     citation = "Xiong et al. 2021, ICLR, arXiv 2007.00808"
+    needs_vectors = "a corpus encoded anew"
     adaptations = (
         "the pool is refreshed synchronously and for all queries at once, every 100 steps by default "
         "instead of about 10,000",

@@ -23,6 +23,13 @@ NO_DOCUMENT = -1
 """Fills a place for which there is no document: such a place is masked in every loss and never logged."""
 
 
+RANKER = (
+    "a cross-encoder learns by the listwise softmax over the positive and the given negatives; "
+    "in-batch documents are none"
+)
+"""What differs in the rerank tier for every method that was made for bi-encoders."""
+
+
 class Params(BaseModel):
     """Typed parameters of a method; the defaults are the paper's, each field describes itself."""
 
@@ -40,9 +47,9 @@ class Batch:
     positives: Ids
     """[B] document rows, one labelled positive a query."""
     query_vectors: torch.Tensor
-    """[B, D] unit length, with gradient: detach it before choosing by it."""
+    """[B, D] unit length, with gradient: detach it before choosing by it. D is 0 in the rerank tier."""
     positive_vectors: torch.Tensor
-    """[B, D] unit length, with gradient."""
+    """[B, D] unit length, with gradient. D is 0 in the rerank tier."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +70,10 @@ class Negatives:
 
 @dataclass(frozen=True)
 class Scores:
-    """Cosine similarities of one step, with the masks that say which of them count."""
+    """Cosine similarities of one step, with the masks that say which of them count.
+
+    In the rerank tier they are logits, for which the temperature is 1, and no in-batch document counts.
+    """
 
     positive: torch.Tensor
     """[B]"""
@@ -177,6 +187,14 @@ class Services(Protocol):
     def teacher_documents(self, documents: Ids) -> torch.Tensor:
         """Return unit vectors [*, E] of the teacher; those of document 0 in empty places."""
 
+    def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+        """Return the trained cross-encoder and a second one from the same start, with a scoring head of its own.
+
+        None outside the rerank tier. Called with queries [B] and documents [B, K] they return logits [B, K], 0 in
+        empty places; without gradient also without dropout. The second one belongs to the method: it is trained
+        and saved if it stands in `extra_modules`, and dropped after training.
+        """
+
     def count_network(self, forwards: int) -> None:
         """Count pairs or vectors that went through networks of the method's own."""
 
@@ -218,6 +236,8 @@ class Method(ABC):
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
     uses_teacher: ClassVar[bool] = False
     """Does it read the suite's teacher?"""
+    needs_vectors: ClassVar[str] = ""
+    """What it asks of trained vectors, in a few words, as `a live search`: the rerank tier has none of it."""
     claims: ClassVar[tuple[Claim, ...]] = ()
     """What its paper claims."""
     Params: ClassVar[type[BaseModel]] = Params
@@ -229,6 +249,21 @@ class Method(ABC):
     @abstractmethod
     def negatives(self, batch: Batch) -> Negatives:
         """Choose the negatives of a batch."""
+
+    @classmethod
+    def vectors_needed(cls, params: Any, track: str) -> str:
+        """Return what a row asks of trained vectors, empty where it may stand in the rerank tier.
+
+        A method overrides it where parameters decide; the paper's own recipe is taken for that of a bi-encoder.
+        """
+        return cls.needs_vectors or ("the vectors of its paper's recipe" if track == "faithful" else "")
+
+    @classmethod
+    def footnotes(cls, track: str, tier: str) -> tuple[str, ...]:
+        """Return what differs from the paper's method in a track and tier."""
+        if track == "faithful":
+            return cls.faithful_adaptations
+        return (*cls.adaptations, *([RANKER] if tier == "rerank" else []))
 
     def loss(self, step: Step) -> torch.Tensor:
         """Return the scalar loss of a step: InfoNCE over in-batch and given negatives unless overridden."""

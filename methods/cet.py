@@ -16,8 +16,11 @@ uniformly from the dense pool. Controlled track: wR weighs the drawn negatives i
 pairwise losses. R and S see the same labels and, in the adapter tier, have the same form, so that they may end as
 one scorer and wR weigh up what R already scores high; the paper's models share that risk. Here S differs by its
 seeded noise, its symmetric loss and its weights alone, which `score_correlation` in the history watches.
-`clip`, `normalise` and `warmup_steps` are not the paper's and off by default.
-Cost per step: M document vectors a query; S scores B M pairs for the weights and B (M + 1) for its own loss.
+`clip`, `normalise` and `warmup_steps` are not the paper's and off by default. Rerank tier: R and S are two
+cross-encoders from the same start, each with a scoring head drawn by itself, and weights are taken without dropout,
+as in the code; R ranks.
+Cost per step: M document vectors a query; S scores B M pairs for the weights and B (M + 1) for its own loss. In the
+rerank tier R scores B M pairs once more, for the weights of S.
 """
 
 import numpy as np
@@ -28,6 +31,11 @@ from torch.nn import functional
 
 from methods import base, losses, sampling
 from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Services, Step
+
+RERANK_ADAPTATIONS = (
+    "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",
+    "the suite's start, steps and rate, and one optimiser for both models",
+)
 
 
 class Selection(nn.Module):
@@ -45,7 +53,6 @@ class Selection(nn.Module):
         """Return the logits [B, K] of queries [B] with documents [B, K]; any number in empty places."""
         left = functional.normalize(self._services.warmup_queries(queries) @ self.query.T, dim=-1)
         right = functional.normalize(self._services.warmup_documents(documents) @ self.document.T, dim=-1)
-        self._services.count_network(int((documents != NO_DOCUMENT).sum()))
         return torch.einsum("bd,bkd->bk", left, right) / self._services.temperature
 
 
@@ -89,7 +96,8 @@ class CET(Method):
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
-        self.selection = Selection(services, params.noise)
+        rankers = services.rankers()
+        self._ranker, self.selection = rankers or (None, Selection(services, params.noise))
         self._told: dict[str, float] = {}
 
     def negatives(self, batch: Batch) -> Negatives:
@@ -97,7 +105,7 @@ class CET(Method):
         ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
         drawn = sampling.draw_uniform(ids, self.services.negatives, self.services.rng(batch.step))
         with torch.no_grad():
-            logits = self.selection(batch.queries, drawn)
+            logits = self._said(self.selection, batch.queries, drawn)
         return Negatives(ids=drawn, weights=self.weights(logits, torch.from_numpy(drawn >= 0), batch.step))
 
     def loss(self, step: Step) -> torch.Tensor:
@@ -117,11 +125,13 @@ class CET(Method):
         return relevance + self.selection_loss(step)
 
     def selection_loss(self, step: Step) -> torch.Tensor:
-        """Return the selection model's pairwise loss, weighted by what the encoder says."""
+        """Return the selection model's pairwise loss, weighted by what the relevance model says."""
         assert step.negatives.ids is not None
         batch, used = step.batch, step.scores.negatives_mask
-        logits = self.selection(batch.queries, np.column_stack([batch.positives, step.negatives.ids]))
-        relevance = step.scores.negatives.detach() / step.temperature
+        logits = self._said(
+            self.selection, batch.queries, np.column_stack([batch.positives, step.negatives.ids])
+        )
+        relevance = self._relevance(step)
         weights = self.weights(relevance, used, batch.step)
         loss = losses.pairwise_softplus(logits[:, 0], logits[:, 1:], weights, used)
         self._told = self._tell(step, logits[:, 1:].detach()[used], relevance[used], loss.item())
@@ -145,6 +155,31 @@ class CET(Method):
     def telemetry(self) -> dict[str, float]:
         """Return the selection model's loss, the mean weight and how both models' negative scores correlate."""
         return self._told
+
+    def _relevance(self, step: Step) -> torch.Tensor:
+        """Return the relevance model's logits [B, M] of the negatives, a cross-encoder's without dropout."""
+        if self._ranker is None or step.negatives.ids is None:
+            return step.scores.negatives.detach() / step.temperature
+        with torch.no_grad():
+            return self._said(self._ranker, step.batch.queries, step.negatives.ids)
+
+    def _said(self, model: nn.Module, queries: Ids, documents: Ids) -> torch.Tensor:
+        """Return a model's logits [B, K], counted as cost."""
+        self.services.count_network(int((documents != NO_DOCUMENT).sum()))
+        return model(queries, documents)
+
+    @classmethod
+    def vectors_needed(cls, params: base.Params, track: str) -> str:
+        """Return nothing: cross-encoders are the paper's own setting."""
+        return ""
+
+    @classmethod
+    def footnotes(cls, track: str, tier: str) -> tuple[str, ...]:
+        """Return what differs from the paper, of which the rerank tier is the setting."""
+        if tier != "rerank":
+            return super().footnotes(track, tier)
+        shared = "weights of the listwise softmax instead of the pairwise loss"
+        return (*RERANK_ADAPTATIONS, *([shared] if track == "controlled" else []))
 
     @staticmethod
     def _tell(step: Step, selection: torch.Tensor, relevance: torch.Tensor, loss: float) -> dict[str, float]:

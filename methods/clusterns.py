@@ -38,6 +38,7 @@ class ClusterNS(Method):
     name = "clusterns"
     title = "ClusterNS"
     citation = "Deng et al. 2023, Findings of ACL, arXiv 2305.09892"
+    needs_vectors = "vectors as negatives"
     adaptations = (
         "supervised: queries and their positives instead of two dropout views of a sentence",
         "clustering starts at a step instead of at a mean cosine, unless asked for",

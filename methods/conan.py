@@ -38,6 +38,7 @@ class Conan(Method):
     name = "conan"
     title = "Conan"
     citation = "Li et al. 2024, arXiv 2408.15710"
+    needs_vectors = "cosines as hardness"
     pools = frozenset({"dense"})
     adaptations = (
         "candidates are ranked once, by the encoder before training",

@@ -27,6 +27,7 @@ class Debiased(Method):
     name = "debiased"
     title = "Debiased"
     citation = "Chuang et al. 2020, NeurIPS, arXiv 2007.00224"
+    needs_vectors = "in-batch negatives"
     adaptations = (
         "the suite's temperature instead of the paper's 0.5, at which far fewer rows rest on the floor",
         "queries against in-batch documents instead of two views of an image: N is at most B - 1, not 2B - 2",

@@ -32,6 +32,7 @@ class GIST(Method):
     name = "gist"
     title = "GISTEmbed"
     citation = "Solatorio 2024, arXiv 2402.16829"
+    needs_vectors = "in-batch negatives"
     pools = frozenset({"dense"})
     uses_teacher = True
     faithful = True

@@ -25,6 +25,7 @@ class HCL(Method):
     name = "hcl"
     title = "HCL"
     citation = "Robinson et al. 2021, ICLR, arXiv 2010.04592"
+    needs_vectors = "in-batch negatives"
     adaptations = (
         "the suite's temperature instead of the paper's 0.5, which makes the same beta sharper",
         "queries against in-batch documents instead of two views of an image: N is at most B - 1, not 2B - 2",

@@ -17,6 +17,7 @@ class InBatch(Method):
     name = "inbatch"
     title = "In-batch only"
     citation = "Karpukhin et al. 2020, arXiv 2004.04906"
+    needs_vectors = "in-batch negatives"
 
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the loss takes the in-batch documents by itself."""

@@ -96,6 +96,11 @@ class SimANS(Method):
         super().__init__(params, services)
         self._snapshot: Snapshot | None = None
 
+    @classmethod
+    def vectors_needed(cls, params: "SimANS.Params", track: str) -> str:
+        """Return what a refreshed pool asks, and what every method does."""
+        return "a corpus encoded anew" if params.refresh_steps else super().vectors_needed(params, track)
+
     def refresh(self, step: int) -> None:
         """Freeze the encoder as it is now, on the steps that are due, if the pool is to be refreshed."""
         every = self.params.refresh_steps

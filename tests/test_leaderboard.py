@@ -76,6 +76,7 @@ def write_run(
                 "query_vectors": 1000,
                 "document_vectors": 8000,
                 "extra_vectors": 30 * seed,
+                "pairs": 0,
                 "searches": 0,
                 "teacher_vectors": 12 * seed,
                 "network_forwards": 0,

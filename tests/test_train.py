@@ -194,7 +194,7 @@ def test_manifest_tells_the_run_its_cost_and_where_it_came_from(bench, tmp_path)
     assert manifest["counters"] == {
         "optimizer_steps": 12,
         "query_vectors": 12 * 16, "document_vectors": 12 * 16 * 5, "extra_vectors": 0,
-        "searches": 0, "refreshes": 0, "teacher_vectors": 0, "network_forwards": 0,
+        "searches": 0, "refreshes": 0, "teacher_vectors": 0, "pairs": 0, "network_forwards": 0,
     }  # fmt: skip
     assert manifest["resumed_at"] is None
     assert manifest["data"] == {

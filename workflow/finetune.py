@@ -30,12 +30,12 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from workflow import collection
-from workflow.encoder import Encoder, Texts, batches, find_model, pool, pooling, resolve_dtype
+from workflow.encoder import Encoder, Texts, batches, find_model, pool, pooling, resolve_dtype, set_dropout
 from workflow.errors import UserError
 from workflow.files import canonical
 from workflow.materials import Materials
 from workflow.seeds import torch_seed
-from workflow.tier import Kept, Rows
+from workflow.tier import BiEncoder, Kept, Rows
 
 SHARED = "both"
 SIDES = ("query", "document")
@@ -68,10 +68,7 @@ def load_tower(model: Path, similarity: str, dropout: float | None = None) -> To
     from transformers import AutoConfig, AutoTokenizer
 
     config = AutoConfig.from_pretrained(model)
-    if dropout is not None:
-        for name in ("hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"):
-            if hasattr(config, name):
-                setattr(config, name, dropout)
+    set_dropout(config, dropout)
     padding = AutoTokenizer.from_pretrained(model).pad_token_id or 0
     network = AutoModel.from_pretrained(model, config=config, dtype=torch.float32, use_safetensors=True)
     for name, parameter in network.named_parameters():
@@ -136,7 +133,7 @@ def load_side(network: nn.Module, path: Path, side: str) -> None:
         ) from error
 
 
-class FinetuneEncoder(nn.Module):
+class FinetuneEncoder(BiEncoder, nn.Module):
     """Encodes rows with towers that are trained: a `tier.TrainedEncoder`.
 
     One tower serves both sides until a method trains one side alone: then the other keeps its start.

@@ -76,8 +76,8 @@ class Layout:
 
     def threads(self, method: str) -> int:
         """Return the cores of a row's runs."""
-        budget = self.suite.finetune
-        return budget.threads * budget.processes if self.suite.row_tier(method) == "finetune" else 1
+        budget = self.suite.budget(self.suite.row_tier(method))
+        return getattr(budget, "threads", 1) * getattr(budget, "processes", 1)
 
     def launcher(self, method: str) -> str:
         """Return the command that runs a module: torch's launcher where a run has several processes.
@@ -130,7 +130,7 @@ class Layout:
                 "method": method,
                 "class": self.suite.method(method).name,
                 "params": self.suite.parameters(method),
-                "training": self.suite.budget(tier).model_dump(),
+                "training": self.suite.budget(tier).model_dump(exclude={"first_stage", "depth"}),
                 **(
                     {"tier": tier, "encoder": self._encoder(self.suite.dataset_key(dataset))}
                     if tier != "adapter"
@@ -149,8 +149,17 @@ class Layout:
             if method in {kind.name, f"{kind.name}_{track}", f"{kind.name}_{tier}"}
             else f"{kind.title} ({method})"
         )
-        adaptations = [*kind.adaptations] if track == "controlled" else [*kind.faithful_adaptations]
+        adaptations = [*kind.footnotes(track, tier)]
         begins = self.suite.start_text()
+        again: dict[str, Any] = {}
+        if tier == "rerank":
+            budget = self.suite.rerank
+            begins = budget.model or f"{begins}, with a new scoring head,"
+            begins += f" and re-rank the top {budget.depth} of {BASELINES[budget.first_stage][0]}"
+            again = {
+                "first_stage": budget.first(self.suite.pools),
+                "ranker": budget.model_dump(include={"model", "precision", "chunk_tokens"}),
+            }
         if start := self.suite.start(method):
             adaptations.append(f"starts from the trained model of {start}")
             begins += f", then the model of {start}"
@@ -161,6 +170,7 @@ class Layout:
                 "tier": tier,
                 "start": begins,
                 **({"encoder": self._encoder(self.suite.dataset_key(dataset))} if tier != "adapter" else {}),
+                **again,
                 "track": track,
                 "adaptations": adaptations,
                 "summary": kind.summary(),

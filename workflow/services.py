@@ -28,6 +28,8 @@ class Counters:
     """Times that the whole corpus was encoded anew."""
     teacher_vectors: int = 0
     """Vectors of another encoder that the method read."""
+    pairs: int = 0
+    """Pairs of the batch and its negatives that the trained cross-encoder scored."""
     network_forwards: int = 0
     """Pairs or vectors that went through networks of the method's own."""
 
@@ -169,6 +171,10 @@ class TrainingServices:
     def warmup_documents(self, documents: Ids) -> torch.Tensor:
         """Return the vectors of documents before training."""
         return self._shaped(self._encoder.warmup_documents(np.maximum(documents, 0).ravel()), documents)
+
+    def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+        """Return the trained cross-encoder and a second one."""
+        return self._encoder.rankers()
 
     def count_network(self, forwards: int) -> None:
         """Count what went through networks of the method's own."""

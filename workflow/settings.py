@@ -22,7 +22,7 @@ from workflow.files import short_hash
 DATA_VARIABLE = "NEGBENCH_DATA"
 MODELS_VARIABLE = "NEGBENCH_MODELS"
 TRACKS = ("controlled", "faithful")
-TIERS = ("adapter", "finetune")
+TIERS = ("adapter", "finetune", "rerank")
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
 
@@ -153,6 +153,45 @@ class PoolSettings(_Settings):
     """Length normalisation."""
 
 
+class RerankSettings(TrainingSettings):
+    """The budget that every method of the rerank tier gets: a cross-encoder is trained, one process a run.
+
+    A pair is cut to the encoder's `query_length` and `document_length` together, or to what the model reads.
+    """
+
+    steps: Whole = Field(default=250, ge=1)
+    """Optimiser steps."""
+    batch_size: Whole = Field(default=16, ge=2)
+    """Queries a step."""
+    negatives: Whole = Field(default=4, ge=1)
+    """Negatives a query that a method may give."""
+    learning_rate: Number = Field(default=5e-5, gt=0)
+    """Peak rate of AdamW, the same for all methods of a suite."""
+    temperature: Number = Field(default=0.05, gt=0)
+    """Scale of the pools' cosine similarities, by which methods choose; the loss takes logits as they are."""
+    checkpoint_steps: Whole = Field(default=50, ge=1)
+    """Steps between two checkpoints, from which a killed run goes on."""
+    model: str | None = Field(default=None, min_length=1)
+    """A cross-encoder with one label to start from; the suite's encoder with a new scoring head if left out."""
+    dropout: Number | None = Field(default=None, ge=0, lt=1)
+    """Dropout while training; null takes what the model's config says."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
+    chunk_tokens: Whole = Field(default=1024, ge=16)
+    """Tokens that are scored at a time, padding included."""
+    threads: Whole = Field(default=1, ge=1)
+    """Cores of a run; runs side by side on one core each finish sooner than one run on all."""
+    first_stage: Literal["untrained", "bm25_search"] = "bm25_search"
+    """The baseline whose best documents are re-ranked."""
+    depth: Whole = Field(default=100, ge=1, le=100)
+    """Documents a test query that are re-ranked; the others keep their order below."""
+
+    def first(self, pools: PoolSettings) -> dict[str, Any]:
+        """Return what decides the ranking that is re-ranked."""
+        words = {"k1": pools.bm25_k1, "b": pools.bm25_b} if self.first_stage == "bm25_search" else {}
+        return {"name": self.first_stage, "depth": self.depth, **words}
+
+
 class TrackingSettings(_Settings):
     """What goes to Weights & Biases. The local record is the source of truth and never depends on it."""
 
@@ -175,8 +214,9 @@ class Suite(_Settings):
     """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
     otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
     `start:` names a row whose model it goes on from."""
-    tier: Literal["adapter", "finetune"] = "adapter"
-    """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder."""
+    tier: Literal["adapter", "finetune", "rerank"] = "adapter"
+    """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
+    cross-encoder that re-ranks the top of a first stage."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run a method and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)
@@ -190,6 +230,7 @@ class Suite(_Settings):
     """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
     training: TrainingSettings = TrainingSettings()
     finetune: FinetuneSettings = FinetuneSettings()
+    rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()
     tracking: TrackingSettings = TrackingSettings()
 
@@ -244,7 +285,7 @@ class Suite(_Settings):
 
     def budget(self, tier: str) -> TrainingSettings:
         """Return the training settings of a tier."""
-        return self.finetune if tier == "finetune" else self.training
+        return {"finetune": self.finetune, "rerank": self.rerank}.get(tier, self.training)
 
     def tiers(self) -> dict[str, str]:
         """Return the tier of every row."""
@@ -316,7 +357,13 @@ def _check_method(suite: Suite, row: str, file: str) -> None:
     if not isinstance(name, str) or name not in available:
         raise UserError(f"{where}: unknown method '{name}'; {nearest(str(name), list(available))}")
     _check_track(suite, row, available[name], where)
-    _validated(available[name].Params, suite._given(row), where, separator=".")
+    params = _validated(available[name].Params, suite._given(row), where, separator=".")
+    needed = available[name].vectors_needed(params, suite.track(row))
+    if suite.row_tier(row) == "rerank" and needed:
+        raise UserError(
+            f"{where}.tier: this row of {name} needs {needed}, which a cross-encoder has not; "
+            "allowed: adapter, finetune"
+        )
 
 
 def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> None:

@@ -45,6 +45,7 @@ COSTS = {
     "train_seconds": ("cost/training/wall_seconds",),
     "own_seconds": ("cost/own/wall_seconds",),
     "vectors": ("counters/query_vectors", "counters/document_vectors", "counters/extra_vectors"),
+    "pairs": ("counters/pairs",),
     "searches": ("counters/searches",),
     "teacher_vectors": ("counters/teacher_vectors",),
     "network_forwards": ("counters/network_forwards",),

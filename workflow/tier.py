@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from methods.base import NO_DOCUMENT, Batch, Negatives
+
 Rows = NDArray[np.int64]
 
 
@@ -26,15 +28,43 @@ class Moment(Protocol):
         """Return what `TrainedEncoder.moment` takes the moment up from."""
 
 
-class TrainedEncoder(Protocol):
-    """Gives vectors for query and document rows, with gradient; vectors lie on the CPU, where methods work."""
+@dataclass(frozen=True)
+class Similarities:
+    """How an encoder compares a batch: cosine similarities of vectors, or logits of pairs, with gradient."""
 
+    positive: torch.Tensor
+    """[B]"""
+    in_batch: torch.Tensor
+    """[B, B]: query i against the positive of row j."""
+    negatives: torch.Tensor
+    """[B, M + V]; any number in empty places."""
+    negative_vectors: torch.Tensor
+    """[B, M + V, D]; D is 0 where pairs are scored."""
+
+
+class TrainedEncoder(Protocol):
+    """Gives vectors for query and document rows, with gradient; vectors lie on the CPU, where methods work.
+
+    A cross-encoder gives logits of pairs instead, and refuses all that asks for vectors as they are now.
+    """
+
+    pairs: bool
+    """Does it score pairs? Its scores are logits then, and in-batch documents are no negatives."""
     document_version: int
     """Changes whenever the vectors of documents do."""
     trained: frozenset[str]
     """The towers that are trained: `query`, `document`, or both."""
     writes: bool
     """Is this the process that writes the files of a run?"""
+
+    def batch(self, step: int, queries: Rows, positives: Rows) -> Batch:
+        """Return what a method sees of a step."""
+
+    def similarities(self, batch: Batch, negatives: Negatives) -> Similarities:
+        """Compare the queries [B] of a batch with their positives and negatives."""
+
+    def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+        """Return what `Services.rankers` does."""
 
     def queries(self, rows: Rows) -> torch.Tensor:
         """Return vectors [len(rows), D] of queries, with gradient."""
@@ -83,6 +113,43 @@ class TrainedEncoder(Protocol):
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> object:
         """Take back what `state_dict` gave."""
+
+
+class BiEncoder:
+    """What encoders that compare vectors have in common."""
+
+    pairs = False
+
+    def batch(self: TrainedEncoder, step: int, queries: Rows, positives: Rows) -> Batch:
+        """Return the batch with its current vectors."""
+        return Batch(step, queries, positives, self.queries(queries), self.documents(positives))
+
+    def similarities(self: TrainedEncoder, batch: Batch, negatives: Negatives) -> Similarities:
+        """Return inner products of the batch's query vectors."""
+        vectors = _negative_vectors(self, negatives, batch)
+        return Similarities(
+            positive=(batch.query_vectors * batch.positive_vectors).sum(dim=1),
+            in_batch=batch.query_vectors @ batch.positive_vectors.T,
+            negatives=torch.einsum("bd,bmd->bm", batch.query_vectors, vectors),
+            negative_vectors=vectors,
+        )
+
+    def rankers(self) -> None:
+        """Return None: there is no cross-encoder."""
+
+
+def _negative_vectors(encoder: TrainedEncoder, negatives: Negatives, batch: Batch) -> torch.Tensor:
+    """Return the vectors [B, M + V, D] of given negatives; document 0's in empty places."""
+    size, dimension = batch.query_vectors.shape
+    vectors = []
+    if negatives.ids is not None:
+        rows = np.where(negatives.ids == NO_DOCUMENT, 0, negatives.ids)
+        vectors.append(encoder.documents(rows.ravel()).reshape(*rows.shape, dimension))
+    if negatives.vectors is not None:
+        vectors.append(negatives.vectors)
+    if len(vectors) == 1:
+        return vectors[0]
+    return torch.cat(vectors, dim=1) if vectors else torch.empty(size, 0, dimension)
 
 
 @dataclass(frozen=True)

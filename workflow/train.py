@@ -85,7 +85,7 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     )
     return Run(
         encoder, method, services, optimizer, schedule, materials.labels, seed, training["batch_size"],
-        training["temperature"], Ledger(), [], [], Clock(), accumulation,
+        1.0 if encoder.pairs else training["temperature"], Ledger(), [], [], Clock(), accumulation,
     )  # fmt: skip
 
 
@@ -190,47 +190,47 @@ def _vectors_key(vectors: Path) -> str:
 
 def _example(run: Run, step: int) -> Step:
     queries, positives = run.labels.batch(run.seed, step, run.batch_size)
-    batch = Batch(step, queries, positives, run.encoder.queries(queries), run.encoder.documents(positives))
+    batch = run.encoder.batch(step, queries, positives)
     with run.clock.own():
         negatives = run.method.negatives(batch)
     _check(negatives, batch, run.method.name)
-    vectors, used = _negative_vectors(run.encoder, negatives, batch)
-    run.services.counters.query_vectors += len(queries)
-    run.services.counters.document_vectors += len(positives)
-    if negatives.ids is not None:
-        run.services.counters.document_vectors += int((negatives.ids != NO_DOCUMENT).sum())
-    allowed = torch.from_numpy(~run.labels.is_positive(queries, positives[None].repeat(len(queries), 0)))
+    found = run.encoder.similarities(batch, negatives)
+    used = _used(negatives, len(queries))
+    _count(run, batch, negatives)
+    labelled = run.labels.is_positive(queries, positives[None].repeat(len(queries), 0))
+    allowed = torch.from_numpy(~labelled & (not run.encoder.pairs))
     if negatives.in_batch is not None:
         allowed = allowed & negatives.in_batch
     scores = Scores(
-        positive=(batch.query_vectors * batch.positive_vectors).sum(dim=1),
-        in_batch=batch.query_vectors @ batch.positive_vectors.T,
+        positive=found.positive,
+        in_batch=found.in_batch,
         in_batch_mask=allowed,
-        negatives=torch.einsum("bd,bmd->bm", batch.query_vectors, vectors),
+        negatives=found.negatives,
         negatives_mask=used,
         weights=negatives.weights,
     )
-    return Step(batch, negatives, vectors, scores, run.temperature)
+    return Step(batch, negatives, found.negative_vectors, scores, run.temperature)
 
 
-def _negative_vectors(
-    encoder: TrainedEncoder, negatives: Negatives, batch: Batch
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the vectors [B, M + V, D] of given negatives and the mask [B, M + V] of places in use."""
-    size, dimension = batch.query_vectors.shape
-    vectors, used = [], []
+def _used(negatives: Negatives, size: int) -> torch.Tensor:
+    """Return the mask [B, M + V] of places in use."""
+    used = torch.empty(size, 0, dtype=torch.bool)
     if negatives.ids is not None:
-        rows = np.maximum(negatives.ids, 0)
-        vectors.append(encoder.documents(rows.ravel()).reshape(*rows.shape, dimension))
-        used.append(torch.from_numpy(negatives.ids != NO_DOCUMENT))
+        used = torch.from_numpy(negatives.ids != NO_DOCUMENT)
     if negatives.vectors is not None:
-        vectors.append(negatives.vectors)
-        used.append(torch.ones(negatives.vectors.shape[:2], dtype=torch.bool))
-    if not vectors:
-        return torch.empty(size, 0, dimension), torch.empty(size, 0, dtype=torch.bool)
-    if len(vectors) == 1:
-        return vectors[0], used[0]
-    return torch.cat(vectors, dim=1), torch.cat(used, dim=1)
+        used = torch.cat([used, torch.ones(negatives.vectors.shape[:2], dtype=torch.bool)], dim=1)
+    return used
+
+
+def _count(run: Run, batch: Batch, negatives: Negatives) -> None:
+    """Count the batch and its negatives as vectors or as pairs."""
+    counters = run.services.counters
+    given = 0 if negatives.ids is None else int((negatives.ids != NO_DOCUMENT).sum())
+    if run.encoder.pairs:
+        counters.pairs += len(batch.positives) + given
+        return
+    counters.query_vectors += len(batch.queries)
+    counters.document_vectors += len(batch.positives) + given
 
 
 def _check(negatives: Negatives, batch: Batch, name: str) -> None:

@@ -261,6 +261,7 @@ COST_COLUMNS = [
         Column(heading, COST, name, form=form, about=about, brief=False)
         for heading, name, form, about in (
             ("vectors", "vectors", "", "query and document vectors that a run took from the encoder"),
+            ("pairs", "pairs", "", "pairs of a query and a document that the trained cross-encoder scored"),
             ("searches", "searches", "", "queries searched over the whole corpus while training"),
             ("teacher", "teacher_vectors", "", "vectors of another encoder that the method read"),
             ("forwards", "network_forwards", "", "inputs of networks of the method's own"),

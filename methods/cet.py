@@ -97,7 +97,8 @@ class CET(Method):
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
         rankers = services.rankers()
-        self._ranker, self.selection = rankers or (None, Selection(services, params.noise))
+        self._ranker: nn.Module | None = rankers[0] if rankers else None
+        self.selection: nn.Module = rankers[1] if rankers else Selection(services, params.noise)
         self._told: dict[str, float] = {}
 
     def negatives(self, batch: Batch) -> Negatives:

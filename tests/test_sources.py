@@ -15,7 +15,7 @@ def _at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-STAGES = ("data", "embeddings", "candidates", "train", "evaluate", "tracking")
+STAGES = ("data", "embeddings", "candidates", "train", "evaluate", "tracking", "export")
 
 
 def test_evaluation_depends_on_what_it_imports_and_not_on_training():

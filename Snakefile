@@ -44,6 +44,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/leaderboard.smk"
 include: "workflow/rules/tracking.smk"
+include: "workflow/rules/export.smk"
 
 
 onsuccess:

@@ -9,6 +9,7 @@ from builders import Bench, tiny_model
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from test_finetune import Texts
+from tiny import copy_project, scheduled
 
 from workflow import adapter_maps, collection, data, evaluate, export, finetune
 from workflow.encoder import Encoder
@@ -218,3 +219,12 @@ def test_a_failure_while_writing_leaves_nothing(equal, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         equal.export("shared", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_target_models_plans_one_export_a_row_and_all_none(tmp_path):
+    copy_project(tmp_path)
+    models = {path for path in scheduled(tmp_path, "models") if path.startswith("results/models")}
+    assert models == {
+        f"results/models/tiny/pydoc/{method}/seed-0" for method in ("inbatch", "random", "simans")
+    }
+    assert not [path for path in scheduled(tmp_path) if path.startswith("results/models")]

@@ -7,9 +7,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from sentence_transformers import SentenceTransformer
 from tiny import ROOT, SUITE, copy_project, scheduled, snakemake, write_suite
+
+from workflow import adapter_maps, collection
 
 RUNS = "results/runs/tiny/pydoc"
 BOARD = "results/leaderboards/tiny"
@@ -200,6 +204,18 @@ def test_the_method_of_the_readme_runs(project: Path) -> None:
         file.unlink()
     ledger = pd.read_parquet(project / RUNS / "middle" / "seed-0" / "negatives.parquet")
     assert set(ledger["source"]) == {"middle"}
+
+
+def test_a_trained_model_opens_with_sentence_transformers(finished: Path) -> None:
+    snakemake(finished, "results/models/tiny/pydoc/simans/seed-0")
+    dataset, vectors = (next(finished.glob(f"results/{kind}")) for kind in ("datasets/*", "embeddings/*/*"))
+    documents, queries = collection.texts(dataset)
+    wanted_documents, wanted_queries = adapter_maps.trained_vectors(
+        {}, finished / RUNS / "simans/seed-0/model.safetensors", dataset, vectors, np.arange(len(queries)), 1
+    )
+    model = SentenceTransformer(str(finished / "results/models/tiny/pydoc/simans/seed-0"), device="cpu")
+    assert np.abs(model.encode_document(documents) - wanted_documents).max() < 1e-5
+    assert np.abs(model.encode_query(queries) - wanted_queries).max() < 1e-5
 
 
 def test_a_row_goes_on_from_the_model_of_another(project: Path) -> None:

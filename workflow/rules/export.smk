@@ -1,0 +1,36 @@
+rule export:
+    input:
+        model="results/runs/{suite}/{dataset}/{method}/seed-{seed}/model.safetensors",
+        manifest="results/runs/{suite}/{dataset}/{method}/seed-{seed}/manifest.json",
+        metrics="results/runs/{suite}/{dataset}/{method}/seed-{seed}/metrics.json",
+        sources=sources("workflow.export"),
+        method=lambda wildcards: LAYOUT.method_sources(wildcards.method),
+    output:
+        # The folder and not a file of it: which files a model has differs, and Snakemake removes the whole old
+        # model before the job, so that none of its files is left among the new ones.
+        model=directory("results/models/{suite}/{dataset}/{method}/seed-{seed}"),
+    log:
+        "results/logs/export/{suite}/{dataset}/{method}/seed-{seed}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="30m",
+    params:
+        encoder=canonical(LAYOUT.suite.encoder.model_dump()),
+        run=lambda wildcards, input: Path(input.model).parent,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.export {params.run:q}"
+        " --encoder {params.encoder:q} --output {output.model:q}"
+
+
+rule models:
+    input:
+        expand(
+            "results/models/{suite}/{dataset}/{method}/seed-{seed}",
+            suite=CONTENTS.suite,
+            dataset=CONTENTS.cards,
+            method=CONTENTS.methods,
+            seed=CONTENTS.seeds[0],
+        ),
+    localrule: True

@@ -1,6 +1,7 @@
 """An exported model opens with sentence-transformers and gives the vectors that evaluation computed."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from builders import Bench, tiny_model
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from test_finetune import Texts
-from tiny import copy_project, scheduled
+from tiny import SUITE, copy_project, scheduled, snakemake, write_suite
 
 from workflow import adapter_maps, collection, data, evaluate, export, finetune
 from workflow.encoder import Encoder
@@ -138,6 +139,7 @@ def test_a_model_says_what_it_is_and_names_no_folder(equal, tmp_path, kind):
     run = equal.folders[kind]
     about = {"dataset": "made", "method": "x", "title": "A row", "tier": "finetune", "track": "controlled"}
     about |= {"encoder": equal.settings, "adaptations": ["starts from nothing"]}
+    about |= {"start": f"{equal.model}, top 1 layer drawn anew"}
     about |= {"tier": "adapter"} if kind == "adapter" else {}
     evaluate.main([run / "metrics.json"], json.dumps(about), equal.dataset, equal.vectors)
     value = json.loads((run / "metrics.json").read_text())["slices"]["unseen"]["nDCG@10"]
@@ -151,7 +153,8 @@ def test_a_model_says_what_it_is_and_names_no_folder(equal, tmp_path, kind):
         ]
     card = (model / "README.md").read_text()
     for told in (
-        "# A row on made", "| seed | 0 |", f"| nDCG@10, unseen | {value:.4f} on ", "| started from | model |",
+        "# A row on made", "| seed | 0 |", f"| nDCG@10, unseen | {value:.4f} on ",
+        "| started from | model, top 1 layer drawn anew |",
         "starts from nothing", "SentenceTransformer(", "encode_query(", "encode_document(", "arXiv",
     ):  # fmt: skip
         assert told in card, told
@@ -167,7 +170,7 @@ def test_a_card_names_the_run_that_training_went_on_from(equal, tmp_path):
     manifest["data"]["start"] = "0123abcd"
     card = export.model_card(manifest, {}, {**equal.settings, "model": "owner/name"})
     assert (
-        "| started from | owner/name, trained further from the run whose model has SHA-256 0123abcd |" in card
+        "| started from | owner/name; trained further from the run whose model has SHA-256 0123abcd |" in card
     )
 
 
@@ -197,6 +200,9 @@ def test_a_run_without_a_manifest_and_maps_of_another_encoder_are_refused(equal,
     )
     with pytest.raises(UserError, match=r"its maps are 4 x 4, but vectors of .* have 8 dimensions"):
         export.main(run, tmp_path / "model", json.dumps(equal.settings))
+    (run / "manifest.json").write_text(json.dumps({"run": {"tier": "rerank"}}))
+    with pytest.raises(UserError, match="a run of the tier rerank gives no vectors; adapter and finetune do"):
+        export.main(run, tmp_path / "model", json.dumps(equal.settings))
     (run / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"manifest\.json: there is no such file"):
         export.main(run, tmp_path / "model", json.dumps(equal.settings))
@@ -221,10 +227,15 @@ def test_a_failure_while_writing_leaves_nothing(equal, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_target_models_plans_one_export_a_row_and_all_none(tmp_path):
+def test_the_target_models_plans_one_export_a_row_with_vectors(tmp_path):
     copy_project(tmp_path)
-    models = {path for path in scheduled(tmp_path, "models") if path.startswith("results/models")}
-    assert models == {
-        f"results/models/tiny/pydoc/{method}/seed-0" for method in ("inbatch", "random", "simans")
-    }
+    methods = {**SUITE["methods"], "cross": {"method": "random", "tier": "rerank"}}
+    write_suite(tmp_path, {**SUITE, "methods": methods, "encoder": {**SUITE["encoder"], "reinit_top": 1}})
+    told = snakemake(tmp_path, "models", "--dry-run", "--printshellcmds")
+    commands = re.findall(r"python -m workflow\.export .*", told.stdout + told.stderr)
+    planned = {command.split("--output ")[1] for command in commands}
+    wanted = {f"results/models/tiny/pydoc/{method}/seed-0" for method in ("inbatch", "random", "simans")}
+    assert planned == wanted
+    assert len(commands) == 3
+    assert all('"model":"results/warmups/pydoc-' in command for command in commands)
     assert not [path for path in scheduled(tmp_path) if path.startswith("results/models")]

@@ -40,9 +40,12 @@ Modules = list[Module]
 def open_run(run: Path, settings: Mapping[str, Any], tier: str) -> SentenceTransformer:
     """Return the model of a run on the CPU, in float32; `settings` are those of the encoder it started from.
 
-    Raises `UserError` if the run's model can't be read or belongs to another encoder.
+    Raises `UserError` if the run's model can't be read, belongs to another encoder or gives no vectors.
     """
-    modules = {"adapter": adapter_modules, "finetune": finetune_modules}[tier](run / MODEL, settings)
+    builders = {"adapter": adapter_modules, "finetune": finetune_modules}
+    if tier not in builders:
+        raise UserError(f"{run}: a run of the tier {tier} gives no vectors; {' and '.join(builders)} do")
+    modules = builders[tier](run / MODEL, settings)
     # an adapter's vectors are of unit length, whatever the suite's encoder leaves
     similarity = SimilarityFunction("cosine" if tier == "adapter" else settings["similarity"])
     prompts = {side: settings[f"{side}_prompt"] for side in SIDES}

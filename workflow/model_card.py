@@ -49,7 +49,8 @@ def model_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder:
     """
     run = manifest["run"]
     method = registry.available()[run["class"]]
-    rows = _rows(run, manifest["data"].get("start"), encoder) | _results(metrics)
+    started = _start(metrics.get("start", encoder["model"]), manifest["data"].get("start"))
+    rows = {**_rows(run, encoder), "started from": started, **_results(metrics)}
     return CARD.format(
         title=metrics.get("title", method.title),
         dataset=run["dataset"],
@@ -59,10 +60,16 @@ def model_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder:
     )
 
 
-def _rows(run: Mapping[str, Any], start: str | None, encoder: Mapping[str, Any]) -> dict[str, Any]:
+def _start(text: str, sha256: str | None) -> str:
+    """Name an encoder and what was done with it; `sha256` is of the run's model that training went on from."""
+    model, comma, rest = text.partition(",")
+    folder = Path(model).expanduser()
+    further = f"; trained further from the run whose model has SHA-256 {sha256}" if sha256 else ""
+    return f"{folder.name if folder.is_dir() else model}{comma}{rest}{further}"
+
+
+def _rows(run: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
     tier, track = run.get("tier", "adapter"), run.get("track", "controlled")
-    name = Path(encoder["model"]).name if Path(encoder["model"]).expanduser().is_dir() else encoder["model"]
-    further = f", trained further from the run whose model has SHA-256 {start}" if start else ""
     return {
         "method": run["method"],
         "dataset": run["dataset"],
@@ -70,7 +77,6 @@ def _rows(run: Mapping[str, Any], start: str | None, encoder: Mapping[str, Any])
         "seed": run["seed"],
         "tier": f"{tier}: {TIERS[tier]}",
         "track": f"{track}: {TRACKS[track]}",
-        "started from": f"{name}{further}",
         "reads": f"{encoder['query_length']} tokens of a query, {encoder['document_length']} of a document",
     }
 

@@ -1,5 +1,11 @@
+# The encoder that a dataset's runs start from: the suite's, or what the warm-up has made of it.
+def _encoder_keys(wildcards):
+    return LAYOUT.suite.dataset_key(wildcards.dataset), LAYOUT.suite.encoder_key()
+
+
 rule export:
     input:
+        warmup=lambda wildcards: LAYOUT.warmup(*_encoder_keys(wildcards)),
         model="results/runs/{suite}/{dataset}/{method}/seed-{seed}/model.safetensors",
         manifest="results/runs/{suite}/{dataset}/{method}/seed-{seed}/manifest.json",
         metrics="results/runs/{suite}/{dataset}/{method}/seed-{seed}/metrics.json",
@@ -17,7 +23,7 @@ rule export:
         mem_mb=4000,
         runtime="30m",
     params:
-        encoder=canonical(LAYOUT.suite.encoder.model_dump()),
+        encoder=lambda wildcards: LAYOUT.encoder_settings(*_encoder_keys(wildcards)),
         run=lambda wildcards, input: Path(input.model).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.export {params.run:q}"
@@ -30,7 +36,7 @@ rule models:
             "results/models/{suite}/{dataset}/{method}/seed-{seed}",
             suite=CONTENTS.suite,
             dataset=CONTENTS.cards,
-            method=CONTENTS.methods,
+            method=[row for row, tier in CONTENTS.tiers.items() if tier != "rerank"],  # no vectors there
             seed=CONTENTS.seeds[0],
         ),
     localrule: True

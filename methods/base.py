@@ -7,7 +7,7 @@ similarities unless said otherwise; dividing by the temperature gives the logits
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
 
@@ -232,6 +232,10 @@ class Method(ABC):
     """Has it a recipe of its own (loss, towers, networks) beside its negatives? Then it may stand in both tracks."""
     faithful_adaptations: ClassVar[tuple[str, ...]] = ()
     """What still differs from the paper in the faithful track."""
+    supervised_only: ClassVar[tuple[str, ...]] = ()
+    """Those of its adaptations that don't hold on a dataset of sentences, where query and positive are two views."""
+    sentence_adaptations: ClassVar[tuple[str, ...]] = ()
+    """What differs from the paper there alone."""
     gives_positives: ClassVar[bool] = False
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
     uses_teacher: ClassVar[bool] = False
@@ -302,6 +306,11 @@ class Method(ABC):
         """Take back what `state_dict` gave."""
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
+
+    @classmethod
+    def on_sentences(cls, adaptations: Sequence[str]) -> list[str]:
+        """Return what of a track's adaptations holds on a dataset of sentences, and what is added there."""
+        return [line for line in adaptations if line not in cls.supervised_only] + [*cls.sentence_adaptations]
 
     @classmethod
     def summary(cls) -> str:

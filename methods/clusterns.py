@@ -11,8 +11,10 @@ taken by the new centroids. InfoNCE has B columns of samples and B of centroids:
 centroid. Suspected false negatives stay in its denominator. BML is a mean over all B x B places of
 relu(x + alpha) + relu(-x - beta), x = cos(i, j) - cos(i, i) for suspects and 0 elsewhere, so that a constant is
 within. K = 128 with batches of 256 to 512 (BERT-base), 0.001 for g and for BML's weight.
-What we do: supervised use, our reading: the first view is the query, the second its positive. Centroids start from
-and follow query vectors; j is suspected of i if both positives have the same nearest centroid. Training starts from an
+What we do: on a dataset of sentences as the paper does, less the MLP head and the choice of the best model by STS-B
+dev. On retrieval data supervised use, our reading: the first view is the query, the second its positive. Centroids
+start from and follow query vectors; j is suspected of i if both positives (with `suspected_by: query`, both first
+views, as in the code) have the same nearest centroid. Training starts from an
 encoder whose mean cosine is far below 0.4, so by default clustering starts at a step, not at a cosine. K is 32 by
 default, as a batch of 64 can't start 128. Controlled track: each query sees its own second-nearest centroid alone (in
 the code it is pushed from others' too, often its own nearest) and there is no BML. Faithful track: all B centroid
@@ -52,13 +54,18 @@ class ClusterNS(Method):
         "labelled positives of a query are masked in the batch and never suspected",
         "the suite's encoder, steps and optimiser",
     )
+    supervised_only = adaptations[:1]
+    sentence_adaptations = (
+        "no MLP head over the pooled vector while training",
+        "the last model is judged, not the best by STS-B dev",
+    )
 
     class Params(base.Params):
         """Parameters of the clustering and of BML."""
 
         clusters: int = Field(default=32, ge=2)
         """Centroids (K), at most the batch size: 128 in the paper's BERT-base run, with a batch of 256."""
-        start: Literal["step", "cosine"] = "step"
+        start_by: Literal["step", "cosine"] = "step"
         """What starts the clustering: `cosine` is the paper's rule."""
         start_step: int = Field(default=20, ge=0)
         """First step of clustering under `step`; not the paper's."""
@@ -74,6 +81,8 @@ class ClusterNS(Method):
         """BML: a suspect's cosine should be below the positive's by this at least."""
         beta: float = 0.3
         """BML: and by this at most."""
+        suspected_by: Literal["positive", "query"] = "positive"
+        """Whose cluster makes a suspect; `query` is the paper's first view, where both are views of a sentence."""
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
@@ -97,9 +106,10 @@ class ClusterNS(Method):
         shared = batch.query_vectors @ step.negatives.vectors[:, 0].T
         mask = torch.ones_like(shared, dtype=torch.bool)
         every = replace(scores, negatives=shared, negatives_mask=mask)
-        gaps = suspected_gaps(
-            scores.in_batch, scores.positive, batch.positive_vectors.detach(), self.centroids
-        ).where(scores.in_batch_mask, 0.0)
+        clustered = batch.positive_vectors if self.params.suspected_by == "positive" else batch.query_vectors
+        gaps = suspected_gaps(scores.in_batch, scores.positive, clustered.detach(), self.centroids).where(
+            scores.in_batch_mask, 0.0
+        )
         margins = losses.bidirectional_margin(gaps, self.params.alpha, self.params.beta)
         return losses.info_nce(every, step.temperature) + self.params.bml_weight * margins.mean()
 
@@ -114,7 +124,7 @@ class ClusterNS(Method):
     def _start_if_due(self, batch: Batch) -> None:
         queries, positives = batch.query_vectors.detach(), batch.positive_vectors.detach()
         cosines = queries @ positives.T
-        by_step = self.params.start == "step"
+        by_step = self.params.start_by == "step"
         if (batch.step < self.params.start_step) if by_step else (cosines.mean() > self.params.start_cosine):
             return
         if len(queries) < self.params.clusters:
@@ -154,9 +164,9 @@ def moved(
 
 
 def suspected_gaps(
-    in_batch: torch.Tensor, positive: torch.Tensor, documents: torch.Tensor, centroids: torch.Tensor
+    in_batch: torch.Tensor, positive: torch.Tensor, clustered: torch.Tensor, centroids: torch.Tensor
 ) -> torch.Tensor:
-    """Return cos(i, j) - cos(i, i) [B, B] where documents i and j share a cluster, i != j, and 0 elsewhere."""
-    cluster = nearest_two(documents, centroids)[:, 0]
+    """Return cos(i, j) - cos(i, i) [B, B] where `clustered` i and j share a cluster, i != j, and 0 elsewhere."""
+    cluster = nearest_two(clustered, centroids)[:, 0]
     suspected = (cluster[:, None] == cluster[None, :]).fill_diagonal_(False)
     return (in_batch - positive[:, None]).where(suspected, 0.0)

@@ -119,7 +119,7 @@ def test_the_first_centroid_is_drawn_by_seed(world):
 
 @pytest.mark.parametrize(("threshold", "started"), [(1.0, True), (-1.0, False)])
 def test_the_papers_rule_starts_at_a_low_mean_cosine(world, threshold, started):
-    run = run_of(world, params={"clusters": 4, "start": "cosine", "start_cosine": threshold})
+    run = run_of(world, params={"clusters": 4, "start_by": "cosine", "start_cosine": threshold})
     take_steps(run, 1)
     assert bool(len(run.method.centroids)) is started
 
@@ -129,7 +129,7 @@ def test_the_papers_rule_counts_the_diagonal(world):
     mean = example.scores.in_batch.mean().item()
     assert mean > example.scores.in_batch[example.scores.in_batch_mask].mean().item() + 0.01
     for threshold, started in ((mean - 1e-4, False), (mean + 1e-4, True)):
-        run = run_of(world, params={"clusters": 4, "start": "cosine", "start_cosine": threshold})
+        run = run_of(world, params={"clusters": 4, "start_by": "cosine", "start_cosine": threshold})
         take_steps(run, 1)
         assert bool(len(run.method.centroids)) is started
 
@@ -211,6 +211,7 @@ def test_a_run_with_clusters_survives_a_restart_before_and_after_the_start(world
 
 def test_defaults_are_the_papers_bert_base_run_but_for_clusters_and_start():
     assert ClusterNS.Params().model_dump() == {
-        "clusters": 32, "start": "step", "start_step": 20, "start_cosine": 0.4, "update": "sum",
+        "clusters": 32, "start_by": "step", "start_step": 20, "start_cosine": 0.4, "update": "sum",
         "gamma": 1e-3, "bml_weight": 1e-3, "alpha": 0.0, "beta": 0.3,
+        "suspected_by": "positive",
     }  # fmt: skip

@@ -22,7 +22,7 @@ QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
 )
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = "dev_queries, documents, regime, seed, source, train_queries"
+SIZES = "dev_queries, documents, kind, regime, seed, source, sts, train_queries"
 
 
 def suite(**changes) -> Suite:

@@ -2,9 +2,15 @@
 
 import functools
 from pathlib import Path
+from typing import Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict
+
+STS = "STS"
+"""The metric of record of a dataset of sentences: the mean over its STS tasks."""
+STS_TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsbenchmark", "sick2014")
+"""The seven tasks that papers on sentence vectors report the mean of."""
 
 
 class Known(BaseModel):
@@ -14,6 +20,7 @@ class Known(BaseModel):
 
     licence: str
     train: bool
+    kind: Literal["retrieval", "sentences"] = "retrieval"
     md5: str | None = None  # of BEIR's zip
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 

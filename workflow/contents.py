@@ -4,12 +4,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+LEXICAL = "bm25_search"
 BASELINES = {
     "untrained": (
         "Untrained encoder",
         "The encoder as it comes, before any training: what every method starts from.",
     ),
-    "bm25_search": ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
+    LEXICAL: ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
 }
 
 
@@ -36,6 +37,8 @@ class Contents(BaseModel):
     seeds: list[int]
     tiers: dict[str, str] = {}
     """The tier of each row, by its name."""
+    sentences: list[str] = []
+    """The datasets that have sentences and no corpus to search, so no lexical baseline."""
 
     def runs(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""
@@ -52,6 +55,7 @@ class Contents(BaseModel):
             Path("results/runs", self.suite, name, baseline)
             for name in datasets or self.cards
             for baseline in BASELINES
+            if not (baseline == LEXICAL and name in self.sentences)
         ]
 
     def files(self, name: str, *datasets: str) -> list[Path]:

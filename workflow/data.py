@@ -2,6 +2,7 @@
 
 import json
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -162,15 +163,15 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     return collection, {**facts, **_card(collection, full, settings)}
 
 
-def write(collection: Collection, folder: Path) -> None:
-    """Write the three tables of a prepared dataset."""
+def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | None = None) -> None:
+    """Write the three tables of a prepared dataset; `told` is what the queries' table says of each, else its slice."""
     write_table(
         folder / DOCUMENTS,
         {"id": collection.document_ids, "title": collection.titles, "text": collection.texts},
     )
     write_table(
         folder / QUERIES,
-        {"id": collection.query_ids, "text": collection.queries, "slice": slices(collection)},
+        {"id": collection.query_ids, "text": collection.queries, **(told or {"slice": slices(collection)})},
     )
     rows = {name: collection.qrels[name] for name in SPLITS if name in collection.qrels}
     joined = np.concatenate(list(rows.values()))

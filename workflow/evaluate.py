@@ -104,7 +104,7 @@ def _evaluate(searcher: Searcher, split: TestSplit, facts: dict[str, Any], folde
     run = rank(searcher, split)
     rows = measure(split, run)
     write_table(folder / PER_QUERY, rows)
-    _write_run(folder / RUN, run, facts["method"])
+    write_run(folder / RUN, run, facts["method"])
     slices = means(rows)
     write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": slices})
     seed = "" if facts["seed"] is None else f", seed {facts['seed']}"
@@ -135,7 +135,7 @@ def _searcher(
     return DenseSearcher(documents, queries, threads)
 
 
-def _write_run(path: Path, run: Run, tag: str) -> None:
+def write_run(path: Path, run: Run, tag: str) -> None:
     """Write a TREC run, compressed; nine digits give every float32 back exactly."""
     lines = (
         f"{query} Q0 {document} {place} {score:.9g} {tag}\n"

@@ -19,11 +19,13 @@ from matplotlib.patches import Patch
 from typer import Option
 
 from workflow import stage
+from workflow.catalogue import STS
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.files import replacing, write_text
 from workflow.standings import (
     RANKED_BY,
+    ranked_by,
     ranking_slice,
     read_run,
     records,
@@ -39,6 +41,7 @@ KINDS = {"positive": "#0072B2", "negative": "#D55E00"}
 LINES = (":", "--", "-.", (0, (1, 4)))  # one a baseline
 BINS_A_UNIT = 50  # bins of cosine similarity are 0.02 wide on every dataset
 PANELS_A_ROW = 4
+JUDGED = {RANKED_BY: "queries", STS: "pairs"}
 # What each writer would otherwise stamp on a file.
 STAMPS: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
@@ -48,7 +51,7 @@ STAMPS: dict[str, dict[str, None]] = {
 
 
 def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
-    """Draw nDCG@10 of every method on each slice of `dataset` into `folder`/`dataset`-quality.*.
+    """Draw the ranking metric of every method on each slice of `dataset` into `folder`/`dataset`-quality.*.
 
     A diamond is the mean over seeds, its bar the 95 % Student t interval, the dots below are the seeds; methods
     stand in the order of the board, a rule between two rankings. A baseline is a line across all methods.
@@ -56,7 +59,7 @@ def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
     runs = runs_of(dataset, [read_run(path) for path in metrics])
     frame = summarise(runs)
     tidy = quality_table(runs, frame)
-    slices = shown_slices(frame)
+    slices, by = shown_slices(frame), ranked_by(frame)
     trained = frame[frame["track"] != "baseline"]
     if trained.empty:
         raise UserError(f"{dataset}: no trained run to draw; add a method to the suite")
@@ -64,7 +67,7 @@ def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
         figure = Figure(figsize=(2.6 + 2.5 * len(slices), 1.3 + 0.3 * len(trained)), layout="constrained")
         panels = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, slices, strict=True):
-            _quality_panel(axes, tidy[tidy["slice"] == name], name, ranking=name == ranking_slice(frame))
+            _quality_panel(axes, tidy[tidy["slice"] == name], name, by, ranking=name == ranking_slice(frame))
             for place in _borders(trained):
                 axes.axhline(place - 0.4, color="#c8c8c8", lw=0.6, zorder=0)
         panels[0].set_yticks(range(len(trained)), _names(frame, trained))
@@ -118,15 +121,16 @@ def _borders(trained: pd.DataFrame) -> list[int]:
 
 
 def quality_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a (method, slice, seed) in the board's order: the seed's nDCG@10, and the mean and its bounds."""
+    """One row a (method, slice, seed) in the board's order: the seed's value, and the mean and its bounds."""
+    by = ranked_by(frame)
     rows = [
         {
             **{key: row[key] for key in ("method", "title", "tier", "track")},
             "slice": name,
             "queries": run["slices"][name]["queries"],
             "seed": run["seed"],
-            RANKED_BY: run["slices"][name][RANKED_BY],
-            **{kind: row[f"{RANKED_BY}/{name}/{kind}"] for kind in ("mean", "low", "high")},
+            by: run["slices"][name][by],
+            **{kind: row[f"{by}/{name}/{kind}"] for kind in ("mean", "low", "high")},
         }
         for row in records(frame)
         for name in shown_slices(frame)
@@ -185,19 +189,19 @@ def runs_of(dataset: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 # --- quality ----------------------------------------------------------------------------------------------
 
 
-def _quality_panel(axes: Axes, tidy: pd.DataFrame, name: str, ranking: bool) -> None:
+def _quality_panel(axes: Axes, tidy: pd.DataFrame, name: str, by: str, ranking: bool) -> None:
     """Dots, bars and seeds of one slice; the slice that ranks the board has its title in bold."""
     trained = tidy[tidy["track"] != "baseline"]
     for place, (_, seeds) in enumerate(trained.groupby("method", sort=False)):
         first = seeds.iloc[0]
         below = np.full(len(seeds), place + 0.27)
-        axes.plot(seeds[RANKED_BY], below, "o", ms=2.6, color=TRAINED, alpha=0.35, mew=0)
+        axes.plot(seeds[by], below, "o", ms=2.6, color=TRAINED, alpha=0.35, mew=0)
         axes.plot([first["low"], first["high"]], [place, place], color=TRAINED, lw=1.3, solid_capstyle="butt")
         axes.plot(first["mean"], place, "d", ms=4, color=TRAINED, mew=0)
     for line, (_, baseline) in zip(LINES, _baselines(tidy), strict=False):
         axes.axvline(baseline["mean"].iloc[0], color=QUIET, lw=1.1, ls=line, zorder=0)
     axes.set_title(f"{name}, n = {tidy['queries'].iloc[0]:,}", fontweight="bold" if ranking else "normal")
-    axes.set_xlabel(RANKED_BY)
+    axes.set_xlabel(by)
     axes.locator_params(axis="x", nbins=5)
     axes.grid(axis="x")
     axes.tick_params(axis="y", length=0)
@@ -221,14 +225,15 @@ def _quality_legend(frame: pd.DataFrame) -> list[Line2D]:
 
 
 def _quality_caption(frame: pd.DataFrame, dataset: str) -> str:
-    trained, ranking = frame[frame["track"] != "baseline"], ranking_slice(frame)
+    trained, ranking, by = frame[frame["track"] != "baseline"], ranking_slice(frame), ranked_by(frame)
     few, many = trained["seeds"].min(), trained["seeds"].max()
     seeds = f"{many}" if few == many else f"{few} to {many}"
     counts = ", ".join(f"{name} {frame[f'test_queries/{name}'].iloc[0]:,}" for name in shown_slices(frame))
     return (
-        f"nDCG@10 on {dataset} by slice of the test queries ({counts}). Diamonds: means over seeds ({seeds} a method); "
-        "bars: 95 % Student t intervals over seeds; dots: single seeds; lines: systems not trained here. "
-        f"Methods stand in the order of the {ranking} queries, each ranking by itself. Each panel has its own scale."
+        f"{by} on {dataset} by slice of the test {JUDGED[by]} ({counts}). Diamonds: means over seeds ({seeds} a "
+        "method); bars: 95 % Student t intervals over seeds; dots: single seeds; lines: systems not trained here. "
+        f"Methods stand in the order of the {ranking} {JUDGED[by]}, each ranking by itself. Each panel has its "
+        "own scale."
     )
 
 

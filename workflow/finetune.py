@@ -108,15 +108,22 @@ def trained_vectors(
     about: dict[str, Any], model: Path, dataset: Path, vectors: Path, queries: Rows, threads: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return document vectors and query vectors by a run's towers; other queries than `queries` are zeros."""
+    documents = trained_side(about, model, dataset, "document", None, threads)
+    return documents, trained_side(about, model, dataset, "query", queries, threads)
+
+
+def trained_side(
+    about: dict[str, Any], model: Path, dataset: Path, side: str, rows: Rows | None, threads: int
+) -> NDArray[np.float32]:
+    """Return the vectors [N, D] of a side by a run's tower; others than `rows` are zeros, None takes all."""
     settings = about["encoder"]
     encoder = Encoder(find_model(settings["model"]), resolve_dtype(settings["dtype"]))
-    tokens, found = tokens_of(dataset, canonical(settings)), {}
-    for side in SIDES:
-        load_side(encoder.model, model, side)
-        rows = queries if side == "query" else np.arange(len(tokens[side]))
-        found[side] = np.zeros((len(tokens[side]), encoder.dimension), np.float32)
-        found[side][rows] = encoder.encode([tokens[side][row] for row in rows], threads=threads)
-    return found["document"], found["query"]
+    tokens = tokens_of(dataset, canonical(settings))[side]
+    load_side(encoder.model, model, side)
+    rows = np.arange(len(tokens)) if rows is None else rows
+    vectors = np.zeros((len(tokens), encoder.dimension), np.float32)
+    vectors[rows] = encoder.encode([tokens[row] for row in rows], threads=threads)
+    return vectors
 
 
 def load_side(network: nn.Module, path: Path, side: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workflow.beir_source import opened, plain_or_gz
+from workflow.beir_source import Source, opened, plain_or_gz
 from workflow.errors import UserError
 from workflow.files import canonical
 
@@ -81,11 +81,14 @@ def _lines(folder: Path, name: str) -> Iterator[tuple[str, str]]:
     file = plain_or_gz(folder, name)
     if file is None:
         raise UserError(f"{folder / name}: there is no such file, nor {name}.gz; expected the BEIR layout")
+    yield from ((where, text) for where, text in text_lines(file) if text.strip())
+
+
+def text_lines(file: Source) -> Iterator[tuple[str, str]]:
+    """The lines of a UTF-8 file, plain or gzipped, without their ends, each with its place for error messages."""
     with opened(file) as stream:
         for number, line in enumerate(stream, start=1):
             try:
-                text = line.decode("utf-8").rstrip("\r\n")
+                yield f"{file}: line {number}", line.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
                 raise UserError(f"{file}: line {number}: not UTF-8; save the file as UTF-8") from None
-            if text.strip():
-                yield f"{file}: line {number}", text

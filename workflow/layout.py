@@ -103,9 +103,17 @@ class Layout:
         """Return the source files behind a row."""
         return method_sources(self.suite.method(method))
 
-    def stage_sources(self, stage: str, method: str) -> list[str]:
+    def stage_sources(self, stage: str, method: str, module: str | None = None) -> list[str]:
         """Return the source files behind a stage of a row: its own and those of the row's tier."""
-        return sources(f"workflow.{stage}", tiers.STAGES[stage][self.suite.row_tier(method)])
+        return sources(module or f"workflow.{stage}", tiers.STAGES[stage][self.suite.row_tier(method)])
+
+    def preparer(self, name: str) -> str:
+        """Return the module that prepares a dataset of this kind."""
+        return "workflow.sentences" if name in self.suite.sentences() else "workflow.data"
+
+    def evaluator(self, name: str) -> str:
+        """Return the module that evaluates runs on a dataset of this kind; all take the same options."""
+        return "workflow.sts" if name in self.suite.sentences() else "workflow.evaluate"
 
     def contents(self) -> Contents:
         """Return what stands on the board."""
@@ -115,6 +123,7 @@ class Layout:
             methods=list(self.suite.methods),
             seeds=self.suite.seeds,
             tiers=self.suite.tiers(),
+            sentences=self.suite.sentences(),
         )
 
     def spec(self, dataset: str, method: str) -> str:
@@ -150,6 +159,8 @@ class Layout:
             else f"{kind.title} ({method})"
         )
         adaptations = [*kind.footnotes(track, tier)]
+        if dataset in self.suite.sentences():
+            adaptations = [*kind.on_sentences(adaptations)]
         begins = self.suite.start_text()
         again: dict[str, Any] = {}
         if tier == "rerank":

@@ -10,7 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from workflow.standings import RANKED_BY, Row, datasets, ranking_slice, records, tiers
+from workflow.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
 from workflow.views import (
     MISSING,
     Column,
@@ -103,12 +103,14 @@ def _in_full(column: Column, row: Row) -> str:
 
 
 def _overview(frame: pd.DataFrame) -> dict[str, Any]:
-    """Methods by datasets, nDCG@10 on each ranking slice, by mean rank; empty for a single dataset.
+    """Methods by datasets, the metric that ranks each on its ranking slice, by mean rank; empty for one dataset.
 
     Tiers and tracks stand below each other, as their ranks can't be compared; baselines stand last.
     """
     parts = [
-        part.assign(value=part[f"{RANKED_BY}/{ranking_slice(part)}/mean"], rank=part["rank"].astype("float"))
+        part.assign(
+            value=part[f"{ranked_by(part)}/{ranking_slice(part)}/mean"], rank=part["rank"].astype("float")
+        )
         for _, part in datasets(frame)
     ]
     if len(parts) < 2:
@@ -121,14 +123,19 @@ def _overview(frame: pd.DataFrame) -> dict[str, Any]:
     place = {**{tier: number for number, tier in enumerate(names)}, "": len(names)}
     table = table.assign(place=table["tier"].map(place), apart=table["track"] == "faithful")
     table = table.sort_values(["place", "apart", "rank", "method"])
-    shown = [Column(str(name), RANKED_BY, f"value/{name}", better="most") for name, _ in datasets(frame)]
+    metrics = [ranked_by(part) for part in parts]
+    shown = [
+        Column(str(name), metric, f"value/{name}", better="most")
+        for (name, _), metric in zip(datasets(frame), metrics, strict=True)
+    ]
     for column, part in zip(shown, parts, strict=True):
         table[column.mean] = part.set_index("method")["value"]
     rows = [
         {**row, "cells": [(row[column.mean], column.is_best(row, table)) for column in shown]}
         for row in records(table)
     ]
-    return {"datasets": [column.heading for column in shown], "rows": rows}
+    by = " or ".join(dict.fromkeys(metrics))
+    return {"by": by, "datasets": [column.heading for column in shown], "rows": rows}
 
 
 def _figure(folder: Path, dataset: str, kind: str) -> dict[str, str] | None:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from methods import registry
 from methods.base import Method
-from workflow.catalogue import known_datasets
+from workflow.catalogue import STS_TASKS, known_datasets
 from workflow.contents import BASELINES
 from workflow.errors import UserError
 from workflow.files import short_hash
@@ -23,6 +23,7 @@ DATA_VARIABLE = "NEGBENCH_DATA"
 MODELS_VARIABLE = "NEGBENCH_MODELS"
 TRACKS = ("controlled", "faithful")
 TIERS = ("adapter", "finetune", "rerank")
+SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
 
@@ -67,6 +68,17 @@ class DatasetSettings(_Settings):
     """Training queries set aside as dev split where the dataset has none."""
     seed: Whole = 0
     """Seed of the sub-collection and of the dev split; no run's seed changes them."""
+    kind: Literal["retrieval", "sentences"] = "retrieval"
+    """`sentences` has no labels: each is its own positive, under another dropout. `source` is then a text file
+    with a sentence a line, or a name; `documents` says how many are drawn."""
+    sts: list[Name] = Field(default=list(STS_TASKS), min_length=1)
+    """What judges a dataset of sentences: tasks that lie in `<data>/sts/<task>/`."""
+
+    def keys(self) -> frozenset[str]:
+        """Return the settings that a dataset of this kind has."""
+        if self.kind == "sentences":
+            return SENTENCE_KEYS
+        return frozenset(DatasetSettings.model_fields) - {"kind", "sts"}
 
 
 class EncoderSettings(_Settings):
@@ -237,7 +249,12 @@ class Suite(_Settings):
     def dataset(self, name: str) -> dict[str, Any]:
         """Return the full settings of a dataset, its source named."""
         settings = self.datasets[name] or DatasetSettings()
-        return {**settings.model_dump(), "name": name, "source": settings.source or name}
+        told = settings.model_dump(include=set(settings.keys()))
+        return {**told, "name": name, "source": settings.source or name}
+
+    def sentences(self) -> list[str]:
+        """Return the datasets that are of the kind `sentences`."""
+        return [name for name, settings in self.datasets.items() if settings and settings.kind == "sentences"]
 
     def dataset_key(self, name: str) -> str:
         """Return the folder name of a prepared dataset: readable, and other settings give another one."""
@@ -311,7 +328,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     for row in suite.methods:
         _check_method(suite, row, file)
     for name in suite.datasets:
-        _check_dataset(suite.dataset(name)["source"], f"{file}: datasets.{name}")
+        _check_dataset(suite, name, f"{file}: datasets.{name}")
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
         raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
     if suite.finetune.checkpoint_steps % suite.finetune.accumulation:
@@ -392,13 +409,46 @@ def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> No
         start = suite.start(start)
 
 
-def _check_dataset(source: str, where: str) -> None:
+def _check_dataset(suite: Suite, name: str, where: str) -> None:
+    settings = suite.datasets[name] or DatasetSettings()
+    if foreign := sorted(settings.model_fields_set - settings.keys() - {"kind"}):
+        raise UserError(
+            f"{where}.{foreign[0]}: a dataset of the kind {settings.kind} has no such setting; "
+            f"allowed: {', '.join(sorted(settings.keys()))}"
+        )
+    check = _check_sentences if settings.kind == "sentences" else _check_source
+    check(settings.source or name, where)
+    for row in suite.methods if settings.kind == "sentences" else ():
+        if suite.row_tier(row) != "finetune":
+            raise UserError(
+                f"{where}.kind: {row} is of the tier {suite.row_tier(row)}, which has no dropout to make two views "
+                "of a sentence; only 'finetune' trains on sentences"
+            )
+
+
+def _check_sentences(source: str, where: str) -> None:
+    names = _names("sentences")
+    if source in names or (source.endswith((".txt", ".txt.gz")) and Path(source).is_file()):
+        return
+    raise UserError(
+        f"{where}: unknown sentences '{source}'; {nearest(source, names)}, "
+        "or a .txt or .txt.gz file that is there, with one sentence a line"
+    )
+
+
+def _names(kind: str) -> list[str]:
+    return [name for name, known in known_datasets().items() if known.kind == kind]
+
+
+def _check_source(source: str, where: str) -> None:
     if "/" in source or source.startswith("."):
         if not Path(source).is_dir():
             raise UserError(f"{where}: there is no folder {source} in BEIR layout")
+    elif source in _names("sentences"):
+        raise UserError(f"{where}: {source} has sentences without labels; say `kind: sentences`")
     elif source not in known_datasets():
         raise UserError(
-            f"{where}: unknown dataset '{source}'; {nearest(source, list(known_datasets()))}, "
+            f"{where}: unknown dataset '{source}'; {nearest(source, _names('retrieval'))}, "
             "or a folder in BEIR layout written with a slash, as ./mine"
         )
 

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 import pandas as pd
 
+from workflow.catalogue import STS
 from workflow.comparison import in_order
 from workflow.errors import UserError
 from workflow.files import canonical, read_json
@@ -72,7 +73,7 @@ def read_run(path: Path) -> dict[str, Any]:
             f"{path}: its status is {run.get('status')!r}, not 'ok'; run it again or drop the method"
         )
     for name, values in run["slices"].items():
-        lacking = [key for key in ("queries", *METRICS) if values.get(key) is None]
+        lacking = [key for key in ("queries", *_metrics_of(run)) if values.get(key) is None]
         if lacking:
             raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
     return {**run, "cost": _cost(path.with_name("manifest.json"))}
@@ -108,11 +109,11 @@ def one_suite(runs: list[dict[str, Any]]) -> str:
 def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     """One row a (dataset, method): means and 95 % intervals over seeds, ordered and ranked within a dataset.
 
-    Columns `METRIC/SLICE/mean|low|high` are fractions in 0..1 (NaN: no such slice, or one seed only),
-    `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the training loop and of the
-    method's own functions in it, counts of work, MiB. `rank` counts trained methods from 1, within their tier
-    and track, by nDCG@10 on the slice that `ranking_slice` names; baselines have no rank and no tier, and stand
-    where their values put them in the first ranking.
+    Columns `METRIC/SLICE/mean|low|high` are fractions in 0..1, those of sentences correlations x 100 (NaN: no such
+    slice, or one seed only), `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the
+    training loop and of the method's own functions in it, counts of work, MiB. `rank` counts trained methods from 1,
+    within their tier and track, by the metric that `ranked_by` names on the slice that `ranking_slice` names;
+    baselines have no rank and no tier, and stand where their values put them in the first ranking.
     """
     _check_comparable(runs)
     ordered = sorted(runs, key=lambda run: (run["dataset"], run["method"], str(run["seed"])))
@@ -132,6 +133,26 @@ def standings(runs: list[dict[str, Any]], cards: dict[str, dict[str, Any]]) -> p
     for place, column in enumerate(CARD_COLUMNS, start=1):
         frame.insert(place, column, [cards[name][column] for name in frame["dataset"]])
     return frame
+
+
+def metrics(frame: pd.DataFrame) -> list[str]:
+    """The metrics of the rows of one dataset, the one that ranks them first: nDCG@10, or STS for sentences."""
+    ends = "/all/mean"
+    if f"{STS}{ends}" not in frame or frame[f"{STS}{ends}"].isna().all():
+        return list(METRICS)
+    stems = [name.removesuffix(ends) for name in frame.columns if name.endswith(ends)]
+    return [name for name in stems if name not in METRICS and frame[f"{name}{ends}"].notna().any()]
+
+
+def ranked_by(frame: pd.DataFrame) -> str:
+    """The metric that ranks the rows of one dataset."""
+    return metrics(frame)[0]
+
+
+def _metrics_of(run: Mapping[str, Any]) -> list[str]:
+    """The metrics of one run, in the order of columns."""
+    values = run["slices"].get("all", {})
+    return [STS, *sorted(values.keys() - {"queries", STS})] if STS in values else list(METRICS)
 
 
 def ranking_slice(frame: pd.DataFrame) -> str:
@@ -216,7 +237,7 @@ def _mean(values: list[float]) -> float:
 
 def _slice_columns(runs: list[dict[str, Any]], name: str) -> Iterator[tuple[str, float]]:
     """Mean, low and high of each metric on slice `name`, over runs."""
-    for metric in METRICS:
+    for metric in _metrics_of(runs[0]):
         values = [run["slices"][name][metric] for run in runs if name in run["slices"]]
         bounds = interval(values) if values else (math.nan,) * 3
         for kind, value in zip(("mean", "low", "high"), bounds, strict=True):
@@ -229,7 +250,7 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     Trained methods are numbered from 1 in each tier and track (equal means share a number): rows that train
     other things, or by another recipe, are never mixed in one ranking.
     """
-    by = f"{RANKED_BY}/{ranking_slice(frame)}/mean"
+    by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     place = {tier: number for number, tier in enumerate(tiers(frame))}
     keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
     order = keys.sort_values(["tier", "track", by, "method"], ascending=[True, True, False, True]).index

@@ -17,13 +17,15 @@ from rich.table import Table
 from rich.text import Text
 from tabulate import tabulate
 
+from workflow.catalogue import STS
 from workflow.comparison import TIERS
 from workflow.standings import (
     METRICS,
-    RANKED_BY,
     SLICES,
     Row,
     datasets,
+    metrics,
+    ranked_by,
     ranking_slice,
     records,
     shown_slices,
@@ -41,13 +43,20 @@ MISSING = "—"
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
-def number(mean: float, low: float = math.nan) -> str:
+def number(mean: float, low: float = math.nan, digits: int = 3) -> str:
     """`0.409 ±0.001`: a mean and the half-width of its interval; a dash where there is none."""
     if math.isnan(mean):
         return MISSING
     if math.isnan(low):
-        return f"{mean:.3f}"
-    return f"{mean:.3f} ±{mean - low:.3f}" if mean - low >= 0.0005 else f"{mean:.3f} ±<0.001"
+        return f"{mean:.{digits}f}"
+    least = 10**-digits
+    spread = f"{mean - low:.{digits}f}" if mean - low >= least / 2 else f"<{least:.{digits}f}"
+    return f"{mean:.{digits}f} ±{spread}"
+
+
+def decimals(metric: str) -> int:
+    """The decimals that a metric is shown with: three of a fraction, two of a correlation x 100."""
+    return 3 if metric in METRICS else 2
 
 
 def compact(count: float) -> str:
@@ -62,15 +71,27 @@ def size_sentence(card: dict[str, Any], settings: dict[str, Any]) -> str:
 
     `settings["budgets"]` may give each tier its own steps, batch_size and negatives; else the top level has them.
     """
-    queries, seeds = card["queries"], settings["seeds"]
+    seeds = settings["seeds"]
     budgets = settings.get("budgets") or {"": settings}
     mark = "," if len(budgets) == 1 else ";"
     trained = "; ".join(_budget(tier if len(budgets) > 1 else "", part) for tier, part in budgets.items())
     return (
-        f"{_documents(card)}; {queries.get('train', 0):,} training and {queries['test']:,} test queries "
-        f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), {card['regime']} regime; "
-        f"encoder {settings['encoder']}{mark} {trained}{mark} "
+        f"{_data(card)}; encoder {settings['encoder']}{mark} {trained}{mark} "
         f"{_count(seeds if isinstance(seeds, int) else len(seeds), 'seed')}."
+    )
+
+
+def _data(card: dict[str, Any]) -> str:
+    if card.get("kind") == "sentences":
+        tasks = ", ".join(f"{task} {count:,}" for task, count in card["sts"].items())
+        return (
+            f"{card['documents']:,} of {card['documents_full']:,} sentences without labels "
+            f"({card['duplicates']:,} duplicates and {card['blank_lines']:,} blank lines left out); STS pairs: {tasks}"
+        )
+    queries = card["queries"]
+    return (
+        f"{_documents(card)}; {queries.get('train', 0):,} training and {queries['test']:,} test queries "
+        f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), {card['regime']} regime"
     )
 
 
@@ -122,7 +143,7 @@ def _of_tier(frame: pd.DataFrame, tier: str, place: str, settings: dict[str, Any
     reference = _reference(mine, settings.get("reference", REFERENCE))
     against = [row for row in (reference, baselines.get(UNTRAINED)) if row is not None]
     ranking = ranking_slice(frame)
-    winner = place + _winner(records(first_track)[0], against, ranking)
+    winner = place + _winner(records(first_track)[0], against, ranking, ranked_by(frame))
     return [winner, *_hidden(first_track, baselines.get(UNTRAINED))]
 
 
@@ -132,15 +153,16 @@ def _reference(rows: pd.DataFrame, name: str) -> Row | None:
     return named[0] if named else None
 
 
-def _winner(best: Row, against: list[Row], ranking: str) -> str:
-    by = f"{RANKED_BY}/{ranking}/mean"
+def _winner(best: Row, against: list[Row], ranking: str, metric: str) -> str:
+    by, digits = f"{metric}/{ranking}/mean", decimals(metric)
     gains = [
-        f"{best[by] - row[by]:+.3f} against {row['title']} ({row[by]:.3f})"
+        f"{best[by] - row[by]:+.{digits}f} against {row['title']} ({row[by]:.{digits}f})"
         for row in against
         if row["method"] != best["method"]
     ]
-    value = number(best[by], best[f"{RANKED_BY}/{ranking}/low"])
-    head = f"{best['title']} is first on the {_queries(best, ranking)} with nDCG@10 {value}"
+    value = number(best[by], best[f"{metric}/{ranking}/low"], digits)
+    on = _queries(best, ranking) if metric != STS else _count(best["test_queries/all"], "STS pair")
+    head = f"{best['title']} is first on the {on} with {metric} {value}"
     return head + (f": {' and '.join(gains)}." if gains else ".")
 
 
@@ -148,14 +170,14 @@ def _hidden(trained: pd.DataFrame, untrained: Row | None) -> list[str]:
     """What the mean over all queries would have hidden, where some queries are seen and some are not."""
     if len(shown_slices(trained)) == 1:
         return []
-    best, said = records(trained)[0], []
+    best, said, by = records(trained)[0], [], ranked_by(trained)
     if untrained is not None:
-        gain = {name: best[(key := f"{RANKED_BY}/{name}/mean")] - untrained[key] for name in SLICES}
+        gain = {name: best[(key := f"{by}/{name}/mean")] - untrained[key] for name in SLICES}
         said.append(
             f"Against {untrained['title']} it gains {gain['seen']:+.3f} on the {_queries(best, 'seen')} and "
             f"{gain['unseen']:+.3f} on the unseen ones; all queries together ({gain['all']:+.3f}) mix the two."
         )
-    other = max(records(trained), key=lambda row: row[f"{RANKED_BY}/all/mean"])
+    other = max(records(trained), key=lambda row: row[f"{by}/all/mean"])
     if other["method"] != best["method"]:
         said.append(f"Ranked by all queries, {other['title']} would be first.")
     return said
@@ -205,6 +227,7 @@ class Column:
     ranks: bool = False  # whether the rows are ranked by it
     better: Literal["most", "least", ""] = ""
     brief: bool = True  # shown where there is little room
+    digits: int = 3  # of a number with bounds
 
     def value(self, row: Row) -> float:
         """The number that is shown and sorted by."""
@@ -213,7 +236,7 @@ class Column:
     def text(self, row: Row) -> str:
         """What the reader sees."""
         if self.low:
-            return number(row[self.mean], row[self.low])
+            return number(row[self.mean], row[self.low], self.digits)
         value = self.value(row)
         if math.isnan(value):
             return MISSING
@@ -234,10 +257,9 @@ def columns(frame: pd.DataFrame) -> list[Column]:
     shown, ranking = shown_slices(frame), ranking_slice(frame)
     only = frame["test_queries/all"].iloc[0] == frame[f"test_queries/{ranking}"].iloc[0] and ranking != "all"
     names = {name: "all = unseen" if only else name for name in shown}
-    pairs = [(metric, name) for metric in METRICS for name in shown]
-    quality = [
-        _quality(names[name], metric, name, (metric, name) == (RANKED_BY, ranking)) for metric, name in pairs
-    ]
+    pairs = [(metric, name) for metric in metrics(frame) for name in shown]
+    first = (ranked_by(frame), ranking)
+    quality = [_quality(names[name], metric, name, (metric, name) == first) for metric, name in pairs]
     cost = [column for column in COST_COLUMNS if (frame[column.mean] > 0).any() or column.brief]
     return [*quality[: len(shown)], *cost, *quality[len(shown) :]]
 
@@ -245,7 +267,7 @@ def columns(frame: pd.DataFrame) -> list[Column]:
 def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:
     stem = f"{metric}/{name}"
     bounds = (f"{stem}/mean", f"{stem}/low", f"{stem}/high")
-    return Column(heading, metric, *bounds, ranks=ranks, better="most")
+    return Column(heading, metric, *bounds, ranks=ranks, better="most", digits=decimals(metric))
 
 
 COST_COLUMNS = [
@@ -284,7 +306,8 @@ def markdown(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any
 def reading(frame: pd.DataFrame) -> str:
     """How to read the board, and what is trained in each of its tiers."""
     names = tiers(frame)
-    told = [f"In the {tier} tier, {TIERS[tier]}." for tier in names if tier in TIERS]
+    told = [SENTENCES] if any(ranked_by(part) == STS for _, part in datasets(frame)) else []
+    told += [f"In the {tier} tier, {TIERS[tier]}." for tier in names if tier in TIERS]
     return " ".join([READING, *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])])
 
 
@@ -295,6 +318,12 @@ READING = (
     "there are any, else on all. Baselines aren't trained here and have no rank. Rows of the faithful track "
     "train with their paper's own loss and towers and are ranked among themselves. Seconds are wall time of a "
     "run's training loop; own is the share of it inside the method: its choice of negatives, refreshes, own loss."
+)
+
+
+SENTENCES = (
+    "A dataset of sentences is ranked by STS instead: Spearman's correlation x 100 between cosine similarity and "
+    "people's scores over all pairs of a task, the mean over tasks."
 )
 
 
@@ -356,7 +385,7 @@ def marked(row: Row, with_tier: bool = False) -> str:
 
 
 def terminal_table(frame: pd.DataFrame) -> Group:
-    """A table a dataset for the end of a run in a terminal of 80 columns or more: nDCG@10 and the cost."""
+    """A table a dataset for the end of a run in a terminal of 80 columns or more: what ranks it, and the cost."""
     return Group(*(_terminal_part(str(name), part) for name, part in datasets(frame)))
 
 
@@ -375,10 +404,9 @@ def summary(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any]
 
 def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
     """The table of one dataset; where it has several tiers, each has a heading, which takes no column."""
-    shown = [
-        column for column in columns(frame) if column.group == RANKED_BY or column.mean == "train_seconds"
-    ]
-    table = Table(title=Text(f"{name}: {RANKED_BY}, best first"), title_justify="left", box=SIMPLE_HEAD)
+    by = ranked_by(frame)
+    shown = [column for column in columns(frame) if column.group == by or column.mean == "train_seconds"]
+    table = Table(title=Text(f"{name}: {by}, best first"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     table.add_column("method")  # the one column that gives way
     for column in shown:

@@ -1,7 +1,7 @@
 # Shared work has priority: it takes all cores, and would leave some idle while it waits for a long run to end.
 rule dataset:
     input:
-        sources=sources("workflow.data"),
+        sources=lambda wildcards: sources(LAYOUT.preparer(LAYOUT.by_key(wildcards.dataset))),
         tables=asset("workflow/datasets.yaml"),
     output:
         documents="results/datasets/{dataset}/documents.parquet",
@@ -19,8 +19,9 @@ rule dataset:
     params:
         settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.by_key(wildcards.dataset)),
         folder=lambda wildcards, output: Path(output.card).parent,
+        module=lambda wildcards: LAYOUT.preparer(LAYOUT.by_key(wildcards.dataset)),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.data --settings {params.settings:q} --folder {params.folder:q}"
+        "NEGBENCH_LOG={log:q} python -m {params.module} --settings {params.settings:q} --folder {params.folder:q}"
 
 
 rule warm_up:

@@ -8,7 +8,9 @@ for SEEDS in LAYOUT.batches():
             unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
             models=LAYOUT.outputs(SEEDS, "model.safetensors"),
             texts=lambda wildcards: LAYOUT.texts(wildcards.dataset, wildcards.method),
-            sources=lambda wildcards: LAYOUT.stage_sources("evaluate", wildcards.method),
+            sources=lambda wildcards: LAYOUT.stage_sources(
+                "evaluate", wildcards.method, LAYOUT.evaluator(wildcards.dataset)
+            ),
         output:
             metrics=LAYOUT.outputs(SEEDS, "metrics.json"),
             per_query=LAYOUT.outputs(SEEDS, "per_query.parquet"),
@@ -22,18 +24,19 @@ for SEEDS in LAYOUT.batches():
             mem_mb=2000,
             runtime="2h",
         params:
+            module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),
             about=lambda wildcards: LAYOUT.about(wildcards.dataset, wildcards.method),
             dataset=lambda wildcards, input: Path(input.qrels).parent,
             vectors=lambda wildcards, input: Path(input.documents).parent,
         shell:
-            "NEGBENCH_LOG={log:q} python -m workflow.evaluate {output.metrics:q} --about {params.about:q}"
+            "NEGBENCH_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
 
 
 rule evaluate_baseline:
     input:
         unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
-        sources=sources("workflow.evaluate"),
+        sources=lambda wildcards: sources(LAYOUT.evaluator(wildcards.dataset)),
     output:
         metrics="results/runs/{suite}/{dataset}/{baseline}/metrics.json",
         per_query="results/runs/{suite}/{dataset}/{baseline}/per_query.parquet",
@@ -47,11 +50,12 @@ rule evaluate_baseline:
         mem_mb=2000,
         runtime="2h",
     params:
+        module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),
         about=lambda wildcards: LAYOUT.about_baseline(wildcards.dataset, wildcards.baseline),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: (
             f"--vectors {Path(input.documents).parent}" if wildcards.baseline == "untrained" else ""
         ),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.evaluate {output.metrics:q} --about {params.about:q}"
+        "NEGBENCH_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"

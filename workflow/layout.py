@@ -71,7 +71,7 @@ class Layout:
     def texts(self, name: str, method: str) -> list[str]:
         """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts anew."""
         tables = [f"{self.dataset(name)}/{table}.parquet" for table in ("documents", "queries")]
-        warm = self.warmup(self.suite.dataset_key(name), self.suite.encoder_key())
+        warm = self.warmup(*self.encoder_place(name))
         return [*tables, *warm] if self.suite.row_tier(method) != "adapter" else []
 
     def threads(self, method: str) -> int:
@@ -215,6 +215,10 @@ class Layout:
     def encoder_settings(self, dataset: str, key: str) -> str:
         """Return the settings of the encoder or teacher that folder names belong to, as canonical JSON."""
         return canonical(self._teacher_settings(key) or self._encoder(dataset))
+
+    def encoder_place(self, name: str) -> tuple[str, str]:
+        """Return the folder names of a dataset and of the encoder that its runs start from."""
+        return self.suite.dataset_key(name), self.suite.encoder_key()
 
     def warmup(self, dataset: str, key: str) -> list[str]:
         """Return the weights of the warmed-up encoder that folder names belong to; none where there is none."""

@@ -112,11 +112,12 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
         )
     with run.clock.own():
         run.method.observe(example)
+    if step % run.accumulation == 0:
+        run.optimizer.zero_grad(set_to_none=True)
     run.encoder.backward(loss / run.accumulation)
     moves = (step + 1) % run.accumulation == 0
     if moves:
         run.optimizer.step()
-        run.optimizer.zero_grad(set_to_none=True)
         run.encoder.stepped()
         run.services.counters.optimizer_steps += 1
     _record(run, example, loss.item(), keep_scores)

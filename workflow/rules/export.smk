@@ -1,11 +1,6 @@
-# The encoder that a dataset's runs start from: the suite's, or what the warm-up has made of it.
-def _encoder_keys(wildcards):
-    return LAYOUT.suite.dataset_key(wildcards.dataset), LAYOUT.suite.encoder_key()
-
-
 rule export:
     input:
-        warmup=lambda wildcards: LAYOUT.warmup(*_encoder_keys(wildcards)),
+        warmup=lambda wildcards: LAYOUT.warmup(*LAYOUT.encoder_place(wildcards.dataset)),
         model="results/runs/{suite}/{dataset}/{method}/seed-{seed}/model.safetensors",
         manifest="results/runs/{suite}/{dataset}/{method}/seed-{seed}/manifest.json",
         metrics="results/runs/{suite}/{dataset}/{method}/seed-{seed}/metrics.json",
@@ -23,7 +18,7 @@ rule export:
         mem_mb=4000,
         runtime="30m",
     params:
-        encoder=lambda wildcards: LAYOUT.encoder_settings(*_encoder_keys(wildcards)),
+        encoder=lambda wildcards: LAYOUT.encoder_settings(*LAYOUT.encoder_place(wildcards.dataset)),
         run=lambda wildcards, input: Path(input.model).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.export {params.run:q}"

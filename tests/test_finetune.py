@@ -37,7 +37,7 @@ class Texts(Bench):
             "document_prompt": "", "dtype": "float32", "similarity": "cosine",
         }  # fmt: skip
         encoder = finetune.Encoder(self.model, "float32")
-        tokens = finetune.tokens_of(self.dataset, json.dumps(self.settings))
+        tokens = finetune.tokens_of_sides(self.dataset, json.dumps(self.settings))
         for side, name in (("document", "documents"), ("query", "queries")):
             np.save(self.vectors / f"{name}.npy", encoder.encode(tokens[side]))
 

@@ -67,7 +67,7 @@ class Views:
         sentences.main(json.dumps(settings(data / "own.txt")), self.dataset)
         lengths = {"query_length": 16, "document_length": 16, "query_prompt": "", "document_prompt": ""}
         self.encoder = {"model": str(model), "dtype": "float32", "similarity": "cosine", **lengths}
-        tokens = finetune.tokens_of(self.dataset, json.dumps(self.encoder))
+        tokens = finetune.tokens_of_sides(self.dataset, json.dumps(self.encoder))
         self.vectors.mkdir()
         for side, name in (("document", "documents"), ("query", "queries")):
             np.save(self.vectors / f"{name}.npy", finetune.Encoder(model, "float32").encode(tokens[side]))

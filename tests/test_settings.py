@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +15,8 @@ from hypothesis import strategies as st
 
 from methods import registry
 from workflow.errors import UserError
-from workflow.settings import Suite, export_folders, load, local_data
+from workflow.folders import local_data
+from workflow.settings import Suite, export_folders, load
 
 QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
@@ -213,15 +213,13 @@ def test_pool_key_follows_the_pools_alone():
 
 
 def test_config_data_goes_before_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("NEGBENCH_DATA", str(tmp_path / "environment"))
-    assert local_data() == tmp_path / "environment"
-    assert local_data("mine") == Path("mine")
+    named = tmp_path / "environment"
+    named.mkdir()
+    monkeypatch.setenv("NEGBENCH_DATA", str(named))
     export_folders(suite())
-    assert local_data() == tmp_path / "environment"
+    assert local_data() == named
     export_folders(suite(data=str(tmp_path)))
     assert local_data() == tmp_path
-    monkeypatch.delenv("NEGBENCH_DATA")
-    assert local_data() is None
 
 
 def paths(value, prefix=()):

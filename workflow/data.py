@@ -18,8 +18,8 @@ from workflow.collection import DOCUMENTS, QRELS, QUERIES, SPLITS, write_table
 from workflow.errors import UserError
 from workflow.files import write_json
 from workflow.fingerprint import check_fingerprint, collection_sha256
+from workflow.folders import local_data
 from workflow.seeds import stream
-from workflow.settings import local_data
 from workflow.wordnet import build_wordnet
 
 MINIMUM_TRAINING_QUERIES = 50

@@ -20,8 +20,8 @@ from workflow.data import Collection, write
 from workflow.errors import UserError
 from workflow.files import canonical, write_json
 from workflow.fingerprint import text_lines
+from workflow.folders import local_data
 from workflow.seeds import stream
-from workflow.settings import local_data
 from workflow.sts_source import Pair, read_task
 
 FEWEST = 2  # a batch of one has no negative

@@ -18,9 +18,8 @@ from workflow.catalogue import STS_TASKS, known_datasets
 from workflow.contents import BASELINES
 from workflow.errors import UserError
 from workflow.files import short_hash
+from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE
 
-DATA_VARIABLE = "NEGBENCH_DATA"
-MODELS_VARIABLE = "NEGBENCH_MODELS"
 TRACKS = ("controlled", "faithful")
 TIERS = ("adapter", "finetune", "rerank")
 SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
@@ -102,6 +101,8 @@ class EncoderSettings(_Settings):
     """How a query and a document are compared: `dot` leaves vectors as long as they come out."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
+    output: Literal["float32", "float16"] = "float32"
+    """How the vectors are stored; float16 takes half the space."""
 
 
 class TrainingSettings(_Settings):
@@ -340,12 +341,6 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         if folder and not Path(folder).is_dir():
             raise UserError(f"{file}: {key}: there is no folder {folder}")
     return suite
-
-
-def local_data(suite_data: str | None = None) -> Path | None:
-    """Return the folder of local datasets: the config's `data`, else NEGBENCH_DATA, else None."""
-    folder = suite_data or os.environ.get(DATA_VARIABLE)
-    return Path(folder) if folder else None
 
 
 def export_folders(suite: Suite) -> None:

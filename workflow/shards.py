@@ -57,9 +57,10 @@ def _shards(plan: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
 
 
 def _read(path: Path, rows: NDArray[np.int64], vectors: NDArray[Any]) -> NDArray[Any] | None:
-    if not path.is_file():
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:  # not made yet, or another process has ended with the same texts
         return None
-    content = path.read_bytes()
     digest, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if digest != _digest(rows, body):
         log.warning("%s: damaged, or of other texts; it is encoded again", path)

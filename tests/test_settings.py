@@ -125,6 +125,41 @@ def test_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changes, sai
     assert mistake(**changes).startswith(said)
 
 
+AWAY = {"source": "nfcorpus", "trained_on": "scifact"}
+
+
+def test_a_dataset_that_is_evaluated_alone_names_its_home():
+    found = suite(datasets={"scifact": None, "away": AWAY})
+    assert found.homes() == {"away": "scifact"}
+    assert (found.home("away"), found.home("scifact")) == ("scifact", "scifact")
+    assert found.dataset("away")["test_only"]
+    assert "test_only" not in found.dataset("scifact")
+    other = suite(datasets={"scifact": None, "wordnet": None, "away": {**AWAY, "trained_on": "wordnet"}})
+    assert other.dataset_key("away") == found.dataset_key("away")  # the same tables, whoever is evaluated
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"datasets": {"scifact": None, "away": {**AWAY, "trained_on": "scifct"}}},
+         "datasets.away.trained_on: 'scifct' is no dataset that this suite trains on; did you mean 'scifact'? "),
+        ({"datasets": {"scifact": None, "one": AWAY, "two": {**AWAY, "trained_on": "one"}}},
+         "datasets.two.trained_on: 'one' is no dataset that this suite trains on; allowed: scifact"),
+        ({"datasets": {"scifact": {"trained_on": "scifact"}}},
+         "datasets.scifact.trained_on: 'scifact' is no dataset that this suite trains on; allowed: "),
+        ({"datasets": {"scifact": None, "away": {**AWAY, "regime": "strict"}}},
+         "datasets.away.regime: a dataset of the kind retrieval that is evaluated alone has no such setting; "),
+        ({"datasets": {"scifact": None, "away": AWAY}, "encoder": {"reinit_top": 1}},
+         "datasets.away.trained_on: each dataset's encoder is warmed up on it, "),
+        ({"datasets": {"scifact": None, "sts": {"kind": "sentences", "trained_on": "scifact"}}, "tier": "rerank",
+          "methods": {"random": None}},
+         "datasets.sts.trained_on: a row of the tier rerank has no vectors for sentences"),
+    ],
+)  # fmt: skip
+def test_mistakes_about_where_runs_were_trained(changes, said):
+    assert mistake(**changes).startswith(said)
+
+
 def test_first_of_many_mistakes_is_told_alone():
     said = mistake(metods=1, seeds=5, suite=3)
     assert said == "suite: input should be a valid string, found 3"

@@ -101,16 +101,14 @@ def tokens_of_sides(dataset: Path, settings: str) -> dict[str, Tokens]:
     }
 
 
-def trained_vectors(
-    about: dict[str, Any], model: Path, dataset: Path, vectors: Path, queries: Rows, threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return document vectors and query vectors by a run's towers; other queries than `queries` are zeros."""
-    documents = trained_side(about, model, dataset, "document", None, threads)
-    return documents, trained_side(about, model, dataset, "query", queries, threads)
-
-
 def trained_side(
-    about: dict[str, Any], model: Path, dataset: Path, side: str, rows: Rows | None, threads: int
+    about: dict[str, Any],
+    model: Path,
+    dataset: Path,
+    vectors: Path,
+    side: str,
+    rows: Rows | None,
+    threads: int,
 ) -> NDArray[np.float32]:
     """Return the vectors [N, D] of a side by a run's tower; others than `rows` are zeros, None takes all."""
     settings = about["encoder"]
@@ -120,9 +118,9 @@ def trained_side(
     tokens = tokens_of_sides(dataset, canonical(settings))[side]
     load_side(encoder.model, model, side)
     rows = np.arange(len(tokens)) if rows is None else rows
-    vectors = np.zeros((len(tokens), encoder.dimension), np.float32)
-    vectors[rows] = encoder.encode(tokens, rows, threads=threads)
-    return vectors
+    found = np.zeros((len(tokens), encoder.dimension), np.float32)
+    found[rows] = encoder.encode(tokens, rows, threads=threads)
+    return found
 
 
 def load_side(network: nn.Module, path: Path, side: str) -> None:

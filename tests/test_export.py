@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import Bench, tiny_model
+from builders import Bench, both_sides, tiny_model
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from test_finetune import Texts
@@ -46,9 +46,8 @@ class Runs(Texts):
         """The vectors of each side as evaluation computes them."""
         tier = adapter_maps if kind == "adapter" else finetune
         model, about = self.folders[kind] / "model.safetensors", {"encoder": self.settings}
-        documents, queries = tier.trained_vectors(
-            about, model, self.dataset, self.vectors, np.arange(len(self.tokens["query"])), 1
-        )
+        rows = np.arange(len(self.tokens["query"]))
+        documents, queries = both_sides(tier, about, model, self.dataset, self.vectors, rows)
         return {"query": queries, "document": documents}
 
     def export(self, kind: str, output: Path, **settings) -> Path:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from builders import both_sides
 from sentence_transformers import SentenceTransformer
 from tiny import ROOT, SUITE, copy_project, scheduled, snakemake, write_suite
 
@@ -208,10 +209,13 @@ def test_the_method_of_the_readme_runs(project: Path) -> None:
 
 def test_a_trained_model_opens_with_sentence_transformers(finished: Path) -> None:
     snakemake(finished, "results/models/tiny/pydoc/simans/seed-0")
-    dataset, vectors = (next(finished.glob(f"results/{kind}")) for kind in ("datasets/*", "embeddings/*/*"))
+    dataset, vectors = (
+        next(finished.glob(f"results/{kind}")) for kind in ("datasets/pydoc-*", "embeddings/pydoc-*/*")
+    )
     documents, queries = collection.texts(dataset)
-    wanted_documents, wanted_queries = adapter_maps.trained_vectors(
-        {}, finished / RUNS / "simans/seed-0/model.safetensors", dataset, vectors, np.arange(len(queries)), 1
+    weights = finished / RUNS / "simans/seed-0/model.safetensors"
+    wanted_documents, wanted_queries = both_sides(
+        adapter_maps, {}, weights, dataset, vectors, np.arange(len(queries))
     )
     model = SentenceTransformer(str(finished / "results/models/tiny/pydoc/simans/seed-0"), device="cpu")
     assert np.abs(model.encode_document(documents) - wanted_documents).max() < 1e-5

@@ -16,7 +16,9 @@ import numpy as np
 import pytest
 import torch
 
-from workflow.encoder import Encoder, Texts, find_model, resolve_dtype
+from workflow.encoder import Encoder
+from workflow.pretrained import find_model, resolve_dtype
+from workflow.tokens import Texts, tokenise
 
 REAL = Path(os.environ.get("NEGBENCH_DATA", "data")) / "scifact" / "corpus.jsonl.gz"
 DOCUMENTS, LENGTH, THREADS, SLICES = 1500, 256, 2, 10
@@ -32,7 +34,7 @@ def read_documents() -> list[str]:
 
 def ours(model: Path) -> Encode:
     encoder = Encoder(model, resolve_dtype("auto"))
-    return lambda lines: encoder.encode(encoder.tokens(Texts(lines, LENGTH, "")), threads=THREADS)
+    return lambda lines: encoder.encode(tokenise(model, Texts(lines, LENGTH, "")), threads=THREADS)
 
 
 def theirs(model: Path, dtype: str, batch: int) -> Encode:

@@ -26,7 +26,7 @@ from workflow.encoder import batches
 from workflow.errors import UserError
 from workflow.index import Found, Searcher
 from workflow.materials import Materials
-from workflow.pretrained import find_model, resolve_dtype, set_dropout
+from workflow.pretrained import find_model, keep_freed_memory, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import Rows, Similarities
 
@@ -123,6 +123,7 @@ def build(
 
     Raises `UserError` if `rerank.model` isn't a cross-encoder with one label.
     """
+    keep_freed_memory()
     model = model_folder(encoder, budget)
     labels = AutoConfig.from_pretrained(model).num_labels
     if budget["model"] and labels != 1:

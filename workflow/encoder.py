@@ -72,7 +72,7 @@ class Encoder:
         return encoder
 
     def _take(self, model: Any, pooling: str, normalize: bool) -> None:
-        self.model, self._pooling, self._normalize = model.eval(), pooling, normalize
+        self.model, self.pooling, self._normalize = model.eval(), pooling, normalize
         self.device: str = model.device.type
         if self.device == "cpu":
             keep_freed_memory()
@@ -119,7 +119,7 @@ class Encoder:
             ids = ids.pin_memory().to(self.model.device, non_blocking=True)
             within = within.to(self.model.device)
         hidden = self.model(input_ids=ids).last_hidden_state.float()
-        vectors = pool(hidden, within, self._pooling)
+        vectors = pool(hidden, within, self.pooling)
         return (torch.nn.functional.normalize(vectors, dim=1) if self._normalize else vectors).cpu().numpy()
 
 

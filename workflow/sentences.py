@@ -102,14 +102,12 @@ def main(
     collection, told, card = prepare(json.loads(settings))
     write(collection, folder, told)
     write_json(folder / "card.json", card)
-    sentences = (
-        f"{card['documents']:,} sentences ({card['duplicates']:,} duplicates and "
-        f"{card['blank_lines']:,} blank lines left out), "
-    )
-    stage.say(
-        f"dataset {card['name']}: {sentences if card['documents'] else ''}{sum(card['sts'].values()):,} STS pairs, "
-        f"from {card['source']}"
-    )
+    sentences = ""
+    if card["documents"]:
+        left_out = f"{card['duplicates']:,} duplicates and {card['blank_lines']:,} blank lines left out"
+        sentences = f"{card['documents']:,} sentences ({left_out}), "
+    pairs = sum(card["sts"].values())
+    stage.say(f"dataset {card['name']}: {sentences}{pairs:,} STS pairs, from {card['source']}")
 
 
 def _drawn(texts: list[str], wanted: int | None, seed: int) -> list[str]:

@@ -32,7 +32,7 @@ rule all:
     default_target: True
     input:
         board=f"{LAYOUT.board}/leaderboard.html",
-        audit=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=CONTENTS.cards),
+        audit=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=CONTENTS.trained()),
         tracking=LAYOUT.wandb,
     localrule: True
 

@@ -102,6 +102,18 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Graded:
+    """Pairs of sentences with a score that says how alike people find them."""
+
+    first: torch.Tensor
+    """[P, D] unit length, with gradient, as the query tower encodes them."""
+    second: torch.Tensor
+    """[P, D]"""
+    scores: torch.Tensor
+    """[P]: only their order counts."""
+
+
+@dataclass(frozen=True)
 class Claim:
     """What a paper says is better than what, as data: the board holds it against what was measured."""
 
@@ -187,6 +199,9 @@ class Services(Protocol):
     def teacher_documents(self, documents: Ids) -> torch.Tensor:
         """Return unit vectors [*, E] of the teacher; those of document 0 in empty places."""
 
+    def graded(self, step: int, count: int) -> Graded | None:
+        """Draw `count` graded pairs, encoded with gradient and counted as cost; None where the dataset has none."""
+
     def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
         """Return the trained cross-encoder and a second one from the same start, with a scoring head of its own.
 
@@ -236,6 +251,8 @@ class Method(ABC):
     """Those of its adaptations that don't hold on a dataset of sentences, where query and positive are two views."""
     sentence_adaptations: ClassVar[tuple[str, ...]] = ()
     """What differs from the paper there alone."""
+    ungraded_only: ClassVar[tuple[str, ...]] = ()
+    """Those of its adaptations that don't hold where the dataset has graded pairs."""
     gives_positives: ClassVar[bool] = False
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
     uses_teacher: ClassVar[bool] = False

@@ -12,9 +12,9 @@ negatives are the top M, since the formula's first window starts at rank 10; S i
 step, so that the test costs no forward; S0 is taken at the first step after a replacement; all queries seen are
 tested together; one whose list has no whole window left keeps its last. S0 must be positive: under S0 <= 0 an
 unchanged S meets 1.15 S < S0 at once. Faithful track: eq. 3 in one process, M negatives in one denominator, no
-in-batch ones; as retrieval data hold no graded pairs, CoSENT runs over the batch's labelled pairs (positives 1,
-negatives 0). A query must come round again for any of this to act: in a run of less than an epoch the controlled
-track is the top M of the dense pool throughout.
+in-batch ones; CoSENT runs over graded pairs, 32 a step as in the paper, if the dataset is given some (`graded:` in
+its settings), else over the batch's labelled pairs (positives 1, negatives 0). A query must come round again for
+any of this to act: in a run of less than an epoch the controlled track is the top M of the dense pool throughout.
 Cost per step: M document vectors a query; the dense pool is made once and shared.
 """
 
@@ -54,6 +54,7 @@ class Conan(Method):
         "the suite's temperature; the paper gives none",
         "one process holds the negatives that the paper spreads over GPUs",
     )
+    ungraded_only = faithful_adaptations[-3:-2]
     claims = (
         Claim(
             better="conan",
@@ -80,6 +81,8 @@ class Conan(Method):
         """Length of the ranked list; the paper doesn't say."""
         beta: float = Field(default=0.8, ge=0)
         """Weight of CoSENT in the faithful track."""
+        graded_pairs: int = Field(default=32, ge=2)
+        """Graded pairs a step in the faithful track, if the dataset has any."""
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
@@ -113,8 +116,12 @@ class Conan(Method):
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return eq. 3: the positive against the given negatives, plus beta times CoSENT."""
         scores = step.scores
-        cosines = torch.cat([scores.positive, scores.negatives[scores.negatives_mask]])
-        labels = (torch.arange(len(cosines)) < len(scores.positive)).float()
+        graded = self.services.graded(step.batch.step, self.params.graded_pairs)
+        if graded is None:
+            cosines = torch.cat([scores.positive, scores.negatives[scores.negatives_mask]])
+            labels = (torch.arange(len(cosines)) < len(scores.positive)).float()
+        else:
+            cosines, labels = functional.cosine_similarity(graded.first, graded.second), graded.scores
         balanced = losses.cross_batch_balanced(scores, step.temperature)
         return balanced + self.params.beta * losses.cosent(cosines, labels, step.temperature)
 

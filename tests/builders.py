@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -134,6 +135,22 @@ class Bench:
         models = [run / "model.safetensors" for run in runs]
         main(models, row, self.dataset, self.vectors, state or folder / "state", pool)
         return runs
+
+
+def both_sides(
+    tier: ModuleType,
+    about: dict[str, Any],
+    model: Path,
+    dataset: Path,
+    vectors: Path,
+    queries: NDArray[np.int64],
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return document and query vectors of a trained run, as evaluation asks a tier for them."""
+    rows: list[tuple[str, NDArray[np.int64] | None]] = [("document", None), ("query", queries)]
+    documents, asked = (
+        tier.trained_side(about, model, dataset, vectors, side, part, 1) for side, part in rows
+    )
+    return documents, asked
 
 
 def tiny_model(folder: Path, dropout: float = 0.1) -> Path:

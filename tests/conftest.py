@@ -1,6 +1,6 @@
 """A dataset small enough to reason about, in the formats that the workflow writes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -165,3 +165,23 @@ def shallow_world(tmp_path_factory: pytest.TempPathFactory) -> World:
 def tiny_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A corpus of 5 documents."""
     return write_world(tmp_path_factory.mktemp("tiny"), documents=5, queries=6)
+
+
+@pytest.fixture
+def bare_model(tmp_path: Path) -> Path:
+    """A model folder of a few bytes a file: enough to be found and to be hashed."""
+    folder = tmp_path / "model"
+    (folder / "1_Pooling").mkdir(parents=True)
+    (folder / "model.safetensors").write_bytes(b"weights")
+    (folder / "tokenizer.json").write_text("{}")
+    (folder / "config.json").write_text('{"hidden_size": 4}')
+    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep tests out of the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NEGBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield

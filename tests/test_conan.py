@@ -1,8 +1,10 @@
 """Conan's rule, windows and losses against numbers worked out by hand, and the state it keeps."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from conftest import take_steps
@@ -10,7 +12,7 @@ from conftest import take_steps
 from methods import losses
 from methods.base import NO_DOCUMENT, Scores
 from methods.conan import UNSEEN, Conan, no_longer_hard, window_starts
-from workflow import train
+from workflow import collection, train
 from workflow.checkpoint import Checkpoint
 
 
@@ -228,3 +230,52 @@ def test_defaults_are_the_papers():
     assert (params.margin, params.ceiling, params.check_steps, params.skip, params.beta) == (
         1.15, 0.8, 100, 10, 0.8,
     )  # fmt: skip
+
+
+def graded_run(world, tmp_path, track="faithful", **params):
+    """A run on a copy of the world whose queries' table ends with three graded pairs of its own queries."""
+    dataset = tmp_path / "dataset"
+    shutil.copytree(world.dataset, dataset)
+    table = pq.read_table(dataset / collection.QUERIES)
+    count = len(table)
+    scores = [None] * (count - 6) + [5.0, 5.0, 1.0, 1.0, 2.5, 2.5]
+    pq.write_table(table.append_column("score", [scores]), dataset / collection.QUERIES)
+    spec = {**world.spec(f"conan/{track}" if track else "conan"), "params": params}
+    materials = train.load_materials(dataset, world.vectors, {"dense": world.pools["dense"]})
+    return train.set_up(spec, materials), np.arange(count - 6, count).reshape(3, 2)
+
+
+def test_cosent_runs_over_graded_pairs_where_there_are_any(world, tmp_path):
+    run, rows = graded_run(world, tmp_path)
+    example = train._example(run, 0)
+    vectors = run.encoder.queries(rows.ravel()).detach().double().numpy().reshape(3, 2, -1)
+    cosines = (vectors[:, 0] * vectors[:, 1]).sum(axis=1)
+    gaps = [cosines[low] - cosines[high] for high, low in ((0, 1), (0, 2), (2, 1))]  # 5 > 2.5 > 1
+    cosent = np.log1p(np.exp(np.array(gaps) / 0.05).sum())
+    balanced = losses.cross_batch_balanced(example.scores, 0.05).item()
+    before = run.services.counters.extra_vectors
+    loss = run.method.faithful_loss(example)
+    assert loss.item() == pytest.approx(balanced + 0.8 * cosent, rel=1e-4)
+    assert run.services.counters.extra_vectors == before + 6
+    loss.backward()
+    assert run.encoder.query.grad.abs().max() > 0
+
+
+def test_a_draw_of_graded_pairs_follows_from_the_step(world, tmp_path):
+    run, _ = graded_run(world, tmp_path, graded_pairs=2)
+    draws = [run.services.graded(step, 2).scores.tolist() for step in range(12)]
+    assert draws == [run.services.graded(step, 2).scores.tolist() for step in range(12)]
+    assert all(len(set(draw)) == 2 for draw in draws)
+    assert len({tuple(draw) for draw in draws}) > 1
+
+
+def test_without_graded_pairs_there_is_nothing_to_draw(world):
+    assert run_of(world).services.graded(0, 32) is None
+
+
+def test_the_controlled_track_leaves_graded_pairs_alone(world, tmp_path):
+    with_pairs, _ = graded_run(world, tmp_path, track="")
+    without = run_of(world)
+    ours, theirs = (run.method.loss(train._example(run, 0)).item() for run in (with_pairs, without))
+    assert ours == theirs
+    assert with_pairs.services.counters == without.services.counters

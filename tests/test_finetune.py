@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
-from builders import Bench, tiny_model
+from builders import ROOT, Bench, both_sides, tiny_model
 from safetensors.torch import load_file
 
 from methods import registry
@@ -16,6 +17,7 @@ from workflow import evaluate, finetune
 from workflow import train as stage_train
 from workflow.candidates import CandidatePool
 from workflow.errors import UserError
+from workflow.ledger import read_ledger
 from workflow.materials import load_materials
 from workflow.train import one_step, set_up
 
@@ -37,7 +39,7 @@ class Texts(Bench):
             "document_prompt": "", "dtype": "float32", "similarity": "cosine",
         }  # fmt: skip
         encoder = finetune.Encoder(self.model, "float32")
-        tokens = finetune.tokens_of(self.dataset, json.dumps(self.settings))
+        tokens = finetune.tokens_of_sides(self.dataset, json.dumps(self.settings))
         for side, name in (("document", "documents"), ("query", "queries")):
             np.save(self.vectors / f"{name}.npy", encoder.encode(tokens[side]))
 
@@ -208,8 +210,8 @@ def test_training_lowers_the_loss_and_evaluation_reads_the_trained_weights(texts
     about |= {"encoder": texts.settings}
     evaluate.main([run / "metrics.json"], json.dumps(about), texts.dataset, texts.vectors)
     metrics = json.loads((run / "metrics.json").read_text())
-    documents, queries = finetune.trained_vectors(
-        about, run / "model.safetensors", texts.dataset, texts.vectors, np.array([60, 61]), 1
+    documents, queries = both_sides(
+        finetune, about, run / "model.safetensors", texts.dataset, texts.vectors, np.array([60, 61])
     )
     live = texts.run("inbatch", start=run / "model.safetensors", dropout=0.0)
     np.testing.assert_allclose(documents, live.encoder.all_documents().numpy(), atol=1e-5)
@@ -218,6 +220,19 @@ def test_training_lowers_the_loss_and_evaluation_reads_the_trained_weights(texts
     )
     assert not queries[0].any()
     assert 0 < metrics["slices"]["all"]["nDCG@10"] <= 1
+
+
+def test_evaluation_keeps_the_length_of_vectors_for_dot_products(texts, tmp_path):
+    run = texts.train(tmp_path / "run", texts.spec("inbatch", steps=2, dropout=0.0))
+    about = {"encoder": {**texts.settings, "similarity": "dot"}}
+    model = run / "model.safetensors"
+    documents, _ = both_sides(finetune, about, model, texts.dataset, texts.vectors, np.array([60]))
+    unit, _ = both_sides(
+        finetune, {"encoder": texts.settings}, model, texts.dataset, texts.vectors, np.array([60])
+    )
+    lengths = np.linalg.norm(documents, axis=1, keepdims=True)
+    assert np.abs(lengths - 1).max() > 0.1
+    np.testing.assert_allclose(documents / lengths, unit, atol=1e-5)
 
 
 def test_a_broken_model_is_named(texts, tmp_path):
@@ -265,3 +280,28 @@ def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path, ca
         assert found.keys() == wanted.keys()
         for name in wanted:
             torch.testing.assert_close(found[name], wanted[name], atol=1e-6, rtol=1e-4)
+
+
+def test_a_run_of_two_processes_ends_as_a_run_of_one(texts, tmp_path):
+    """The stage as the rule starts it: one run is written, with the other's ledger and nearly its weights."""
+    spec = texts.spec("dense_topk", dropout=0.0, steps=4)
+    row = json.dumps({key: value for key, value in spec.items() if key != "seed"})
+    ends = []
+    for processes in (1, 2):
+        folder = tmp_path / str(processes)
+        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
+        done = subprocess.run(
+            [sys.executable, "-m", *launcher[: None if processes > 1 else 0], "workflow.train",
+             str(folder / "seed-0" / "model.safetensors"), "--spec", row, "--dataset", str(texts.dataset),
+             "--vectors", str(texts.vectors), "--pool", f"dense={texts.pool}", "--state", str(folder / "state")],
+            capture_output=True, text=True, timeout=300, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert not (folder / "state").exists() or not list((folder / "state").rglob("*.safetensors"))
+        ends.append(folder / "seed-0")
+    one, two = (load_file(run / "model.safetensors") for run in ends)
+    for name, value in one.items():
+        torch.testing.assert_close(two[name], value, atol=1e-4, rtol=1e-3)
+    ledgers = [read_ledger(run / "negatives.parquet").to_pandas() for run in ends]
+    columns = ["step", "query", "document"]
+    pd.testing.assert_frame_equal(ledgers[0][columns], ledgers[1][columns])

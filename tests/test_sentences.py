@@ -55,6 +55,17 @@ def data(tmp_path, monkeypatch):
     return folder
 
 
+def test_tasks_alone_need_no_sentences(data, tmp_path):
+    """A dataset of sentences that is evaluated alone has the pairs and nothing to train on."""
+    sentences.main(
+        json.dumps({"name": "made", "source": "made", "sts": ["mine"], "test_only": True}), tmp_path
+    )
+    assert collection.column(tmp_path, collection.DOCUMENTS, "id") == []
+    assert sts.read_pairs(tmp_path).gold.tolist() == [4.5, 1.0, 3.0, 3.0, 0.2]
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert (card["documents"], card["regime"]) == (0, "zero-shot")
+
+
 class Views:
     """The made sentences prepared on disk, with the vectors of a tiny transformer."""
 
@@ -67,7 +78,7 @@ class Views:
         sentences.main(json.dumps(settings(data / "own.txt")), self.dataset)
         lengths = {"query_length": 16, "document_length": 16, "query_prompt": "", "document_prompt": ""}
         self.encoder = {"model": str(model), "dtype": "float32", "similarity": "cosine", **lengths}
-        tokens = finetune.tokens_of(self.dataset, json.dumps(self.encoder))
+        tokens = finetune.tokens_of_sides(self.dataset, json.dumps(self.encoder))
         self.vectors.mkdir()
         for side, name in (("document", "documents"), ("query", "queries")):
             np.save(self.vectors / f"{name}.npy", finetune.Encoder(model, "float32").encode(tokens[side]))

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,13 +15,14 @@ from hypothesis import strategies as st
 
 from methods import registry
 from workflow.errors import UserError
-from workflow.settings import Suite, export_folders, load, local_data
+from workflow.folders import local_data
+from workflow.settings import Suite, export_folders, load
 
 QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
 )
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = "dev_queries, documents, kind, regime, seed, source, sts, train_queries"
+SIZES = "dev_queries, documents, graded, kind, regime, seed, source, sts, train_queries, trained_on"
 
 
 def suite(**changes) -> Suite:
@@ -125,6 +125,41 @@ def test_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changes, sai
     assert mistake(**changes).startswith(said)
 
 
+AWAY = {"source": "nfcorpus", "trained_on": "scifact"}
+
+
+def test_a_dataset_that_is_evaluated_alone_names_its_home():
+    found = suite(datasets={"scifact": None, "away": AWAY})
+    assert found.homes() == {"away": "scifact"}
+    assert (found.home("away"), found.home("scifact")) == ("scifact", "scifact")
+    assert found.dataset("away")["test_only"]
+    assert "test_only" not in found.dataset("scifact")
+    other = suite(datasets={"scifact": None, "wordnet": None, "away": {**AWAY, "trained_on": "wordnet"}})
+    assert other.dataset_key("away") == found.dataset_key("away")  # the same tables, whoever is evaluated
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"datasets": {"scifact": None, "away": {**AWAY, "trained_on": "scifct"}}},
+         "datasets.away.trained_on: 'scifct' is no dataset that this suite trains on; did you mean 'scifact'? "),
+        ({"datasets": {"scifact": None, "one": AWAY, "two": {**AWAY, "trained_on": "one"}}},
+         "datasets.two.trained_on: 'one' is no dataset that this suite trains on; allowed: scifact"),
+        ({"datasets": {"scifact": {"trained_on": "scifact"}}},
+         "datasets.scifact.trained_on: 'scifact' is no dataset that this suite trains on; allowed:"),
+        ({"datasets": {"scifact": None, "away": {**AWAY, "regime": "strict"}}},
+         "datasets.away.regime: a dataset of the kind retrieval that is evaluated alone has no such setting; "),
+        ({"datasets": {"scifact": None, "away": AWAY}, "encoder": {"reinit_top": 1}},
+         "datasets.away.trained_on: each dataset's encoder is warmed up on it, "),
+        ({"datasets": {"scifact": None, "sts": {"kind": "sentences", "trained_on": "scifact"}}, "tier": "rerank",
+          "methods": {"random": None}},
+         "datasets.sts.trained_on: a row of the tier rerank has no vectors for sentences"),
+    ],
+)  # fmt: skip
+def test_mistakes_about_where_runs_were_trained(changes, said):
+    assert mistake(**changes).startswith(said)
+
+
 def test_first_of_many_mistakes_is_told_alone():
     said = mistake(metods=1, seeds=5, suite=3)
     assert said == "suite: input should be a valid string, found 3"
@@ -165,7 +200,7 @@ def test_defaults_of_a_dataset_are_filled_in():
     found = suite(datasets={"scifact": None, "small": {"source": "scifact", "documents": 900}})
     assert found.dataset("scifact") == {
         "name": "scifact", "source": "scifact", "regime": "standard", "documents": None, "train_queries": None,
-        "dev_queries": 100, "seed": 0,
+        "dev_queries": 100, "seed": 0, "graded": [],
     }  # fmt: skip
     assert found.dataset("small")["source"] == "scifact"
     assert found.dataset_key("small").startswith("small-")
@@ -213,15 +248,13 @@ def test_pool_key_follows_the_pools_alone():
 
 
 def test_config_data_goes_before_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("NEGBENCH_DATA", str(tmp_path / "environment"))
-    assert local_data() == tmp_path / "environment"
-    assert local_data("mine") == Path("mine")
+    named = tmp_path / "environment"
+    named.mkdir()
+    monkeypatch.setenv("NEGBENCH_DATA", str(named))
     export_folders(suite())
-    assert local_data() == tmp_path / "environment"
+    assert local_data() == named
     export_folders(suite(data=str(tmp_path)))
     assert local_data() == tmp_path
-    monkeypatch.delenv("NEGBENCH_DATA")
-    assert local_data() is None
 
 
 def paths(value, prefix=()):

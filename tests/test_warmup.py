@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from builders import tiny_model
@@ -61,8 +62,8 @@ def test_the_result_is_an_encoder_of_other_weights(texts, tmp_path, layers, step
     below = [name for name in moved if name.startswith("encoder.layer.0.")]
     assert moved
     assert bool(below) == bool(steps)  # in-batch steps move every layer, the reinit the top one alone
-    tokens = finetune.tokens_of(texts.dataset, json.dumps(texts.settings))["query"][:3]
-    vectors = Encoder(tmp_path / "one", "float32").encode(tokens)
+    tokens = finetune.tokens_of_sides(texts.dataset, json.dumps(texts.settings))["query"]
+    vectors = Encoder(tmp_path / "one", "float32").encode(tokens, np.arange(3))
     assert vectors.shape == (3, 8)
     assert not (tmp_path / "state").exists()
     assert json.loads((tmp_path / "one" / "warmup.json").read_text())["encoder"]["warmup_steps"] == steps

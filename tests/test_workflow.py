@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from builders import both_sides
 from sentence_transformers import SentenceTransformer
 from tiny import ROOT, SUITE, copy_project, scheduled, snakemake, write_suite
 
@@ -57,7 +58,7 @@ def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
     assert "SimANS" in text
     assert (finished / BOARD / "leaderboard.html").as_uri() in text
     assert "Select jobs" not in text
-    assert "of 22 jobs done" in text
+    assert "of 23 jobs done" in text
 
 
 def test_finished_work_is_not_done_again(project: Path) -> None:
@@ -208,10 +209,13 @@ def test_the_method_of_the_readme_runs(project: Path) -> None:
 
 def test_a_trained_model_opens_with_sentence_transformers(finished: Path) -> None:
     snakemake(finished, "results/models/tiny/pydoc/simans/seed-0")
-    dataset, vectors = (next(finished.glob(f"results/{kind}")) for kind in ("datasets/*", "embeddings/*/*"))
+    dataset, vectors = (
+        next(finished.glob(f"results/{kind}")) for kind in ("datasets/pydoc-*", "embeddings/pydoc-*/*")
+    )
     documents, queries = collection.texts(dataset)
-    wanted_documents, wanted_queries = adapter_maps.trained_vectors(
-        {}, finished / RUNS / "simans/seed-0/model.safetensors", dataset, vectors, np.arange(len(queries)), 1
+    weights = finished / RUNS / "simans/seed-0/model.safetensors"
+    wanted_documents, wanted_queries = both_sides(
+        adapter_maps, {}, weights, dataset, vectors, np.arange(len(queries))
     )
     model = SentenceTransformer(str(finished / "results/models/tiny/pydoc/simans/seed-0"), device="cpu")
     assert np.abs(model.encode_document(documents) - wanted_documents).max() < 1e-5
@@ -259,6 +263,39 @@ def test_whole_encoders_are_trained_after_a_shared_warm_up(tmp_path: Path) -> No
     file.write_text(file.read_text() + "\n# a change\n")
     made = scheduled(tmp_path)
     assert any(path.startswith("results/warmups/") for path in made)
+
+
+def test_runs_are_evaluated_where_they_were_not_trained(project: Path) -> None:
+    """On the home's own test split under another name, every figure must come out the same."""
+    lines = [f"{score}\tthe {word} of a class\tthe {other} of a class" for score, word, other in
+             [(5, "name", "name"), (3, "name", "value"), (1, "name", "scope"), (4, "body", "code")]]  # fmt: skip
+    (project / "local" / "sts" / "mine").mkdir(parents=True)
+    (project / "local" / "sts" / "mine" / "pairs.tsv").write_text("\n".join(lines) + "\n")
+    suite = copy.deepcopy(SUITE)
+    suite["data"] = "local"
+    suite["datasets"] |= {
+        "again": {"source": "./pydoc", "trained_on": "pydoc"},
+        "alike": {"kind": "sentences", "sts": ["mine"], "trained_on": "pydoc"},
+    }
+    write_suite(project, suite)
+    made = scheduled(project)
+    assert not [path for path in made if "model.safetensors" in path]
+    snakemake(project)
+    for seed in (0, 1):
+        home, away = (
+            json.loads((project / f"results/runs/tiny/{name}/simans/seed-{seed}/metrics.json").read_text())
+            for name in ("pydoc", "again")
+        )
+        assert away["slices"] == {"all": home["slices"]["all"]}
+        assert away["trained_on"] == "pydoc"
+    board = pd.read_csv(project / BOARD / "leaderboard.csv").set_index(["dataset", "method"])
+    for column in ("nDCG@10/all/mean", "train_seconds"):
+        assert board.loc[("again", "simans"), column] == board.loc[("pydoc", "simans"), column]
+    assert -100 <= board.loc[("alike", "simans"), "STS/all/mean"] <= 100
+    assert np.isnan(board.loc[("alike", "simans"), "nDCG@10/all/mean"])
+    text = (project / BOARD / "leaderboard.md").read_text()
+    assert text.count("nothing is trained here: runs were trained on pydoc") == 2
+    assert scheduled(project) == set()
 
 
 def test_tiers_are_compared_where_they_have_three_methods_in_common(project: Path) -> None:

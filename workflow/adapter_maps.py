@@ -13,15 +13,23 @@ from workflow.vectors import load as load_vectors
 SIDES = ("query", "document")
 
 
-def trained_vectors(
-    about: dict[str, Any], model: Path, dataset: Path, vectors: Path, queries: NDArray[np.int64], threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return document vectors and query vectors by a trained adapter; other queries than `queries` are zeros."""
-    documents, all_queries = load_vectors(vectors)
-    maps = load_maps(model)
-    changed = np.zeros_like(all_queries)
-    changed[queries] = mapped(all_queries[queries], maps["query"])
-    return mapped(documents, maps["document"]), changed
+def trained_side(
+    about: dict[str, Any],
+    model: Path,
+    dataset: Path,
+    vectors: Path,
+    side: str,
+    rows: NDArray[np.int64] | None,
+    threads: int,
+) -> NDArray[np.float32]:
+    """Return the vectors [N, D] of a side by a trained adapter; others than `rows` are zeros, None takes all."""
+    untrained = dict(zip(("document", "query"), load_vectors(vectors), strict=True))[side]
+    weight = load_maps(model)[side]
+    if rows is None:
+        return mapped(untrained, weight)
+    changed = np.zeros_like(untrained)
+    changed[rows] = mapped(untrained[rows], weight)
+    return changed
 
 
 def load_maps(path: Path) -> dict[str, NDArray[np.float32]]:

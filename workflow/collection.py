@@ -14,6 +14,8 @@ from workflow.files import replacing
 
 SPLITS = ("train", "dev", "test")
 DOCUMENTS, QUERIES, QRELS = "documents.parquet", "queries.parquet", "qrels.parquet"
+SCORE = "score"
+"""The column of the queries' table that graded pairs have, which stand in it two rows a pair."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,15 @@ def qrels(folder: Path, split: str) -> Qrels:
         table.column(name).to_numpy().astype(np.int64, copy=False) for name in ("query", "document", "grade")
     )
     return Qrels(*arrays)
+
+
+def graded_pairs(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Return graded pairs as rows [P, 2] of the queries' table, and their scores [P]; none where it has no scores."""
+    if SCORE not in pq.read_schema(folder / QUERIES).names:
+        return np.empty((0, 2), np.int64), np.empty(0)
+    scores = column(folder, QUERIES, SCORE)
+    rows = np.array([row for row, score in enumerate(scores) if score is not None], dtype=np.int64)
+    return rows.reshape(-1, 2), np.array([scores[row] for row in rows[::2]], dtype=np.float64)
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:

@@ -39,6 +39,12 @@ class Contents(BaseModel):
     """The tier of each row, by its name."""
     sentences: list[str] = []
     """The datasets that have sentences and no corpus to search, so no lexical baseline."""
+    homes: dict[str, str] = {}
+    """The datasets that are evaluated alone, each with the one that its runs are trained on."""
+
+    def trained(self) -> list[str]:
+        """Return the datasets that are trained on."""
+        return [name for name in self.cards if name not in self.homes]
 
     def runs(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""

@@ -1,5 +1,6 @@
 """Stage dataset: get a collection in BEIR layout, check it, split it, and describe it on a card."""
 
+import hashlib
 import json
 import tempfile
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ from workflow.beir_source import fetch_beir, fetch_folder
 from workflow.catalogue import known_datasets
 from workflow.collection import DOCUMENTS, QRELS, QUERIES, SPLITS, write_table
 from workflow.errors import UserError
-from workflow.files import write_json
+from workflow.files import canonical, write_json
 from workflow.fingerprint import check_fingerprint, collection_sha256
+from workflow.folders import local_data
 from workflow.seeds import stream
-from workflow.settings import local_data
+from workflow.sts_source import Pair, as_queries, read_task
 from workflow.wordnet import build_wordnet
 
 MINIMUM_TRAINING_QUERIES = 50
@@ -124,8 +126,10 @@ def with_documents(collection: Collection, wanted: int | None, seed: int, name: 
 def slices(collection: Collection) -> list[str | None]:
     """Say of each query: `seen` if a positive of it in the test split is a training positive, else `unseen`.
 
-    None for queries outside the test split.
+    None for queries outside the test split, and for all where the dataset has no training split.
     """
+    if "train" not in collection.qrels:
+        return [None] * len(collection.query_ids)
     trained = _positives(collection, "train")
     test = collection.qrels["test"]
     test = test[test[:, 2] > 0]
@@ -149,12 +153,10 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
             check_fingerprint(source, folder, known.sha256)
         facts["sha256"] = collection_sha256(folder)
         full = load_beir(folder)
-    collection = with_dev(full, settings["dev_queries"], seed)
-    if settings["regime"] == "strict":
-        collection = strict(collection, name)
-    collection = with_train_queries(collection, settings["train_queries"], seed)
+    test_only = settings.get("test_only", False)
+    collection = _test_alone(full) if test_only else _cut_training(full, settings)
     collection = with_documents(_without_unlabelled_queries(collection), settings["documents"], seed, name)
-    if "train" not in collection.qrels or not len(_positives(collection, "train")):
+    if not test_only and ("train" not in collection.qrels or not len(_positives(collection, "train"))):
         raise UserError(f"datasets.{name}: {source} has no training labels, so nothing can be trained on it")
     if not len(_positives(collection, "test")):
         raise UserError(
@@ -191,14 +193,54 @@ def main(
     folder: Annotated[Path, Option(help="where the tables and the card go")],
 ) -> None:
     """Prepare a dataset: documents, queries and labels as parquet tables, and its card."""
-    collection, card = prepare(json.loads(settings))
-    write(collection, folder)
-    write_json(folder / "card.json", card)
+    asked = json.loads(settings)
+    collection, card = prepare(asked)
+    graded = {task: read_task(task, local_data()) for task in asked.get("graded", [])}
+    both, told = _with_graded(collection, graded)
+    write(both, folder, told)
+    write_json(folder / "card.json", {**card, **_graded_card(graded)})
+    queries = card["queries"]
+    training = (
+        f"{queries['train']:,} training and {queries['test']:,} test queries "
+        f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen)"
+    )
     stage.say(
         f"dataset {card['name']}: {card['documents']:,} documents, "
-        f"{card['queries']['train']:,} training and {card['queries']['test']:,} test queries "
-        f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), from {card['source']}"
+        f"{training if queries['train'] else format(queries['test'], ',') + ' test queries'}, from {card['source']}"
     )
+
+
+def _with_graded(
+    collection: Collection, tasks: dict[str, list[Pair]]
+) -> tuple[Collection, dict[str, list[Any]]]:
+    """Put graded pairs behind the queries, without a slice. Returns also what is told of each query."""
+    ids, texts, told = as_queries(tasks)
+    both = replace(collection, query_ids=[*collection.query_ids, *ids], queries=[*collection.queries, *texts])
+    said: dict[str, list[Any]] = {"slice": [*slices(collection), *[None] * len(ids)]}
+    if tasks:
+        said["score"] = [*[None] * len(collection.query_ids), *told["score"]]
+    return both, said
+
+
+def _graded_card(tasks: dict[str, list[Pair]]) -> dict[str, Any]:
+    if not tasks:
+        return {}
+    content = canonical(tasks).encode("utf-8", "surrogatepass")
+    counts = {task: len(pairs) for task, pairs in tasks.items()}
+    return {"graded_pairs": counts, "graded_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _cut_training(full: Collection, settings: dict[str, Any]) -> Collection:
+    """Set a dev split aside, drop pairs by regime, and draw training queries."""
+    collection = with_dev(full, settings["dev_queries"], settings["seed"])
+    if settings["regime"] == "strict":
+        collection = strict(collection, settings["name"])
+    return with_train_queries(collection, settings["train_queries"], settings["seed"])
+
+
+def _test_alone(full: Collection) -> Collection:
+    """Drop all labels but the test split's, of a dataset on which nothing is trained."""
+    return replace(full, qrels={"test": full.qrels["test"]})
 
 
 def _fetch(source: str, folder: Path) -> dict[str, Any]:
@@ -285,7 +327,7 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
     return {
         "name": settings["name"],
         "dataset": _shown_name(settings["source"]),
-        "regime": settings["regime"],
+        "regime": settings.get("regime", "zero-shot"),
         "documents": len(collection.document_ids),
         "documents_full": len(full.document_ids),
         "queries": {name: _count(collection, name) for name in SPLITS},

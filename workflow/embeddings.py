@@ -1,57 +1,57 @@
 """Stage embeddings: vectors of all documents and queries of a dataset, computed once for every content.
 
-The cache is keyed by what decides the vectors (weights, tokenizer, lengths, precision, texts), never by a
-name, so suites that share a collection and an encoder share its vectors.
+The cache is keyed by what decides the vectors of a side (weights, tokenizer, length, precision, texts), never by a
+name, so collections that share a corpus and an encoder share its vectors. A killed encoding goes on at the first
+shard that is missing.
 """
 
+import hashlib
 import json
 import logging
-import os
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-from platformdirs import user_cache_dir
 from typer import Option
 
-from workflow import collection, stage
-from workflow.encoder import Encoder, Texts, content_key, find_model, resolve_dtype
-from workflow.files import replacing, replacing_folder, write_json
+from workflow import collection, shards, stage
+from workflow.encoder import Encoder, vectors_key
+from workflow.files import canonical, replacing, write_json
+from workflow.folders import cache_folder
+from workflow.pretrained import find_model, resolve_dtype
 from workflow.provenance import process_cost
-from workflow.vectors import DOCUMENTS, SIDES
+from workflow.tokens import Texts, Tokens, tokens_key, tokens_of
+from workflow.vectors import DOCUMENTS, QUERIES
 
-CACHE_VARIABLE = "NEGBENCH_CACHE"
 log = logging.getLogger(__name__)
 
 
-def embed(dataset: Path, settings: dict[str, Any], threads: int = 1) -> tuple[Path, dict[str, Any]]:
-    """Return the cache folder that holds the vectors of a dataset, and the facts about them."""
-    model = find_model(settings["model"])
-    dtype = resolve_dtype(settings["dtype"])
-    documents, queries = collection.texts(dataset)
-    sides = [
-        Texts(documents, settings["document_length"], settings["document_prompt"]),
-        Texts(queries, settings["query_length"], settings["query_prompt"]),
-    ]
-    similarity = settings["similarity"]
-    key = content_key(model, dtype, sides, similarity)
-    folder = cache_folder() / "vectors" / key[:32]
-    facts = {"model": settings["model"], "dtype": dtype, "key": key, "dimension": 0}
-    if not folder.is_dir():
-        started = time.perf_counter()
-        with replacing_folder(folder) as partial:
-            _encode(Encoder(model, dtype, similarity == "cosine"), sides, partial, threads)
-        log.info("encoded in %.1f s", time.perf_counter() - started)
-    else:
-        stage.say(f"vectors of {dataset.name}: taken from the cache ({key[:12]})")
-    facts["dimension"] = int(np.load(folder / DOCUMENTS, mmap_mode="r").shape[1])
-    return folder, facts
-
-
-def cache_folder() -> Path:
-    """Return the folder of caches: NEGBENCH_CACHE, else the user's cache folder."""
-    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("negbench"))
+def embed(
+    dataset: Path, settings: dict[str, Any], threads: int = 1
+) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Return the cached file of each side's vectors, and the facts about them; `settings` are the encoder's."""
+    model, dtype = find_model(settings["model"]), resolve_dtype(settings["dtype"])
+    texts = dict(zip((DOCUMENTS, QUERIES), collection.texts(dataset), strict=True))
+    sides = {
+        name: Texts(texts[name], settings[f"{side}_length"], settings[f"{side}_prompt"])
+        for name, side in ((DOCUMENTS, "document"), (QUERIES, "query"))
+    }
+    how = dtype, settings["similarity"], settings["output"]
+    keys = {name: vectors_key(model, tokens_key(model, side), *how) for name, side in sides.items()}
+    files = {name: cache_folder() / "vectors" / f"{key[:32]}.npy" for name, key in keys.items()}
+    missing = {name: side for name, side in sides.items() if not files[name].is_file()}
+    if missing:
+        encoder = Encoder(model, dtype, normalize=settings["similarity"] == "cosine")
+        tokens = {name: tokens_of(model, side) for name, side in missing.items()}
+        _encode(encoder, tokens, files, settings["output"], threads)
+    for name in files.keys() - missing.keys():
+        stage.say(f"{Path(name).stem} of {dataset.name}: vectors taken from the cache ({keys[name][:12]})")
+    dimension = int(np.load(files[DOCUMENTS], mmap_mode="r").shape[1])
+    key = hashlib.sha256(canonical(keys).encode()).hexdigest()
+    return files, {"model": settings["model"], "dtype": dtype, "key": key, "dimension": dimension}
 
 
 def main(
@@ -63,17 +63,39 @@ def main(
     """Encode all documents and queries of a dataset."""
     with process_cost() as cost:
         cached, facts = embed(dataset, json.loads(settings), threads)
-        for name in SIDES:
-            _place(cached / name, folder / name)
+        for name, file in cached.items():
+            _place(file, folder / name)
     write_json(folder / "embeddings.json", {**facts, "cost": cost.as_dict()})
 
 
-def _encode(encoder: Encoder, sides: list[Texts], folder: Path, threads: int) -> None:
-    tokens = [encoder.tokenise(side) for side in sides]
-    total = sum(len(line) for side in tokens for line in side)
-    with stage.bar(total, f"encoding {sum(map(len, tokens)):,} texts", " tokens") as told:
-        for name, side in zip(SIDES, tokens, strict=True):
-            np.save(folder / name, encoder.encode(side, told.update, threads))
+def _encode(
+    encoder: Encoder, sides: dict[str, Tokens], files: dict[str, Path], output: str, threads: int
+) -> None:
+    started = time.perf_counter()
+    total = sum(int(tokens.starts[-1]) for tokens in sides.values())
+    with stage.bar(total, f"encoding {sum(map(len, sides.values())):,} texts", " tokens") as told:
+        for name, tokens in sides.items():
+            _encode_side(encoder, tokens, files[name], output, threads, told.update)
+    log.info("encoded in %.1f s", time.perf_counter() - started)
+
+
+def _encode_side(
+    encoder: Encoder, tokens: Tokens, path: Path, output: str, threads: int, advance: Callable[[int], object]
+) -> None:
+    """Write the vectors of a side to `path`; what an earlier try has left isn't encoded again."""
+    kept = cache_folder() / "unfinished" / path.stem
+    with replacing(path) as partial:
+        shape = len(tokens), encoder.dimension
+        vectors = np.lib.format.open_memmap(partial, "w+", np.dtype(output), shape)
+        shards.fill(
+            vectors,
+            encoder.plan(tokens),
+            kept,
+            encode=lambda rows: encoder.encode(tokens, rows, advance, threads),
+            found=lambda rows: advance(int(tokens.lengths[rows].sum())),
+        )
+        vectors.flush()
+    shutil.rmtree(kept, ignore_errors=True)
 
 
 def _place(source: Path, target: Path) -> None:

@@ -90,13 +90,15 @@ def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     vectors: Annotated[Path | None, Option(help="folder of the embeddings; without it, BM25")] = None,
     threads: Annotated[int, Option(help="threads of the search")] = 1,
+    models: Annotated[Path | None, Option(help="folder of the seeds' models, if elsewhere")] = None,
 ) -> None:
     """Evaluate the trained runs of one method, the untrained encoder or BM25 on the test split."""
     facts = json.loads(about)
     trained = facts["track"] != "baseline"
     split = TestSplit(dataset)
     for folder in [path.parent for path in metrics]:
-        searcher = _searcher(facts, dataset, vectors, folder / MODEL if trained else None, split, threads)
+        model = (models or folder.parent) / folder.name / MODEL if trained else None
+        searcher = _searcher(facts, dataset, vectors, model, split, threads)
         _evaluate(searcher, split, {**facts, "seed": seed_of(folder) if trained else None}, folder)
 
 
@@ -130,8 +132,11 @@ def _searcher(
         return BM25Searcher(*collection.texts(dataset), facts["params"]["k1"], facts["params"]["b"])
     if model is None:
         return DenseSearcher(*load_vectors(vectors), threads)
-    trained = tiers.module("evaluate", facts["tier"]).trained_vectors
-    documents, queries = trained(facts, model, dataset, vectors, split.queries, threads)
+    side = tiers.module("evaluate", facts["tier"]).trained_side
+    documents, queries = (
+        side(facts, model, dataset, vectors, name, rows, threads)
+        for name, rows in (("document", None), ("query", split.queries))
+    )
     return DenseSearcher(documents, queries, threads)
 
 

@@ -26,11 +26,11 @@ from typer import Argument, Option
 
 from workflow import stage
 from workflow.adapter_maps import SIDES, load_maps
-from workflow.encoder import find_model, pooling
 from workflow.errors import UserError
 from workflow.files import read_json, replacing_folder, write_text
 from workflow.finetune import SHARED, load_side
 from workflow.model_card import model_card
+from workflow.pretrained import find_model, pooling
 
 MODEL, MANIFEST, METRICS, CARD = "model.safetensors", "manifest.json", "metrics.json", "README.md"
 POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}

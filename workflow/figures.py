@@ -294,13 +294,18 @@ def label(title: str, width: int = 30) -> str:
 def main(
     contents: Annotated[str, Option(help="what stands on the board, as JSON")],
     dataset: Annotated[str, Option(help="the dataset that is drawn")],
-    folder: Annotated[Path, Option(help="where the figures go")],
+    figure: Annotated[str, Option(help="quality or scores")],
+    folder: Annotated[Path, Option(help="where the figure goes")],
 ) -> None:
-    """Draw the figures of one dataset of a suite."""
+    """Draw a figure of one dataset of a suite."""
     listed = Contents.model_validate_json(contents)
-    draw_quality(listed.files("metrics.json", dataset), dataset, folder)
-    runs = listed.runs(dataset)
-    draw_scores([(read_run(run / "metrics.json"), run / "scores.parquet") for run in runs], dataset, folder)
+    if figure == "quality":
+        draw_quality(listed.files("metrics.json", dataset), dataset, folder)
+    else:
+        runs = listed.runs(dataset)
+        draw_scores(
+            [(read_run(run / "metrics.json"), run / "scores.parquet") for run in runs], dataset, folder
+        )
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ processes is the gradient that one process has.
 
 import copy
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from functools import cache
 from pathlib import Path
@@ -30,18 +30,17 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from workflow import collection
-from workflow.encoder import Encoder, Texts, batches, find_model, pool, pooling, resolve_dtype, set_dropout
+from workflow.encoder import Encoder, batches, pool
 from workflow.errors import UserError
 from workflow.files import canonical
 from workflow.materials import Materials
+from workflow.pretrained import find_model, keep_freed_memory, pooling, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import BiEncoder, Kept, Rows
+from workflow.tokens import Texts, Tokens, tokens_of
 
 SHARED = "both"
 SIDES = ("query", "document")
-Tokens = Sequence[list[int]]
-
-
 ACCELERATE_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
@@ -50,23 +49,22 @@ class Tower(nn.Module):
 
     def __init__(self, model: nn.Module, how: str, padding: int, normalize: bool) -> None:
         super().__init__()
-        self.model, self._pooling, self._padding, self._normalize = model, how, padding, normalize
+        self.model, self.pooling, self.padding, self.normalize = model, how, padding, normalize
 
-    def forward(self, lines: Sequence[list[int]]) -> torch.Tensor:
-        """Return vectors [len(lines), D] in float32."""
-        width = max(map(len, lines))
+    def forward(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
+        """Return vectors [len(rows), D] in float32."""
         device = next(self.model.parameters()).device
-        ids = torch.tensor([[*line, *[self._padding] * (width - len(line))] for line in lines], device=device)
-        mask = torch.tensor([[1] * len(line) + [0] * (width - len(line)) for line in lines], device=device)
+        ids, mask = (torch.from_numpy(part).to(device) for part in tokens.padded(rows, self.padding))
         hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        vectors = pool(hidden, mask, self._pooling)
-        return functional.normalize(vectors, dim=1) if self._normalize else vectors
+        vectors = pool(hidden, mask, self.pooling)
+        return functional.normalize(vectors, dim=1) if self.normalize else vectors
 
 
 def load_tower(model: Path, similarity: str, dropout: float | None = None) -> Tower:
     """Open a model folder as a tower, ready to train; `dropout` None keeps what its config says."""
     from transformers import AutoConfig, AutoTokenizer
 
+    keep_freed_memory()
     config = AutoConfig.from_pretrained(model)
     set_dropout(config, dropout)
     padding = AutoTokenizer.from_pretrained(model).pad_token_id or 0
@@ -83,7 +81,7 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "FinetuneEnco
     tower = load_tower(find_model(settings["model"]), settings["similarity"], training["dropout"])
     return FinetuneEncoder(
         tower,
-        tokens_of(materials.dataset, canonical(settings)),
+        tokens_of_sides(materials.dataset, canonical(settings)),
         {"query": materials.queries, "document": materials.documents},
         materials.labels.queries,
         precision=training["precision"],
@@ -93,37 +91,37 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "FinetuneEnco
 
 
 @cache
-def tokens_of(dataset: Path, settings: str) -> dict[str, Tokens]:
-    """Return the token ids of all documents and queries, made once for the seeds of a job."""
+def tokens_of_sides(dataset: Path, settings: str) -> dict[str, Tokens]:
+    """Return the token ids of all documents and queries, opened once for the seeds of a job."""
     options = json.loads(settings)
-    encoder = Encoder(find_model(options["model"]), "float32")
+    model = find_model(options["model"])
     texts = dict(zip(("document", "query"), collection.texts(dataset), strict=True))
     return {
-        side: encoder.tokenise(Texts(lines, options[f"{side}_length"], options[f"{side}_prompt"]))
+        side: tokens_of(model, Texts(lines, options[f"{side}_length"], options[f"{side}_prompt"]))
         for side, lines in texts.items()
     }
 
 
-def trained_vectors(
-    about: dict[str, Any], model: Path, dataset: Path, vectors: Path, queries: Rows, threads: int
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return document vectors and query vectors by a run's towers; other queries than `queries` are zeros."""
-    documents = trained_side(about, model, dataset, "document", None, threads)
-    return documents, trained_side(about, model, dataset, "query", queries, threads)
-
-
 def trained_side(
-    about: dict[str, Any], model: Path, dataset: Path, side: str, rows: Rows | None, threads: int
+    about: dict[str, Any],
+    model: Path,
+    dataset: Path,
+    vectors: Path,
+    side: str,
+    rows: Rows | None,
+    threads: int,
 ) -> NDArray[np.float32]:
     """Return the vectors [N, D] of a side by a run's tower; others than `rows` are zeros, None takes all."""
     settings = about["encoder"]
-    encoder = Encoder(find_model(settings["model"]), resolve_dtype(settings["dtype"]))
-    tokens = tokens_of(dataset, canonical(settings))[side]
+    encoder = Encoder(
+        find_model(settings["model"]), resolve_dtype(settings["dtype"]), settings["similarity"] == "cosine"
+    )
+    tokens = tokens_of_sides(dataset, canonical(settings))[side]
     load_side(encoder.model, model, side)
     rows = np.arange(len(tokens)) if rows is None else rows
-    vectors = np.zeros((len(tokens), encoder.dimension), np.float32)
-    vectors[rows] = encoder.encode([tokens[row] for row in rows], threads=threads)
-    return vectors
+    found = np.zeros((len(tokens), encoder.dimension), np.float32)
+    found[rows] = encoder.encode(tokens, rows, threads=threads)
+    return found
 
 
 def load_side(network: nn.Module, path: Path, side: str) -> None:
@@ -165,9 +163,10 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         self._accelerator = Accelerator(
             mixed_precision=ACCELERATE_NAMES[precision], cpu=not torch.cuda.is_available()
         )
+        self._dtype = precision
         self.towers = nn.ModuleDict({SHARED: tower.to(self._accelerator.device)})
         self._tokens, self._warmup, self._training_queries = tokens, warmup, training_queries
-        self._lengths = {side: np.array([len(line) for line in tokens[side]]) for side in SIDES}
+        self._lengths = {side: tokens[side].lengths for side in SIDES}
         self._chunk_tokens, self._chunk_gradients = chunk_tokens, chunk_gradients
         self._key, self._calls = (0, 0), 0
         self._pending: list[tuple[str, list[Rows], int, torch.Tensor]] = []
@@ -266,7 +265,7 @@ class FinetuneEncoder(BiEncoder, nn.Module):
     def _encoded(self, side: str, rows: Rows) -> torch.Tensor:
         """Encode each row once, though it may stand in `rows` often."""
         unique, places = np.unique(rows, return_inverse=True)
-        plan = [unique[chunk] for chunk in batches(self._lengths[side][unique].tolist(), self._chunk_tokens)]
+        plan = [unique[chunk] for chunk in batches(self._lengths[side][unique], self._chunk_tokens)]
         rank, processes = self._accelerator.process_index, self._accelerator.num_processes
         shares = [plan[number::processes] for number in range(processes)]
         call, self._calls = self._calls, self._calls + 1
@@ -293,22 +292,15 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         with torch.random.fork_rng(devices=self._cards()):
             torch.manual_seed(torch_seed(self._key[0], "dropout", self._key[1], side, call, rank, number))
             with self._precision():
-                return self._tower(side)([self._tokens[side][row] for row in rows]).cpu()
+                return self._tower(side)(self._tokens[side], rows).cpu()
 
-    @torch.no_grad()
     def _all(self, side: str, rows: Rows) -> torch.Tensor:
-        """Encode rows without dropout, longest first."""
-        tower = self._tower(side).eval()
-        vectors = torch.empty(len(rows), self._warmup["document"].shape[1])
-        for chunk in batches(self._lengths[side][rows].tolist(), self._chunk_tokens):
-            with self._precision():
-                vectors[torch.from_numpy(chunk)] = tower(
-                    [self._tokens[side][row] for row in rows[chunk]]
-                ).cpu()
-        tower.train()
-        return vectors
+        """Encode rows without dropout, by the engine that encodes pools and evaluations."""
+        tower = self._tower(side)
+        encoder = Encoder.around(tower.model, tower.pooling, self._dtype, tower.normalize)
+        return torch.from_numpy(encoder.encode(self._tokens[side], rows, threads=torch.get_num_threads()))
 
-    def _tower(self, side: str) -> nn.Module:
+    def _tower(self, side: str) -> Any:
         return self.towers[SHARED] if SHARED in self.towers else self.towers[side]
 
     def _precision(self) -> AbstractContextManager[Any]:

@@ -71,7 +71,7 @@ class Layout:
     def texts(self, name: str, method: str) -> list[str]:
         """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts anew."""
         tables = [f"{self.dataset(name)}/{table}.parquet" for table in ("documents", "queries")]
-        warm = self.warmup(*self.encoder_place(name))
+        warm = self.warmup(*self.encoder_place(name))  # never of a dataset that is evaluated alone
         return [*tables, *warm] if self.suite.row_tier(method) != "adapter" else []
 
     def threads(self, method: str) -> int:
@@ -87,6 +87,11 @@ class Layout:
         processes = self.suite.finetune.processes if self.suite.row_tier(method) == "finetune" else 1
         many = f"python -m torch.distributed.run --standalone --nproc_per_node {processes} -m"
         return many if processes > 1 else "python -m"
+
+    def models(self, dataset: str, method: str, seeds: Sequence[int]) -> list[str]:
+        """Return the models that are evaluated on a dataset: those of its own runs or of the runs it names."""
+        row = f"results/runs/{self.suite.suite}/{self.suite.home(dataset)}/{method}"
+        return [f"{row}/{run_folder(seed)}/model.safetensors" for seed in seeds]
 
     def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
         """Return a file of the runs of these seeds, dataset and method as wildcards."""
@@ -124,6 +129,7 @@ class Layout:
             seeds=self.suite.seeds,
             tiers=self.suite.tiers(),
             sentences=self.suite.sentences(),
+            homes=self.suite.homes(),
         )
 
     def spec(self, dataset: str, method: str) -> str:
@@ -159,8 +165,11 @@ class Layout:
             else f"{kind.title} ({method})"
         )
         adaptations = [*kind.footnotes(track, tier)]
-        if dataset in self.suite.sentences():
+        home = self.suite.home(dataset)
+        if home in self.suite.sentences():
             adaptations = [*kind.on_sentences(adaptations)]
+        if self.suite.has_graded_pairs(home):
+            adaptations = [line for line in adaptations if line not in kind.ungraded_only]
         begins = self.suite.start_text()
         again: dict[str, Any] = {}
         if tier == "rerank":
@@ -177,10 +186,11 @@ class Layout:
         return canonical(
             {
                 **self._common(dataset, method, title),
+                **({"trained_on": home} if home != dataset else {}),
                 "class": kind.name,
                 "tier": tier,
                 "start": begins,
-                **({"encoder": self._encoder(self.suite.dataset_key(dataset))} if tier != "adapter" else {}),
+                **({"encoder": self._encoder(self.suite.dataset_key(home))} if tier != "adapter" else {}),
                 **again,
                 "track": track,
                 "adaptations": adaptations,
@@ -206,7 +216,7 @@ class Layout:
         encoder = {"encoder": self.suite.encoder.model, **self.suite.encoder.model_dump(exclude={"model"})}
         budgets = {tier: self.suite.budget(tier).model_dump() for tier in set(self.suite.tiers().values())}
         said = {"suite": self.suite.suite, **encoder, **training, "seeds": len(self.suite.seeds)}
-        return canonical({**said, "budgets": budgets})
+        return canonical({**said, "budgets": budgets, "trained_on": self.suite.homes()})
 
     def pool_settings(self) -> str:
         """Return the settings of the pools, as canonical JSON."""

@@ -24,6 +24,8 @@ class Materials:
     pools: Mapping[str, CandidatePool]
     teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
     """Vectors of another encoder: documents and queries."""
+    graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    """Graded pairs beside the labels: rows [P, 2] of queries, and scores [P]."""
 
 
 def load_materials(
@@ -32,4 +34,13 @@ def load_materials(
     """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
     documents, queries = (np.array(part) for part in load_vectors(vectors))
     labels = Labels(collection.qrels(dataset, "train"), len(documents))
-    return Materials(dataset, documents, queries, labels, pools, load_vectors(teacher) if teacher else None)
+    rows, scores = collection.graded_pairs(dataset)
+    return Materials(
+        dataset,
+        documents,
+        queries,
+        labels,
+        pools,
+        load_vectors(teacher) if teacher else None,
+        (rows, scores) if len(rows) else None,
+    )

@@ -22,10 +22,11 @@ from transformers.utils import logging as transformers_logging
 
 from methods.base import NO_DOCUMENT, Batch, Negatives
 from workflow import collection, stage
-from workflow.encoder import batches, find_model, resolve_dtype, set_dropout
+from workflow.encoder import batches
 from workflow.errors import UserError
 from workflow.index import Found, Searcher
 from workflow.materials import Materials
+from workflow.pretrained import find_model, keep_freed_memory, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import Rows, Similarities
 
@@ -89,7 +90,8 @@ class Ranker(nn.Module):
         """Return the logits [P] of pairs, scored in chunks of similar length."""
         tokens, training = self._texts.tokens(queries, documents), torch.is_grad_enabled()
         self.network.train(training)
-        plan = list(batches([len(line) for line in tokens["input_ids"]], self._chunk_tokens))
+        lengths = np.array([len(line) for line in tokens["input_ids"]])
+        plan = list(batches(lengths, self._chunk_tokens))
         call, self._calls = self._calls, self._calls + training
         cards = [self.device.index or 0] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cards), ThreadPoolExecutor(self.threads) as pool:
@@ -121,6 +123,7 @@ def build(
 
     Raises `UserError` if `rerank.model` isn't a cross-encoder with one label.
     """
+    keep_freed_memory()
     model = model_folder(encoder, budget)
     labels = AutoConfig.from_pretrained(model).num_labels
     if budget["model"] and labels != 1:

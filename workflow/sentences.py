@@ -20,9 +20,9 @@ from workflow.data import Collection, write
 from workflow.errors import UserError
 from workflow.files import canonical, write_json
 from workflow.fingerprint import text_lines
+from workflow.folders import local_data
 from workflow.seeds import stream
-from workflow.settings import local_data
-from workflow.sts_source import Pair, read_task
+from workflow.sts_source import Pair, as_queries, read_task
 
 FEWEST = 2  # a batch of one has no negative
 
@@ -70,26 +70,28 @@ def find_file(source: str, data: Path | None) -> Path:
 
 def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, list[Any]], dict[str, Any]]:
     """Return sentences and pairs as a collection, what the queries' table says of each row, and the card."""
-    file = find_file(settings["source"], local_data())
-    found = read_sentences(file)
     pairs = {task: read_task(task, local_data()) for task in settings["sts"]}
-    texts = _drawn(list(found.lines), settings["documents"], settings["seed"])
-    names = [f"s{found.lines[text]}" for text in texts]
-    rows = [pair for part in pairs.values() for pair in part]
+    if settings.get("test_only"):
+        texts, names = [], []
+        facts = {"dataset": "sts", "source": "local data setting, sts", "documents_full": 0}
+        facts |= {"licence": "as the tasks' owners state", "sha256": _sha256([[], pairs])}
+    else:
+        file = find_file(settings["source"], local_data())
+        found = read_sentences(file)
+        texts = _drawn(list(found.lines), settings["documents"], settings["seed"])
+        names = [f"s{found.lines[text]}" for text in texts]
+        facts = _facts(settings, file, found, pairs)
+    pair_names, pair_texts, pairs_told = as_queries(pairs)
     collection = Collection(
         names,
         [""] * len(texts),
         texts,
-        [*names, *(f"{pair.name}/{side}" for pair in rows for side in "ab")],
-        [*texts, *(text for pair in rows for text in (pair.first, pair.second))],
-        {"train": np.array([(row, row, 1) for row in range(len(texts))], dtype=np.int64)},
+        [*names, *pair_names],
+        [*texts, *pair_texts],
+        {"train": np.array([(row, row, 1) for row in range(len(texts))], dtype=np.int64).reshape(-1, 3)},
     )
-    nothing = [None] * len(texts)
-    told = {
-        "slice": [*nothing, *(task for task, part in pairs.items() for _ in range(2 * len(part)))],
-        "score": [*nothing, *(pair.score for pair in rows for _ in "ab")],
-    }
-    return collection, told, _card(settings, file, found, texts, pairs)
+    told = {name: [*[None] * len(texts), *values] for name, values in pairs_told.items()}
+    return collection, told, {**facts, **_card(settings, len(texts), pairs)}
 
 
 def main(
@@ -100,10 +102,12 @@ def main(
     collection, told, card = prepare(json.loads(settings))
     write(collection, folder, told)
     write_json(folder / "card.json", card)
-    stage.say(
-        f"dataset {card['name']}: {card['documents']:,} sentences ({card['duplicates']:,} duplicates and "
-        f"{card['blank_lines']:,} blank lines left out), {sum(card['sts'].values()):,} STS pairs, from {card['source']}"
-    )
+    sentences = ""
+    if card["documents"]:
+        left_out = f"{card['duplicates']:,} duplicates and {card['blank_lines']:,} blank lines left out"
+        sentences = f"{card['documents']:,} sentences ({left_out}), "
+    pairs = sum(card["sts"].values())
+    stage.say(f"dataset {card['name']}: {sentences}{pairs:,} STS pairs, from {card['source']}")
 
 
 def _drawn(texts: list[str], wanted: int | None, seed: int) -> list[str]:
@@ -112,27 +116,36 @@ def _drawn(texts: list[str], wanted: int | None, seed: int) -> list[str]:
     return [texts[row] for row in np.sort(chosen)]
 
 
-def _card(
-    settings: dict[str, Any], file: Path, found: Sentences, texts: list[str], pairs: dict[str, list[Pair]]
+def _facts(
+    settings: dict[str, Any], file: Path, found: Sentences, pairs: dict[str, list[Pair]]
 ) -> dict[str, Any]:
+    """Return what a card says about the file of sentences."""
     known = known_datasets().get(settings["source"])
-    content = canonical([list(found.lines), pairs]).encode("utf-8", "surrogatepass")
     return {
-        "name": settings["name"],
-        "kind": "sentences",
         "dataset": settings["source"] if known else file.name,
         "source": f"local data setting, {file.name}" if known else f"own file {file.name}",
         "licence": known.licence if known else "as its owner states",
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "regime": "unsupervised",
-        "documents": len(texts),
+        "sha256": _sha256([list(found.lines), pairs]),
         "documents_full": len(found.lines),
         "blank_lines": found.blank,
         "duplicates": found.duplicates,
-        "queries": {"train": len(texts)},
-        "labels": {"train": len(texts)},
+    }
+
+
+def _card(settings: dict[str, Any], documents: int, pairs: dict[str, list[Pair]]) -> dict[str, Any]:
+    return {
+        "name": settings["name"],
+        "kind": "sentences",
+        "regime": "zero-shot" if settings.get("test_only") else "unsupervised",
+        "documents": documents,
+        "queries": {"train": documents},
+        "labels": {"train": documents},
         "sts": {task: len(part) for task, part in pairs.items()},
     }
+
+
+def _sha256(content: Any) -> str:
+    return hashlib.sha256(canonical(content).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 if __name__ == "__main__":

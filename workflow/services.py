@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from methods.base import NO_DOCUMENT, Ids, Pool
+from methods.base import NO_DOCUMENT, Graded, Ids, Pool
 from workflow.labels import Labels
 from workflow.seeds import stream
 from workflow.tier import Moment, TrainedEncoder
@@ -95,10 +95,11 @@ class TrainingServices:
         temperature: float,
         teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
         track: str = "controlled",
+        graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
     ) -> None:
         self._track = track
         self._encoder, self._labels, self._pools = encoder, labels, pools
-        self._teacher = teacher
+        self._teacher, self._graded = teacher, graded
         self._matrix: tuple[int, torch.Tensor] | None = None
         self._row, self._seed = row, seed
         self._negatives, self._temperature = negatives, temperature
@@ -171,6 +172,16 @@ class TrainingServices:
     def warmup_documents(self, documents: Ids) -> torch.Tensor:
         """Return the vectors of documents before training."""
         return self._shaped(self._encoder.warmup_documents(np.maximum(documents, 0).ravel()), documents)
+
+    def graded(self, step: int, count: int) -> Graded | None:
+        """Draw graded pairs and encode them, with gradient."""
+        if self._graded is None:
+            return None
+        rows, scores = self._graded
+        drawn = self.rng(step, "graded pairs").choice(len(rows), size=min(count, len(rows)), replace=False)
+        self.counters.extra_vectors += 2 * len(drawn)
+        vectors = self._encoder.queries(rows[drawn].ravel()).reshape(len(drawn), 2, -1)
+        return Graded(vectors[:, 0], vectors[:, 1], torch.from_numpy(scores[drawn]).float())
 
     def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
         """Return the trained cross-encoder and a second one."""

@@ -18,12 +18,13 @@ from workflow.catalogue import STS_TASKS, known_datasets
 from workflow.contents import BASELINES
 from workflow.errors import UserError
 from workflow.files import short_hash
+from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE
 
-DATA_VARIABLE = "NEGBENCH_DATA"
-MODELS_VARIABLE = "NEGBENCH_MODELS"
 TRACKS = ("controlled", "faithful")
 TIERS = ("adapter", "finetune", "rerank")
 SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
+TRANSFER_KEYS = frozenset({"trained_on", "kind", "source", "documents", "seed"})
+STS_TRANSFER_KEYS = frozenset({"trained_on", "kind", "sts"})
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
 
@@ -74,11 +75,20 @@ class DatasetSettings(_Settings):
     sts: list[Name] = Field(default=list(STS_TASKS), min_length=1)
     """What judges a dataset of sentences: tasks that lie in `<data>/sts/<task>/`."""
 
+    graded: list[Name] = []
+    """Tasks in `<data>/sts/<task>/` whose graded pairs of sentences a method may train on beside the labels:
+    `stsbenchmark-train` for one. The faithful Conan does, all others leave them alone. (STS-B's pairs were drawn
+    from the yearly tasks, so `sts12` to `sts16` are no clean test of such a run.)"""
+    trained_on: Name | None = None
+    """Another dataset of the suite whose runs are evaluated here, zero-shot; then nothing is trained here."""
+
     def keys(self) -> frozenset[str]:
         """Return the settings that a dataset of this kind has."""
         if self.kind == "sentences":
-            return SENTENCE_KEYS
-        return frozenset(DatasetSettings.model_fields) - {"kind", "sts"}
+            return STS_TRANSFER_KEYS if self.trained_on else SENTENCE_KEYS
+        if self.trained_on:
+            return TRANSFER_KEYS
+        return frozenset(DatasetSettings.model_fields) - {"kind", "sts", "trained_on"}
 
 
 class EncoderSettings(_Settings):
@@ -102,6 +112,8 @@ class EncoderSettings(_Settings):
     """How a query and a document are compared: `dot` leaves vectors as long as they come out."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
+    output: Literal["float32", "float16"] = "float32"
+    """How the vectors are stored; float16 takes half the space."""
 
 
 class TrainingSettings(_Settings):
@@ -249,8 +261,23 @@ class Suite(_Settings):
     def dataset(self, name: str) -> dict[str, Any]:
         """Return the full settings of a dataset, its source named."""
         settings = self.datasets[name] or DatasetSettings()
-        told = settings.model_dump(include=set(settings.keys()))
+        told = settings.model_dump(include=set(settings.keys()) - {"trained_on"})
+        told |= {"test_only": True} if settings.trained_on else {}
         return {**told, "name": name, "source": settings.source or name}
+
+    def home(self, name: str) -> str:
+        """Return the dataset on which the runs of a dataset's board are trained: itself, unless it names another."""
+        settings = self.datasets[name]
+        return (settings.trained_on if settings else None) or name
+
+    def homes(self) -> dict[str, str]:
+        """Return the datasets that are evaluated alone, each with the one that its runs are trained on."""
+        return {name: self.home(name) for name in self.datasets if self.home(name) != name}
+
+    def has_graded_pairs(self, name: str) -> bool:
+        """Say if a method may train on graded pairs beside a dataset's labels."""
+        settings = self.datasets[name]
+        return bool(settings and settings.graded)
 
     def sentences(self) -> list[str]:
         """Return the datasets that are of the kind `sentences`."""
@@ -342,12 +369,6 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     return suite
 
 
-def local_data(suite_data: str | None = None) -> Path | None:
-    """Return the folder of local datasets: the config's `data`, else NEGBENCH_DATA, else None."""
-    folder = suite_data or os.environ.get(DATA_VARIABLE)
-    return Path(folder) if folder else None
-
-
 def export_folders(suite: Suite) -> None:
     """Hand the config's `data` and `models` to the jobs. No parameters: where a file lies doesn't change a result."""
     for variable, folder in ((DATA_VARIABLE, suite.data), (MODELS_VARIABLE, suite.models)):
@@ -412,10 +433,15 @@ def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> No
 def _check_dataset(suite: Suite, name: str, where: str) -> None:
     settings = suite.datasets[name] or DatasetSettings()
     if foreign := sorted(settings.model_fields_set - settings.keys() - {"kind"}):
+        alone = " that is evaluated alone" * bool(settings.trained_on)
         raise UserError(
-            f"{where}.{foreign[0]}: a dataset of the kind {settings.kind} has no such setting; "
+            f"{where}.{foreign[0]}: a dataset of the kind {settings.kind}{alone} has no such setting; "
             f"allowed: {', '.join(sorted(settings.keys()))}"
         )
+    if settings.trained_on:
+        _check_home(suite, name, where)
+    if settings.kind == "sentences" and settings.trained_on:
+        return
     check = _check_sentences if settings.kind == "sentences" else _check_source
     check(settings.source or name, where)
     for row in suite.methods if settings.kind == "sentences" else ():
@@ -424,6 +450,22 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
                 f"{where}.kind: {row} is of the tier {suite.row_tier(row)}, which has no dropout to make two views "
                 "of a sentence; only 'finetune' trains on sentences"
             )
+
+
+def _check_home(suite: Suite, name: str, where: str) -> None:
+    homes = [other for other, settings in suite.datasets.items() if not (settings and settings.trained_on)]
+    if suite.home(name) not in homes:
+        raise UserError(
+            f"{where}.trained_on: {suite.home(name)!r} is no dataset that this suite trains on; "
+            f"{nearest(suite.home(name), homes)}"
+        )
+    if suite.warms_up():
+        raise UserError(
+            f"{where}.trained_on: each dataset's encoder is warmed up on it, so its runs have no start in common "
+            "with another dataset; leave out encoder.reinit_top and encoder.warmup_steps"
+        )
+    if name in suite.sentences() and "rerank" in suite.tiers().values():
+        raise UserError(f"{where}.trained_on: a row of the tier rerank has no vectors for sentences")
 
 
 def _check_sentences(source: str, where: str) -> None:

@@ -76,7 +76,15 @@ def read_run(path: Path) -> dict[str, Any]:
         lacking = [key for key in ("queries", *_metrics_of(run)) if values.get(key) is None]
         if lacking:
             raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
-    return {**run, "cost": _cost(path.with_name("manifest.json"))}
+    return {**run, "cost": _cost(_manifest(path, run.get("trained_on")))}
+
+
+def _manifest(path: Path, trained_on: str | None) -> Path:
+    """Return the manifest of a run: beside its metrics, or with the dataset that it was trained on."""
+    if trained_on is None:
+        return path.with_name("manifest.json")
+    seed, method, dataset = path.parents[:3]
+    return dataset.with_name(trained_on) / method.name / seed.name / "manifest.json"
 
 
 def _cost(path: Path) -> dict[str, float]:

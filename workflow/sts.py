@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from typer import Argument, Option
 
-from workflow import collection, stage
+from workflow import collection, stage, tiers
 from workflow.catalogue import STS
 from workflow.collection import write_table
 from workflow.contents import seed_of
 from workflow.errors import UserError
 from workflow.evaluate import METRICS_FILE, MODEL, PER_QUERY, RUN, write_run
 from workflow.files import write_json
-from workflow.finetune import trained_side
 from workflow.vectors import load as load_vectors
 
 
@@ -39,17 +38,15 @@ class Pairs:
 
 def read_pairs(dataset: Path) -> Pairs:
     """Read the pairs of a prepared dataset of sentences: rows with a score, two by two."""
-    names, tasks, scores = (
-        collection.column(dataset, collection.QUERIES, name) for name in ("id", "slice", "score")
-    )
-    rows = np.array([row for row, score in enumerate(scores) if score is not None], dtype=np.int64)
-    first, second = rows[::2], rows[1::2]
+    names, tasks = (collection.column(dataset, collection.QUERIES, name) for name in ("id", "slice"))
+    rows, scores = collection.graded_pairs(dataset)
+    first, second = rows.T
     return Pairs(
         [names[row].removesuffix("/a") for row in first],
         [tasks[row] for row in first],
         first,
         second,
-        np.array([scores[row] for row in first], dtype=np.float64),
+        scores,
     )
 
 
@@ -75,6 +72,7 @@ def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     vectors: Annotated[Path, Option(help="folder of the embeddings")],
     threads: Annotated[int, Option(help="threads of the encoder")] = 1,
+    models: Annotated[Path | None, Option(help="folder of the seeds' models, if elsewhere")] = None,
 ) -> None:
     """Evaluate the trained runs of one method, or the untrained encoder, on the STS pairs of a dataset."""
     facts, pairs = json.loads(about), read_pairs(dataset)
@@ -82,7 +80,9 @@ def main(
     rows = np.concatenate([pairs.first, pairs.second])
     for folder in [path.parent for path in metrics]:
         if trained:
-            sentences = trained_side(facts, folder / MODEL, dataset, "query", rows, threads)
+            model = (models or folder.parent) / folder.name / MODEL
+            trained_side = tiers.module("evaluate", facts["tier"]).trained_side
+            sentences = trained_side(facts, model, dataset, vectors, "query", rows, threads)
         else:
             sentences = load_vectors(vectors)[1]
         _write(

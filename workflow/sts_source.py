@@ -8,7 +8,7 @@ a line `score <tab> sentence <tab> sentence` in `*.tsv`; STS-B's `sts-test.csv`;
 import math
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from workflow.errors import UserError
 from workflow.fingerprint import text_lines
@@ -24,25 +24,31 @@ class Pair(NamedTuple):
 
 
 class Form(NamedTuple):
-    """Which files hold a task's pairs, and in which fields, counted from 0, between tabs."""
+    """Which files hold a task's pairs, and in which fields, counted from 0, between tabs.
+
+    `folder` is where they lie, if not in a folder of the task's name.
+    """
 
     files: str = "*.tsv"
     score: int = 0
     first: int = 1
     second: int = 2
     header: bool = False
+    folder: str = ""
 
 
 FORMS = {
     "stsbenchmark": Form("sts-test.csv", 4, 5, 6),
+    "stsbenchmark-train": Form("sts-train.csv", 4, 5, 6, folder="stsbenchmark"),
     "sick2014": Form("SICK_test_annotated.txt", 3, 1, 2, header=True),
+    "sick2014-train": Form("SICK_train.txt", 3, 1, 2, header=True, folder="sick2014"),
 }
 
 
 def read_task(task: str, data: Path | None) -> list[Pair]:
     """Return the pairs of a task. Raises `UserError` where there are none or a line is no scored pair."""
     form = FORMS.get(task, Form())
-    folder = Path(data or "<data>", "sts", task)
+    folder = Path(data or "<data>", "sts", form.folder or task)
     files = sorted(folder.glob(form.files)) if data else []
     if not files:
         raise UserError(
@@ -50,6 +56,18 @@ def read_task(task: str, data: Path | None) -> list[Pair]:
             "score<tab>sentence<tab>sentence, and set NEGBENCH_DATA to <data>"
         )
     return [pair for file in files for pair in _pairs(file, form, task)]
+
+
+def as_queries(tasks: dict[str, list[Pair]]) -> tuple[list[str], list[str], dict[str, list[Any]]]:
+    """Return tasks' pairs as rows of a queries' table, two a pair: ids, texts, and what is told of each row."""
+    rows = [(task, pair) for task, pairs in tasks.items() for pair in pairs]
+    ids = [f"{pair.name}/{side}" for _, pair in rows for side in "ab"]
+    texts = [text for _, pair in rows for text in (pair.first, pair.second)]
+    told: dict[str, list[Any]] = {
+        "slice": [task for task, _ in rows for _ in "ab"],
+        "score": [pair.score for _, pair in rows for _ in "ab"],
+    }
+    return ids, texts, told
 
 
 def _pairs(file: Path, form: Form, task: str) -> Iterator[Pair]:

@@ -7,9 +7,9 @@ from types import ModuleType
 TRAIN = {"adapter": "workflow.adapter", "finetune": "workflow.finetune", "rerank": "workflow.rerank"}
 """Modules with `open_encoder(spec, materials)`, which returns a `tier.TrainedEncoder`."""
 EVALUATE = {"adapter": "workflow.adapter_maps", "finetune": "workflow.finetune", "rerank": "workflow.rerank"}
-"""Modules with `trained_vectors(about, model, dataset, vectors, queries, threads)`, which gives document vectors
-[N, D] and query vectors [Q, D], of which only the rows `queries` count; with `searcher(about, model, dataset, first,
-place, threads)` where the tier re-ranks what a searcher `first` finds."""
+"""Modules with `trained_side(about, model, dataset, vectors, side, rows, threads)`, which gives the vectors [N, D] of
+a side, of which only `rows` count, or all; with `searcher(about, model, dataset, first, place, threads)` instead where
+the tier re-ranks what a searcher `first` finds."""
 STAGES = {"train": TRAIN, "evaluate": EVALUATE}
 
 

@@ -41,7 +41,8 @@ def main(
 ) -> None:
     """Send all runs of a suite to Weights & Biases and write a receipt."""
     options = json.loads(settings)
-    runs = Contents.model_validate_json(contents).runs()
+    listed = Contents.model_validate_json(contents)
+    runs = listed.runs(*listed.trained())
     if options["mode"] == "disabled":
         write_json(receipt, {"mode": "disabled", "runs": []})
         return

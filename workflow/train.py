@@ -67,7 +67,7 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         encoder.load(start)
     services = TrainingServices(
         encoder, materials.labels, materials.pools, row, seed, training["negatives"], training["temperature"],
-        materials.teacher, spec.get("track", "controlled"),
+        materials.teacher, spec.get("track", "controlled"), materials.graded,
     )  # fmt: skip
     kind = registry.available()[spec["class"]]
     method = kind(kind.Params.model_validate(spec["params"]), services)

@@ -74,14 +74,18 @@ def size_sentence(card: dict[str, Any], settings: dict[str, Any]) -> str:
     seeds = settings["seeds"]
     budgets = settings.get("budgets") or {"": settings}
     mark = "," if len(budgets) == 1 else ";"
+    home = settings.get("trained_on", {}).get(card["name"])
+    zero_shot = f"; nothing is trained here: runs were trained on {home}" if home else ""
     trained = "; ".join(_budget(tier if len(budgets) > 1 else "", part) for tier, part in budgets.items())
     return (
-        f"{_data(card)}; encoder {settings['encoder']}{mark} {trained}{mark} "
+        f"{_data(card)}{zero_shot}; encoder {settings['encoder']}{mark} {trained}{mark} "
         f"{_count(seeds if isinstance(seeds, int) else len(seeds), 'seed')}."
     )
 
 
 def _data(card: dict[str, Any]) -> str:
+    if card.get("kind") == "sentences" and not card["documents"]:
+        return "STS pairs: " + ", ".join(f"{task} {count:,}" for task, count in card["sts"].items())
     if card.get("kind") == "sentences":
         tasks = ", ".join(f"{task} {count:,}" for task, count in card["sts"].items())
         return (
@@ -89,6 +93,8 @@ def _data(card: dict[str, Any]) -> str:
             f"({card['duplicates']:,} duplicates and {card['blank_lines']:,} blank lines left out); STS pairs: {tasks}"
         )
     queries = card["queries"]
+    if card["regime"] == "zero-shot":
+        return f"{_documents(card)}; {queries['test']:,} test queries"
     return (
         f"{_documents(card)}; {queries.get('train', 0):,} training and {queries['test']:,} test queries "
         f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), {card['regime']} regime"

@@ -20,11 +20,11 @@ from typer import Option
 
 from workflow import collection, finetune, stage
 from workflow.checkpoint import Checkpoint
-from workflow.encoder import find_model
 from workflow.errors import UserError
 from workflow.files import read_json, replacing, write_json
 from workflow.labels import Labels
 from workflow.materials import Materials
+from workflow.pretrained import find_model
 from workflow.provenance import environment, process_cost
 from workflow.seeds import torch_seed
 from workflow.train import set_up, train

@@ -6,7 +6,7 @@ for SEEDS in LAYOUT.batches():
             f"evaluate_{'_'.join(map(str, SEEDS))}"
         input:
             unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
-            models=LAYOUT.outputs(SEEDS, "model.safetensors"),
+            models=lambda wildcards, seeds=SEEDS: LAYOUT.models(wildcards.dataset, wildcards.method, seeds),
             texts=lambda wildcards: LAYOUT.texts(wildcards.dataset, wildcards.method),
             sources=lambda wildcards: LAYOUT.stage_sources(
                 "evaluate", wildcards.method, LAYOUT.evaluator(wildcards.dataset)
@@ -28,9 +28,11 @@ for SEEDS in LAYOUT.batches():
             about=lambda wildcards: LAYOUT.about(wildcards.dataset, wildcards.method),
             dataset=lambda wildcards, input: Path(input.qrels).parent,
             vectors=lambda wildcards, input: Path(input.documents).parent,
+            models=lambda wildcards, input: Path(input.models[0]).parent.parent,
         shell:
             "NEGBENCH_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
+            " --models {params.models:q}"
 
 
 rule evaluate_baseline:

@@ -30,7 +30,7 @@ rule models:
         expand(
             "results/models/{suite}/{dataset}/{method}/seed-{seed}",
             suite=CONTENTS.suite,
-            dataset=CONTENTS.cards,
+            dataset=CONTENTS.trained(),
             method=[row for row, tier in CONTENTS.tiers.items() if tier != "rerank"],  # no vectors there
             seed=CONTENTS.seeds[0],
         ),

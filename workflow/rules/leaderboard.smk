@@ -20,12 +20,15 @@ rule leaderboard:
     input:
         cards=list(CONTENTS.cards.values()),
         metrics=CONTENTS.files("metrics.json"),
-        manifests=[run / "manifest.json" for run in CONTENTS.runs()],
-        figures=expand(
-            f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
-            dataset=CONTENTS.cards,
-            figure=["quality", "scores", *(["tiers"] if COMPARISONS else [])],
-        ),
+        manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        figures=[
+            *expand(
+                f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
+                dataset=CONTENTS.cards,
+                figure=["quality", *(["tiers"] if COMPARISONS else [])],
+            ),
+            *expand(f"{LAYOUT.board}/figures/{{dataset}}-scores.svg", dataset=CONTENTS.trained()),
+        ],
         sources=sources("workflow.leaderboard"),
         template=asset("workflow/report/leaderboard.html"),
         style=asset("workflow/report/leaderboard.css"),
@@ -53,14 +56,17 @@ rule leaderboard:
 rule figures:
     input:
         metrics=lambda wildcards: CONTENTS.files("metrics.json", wildcards.dataset),
-        scores=lambda wildcards: [run / "scores.parquet" for run in CONTENTS.runs(wildcards.dataset)],
+        scores=lambda wildcards: [
+            run / "scores.parquet" for run in CONTENTS.runs(wildcards.dataset) if wildcards.figure == "scores"
+        ],
         sources=sources("workflow.figures"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
-        multiext(f"{LAYOUT.board}/figures/{{dataset}}-quality", ".svg", ".png", ".pdf", ".csv", ".txt"),
-        multiext(f"{LAYOUT.board}/figures/{{dataset}}-scores", ".svg", ".png", ".pdf", ".csv", ".txt"),
+        multiext(f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}", ".svg", ".png", ".pdf", ".csv", ".txt"),
+    wildcard_constraints:
+        figure="quality|scores",
     log:
-        f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}.log",
+        f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}-{{figure}}.log",
     conda:
         "../envs/negbench.yaml"
     resources:
@@ -71,7 +77,7 @@ rule figures:
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.figures --contents {params.contents:q}"
-        " --dataset {wildcards.dataset:q} --folder {params.folder:q}"
+        " --dataset {wildcards.dataset:q} --figure {wildcards.figure} --folder {params.folder:q}"
 
 
 rule agreement:

@@ -1,8 +1,8 @@
 rule track:
     input:
-        metrics=[run / "metrics.json" for run in CONTENTS.runs()],
-        histories=[run / "history.parquet" for run in CONTENTS.runs()],
-        manifests=[run / "manifest.json" for run in CONTENTS.runs()],
+        metrics=[run / "metrics.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        histories=[run / "history.parquet" for run in CONTENTS.runs(*CONTENTS.trained())],
+        manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         sources=sources("workflow.tracking"),
     output:
         receipt=LAYOUT.wandb,

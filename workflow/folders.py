@@ -1,0 +1,32 @@
+"""Folders outside the results, each named by a variable: local datasets, local models, and the cache."""
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_dir
+
+from workflow.errors import UserError
+
+DATA_VARIABLE, MODELS_VARIABLE, CACHE_VARIABLE = "NEGBENCH_DATA", "NEGBENCH_MODELS", "NEGBENCH_CACHE"
+
+
+def local_data() -> Path | None:
+    """Return the folder of local datasets, which NEGBENCH_DATA names, or None."""
+    return _named(DATA_VARIABLE)
+
+
+def local_models() -> Path | None:
+    """Return the folder of local models, which NEGBENCH_MODELS names, or None."""
+    return _named(MODELS_VARIABLE)
+
+
+def cache_folder() -> Path:
+    """Return the folder of caches: NEGBENCH_CACHE, else the user's cache folder."""
+    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("negbench"))
+
+
+def _named(variable: str) -> Path | None:
+    folder = os.environ.get(variable)
+    if folder and not Path(folder).is_dir():
+        raise UserError(f"{variable}: there is no folder {folder}; mend the variable or unset it")
+    return Path(folder) if folder else None

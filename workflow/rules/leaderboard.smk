@@ -57,16 +57,18 @@ rule figures:
     input:
         metrics=lambda wildcards: CONTENTS.files("metrics.json", wildcards.dataset),
         scores=lambda wildcards: [
-            run / "scores.parquet" for run in CONTENTS.runs(wildcards.dataset) if wildcards.figure == "scores"
+            run / "scores.parquet"
+            for run in CONTENTS.runs(wildcards.dataset)
+            if wildcards.figure == "scores"
         ],
         sources=sources("workflow.figures"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
         multiext(f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}", ".svg", ".png", ".pdf", ".csv", ".txt"),
-    wildcard_constraints:
-        figure="quality|scores",
     log:
         f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}-{{figure}}.log",
+    wildcard_constraints:
+        figure="quality|scores",
     conda:
         "../envs/negbench.yaml"
     resources:

@@ -26,6 +26,9 @@ IN_BATCH = {"unseen": (0.15, 0.15, 0.15), "seen": (0.9, 0.9, 0.9)}
 UNTRAINED = {"unseen": (0.12,), "seen": (0.5,)}
 
 
+MACHINE = "They were trained on Z80, 2 cores, no GPU."
+
+
 def write_run(
     folder: Path,
     dataset: str,
@@ -67,6 +70,7 @@ def write_run(
     if seed is not None:
         wall = 2.0 + seed if train_seconds is None else train_seconds
         manifest = {
+            "hardware": {"cpu": "Z80", "cores": 2, "gpus": []},
             "cost": {
                 "training": {"wall_seconds": wall, "cpu_seconds": wall},
                 "own": {"wall_seconds": wall / 4, "cpu_seconds": wall / 4},
@@ -392,14 +396,16 @@ def test_the_start_is_said_once_where_all_start_alike(tmp_path: Path) -> None:
     frame = rows(*write_two_tiers(tmp_path))
     assert start_sentence(frame) == (
         "Runs of the adapter tier start from the encoder. "
-        "Runs of the finetune tier start from the encoder, warmed up."
+        f"Runs of the finetune tier start from the encoder, warmed up. {MACHINE}"
     )
     assert (
-        start_sentence(frame.assign(start="A")) == "Runs of the adapter and the finetune tier start from A."
+        start_sentence(frame.assign(start="A"))
+        == f"Runs of the adapter and the finetune tier start from A. {MACHINE}"
     )
     apart = frame["start"].where(frame["method"] != "inbatch", "the model of another row")
     assert start_sentence(frame[frame["tier"] != "finetune"].assign(start=apart)) == (
-        "Runs of the adapter tier start from the encoder, those of inbatch from the model of another row."
+        "Runs of the adapter tier start from the encoder, those of inbatch from the model of another row. "
+        + MACHINE
     )
 
 

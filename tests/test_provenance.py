@@ -109,7 +109,7 @@ def test_environment_names_versions_and_hardware_and_no_person_or_host():
     assert found["python"] == platform.python_version()
     assert re.fullmatch(r"[0-9a-f]{40}(\+changes)?|[0-9.]+", found["code"])
     assert found["hardware"]["memory_gibibytes"] > 0.5
-    assert set(found["hardware"]) == {"cpu", "cores", "memory_gibibytes", "machine", "system"}
+    assert set(found["hardware"]) == {"cpu", "cores", "gpus", "memory_gibibytes", "machine", "system"}
     json.dumps(found, allow_nan=False)
 
 

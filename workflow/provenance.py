@@ -55,6 +55,7 @@ def environment() -> dict[str, Any]:
         "hardware": {
             "cpu": _cpu_name(),
             "cores": os.cpu_count(),
+            "gpus": _gpu_names(),
             "memory_gibibytes": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
             "machine": platform.machine(),
             "system": platform.system(),
@@ -87,6 +88,14 @@ def _version(package: str) -> str:
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         return importlib.metadata.version(package)
     return "absent"
+
+
+def _gpu_names() -> list[str]:
+    """Return the names of the cards that torch sees; none where the process has no use for torch."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_available():
+        return []
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def _cpu_name() -> str:

@@ -58,7 +58,7 @@ Row = Mapping[str, Any]  # one row of `standings`, by column name
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Read one metrics.json, with its `cost` from the manifest beside it; refuse one that can't stand.
+    """Read one metrics.json, with `cost` and `hardware` from its run's manifest; refuse one that can't stand.
 
     `cost` holds the columns `COSTS` by name and is empty for a baseline, which has no manifest.
     """
@@ -76,7 +76,7 @@ def read_run(path: Path) -> dict[str, Any]:
         lacking = [key for key in ("queries", *_metrics_of(run)) if values.get(key) is None]
         if lacking:
             raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
-    return {**run, "cost": _cost(_manifest(path, run.get("trained_on")))}
+    return {**run, **_told(_manifest(path, run.get("trained_on")))}
 
 
 def _manifest(path: Path, trained_on: str | None) -> Path:
@@ -87,16 +87,22 @@ def _manifest(path: Path, trained_on: str | None) -> Path:
     return dataset.with_name(trained_on) / method.name / seed.name / "manifest.json"
 
 
-def _cost(path: Path) -> dict[str, float]:
+def _told(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        return {}
+        return {"cost": {}, "hardware": ""}
     manifest = read_json(path)
     try:
-        return {name: sum(_at(manifest, place) for place in places) for name, places in COSTS.items()}
+        cost = {name: sum(_at(manifest, place) for place in places) for name, places in COSTS.items()}
+        return {"cost": cost, "hardware": _hardware(manifest["hardware"])}
     except KeyError as error:
         raise UserError(
             f"{path}: lacks {error}, as files of an older form do; delete it and run again"
         ) from None
+
+
+def _hardware(told: Mapping[str, Any]) -> str:
+    """In a few words what a run was trained on, as `AMD EPYC, 2 cores, no GPU`."""
+    return f"{told['cpu']}, {told['cores']} cores, {' + '.join(told.get('gpus', [])) or 'no GPU'}"
 
 
 def _at(manifest: Mapping[str, Any], place: str) -> float:
@@ -230,6 +236,7 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "class": first["class"] or "",
         "start": first["start"] or "",
         "seeds": len(runs) if trained else None,
+        "hardware": " and ".join(sorted({run["hardware"] for run in runs} - {""})),
         **{key: value for name in SLICES for key, value in _slice_columns(runs, name)},
         **{name: _mean([run["cost"][name] for run in runs if run["cost"]]) for name in COSTS},
         "adaptations": "; ".join(first["adaptations"]),

@@ -35,7 +35,7 @@ from workflow.standings import (
 UNTRAINED = "untrained"
 REFERENCE = "inbatch"  # the control that a gain is told against, unless settings name another
 TEXT_COLUMNS = (
-    "dataset", "regime", "method", "title", "tier", "track", "class", "start",
+    "dataset", "regime", "method", "title", "tier", "track", "class", "start", "hardware",
     "adaptations", "summary", "paper", "params",
 )  # fmt: skip
 COST = "cost"
@@ -108,13 +108,15 @@ def _budget(tier: str, training: Mapping[str, Any]) -> str:
 
 
 def start_sentence(frame: pd.DataFrame) -> str:
-    """What the runs of one dataset start from: said once where all start alike, else tier by tier."""
+    """What the runs of one dataset start from, said once where all start alike, and what they were trained on."""
     trained, names = frame[frame["tier"] != ""], tiers(frame)
     if not names:
         return ""
+    machines = " and ".join(dict.fromkeys(trained["hardware"]))
+    ran = f" They were trained on {machines}."
     if trained["start"].nunique() == 1:
-        return f"Runs of the {' and the '.join(names)} tier start from {trained['start'].iloc[0]}."
-    return " ".join(_tier_start(tier, trained[trained["tier"] == tier]) for tier in names)
+        return f"Runs of the {' and the '.join(names)} tier start from {trained['start'].iloc[0]}.{ran}"
+    return " ".join(_tier_start(tier, trained[trained["tier"] == tier]) for tier in names) + ran
 
 
 def _tier_start(tier: str, rows: pd.DataFrame) -> str:

@@ -15,10 +15,10 @@ import pooch
 import pytest
 
 from workflow import beir_source
-from workflow.beir_source import downloads_folder, fetch_beir, fetch_folder
+from workflow.beir_source import downloads_folder, fetch_beir, find_local
 from workflow.catalogue import Known, known_datasets
 from workflow.errors import UserError
-from workflow.fingerprint import check_fingerprint, collection_sha256
+from workflow.fingerprint import collection_sha256
 
 FILES = {
     "corpus.jsonl": (
@@ -128,20 +128,20 @@ def know(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
 
 def test_a_good_zip_is_unpacked_and_the_cache_serves_the_second_call(server: Server, tmp_path: Path) -> None:
     server.answers = [server.sends(GOOD)]
-    told = fetch_beir("scifact", tmp_path / "one", None)
+    told = fetch_beir("scifact", tmp_path / "one")
     assert told == {
         "source": f"BEIR's scifact.zip (MD5 {hashlib.md5(GOOD).hexdigest()})",
         "licence": "CC BY 4.0",
     }
     assert written(tmp_path / "one") == FILES
-    assert fetch_beir("scifact", tmp_path / "two", tmp_path / "no-such-data") == told
+    assert fetch_beir("scifact", tmp_path / "two") == told
     assert written(tmp_path / "two") == FILES
     assert server.hits == ["/datasets/scifact.zip"]
 
 
 def test_one_bad_answer_is_made_good_by_the_next(server: Server, tmp_path: Path) -> None:
     server.answers = [server.sends(GOOD[:100], claimed=len(GOOD)), server.sends(GOOD)]
-    fetch_beir("scifact", tmp_path / "target", None)
+    fetch_beir("scifact", tmp_path / "target")
     assert written(tmp_path / "target") == FILES
     assert len(server.hits) == 2
 
@@ -150,7 +150,7 @@ def test_a_cached_zip_that_was_damaged_is_fetched_anew(server: Server, tmp_path:
     server.answers = [server.sends(GOOD)]
     downloads_folder().mkdir(parents=True)
     (downloads_folder() / "scifact.zip").write_bytes(GOOD[:200])
-    fetch_beir("scifact", tmp_path / "target", None)
+    fetch_beir("scifact", tmp_path / "target")
     assert written(tmp_path / "target") == FILES
 
 
@@ -169,7 +169,7 @@ def test_a_server_that_fails_gives_one_line_and_an_empty_cache(
     }[trouble]
     server.answers = [answer]
     with pytest.raises(UserError) as caught:
-        fetch_beir("scifact", tmp_path / "target", None)
+        fetch_beir("scifact", tmp_path / "target")
     message = str(caught.value)
     assert "\n" not in message
     for part in (
@@ -188,7 +188,7 @@ def test_a_server_that_fails_gives_one_line_and_an_empty_cache(
 def test_no_server_at_all(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEGBENCH_BEIR_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9/scifact\.zip: can't be fetched"):
-        fetch_beir("scifact", tmp_path / "target", None)
+        fetch_beir("scifact", tmp_path / "target")
 
 
 def test_only_the_files_of_the_layout_leave_the_zip(
@@ -209,16 +209,17 @@ def test_only_the_files_of_the_layout_leave_the_zip(
         archive.writestr(link, "/")
     know(monkeypatch, packed.getvalue())
     server.answers = [server.sends(packed.getvalue())]
-    fetch_beir("scifact", tmp_path / "a" / "b" / "target", None)
+    fetch_beir("scifact", tmp_path / "a" / "b" / "target")
     assert written(tmp_path / "a") == {f"b/target/{name}": text for name, text in FILES.items()}
     assert {path.name for path in tmp_path.iterdir()} == {"a", "cache"}
 
 
 def test_a_name_that_is_not_known_is_told_which_are(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="scifcat: not a known BEIR dataset; name one of arguana, fiqa, nfcorpus, scifact"
+        UserError,
+        match="scifcat: not a known BEIR dataset; name one of arguana, climate-fever, cqadupstack-android",
     ):
-        fetch_beir("scifcat", tmp_path, None)
+        fetch_beir("scifcat", tmp_path)
 
 
 def test_the_cache_is_the_users_unless_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -231,60 +232,17 @@ def test_the_cache_is_the_users_unless_moved(monkeypatch: pytest.MonkeyPatch, tm
 # --- folders ---
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_the_local_data_setting_goes_first(server: Server, tmp_path: Path, suffix: str) -> None:
-    write_files(tmp_path / "data" / "scifact", FILES, suffix)
-    told = fetch_beir("scifact", tmp_path / "target", tmp_path / "data")
-    assert told == {"source": "local data setting", "licence": "CC BY 4.0"}
-    assert written(tmp_path / "target") == FILES
-    assert server.hits == []
-
-
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_an_own_folder_is_copied(tmp_path: Path, suffix: str) -> None:
-    write_files(tmp_path / "mine", FILES, suffix)
-    assert fetch_folder(tmp_path / "mine", tmp_path / "target")["source"] == "own folder mine"
-    assert written(tmp_path / "target") == FILES
-
-
-def test_gzipped_judgments_are_taken_too(tmp_path: Path) -> None:
-    write_files(tmp_path / "mine", FILES)
-    test = tmp_path / "mine" / "qrels" / "test.tsv"
-    test.with_name("test.tsv.gz").write_bytes(gzip.compress(test.read_bytes()))
-    test.unlink()
-    fetch_folder(tmp_path / "mine", tmp_path / "target")
-    assert written(tmp_path / "target") == FILES
-
-
-@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
-def test_a_missing_file_is_named_before_anything_is_copied(tmp_path: Path, name: str) -> None:
-    write_files(tmp_path / "mine", {key: FILES[key] for key in FILES if key not in (name, "qrels/train.tsv")})
-    with pytest.raises(UserError, match=f"mine: {name} is missing; expected the BEIR layout"):
-        fetch_folder(tmp_path / "mine", tmp_path / "target")
-    assert not (tmp_path / "target").exists()
-
-
-def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="mine: there is no such folder"):
-        fetch_folder(tmp_path / "mine", tmp_path / "target")
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[:-9], lambda data: b"plain text", lambda data: data[:12] + b"\xff" * 9]
-)
-def test_a_damaged_gz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    write_files(tmp_path / "mine", FILES, ".gz")
-    corpus = tmp_path / "mine" / "corpus.jsonl.gz"
-    corpus.write_bytes(damage(corpus.read_bytes()))
-    with pytest.raises(UserError, match=r"corpus\.jsonl\.gz: damaged"):
-        fetch_folder(tmp_path / "mine", tmp_path / "target")
-    assert list((tmp_path / "target").iterdir()) == []
+def test_the_data_folder_is_looked_in_under_both_names_of_a_forum(tmp_path: Path) -> None:
+    assert find_local("scifact", None) is None
+    assert find_local("scifact", tmp_path) is None
+    for name, place in (("scifact", "scifact"), ("cqadupstack-gis", "cqadupstack/gis")):
+        (tmp_path / place).mkdir(parents=True)
+        assert find_local(name, tmp_path) == tmp_path / place
+    assert find_local("cqadupstack-tex", tmp_path) is None
 
 
 @pytest.mark.parametrize("name", ["scifact", "nfcorpus", "arguana"])
-def test_the_real_dataset_has_the_recorded_fingerprint(tmp_path: Path, name: str) -> None:
+def test_the_real_dataset_has_the_recorded_fingerprint(name: str) -> None:
     if not (REAL / name).is_dir():
         pytest.skip(f"needs {name} in NEGBENCH_DATA")
-    fetch_beir(name, tmp_path, REAL)
-    check_fingerprint(name, tmp_path, known_datasets()[name].sha256)
-    assert collection_sha256(tmp_path) == collection_sha256(REAL / name)
+    assert collection_sha256(REAL / name) == known_datasets()[name].sha256

@@ -22,7 +22,7 @@ QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
 )
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = "dev_queries, documents, kind, regime, seed, source, sts, train_queries"
+SIZES = "dev_queries, documents, graded, kind, regime, relevant_grade, seed, source, sts, test_split, "
 
 
 def suite(**changes) -> Suite:
@@ -146,7 +146,7 @@ def test_a_dataset_that_is_evaluated_alone_names_its_home():
         ({"datasets": {"scifact": None, "one": AWAY, "two": {**AWAY, "trained_on": "one"}}},
          "datasets.two.trained_on: 'one' is no dataset that this suite trains on; allowed: scifact"),
         ({"datasets": {"scifact": {"trained_on": "scifact"}}},
-         "datasets.scifact.trained_on: 'scifact' is no dataset that this suite trains on; allowed: "),
+         "datasets.scifact.trained_on: 'scifact' is no dataset that this suite trains on; allowed:"),
         ({"datasets": {"scifact": None, "away": {**AWAY, "regime": "strict"}}},
          "datasets.away.regime: a dataset of the kind retrieval that is evaluated alone has no such setting; "),
         ({"datasets": {"scifact": None, "away": AWAY}, "encoder": {"reinit_top": 1}},
@@ -200,7 +200,7 @@ def test_defaults_of_a_dataset_are_filled_in():
     found = suite(datasets={"scifact": None, "small": {"source": "scifact", "documents": 900}})
     assert found.dataset("scifact") == {
         "name": "scifact", "source": "scifact", "regime": "standard", "documents": None, "train_queries": None,
-        "dev_queries": 100, "seed": 0,
+        "dev_queries": 100, "seed": 0, "graded": [],
     }  # fmt: skip
     assert found.dataset("small")["source"] == "scifact"
     assert found.dataset_key("small").startswith("small-")

@@ -94,6 +94,9 @@ def _taped(path: Path, tape: tarfile.TarFile) -> Iterator[Member]:
         _check_size(path, 0, left)
         if not entry.isdir():
             yield Member(entry.name, functools.partial(tape.extractfile, entry))
+    while tape.fileobj and (chunk := tape.fileobj.read(CHUNK)):  # a .gz has its checksum behind its last byte
+        left -= len(chunk)
+        _check_size(path, 0, left)
 
 
 def _room(path: Path) -> int:

@@ -4,7 +4,10 @@ import gzip
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,6 +16,7 @@ from types import SimpleNamespace
 
 import pooch
 import pytest
+from builders import ROOT
 
 from workflow import beir_source
 from workflow.beir_source import downloads_folder, fetch_beir, find_local
@@ -102,6 +106,16 @@ class Server:
         request.wfile.flush()
         self.closing.wait(20)
 
+    def trickles(self, request: BaseHTTPRequestHandler) -> None:
+        """Send the whole, slowly: never silent for as long as the time limit, longer than it in all."""
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(GOOD)))
+        request.end_headers()
+        for start in range(0, len(GOOD), len(GOOD) // 8):
+            request.wfile.write(GOOD[start : start + len(GOOD) // 8])
+            request.wfile.flush()
+            self.closing.wait(0.1)
+
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
@@ -185,6 +199,70 @@ def test_a_server_that_fails_gives_one_line_and_an_empty_cache(
     assert not (tmp_path / "target").exists()
 
 
+def test_a_slow_server_that_goes_on_sending_is_waited_for(server: Server, tmp_path: Path) -> None:
+    server.answers = [server.trickles]
+    fetch_beir("scifact", tmp_path / "target")
+    assert written(tmp_path / "target") == FILES
+    assert len(server.hits) == 1
+
+
+KILLED = """
+import sys
+from workflow import beir_source
+from workflow.catalogue import Known
+beir_source.known_datasets = lambda: {"scifact": Known(licence="", train=True, md5=sys.argv[1])}
+beir_source.fetch_beir("scifact", sys.argv[2])
+"""
+
+
+def test_a_download_that_was_killed_begins_anew(server: Server, tmp_path: Path) -> None:
+    """What it left lies beside the zip's place under another name, and is never taken for the zip."""
+    server.answers = [server.stalls, server.sends(GOOD)]
+    arguments = [sys.executable, "-c", KILLED, hashlib.md5(GOOD).hexdigest(), str(tmp_path / "none")]
+    with subprocess.Popen(arguments, cwd=ROOT) as child:
+        wait_for(lambda: bool(server.hits) and any(downloads_folder().glob("*")))
+        child.kill()
+    left = list(downloads_folder().iterdir())
+    assert len(left) == 1
+    assert left[0].name != "scifact.zip"
+    fetch_beir("scifact", tmp_path / "target")
+    assert written(tmp_path / "target") == FILES
+    assert (downloads_folder() / "scifact.zip").read_bytes() == GOOD
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_forums_of_cqadupstack_come_from_one_zip(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = zipped(
+        {
+            f"cqadupstack/{forum}/{name}": text.replace("fever", forum)
+            for forum in ("gis", "tex")
+            for name, text in FILES.items()
+        }
+    )
+    server.answers = [server.sends(packed)]
+    md5 = hashlib.md5(packed).hexdigest()
+    entries = {
+        f"cqadupstack-{forum}": Known(licence="", train=False, md5=md5, path=f"cqadupstack/{forum}")
+        for forum in ("gis", "tex")
+    }
+    monkeypatch.setattr(beir_source, "known_datasets", lambda: entries)
+    for forum in ("gis", "tex"):
+        told = fetch_beir(f"cqadupstack-{forum}", tmp_path / forum)
+        assert told["source"] == f"BEIR's cqadupstack.zip (MD5 {md5})"
+        assert written(tmp_path / forum) == {
+            name: text.replace("fever", forum) for name, text in FILES.items()
+        }
+    assert server.hits == ["/datasets/cqadupstack.zip"]
+
+
 def test_no_server_at_all(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEGBENCH_BEIR_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9/scifact\.zip: can't be fetched"):
@@ -246,3 +324,29 @@ def test_the_real_dataset_has_the_recorded_fingerprint(name: str) -> None:
     if not (REAL / name).is_dir():
         pytest.skip(f"needs {name} in NEGBENCH_DATA")
     assert collection_sha256(REAL / name) == known_datasets()[name].sha256
+
+
+FORUMS = [
+    "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats", "tex", "unix",
+    "webmasters", "wordpress",
+]  # fmt: skip
+PUBLIC = [
+    "msmarco", "trec-covid", "nfcorpus", "nq", "hotpotqa", "fiqa", "arguana", "webis-touche2020", "quora",
+    "dbpedia-entity", "scidocs", "fever", "climate-fever", "scifact",
+]  # fmt: skip
+
+
+def test_every_public_dataset_of_beir_is_known_with_an_md5_of_its_own() -> None:
+    known = known_datasets()
+    assert {name for name, entry in known.items() if entry.md5} == {
+        *PUBLIC,
+        *(f"cqadupstack-{forum}" for forum in FORUMS),
+    }
+    assert len({known[name].md5 for name in PUBLIC}) == len(PUBLIC)
+    forums = [known[f"cqadupstack-{forum}"] for forum in FORUMS]
+    assert {(entry.md5, entry.path) for entry in forums} == {
+        (forums[0].md5, f"cqadupstack/{forum}") for forum in FORUMS
+    }
+    assert {name for name in PUBLIC if known[name].train} == {
+        "msmarco", "nfcorpus", "hotpotqa", "fiqa", "fever", "scifact",
+    }  # fmt: skip

@@ -117,7 +117,7 @@ def test_relevant_grade_reaches_slices_labels_and_table(tmp_path: Path) -> None:
     assert collection.qrels(tmp_path / "plain", "test").relevant == 1
 
 
-@pytest.mark.parametrize("relevant", [2, {"train": 2}])
+@pytest.mark.parametrize("relevant", [{"train": 2}, {"train": 2, "test": 2}])
 def test_training_labels_below_the_grade_train_nothing(tmp_path: Path, relevant) -> None:
     from workflow.errors import UserError
 

@@ -136,7 +136,7 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
         records.check()
         facts["sha256"] = _checked_sha256(source, records, test_split)
         found = read(records, test_split)
-        full = _numbered(found, _relevant(settings))
+        full = _numbered(found, settings.get("relevant_grade", {}))
         collection = _test_alone(full) if test_only else _cut_training(full, settings)
         collection = with_documents(
             _without_unlabelled_queries(collection), settings["documents"], seed, name
@@ -268,23 +268,17 @@ def _path_shown(source: str, place: Path) -> str:
 def _checked_sha256(source: str, records: Records, test_split: str) -> str:
     """Return the hash of the content, the test split's labels in it, once it is the recorded one where one is."""
     known = known_datasets().get(source)
-    found = collection_sha256(records.folder, shown=records.name())
-    check_fingerprint(source, found, known.sha256 if known else None)
-    if test_split in SPLITS:
-        return found
-    return collection_sha256(records.folder, (*SPLITS, test_split), records.name())
+    splits = SPLITS if test_split in SPLITS else (*SPLITS, test_split)
+    found = collection_sha256(records.folder, splits, records.name())
+    if known and known.sha256:
+        usual = found if splits == SPLITS else collection_sha256(records.folder, shown=records.name())
+        check_fingerprint(source, usual, known.sha256)
+    return found
 
 
 def _shown_name(source: str) -> str:
     """Return what a card calls a source: its known name, or that of the folder, also where it is `.` or `..`."""
     return source if source in known_datasets() else Path(source).resolve().name
-
-
-def _relevant(settings: dict[str, Any]) -> dict[str, int]:
-    """Return the least relevant grade of the splits where it isn't 1."""
-    said = settings.get("relevant_grade", 1)
-    grades = said if isinstance(said, dict) else dict.fromkeys(SPLITS, said)
-    return {split: grade for split, grade in grades.items() if grade != 1}
 
 
 def _numbered(found: Reading, relevant: Mapping[str, int]) -> Collection:

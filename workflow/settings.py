@@ -8,9 +8,9 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from methods import registry
 from methods.base import Method
@@ -45,11 +45,28 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+Split = Literal["train", "dev", "test"]
+
+
+def _each_split(value: Any) -> Any:
+    """Take one grade as that of every split."""
+    return value if isinstance(value, Mapping) else dict.fromkeys(get_args(Split), value)
+
+
+def _without_ones(grades: dict[str, int]) -> dict[str, int]:
+    """Leave out what holds anyhow."""
+    return {split: grade for split, grade in grades.items() if grade != 1}
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-Split = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-Grade = Annotated[Whole, Field(ge=1)]
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Grades = Annotated[
+    dict[Split, Annotated[Whole, Field(ge=1)]],
+    BeforeValidator(_each_split),
+    AfterValidator(_without_ones),
+]
 
 
 class _Settings(BaseModel):
@@ -74,9 +91,9 @@ class DatasetSettings(_Settings):
     """Training queries set aside as dev split where the dataset has none."""
     seed: Whole = 0
     """Seed of the sub-collection and of the dev split; no run's seed changes them."""
-    test_split: Split = "test"
+    test_split: SplitName = "test"
     """Which of the dataset's splits is the test split: `dl20` takes qrels/dl20.tsv, `dev` MS MARCO's dev queries."""
-    relevant_grade: Grade | dict[Literal["train", "dev", "test"], Grade] = 1
+    relevant_grade: Grades = {}
     """The least grade that says relevant to training, the seen slice, MRR and recall (nDCG takes grades as gains);
     one for all splits or one a split. The passages of TREC DL are relevant from 2 on: `{test: 2}`."""
     kind: Literal["retrieval", "sentences"] = "retrieval"

@@ -4,7 +4,10 @@ import gzip
 import hashlib
 import io
 import os
+import subprocess
+import sys
 import threading
+import time
 import zipfile
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,12 +16,13 @@ from types import SimpleNamespace
 
 import pooch
 import pytest
+from builders import ROOT
 
 from workflow import beir_source
-from workflow.beir_source import downloads_folder, fetch_beir, fetch_folder
+from workflow.beir_source import downloads_folder, fetch_beir, find_local
 from workflow.catalogue import Known, known_datasets
 from workflow.errors import UserError
-from workflow.fingerprint import check_fingerprint, collection_sha256
+from workflow.fingerprint import collection_sha256
 
 FILES = {
     "corpus.jsonl": (
@@ -102,6 +106,16 @@ class Server:
         request.wfile.flush()
         self.closing.wait(20)
 
+    def trickles(self, request: BaseHTTPRequestHandler) -> None:
+        """Send the whole, slowly: never silent for as long as the time limit, longer than it in all."""
+        request.send_response(200)
+        request.send_header("Content-Length", str(len(GOOD)))
+        request.end_headers()
+        for start in range(0, len(GOOD), len(GOOD) // 8):
+            request.wfile.write(GOOD[start : start + len(GOOD) // 8])
+            request.wfile.flush()
+            self.closing.wait(0.1)
+
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
@@ -128,20 +142,20 @@ def know(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
 
 def test_a_good_zip_is_unpacked_and_the_cache_serves_the_second_call(server: Server, tmp_path: Path) -> None:
     server.answers = [server.sends(GOOD)]
-    told = fetch_beir("scifact", tmp_path / "one", None)
+    told = fetch_beir("scifact", tmp_path / "one")
     assert told == {
         "source": f"BEIR's scifact.zip (MD5 {hashlib.md5(GOOD).hexdigest()})",
         "licence": "CC BY 4.0",
     }
     assert written(tmp_path / "one") == FILES
-    assert fetch_beir("scifact", tmp_path / "two", tmp_path / "no-such-data") == told
+    assert fetch_beir("scifact", tmp_path / "two") == told
     assert written(tmp_path / "two") == FILES
     assert server.hits == ["/datasets/scifact.zip"]
 
 
 def test_one_bad_answer_is_made_good_by_the_next(server: Server, tmp_path: Path) -> None:
     server.answers = [server.sends(GOOD[:100], claimed=len(GOOD)), server.sends(GOOD)]
-    fetch_beir("scifact", tmp_path / "target", None)
+    fetch_beir("scifact", tmp_path / "target")
     assert written(tmp_path / "target") == FILES
     assert len(server.hits) == 2
 
@@ -150,7 +164,7 @@ def test_a_cached_zip_that_was_damaged_is_fetched_anew(server: Server, tmp_path:
     server.answers = [server.sends(GOOD)]
     downloads_folder().mkdir(parents=True)
     (downloads_folder() / "scifact.zip").write_bytes(GOOD[:200])
-    fetch_beir("scifact", tmp_path / "target", None)
+    fetch_beir("scifact", tmp_path / "target")
     assert written(tmp_path / "target") == FILES
 
 
@@ -169,7 +183,7 @@ def test_a_server_that_fails_gives_one_line_and_an_empty_cache(
     }[trouble]
     server.answers = [answer]
     with pytest.raises(UserError) as caught:
-        fetch_beir("scifact", tmp_path / "target", None)
+        fetch_beir("scifact", tmp_path / "target")
     message = str(caught.value)
     assert "\n" not in message
     for part in (
@@ -185,10 +199,74 @@ def test_a_server_that_fails_gives_one_line_and_an_empty_cache(
     assert not (tmp_path / "target").exists()
 
 
+def test_a_slow_server_that_goes_on_sending_is_waited_for(server: Server, tmp_path: Path) -> None:
+    server.answers = [server.trickles]
+    fetch_beir("scifact", tmp_path / "target")
+    assert written(tmp_path / "target") == FILES
+    assert len(server.hits) == 1
+
+
+KILLED = """
+import sys
+from workflow import beir_source
+from workflow.catalogue import Known
+beir_source.known_datasets = lambda: {"scifact": Known(licence="", train=True, md5=sys.argv[1])}
+beir_source.fetch_beir("scifact", sys.argv[2])
+"""
+
+
+def test_a_download_that_was_killed_begins_anew(server: Server, tmp_path: Path) -> None:
+    """What it left lies beside the zip's place under another name, and is never taken for the zip."""
+    server.answers = [server.stalls, server.sends(GOOD)]
+    arguments = [sys.executable, "-c", KILLED, hashlib.md5(GOOD).hexdigest(), str(tmp_path / "none")]
+    with subprocess.Popen(arguments, cwd=ROOT) as child:
+        wait_for(lambda: bool(server.hits) and any(downloads_folder().glob("*")))
+        child.kill()
+    left = list(downloads_folder().iterdir())
+    assert len(left) == 1
+    assert left[0].name != "scifact.zip"
+    fetch_beir("scifact", tmp_path / "target")
+    assert written(tmp_path / "target") == FILES
+    assert (downloads_folder() / "scifact.zip").read_bytes() == GOOD
+
+
+def wait_for(happened: Callable[[], bool], seconds: float = 60.0) -> None:
+    end = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+def test_the_forums_of_cqadupstack_come_from_one_zip(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed = zipped(
+        {
+            f"cqadupstack/{forum}/{name}": text.replace("fever", forum)
+            for forum in ("gis", "tex")
+            for name, text in FILES.items()
+        }
+    )
+    server.answers = [server.sends(packed)]
+    md5 = hashlib.md5(packed).hexdigest()
+    entries = {
+        f"cqadupstack-{forum}": Known(licence="", train=False, md5=md5, path=f"cqadupstack/{forum}")
+        for forum in ("gis", "tex")
+    }
+    monkeypatch.setattr(beir_source, "known_datasets", lambda: entries)
+    for forum in ("gis", "tex"):
+        told = fetch_beir(f"cqadupstack-{forum}", tmp_path / forum)
+        assert told["source"] == f"BEIR's cqadupstack.zip (MD5 {md5})"
+        assert written(tmp_path / forum) == {
+            name: text.replace("fever", forum) for name, text in FILES.items()
+        }
+    assert server.hits == ["/datasets/cqadupstack.zip"]
+
+
 def test_no_server_at_all(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEGBENCH_BEIR_URL", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9/scifact\.zip: can't be fetched"):
-        fetch_beir("scifact", tmp_path / "target", None)
+        fetch_beir("scifact", tmp_path / "target")
 
 
 def test_only_the_files_of_the_layout_leave_the_zip(
@@ -209,16 +287,17 @@ def test_only_the_files_of_the_layout_leave_the_zip(
         archive.writestr(link, "/")
     know(monkeypatch, packed.getvalue())
     server.answers = [server.sends(packed.getvalue())]
-    fetch_beir("scifact", tmp_path / "a" / "b" / "target", None)
+    fetch_beir("scifact", tmp_path / "a" / "b" / "target")
     assert written(tmp_path / "a") == {f"b/target/{name}": text for name, text in FILES.items()}
     assert {path.name for path in tmp_path.iterdir()} == {"a", "cache"}
 
 
 def test_a_name_that_is_not_known_is_told_which_are(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match="scifcat: not a known BEIR dataset; name one of arguana, fiqa, nfcorpus, scifact"
+        UserError,
+        match="scifcat: not a known BEIR dataset; name one of arguana, climate-fever, cqadupstack-android",
     ):
-        fetch_beir("scifcat", tmp_path, None)
+        fetch_beir("scifcat", tmp_path)
 
 
 def test_the_cache_is_the_users_unless_moved(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -231,60 +310,43 @@ def test_the_cache_is_the_users_unless_moved(monkeypatch: pytest.MonkeyPatch, tm
 # --- folders ---
 
 
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_the_local_data_setting_goes_first(server: Server, tmp_path: Path, suffix: str) -> None:
-    write_files(tmp_path / "data" / "scifact", FILES, suffix)
-    told = fetch_beir("scifact", tmp_path / "target", tmp_path / "data")
-    assert told == {"source": "local data setting", "licence": "CC BY 4.0"}
-    assert written(tmp_path / "target") == FILES
-    assert server.hits == []
-
-
-@pytest.mark.parametrize("suffix", ["", ".gz"])
-def test_an_own_folder_is_copied(tmp_path: Path, suffix: str) -> None:
-    write_files(tmp_path / "mine", FILES, suffix)
-    assert fetch_folder(tmp_path / "mine", tmp_path / "target")["source"] == "own folder mine"
-    assert written(tmp_path / "target") == FILES
-
-
-def test_gzipped_judgments_are_taken_too(tmp_path: Path) -> None:
-    write_files(tmp_path / "mine", FILES)
-    test = tmp_path / "mine" / "qrels" / "test.tsv"
-    test.with_name("test.tsv.gz").write_bytes(gzip.compress(test.read_bytes()))
-    test.unlink()
-    fetch_folder(tmp_path / "mine", tmp_path / "target")
-    assert written(tmp_path / "target") == FILES
-
-
-@pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])
-def test_a_missing_file_is_named_before_anything_is_copied(tmp_path: Path, name: str) -> None:
-    write_files(tmp_path / "mine", {key: FILES[key] for key in FILES if key not in (name, "qrels/train.tsv")})
-    with pytest.raises(UserError, match=f"mine: {name} is missing; expected the BEIR layout"):
-        fetch_folder(tmp_path / "mine", tmp_path / "target")
-    assert not (tmp_path / "target").exists()
-
-
-def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="mine: there is no such folder"):
-        fetch_folder(tmp_path / "mine", tmp_path / "target")
-
-
-@pytest.mark.parametrize(
-    "damage", [lambda data: data[:-9], lambda data: b"plain text", lambda data: data[:12] + b"\xff" * 9]
-)
-def test_a_damaged_gz_is_named(tmp_path: Path, damage: Callable[[bytes], bytes]) -> None:
-    write_files(tmp_path / "mine", FILES, ".gz")
-    corpus = tmp_path / "mine" / "corpus.jsonl.gz"
-    corpus.write_bytes(damage(corpus.read_bytes()))
-    with pytest.raises(UserError, match=r"corpus\.jsonl\.gz: damaged"):
-        fetch_folder(tmp_path / "mine", tmp_path / "target")
-    assert list((tmp_path / "target").iterdir()) == []
+def test_the_data_folder_is_looked_in_under_both_names_of_a_forum(tmp_path: Path) -> None:
+    assert find_local("scifact", None) is None
+    assert find_local("scifact", tmp_path) is None
+    for name, place in (("scifact", "scifact"), ("cqadupstack-gis", "cqadupstack/gis")):
+        (tmp_path / place).mkdir(parents=True)
+        assert find_local(name, tmp_path) == tmp_path / place
+    assert find_local("cqadupstack-tex", tmp_path) is None
 
 
 @pytest.mark.parametrize("name", ["scifact", "nfcorpus", "arguana"])
-def test_the_real_dataset_has_the_recorded_fingerprint(tmp_path: Path, name: str) -> None:
+def test_the_real_dataset_has_the_recorded_fingerprint(name: str) -> None:
     if not (REAL / name).is_dir():
         pytest.skip(f"needs {name} in NEGBENCH_DATA")
-    fetch_beir(name, tmp_path, REAL)
-    check_fingerprint(name, tmp_path, known_datasets()[name].sha256)
-    assert collection_sha256(tmp_path) == collection_sha256(REAL / name)
+    assert collection_sha256(REAL / name) == known_datasets()[name].sha256
+
+
+FORUMS = [
+    "android", "english", "gaming", "gis", "mathematica", "physics", "programmers", "stats", "tex", "unix",
+    "webmasters", "wordpress",
+]  # fmt: skip
+PUBLIC = [
+    "msmarco", "trec-covid", "nfcorpus", "nq", "hotpotqa", "fiqa", "arguana", "webis-touche2020", "quora",
+    "dbpedia-entity", "scidocs", "fever", "climate-fever", "scifact",
+]  # fmt: skip
+
+
+def test_every_public_dataset_of_beir_is_known_with_an_md5_of_its_own() -> None:
+    known = known_datasets()
+    assert {name for name, entry in known.items() if entry.md5} == {
+        *PUBLIC,
+        *(f"cqadupstack-{forum}" for forum in FORUMS),
+    }
+    assert len({known[name].md5 for name in PUBLIC}) == len(PUBLIC)
+    forums = [known[f"cqadupstack-{forum}"] for forum in FORUMS]
+    assert {(entry.md5, entry.path) for entry in forums} == {
+        (forums[0].md5, f"cqadupstack/{forum}") for forum in FORUMS
+    }
+    assert {name for name in PUBLIC if known[name].train} == {
+        "msmarco", "nfcorpus", "hotpotqa", "fiqa", "fever", "scifact",
+    }  # fmt: skip

@@ -1,7 +1,9 @@
 """Datasets are split, cut and described as their settings say, and leakage between training and test is shown."""
 
+import gzip
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -71,12 +73,14 @@ def test_everything_is_kept_where_nothing_is_asked_for(beir):
 def test_card_tells_the_facts(beir):
     _, card = data.prepare(settings(beir, dev_queries=4, documents=130))
     assert len(card.pop("sha256")) == 64
+    assert {len(value) for value in card.pop("ids_sha256").values()} == {64}
     assert card == {
         "name": "made", "dataset": "made", "regime": "standard", "source": "own folder made",
         "licence": "as its owner states", "documents": 130, "documents_full": 150,
         "queries": {"train": 76, "dev": 4, "test": 4}, "queries_full": {"train": 80, "dev": 0, "test": 4},
         "labels": {**card["labels"], "test": 6}, "graded": True,
         "seen_test_queries": card["seen_test_queries"], "unseen_test_queries": 4 - card["seen_test_queries"],
+        "odd": {},
     }  # fmt: skip
     assert card["labels"]["train"] + card["labels"]["dev"] == len(TRAIN)
 
@@ -209,14 +213,10 @@ def test_all_cuts_together_never_leak(beir, regime):
 def test_unknown_query_is_named_with_its_file(beir):
     with (beir / "qrels" / "train.tsv").open("a") as stream:
         stream.write("ghost\td1\t1\n")
-    with pytest.raises(UserError, match=r"qrels/train\.tsv: query 'ghost' is not in queries\.jsonl"):
+    with pytest.raises(
+        UserError, match=r"qrels/train\.tsv: line 84: query 'ghost' is not in queries\.jsonl; add"
+    ):
         data.prepare(settings(beir))
-
-
-def test_label_of_a_document_that_the_corpus_lacks_is_left_out(beir):
-    with (beir / "qrels" / "test.tsv").open("a") as stream:
-        stream.write("a\tghost\t1\n")
-    assert labels(data.prepare(settings(beir))[0], "test") == set(TEST)
 
 
 def test_missing_test_split_is_refused(beir):
@@ -228,7 +228,9 @@ def test_missing_test_split_is_refused(beir):
 @pytest.mark.parametrize("split", ["train", "test"])
 def test_split_without_an_entry_is_refused(tmp_path, split):
     folder = write_beir(tmp_path / "made", CORPUS, QUERIES, {"train": TRAIN, "test": TEST, split: []})
-    with pytest.raises(UserError, match=rf"made: corpus\.jsonl or qrels/{split}\.tsv has no entry"):
+    with pytest.raises(
+        UserError, match=rf"made/qrels/{split}\.tsv: has no entry; fill the file or remove it"
+    ):
         data.prepare(settings(folder))
 
 
@@ -237,9 +239,8 @@ def test_loader_draws_no_bar(beir, capfd):
     assert "%" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("test", [[("a", "d1", 0)], [("a", "ghost", 1)]])
-def test_test_split_without_a_relevant_document_is_refused(tmp_path, test):
-    folder = write_beir(tmp_path / "made", CORPUS, QUERIES, {"train": TRAIN, "test": test})
+def test_test_split_without_a_relevant_document_is_refused(tmp_path):
+    folder = write_beir(tmp_path / "made", CORPUS, QUERIES, {"train": TRAIN, "test": [("a", "d1", 0)]})
     with pytest.raises(UserError, match=r"datasets\.made: no test query of .* has a relevant document"):
         data.prepare(settings(folder))
 
@@ -372,3 +373,132 @@ def test_a_dataset_without_training_labels_can_be_evaluated_alone(tmp_path, monk
     with pytest.raises(UserError, match="no training labels, so nothing can be trained on it"):
         data.prepare(settings(folder))
     assert prepared_with(folder, tmp_path, monkeypatch, test_only=True)[1]["queries"]["test"] == 4
+
+
+# --- own archives and folders, from end to end ---
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar", "gztar"])
+def test_an_own_archive_gives_what_its_folder_gives(beir, tmp_path, kind):
+    packed = shutil.make_archive(str(tmp_path / "packed"), kind, beir.parent, beir.name)
+    made, card = data.prepare(settings(packed, dev_queries=5, documents=120))
+    same, other = data.prepare(settings(beir, dev_queries=5, documents=120))
+    assert made.document_ids == same.document_ids
+    assert labels(made, "train") == labels(same, "train")
+    assert card["source"] == f"own archive {Path(packed).name}"
+    assert {key for key in card if card[key] != other[key]} == {"dataset", "source"}
+
+
+def test_messages_about_an_archive_name_it_and_no_temporary_file(beir, tmp_path, monkeypatch):
+    (beir / "queries.jsonl").write_text('{"_id": "a"')
+    shutil.make_archive(str(tmp_path / "packed"), "zip", beir.parent, beir.name)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=r"^\./packed\.zip/queries\.jsonl: line 1: expected a JSON object"):
+        data.prepare(settings("./packed.zip"))
+
+
+def test_odd_records_stand_on_the_card(beir, tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("NEGBENCH_LOG", str(tmp_path / "log"))
+    with (beir / "qrels" / "test.tsv").open("a", newline="") as file:
+        file.write("a\tghost\t1\r\nt1\tghost\t2\r\n")
+    data.main(json.dumps(settings(beir)), tmp_path / "out")
+    odd = json.loads((tmp_path / "out" / "card.json").read_text())["odd"]
+    assert odd == {
+        "test labels of documents that the corpus lacks": 2,
+        "test queries that lost all their labels so": 1,
+        "Windows line ends": 2,
+    }
+    assert "2 test labels of documents that the corpus lacks, 1 test queries that" in capfd.readouterr().err
+
+
+def test_a_source_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"none: there is no such folder or archive"):
+        data.prepare(settings(tmp_path / "none"))
+
+
+def beir_loader_says(folder: Path, split: str) -> tuple[dict, dict, dict]:
+    """What BEIR's own loader reads of plain copies of the files."""
+    from beir.datasets.data_loader import GenericDataLoader
+
+    return GenericDataLoader(str(folder)).load(split=split)
+
+
+def plain_copy(source: Path, target: Path) -> Path:
+    for file in [path for path in source.rglob("*") if path.is_file() and path.suffix in (".gz", ".tsv")]:
+        place = target / file.relative_to(source)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        whole = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        place.with_name(place.name.removesuffix(".gz")).write_bytes(whole)
+    return target
+
+
+@needs_data
+@pytest.mark.parametrize("name", ["scifact", "nfcorpus", "arguana"])
+def test_real_data_read_as_beir_reads_them(tmp_path, name):
+    made, _ = data.prepare(settings(name, name=name, test_only=True))
+    corpus, queries, qrels = beir_loader_says(plain_copy(Path(REAL, name), tmp_path / name), "test")
+    assert made.document_ids == list(corpus)
+    assert made.titles == [entry["title"] for entry in corpus.values()]
+    assert made.texts == [entry["text"] for entry in corpus.values()]
+    asked_of = dict(zip(made.query_ids, made.queries, strict=True))
+    assert asked_of == {query: queries[query] for query in asked_of}
+    assert labels(made, "test") == {
+        (query, document, grade)
+        for query, graded in qrels.items()
+        for document, grade in graded.items()
+        if document in corpus
+    }
+
+
+ARGUANA_ODD = {
+    "test labels of documents that the corpus lacks": 5,
+    "test queries that lost all their labels so": 5,
+}
+SLICES = {
+    # what is asked, and documents, training and test queries, and odd records of it; counted from the files
+    "scifact": ({}, 5183, 809, 300, {}),
+    "nfcorpus": ({}, 3633, 2590, 323, {}),
+    "arguana": ({"test_only": True}, 8674, 0, 1401, ARGUANA_ODD),
+    "msmarco-dl": ({"test_only": True, "relevant_grade": {"test": 2}}, 32356, 0, 43, {}),
+    "msmarco-dl as dl20": (
+        {"test_only": True, "test_split": "dl20", "relevant_grade": {"test": 2}}, 32356, 0, 54, {},
+    ),
+    "msmarco-devpos": ({"regime": "strict"}, 6588, 5090, 1000, {}),
+    "msmarco-devpos cut": ({"train_queries": 500, "documents": 3000}, 3000, 500, 1000, {}),
+    "wordnet-examples": ({}, 30351, 39668, 2119, {}),
+}  # fmt: skip
+
+
+@needs_data
+@pytest.mark.parametrize("case", SLICES)
+def test_every_real_slice_becomes_a_dataset(case, tmp_path):
+    """Through the stage itself, by name where there is one and by path else."""
+    changes, documents, train, test, odd = SLICES[case]
+    name = case.split()[0]
+    source = name if name in ("scifact", "nfcorpus", "arguana") else str(Path(REAL, name))
+    data.main(json.dumps(settings(source, name=name, **changes)), tmp_path)
+    card = json.loads((tmp_path / "card.json").read_text())
+    assert (card["documents"], card["queries"]["train"], card["queries"]["test"]) == (documents, train, test)
+    assert card["odd"] == odd
+    assert len(collection.column(tmp_path, collection.DOCUMENTS, "id")) == documents
+    found = collection.qrels(tmp_path, "test")
+    assert found.relevant == changes.get("relevant_grade", {}).get("test", 1)
+    assert len(np.unique(found.positives().queries)) == test
+
+
+@needs_data
+def test_full_judgments_of_trec_count_what_the_slice_lacks(tmp_path):
+    """The official qrels of DL 2019 in TREC form: 9,260 labels, of which MANIFEST counts 5,699 in the corpus."""
+    source = tmp_path / "dl"
+    (source / "qrels").mkdir(parents=True)
+    for name in ("corpus.jsonl.gz", "queries.jsonl.gz"):
+        (source / name).symlink_to(Path(REAL, "msmarco-dl", name))
+    judged = Path(REAL, "msmarco-dl", "judged", "qrels.dl19-passage.full.txt.gz")
+    (source / "qrels" / "test.trec.gz").symlink_to(judged)
+    made, card = data.prepare(settings(source, test_only=True, relevant_grade={"test": 2}))
+    counted = [line.split() for line in gzip.decompress(judged.read_bytes()).decode().splitlines()]
+    known = set(made.document_ids)
+    inside = {(query, document, int(grade)) for query, _, document, grade in counted if document in known}
+    assert labels(made, "test") == inside
+    assert len(inside) == 5699
+    assert card["odd"]["test labels of documents that the corpus lacks"] == len(counted) - 5699

@@ -89,14 +89,14 @@ def test_which_split_holds_a_judgment_matters(collection: Path) -> None:
 
 
 def test_a_right_or_unrecorded_fingerprint_passes(collection: Path) -> None:
-    check_fingerprint("mine", collection, SHA256)
-    check_fingerprint("mine", collection, None)
+    check_fingerprint("mine", collection_sha256(collection), SHA256)
+    check_fingerprint("mine", collection_sha256(collection), None)
 
 
 def test_another_content_is_told_in_one_line(collection: Path) -> None:
     replace(collection, "corpus.jsonl", "fever", "fevers")
     with pytest.raises(UserError, match=f"mine: not the dataset .* expected {SHA256}. Use an unchanged copy"):
-        check_fingerprint("mine", collection, SHA256)
+        check_fingerprint("mine", collection_sha256(collection), SHA256)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_file_that_is_not_utf8_is_named(collection: Path) -> None:
 
 def test_a_missing_file_is_named(collection: Path) -> None:
     (collection / "queries.jsonl").unlink()
-    with pytest.raises(UserError, match=r"queries\.jsonl: there is no such file"):
+    with pytest.raises(UserError, match=r"queries\.jsonl is missing; expected the BEIR layout"):
         collection_sha256(collection)
 
 

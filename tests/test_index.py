@@ -157,3 +157,19 @@ def test_dense_equals_brute_force_on_real_numbers():
     assert pairs.dtype == np.float32
     assert pairs == pytest.approx(scores[:, :5].ravel(), abs=1e-5)
     assert searcher.documents == 700
+
+
+@pytest.mark.parametrize("documents", [["the and of", "", "a"], ["", ""]])
+def test_corpus_in_which_no_word_is_left_finds_nothing(documents):
+    """bm25s can't index it."""
+    searcher = BM25Searcher(documents, QUERIES, 1.2, 0.75)
+    ids, scores = searcher.search(np.arange(len(QUERIES)), 2)
+    assert searcher.documents == len(documents)
+    assert (ids == -1).all()
+    assert np.isneginf(scores).all()
+    assert searcher.score_pairs(np.array([0, 1]), np.array([1, 0])).tolist() == [0, 0]
+
+
+def test_queries_in_which_no_word_is_left_find_nothing():
+    ids, _ = BM25Searcher(DOCUMENTS, ["the", "", "of and"], 1.2, 0.75).search(np.arange(3), 4)
+    assert (ids == -1).all()

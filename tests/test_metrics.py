@@ -136,3 +136,19 @@ def test_arguments_are_left_as_they_were():
     before = {query: dict(scores) for query, scores in run.items()}
     evaluate_run(qrels, run)
     assert run == before
+
+
+@pytest.mark.parametrize("relevant", [1, 2, 3])
+def test_relevant_grade_moves_the_binary_metrics_alone(relevant):
+    """By hand: recall and reciprocal rank see labels from the grade on; nDCG keeps every grade as its gain."""
+    qrels, run = random_case(3)
+    graded, found = evaluate_run(qrels, run), evaluate_run(qrels, run, relevant)
+    for query, labels in qrels.items():
+        assert found[query]["nDCG@10"] == graded[query]["nDCG@10"]
+        binary = {name: int(grade >= relevant) for name, grade in labels.items()}
+        assert found[query]["MRR@10"] == pytest.approx(reciprocal_rank(binary, run[query]))
+        order = [name for name, _ in ranked(run[query])][:100]
+        wanted = sum(binary.values())
+        hits = sum(binary.get(name, 0) for name in order)
+        assert found[query]["R@100"] == pytest.approx(hits / wanted if wanted else 0.0)
+    assert relevant == 1 or found != graded

@@ -22,7 +22,7 @@ QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
 )
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = "dev_queries, documents, graded, kind, regime, seed, source, sts, train_queries, trained_on"
+SIZES = "dev_queries, documents, graded, kind, regime, relevant_grade, seed, source, sts, test_split, "
 
 
 def suite(**changes) -> Suite:
@@ -91,7 +91,18 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"datasets": {"scifct": None}},
          "datasets.scifct: unknown dataset 'scifct'; did you mean 'scifact'? allowed: arguana, "),
         ({"datasets": {"mine": {"source": "scifacts"}}}, "datasets.mine: unknown dataset 'scifacts'; did you mean "),
-        ({"datasets": {"mine": {"source": "./none"}}}, "datasets.mine: there is no folder ./none in BEIR layout"),
+        ({"datasets": {"mine": {"source": "./none"}}}, "datasets.mine: there is no folder ./none in BEIR layout, "),
+        ({"datasets": {"mine": {"source": "none.zip"}}},
+         "datasets.mine: there is no folder none.zip in BEIR layout, nor such an archive (.zip, .tar, "),
+        ({"datasets": {"arguana": None}},
+         "datasets.arguana: arguana has no training labels; name by `trained_on` the dataset of this suite whose "),
+        ({"datasets": {"scifact": {"test_split": "train"}}},
+         "datasets.scifact.test_split: what is trained on is no test; name another split"),
+        ({"datasets": {"scifact": {"test_split": "../x"}}}, "datasets.scifact.test_split: string should match"),
+        ({"datasets": {"scifact": {"relevant_grade": 0}}},
+         "datasets.scifact.relevant_grade.train: input should be greater than or equal to 1, found 0"),
+        ({"datasets": {"scifact": {"relevant_grade": {"tests": 2}}}},
+         "datasets.scifact.relevant_grade.tests: input should be 'train', 'dev' or 'test', found 'tests'"),
         ({"data": "no/such/folder"}, "data: there is no folder no/such/folder"),
         ({"methods": ["random", "bm25"]}, "methods: input should be a valid dictionary, found ['random', 'bm25']"),
         ({"methods": {}}, "methods: dictionary should have at least 1 item"),
@@ -207,8 +218,12 @@ def test_defaults_of_a_dataset_are_filled_in():
 
 
 @pytest.mark.parametrize(
-    "change", [{"regime": "strict"}, {"documents": 99}, {"train_queries": 9}, {"dev_queries": 0}, {"seed": 1}]
-)
+    "change",
+    [
+        {"regime": "strict"}, {"documents": 99}, {"train_queries": 9}, {"dev_queries": 0}, {"seed": 1},
+        {"test_split": "dev"}, {"relevant_grade": 2}, {"relevant_grade": {"test": 2}},
+    ],
+)  # fmt: skip
 def test_dataset_key_follows_every_setting(change):
     key = suite().dataset_key("scifact")
     assert suite(datasets={"scifact": change}).dataset_key("scifact") != key
@@ -255,6 +270,25 @@ def test_config_data_goes_before_the_environment(tmp_path, monkeypatch):
     assert local_data() == named
     export_folders(suite(data=str(tmp_path)))
     assert local_data() == tmp_path
+
+
+def test_folder_and_archive_are_sources(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "mine.tar.gz").write_bytes(b"")
+    for source in ("./folder", "./mine.tar.gz", "mine.tar.gz", str(tmp_path / "mine.tar.gz")):
+        assert suite(datasets={"mine": {"source": source}}).dataset("mine")["source"] == source
+
+
+def test_settings_of_labels_are_told_where_they_say_something():
+    """So a dataset that was prepared before they came keeps its folder."""
+    for said in ({}, {"test_split": "test", "relevant_grade": 1}):
+        assert not {"test_split", "relevant_grade"} & set(
+            suite(datasets={"scifact": said}).dataset("scifact")
+        )
+    away = {"source": "arguana", "trained_on": "scifact", "test_split": "dl20", "relevant_grade": {"test": 2}}
+    told = suite(datasets={"scifact": None, "away": away}).dataset("away")
+    assert (told["test_split"], told["relevant_grade"]) == ("dl20", {"test": 2})
 
 
 def paths(value, prefix=()):

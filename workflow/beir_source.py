@@ -1,4 +1,4 @@
-"""Where BEIR datasets come from: the user's own copy, the download cache or BEIR's server.
+"""Where BEIR datasets come from: the user's data folder, the download cache or BEIR's server.
 
 BEIR layout is a folder with
 
@@ -6,8 +6,10 @@ BEIR layout is a folder with
 - `queries.jsonl`: one query a line, `{"_id", "text"}`;
 - `qrels/<split>.tsv`: relevance judgments, `query-id <tab> corpus-id <tab> score`, after a header line.
 
-A folder and a zip are read by the same code, as `zipfile.Path` behaves like `pathlib.Path`. Files are looked up
-by the names above and written under those names, so nothing else in an archive ever reaches the disk.
+A zip is downloaded whole to a temporary file beside its place in the cache, which it takes only if its MD5 is
+right; a download that broke off begins anew. CQADupStack is one zip of twelve folders, each a dataset (`path` in
+`datasets.yaml`). Files are looked up by the names above and written under those names, so nothing else in a zip ever
+reaches the disk; `zipfile.Path` behaves like `pathlib.Path`, so folders and zips are read by the same code.
 """
 
 import contextlib
@@ -36,30 +38,27 @@ TIMEOUT_S = 60.0  # of silence, not of the whole download
 Source = Path | zipfile.Path
 
 
-def fetch_beir(name: str, target: Path, local: Path | None) -> dict[str, str]:
-    """Fill the empty folder `target` with the BEIR dataset `name`; tell its source and licence.
+def find_local(name: str, local: Path | None) -> Path | None:
+    """Return the folder of a known dataset in the user's data folder `local`, if one is set and holds it."""
+    known = known_datasets()[name]
+    places = (local / place for place in (name, known.path) if place) if local is not None else ()
+    return next((place for place in places if place.is_dir()), None)
 
-    `local` is the user's data folder, if one is set: `local/<name>/` goes before any download. When this raises,
-    `target` may hold some of the files, so let it be a folder that is thrown away then (`replacing_folder`).
+
+def fetch_beir(name: str, target: Path) -> dict[str, str]:
+    """Fill the empty folder `target` with the BEIR dataset `name` from the cache or BEIR's server; tell its source.
+
+    When this raises, `target` may hold some of the files, so let it be a folder that is thrown away then.
     """
     known = known_datasets().get(name)
     if known is None or known.md5 is None:
         names = ", ".join(sorted(key for key, entry in known_datasets().items() if entry.md5))
         raise UserError(f"{name}: not a known BEIR dataset; name one of {names}, or a folder in BEIR layout")
-    if local is not None and (local / name).is_dir():
-        copy_layout(local / name, target)
-        return {"source": "local data setting", "licence": known.licence}
-    with zipfile.ZipFile(_cached_zip(name, known.md5)) as archive:
-        copy_layout(zipfile.Path(archive, f"{name}/"), target)
-    return {"source": f"BEIR's {name}.zip (MD5 {known.md5})", "licence": known.licence}
-
-
-def fetch_folder(path: Path, target: Path) -> dict[str, str]:
-    """Fill the empty folder `target` from a user's own folder in BEIR layout; tell its source and licence."""
-    if not path.is_dir():
-        raise UserError(f"{path}: there is no such folder; name one that holds a dataset in BEIR layout")
-    copy_layout(path, target)
-    return {"source": f"own folder {path.name}", "licence": "as its owner states"}
+    path = known.path or name
+    zip_name = path.partition("/")[0]
+    with zipfile.ZipFile(_cached_zip(zip_name, known.md5, path)) as archive:
+        copy_layout(zipfile.Path(archive, f"{path}/"), target)
+    return {"source": f"BEIR's {zip_name}.zip (MD5 {known.md5})", "licence": known.licence}
 
 
 def downloads_folder() -> Path:
@@ -113,7 +112,7 @@ def _copy(file: Source, target: Path) -> None:
         shutil.copyfileobj(source, sink)
 
 
-def _cached_zip(name: str, md5: str) -> Path:
+def _cached_zip(name: str, md5: str, path: str) -> Path:
     """The zip with this MD5 from the cache, where pooch first puts it if it isn't there or has been changed."""
     base = (os.environ.get("NEGBENCH_BEIR_URL") or BEIR_URL).rstrip("/")
     cache = pooch.create(
@@ -129,5 +128,5 @@ def _cached_zip(name: str, md5: str) -> Path:
         raise UserError(
             f"{base}/{name}.zip: can't be fetched, tried up to {1 + RETRIES} times"
             f" ({textwrap.shorten(str(error), 200)}); expected a zip with MD5 {md5}. Check the network, or"
-            f" put corpus.jsonl, queries.jsonl and qrels/*.tsv into <data>/{name}/ and set NEGBENCH_DATA to <data>"
+            f" put corpus.jsonl, queries.jsonl and qrels/*.tsv into <data>/{path}/ and set NEGBENCH_DATA to <data>"
         ) from error

@@ -22,6 +22,7 @@ class Known(BaseModel):
     train: bool
     kind: Literal["retrieval", "sentences"] = "retrieval"
     md5: str | None = None  # of BEIR's zip
+    path: str | None = None  # of the folder in BEIR's zip and in a data folder, where it isn't the name
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 
 

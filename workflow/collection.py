@@ -1,5 +1,6 @@
 """A prepared dataset on disk: three tables whose row numbers name queries and documents everywhere else."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from workflow.files import replacing
 
 SPLITS = ("train", "dev", "test")
 DOCUMENTS, QUERIES, QRELS = "documents.parquet", "queries.parquet", "qrels.parquet"
+RELEVANT = b"relevant"
+"""Metadata of the labels' table: the least grade that says relevant a split, where one differs from 1."""
 SCORE = "score"
 """The column of the queries' table that graded pairs have, which stand in it two rows a pair."""
 
@@ -25,11 +28,13 @@ class Qrels:
     queries: NDArray[np.int64]
     documents: NDArray[np.int64]
     grades: NDArray[np.int64]
+    relevant: int = 1
+    """The least grade that says relevant."""
 
     def positives(self) -> "Qrels":
-        """Keep the labels that say relevant: a grade above 0."""
-        keep = self.grades > 0
-        return Qrels(self.queries[keep], self.documents[keep], self.grades[keep])
+        """Keep the labels that say relevant."""
+        keep = self.grades >= self.relevant
+        return Qrels(self.queries[keep], self.documents[keep], self.grades[keep], self.relevant)
 
 
 def column(folder: Path, table: str, name: str) -> list[Any]:
@@ -47,11 +52,12 @@ def texts(folder: Path) -> tuple[list[str], list[str]]:
 def qrels(folder: Path, split: str) -> Qrels:
     """Return the labels of a split."""
     table = _table(folder / QRELS, ["split", "query", "document", "grade"])
+    least = json.loads((table.schema.metadata or {}).get(RELEVANT, b"{}")).get(split, 1)
     table = table.filter(pa.compute.equal(table.column("split"), split))
-    arrays = (
+    queries, documents, grades = (
         table.column(name).to_numpy().astype(np.int64, copy=False) for name in ("query", "document", "grade")
     )
-    return Qrels(*arrays)
+    return Qrels(queries, documents, grades, least)
 
 
 def graded_pairs(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -68,10 +74,10 @@ def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
-def write_table(path: Path, columns: dict[str, Any]) -> None:
+def write_table(path: Path, columns: dict[str, Any], metadata: dict[bytes, bytes] | None = None) -> None:
     """Write columns as one parquet file, whole or not at all; equal columns give equal bytes."""
     with replacing(path) as partial:
-        pq.write_table(pa.table(columns), partial, compression="zstd")
+        pq.write_table(pa.table(columns, metadata=metadata), partial, compression="zstd")
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:

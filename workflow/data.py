@@ -3,8 +3,8 @@
 import hashlib
 import json
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,15 +13,19 @@ from numpy.typing import NDArray
 from typer import Option
 
 from workflow import stage
-from workflow.beir_source import fetch_beir, fetch_folder
+from workflow.archive import unpack
+from workflow.beir_source import fetch_beir, find_local
 from workflow.catalogue import known_datasets
-from workflow.collection import DOCUMENTS, QRELS, QUERIES, SPLITS, write_table
+from workflow.collection import DOCUMENTS, QRELS, QUERIES, RELEVANT, SPLITS, write_table
 from workflow.errors import UserError
 from workflow.files import canonical, write_json
 from workflow.fingerprint import check_fingerprint, collection_sha256
 from workflow.folders import local_data
+from workflow.reading import Reading, read, without_positives
+from workflow.records import Records
 from workflow.seeds import stream
 from workflow.sts_source import Pair, as_queries, read_task
+from workflow.subset import read_documents
 from workflow.wordnet import build_wordnet
 
 MINIMUM_TRAINING_QUERIES = 50
@@ -32,36 +36,14 @@ MINIMUM_SHARE_OF_PAIRS = 0.1
 class Collection:
     """A dataset in memory. Qrels are [rows, 3] arrays of query, document and grade a split."""
 
-    document_ids: list[str]
-    titles: list[str]
-    texts: list[str]
+    document_ids: Sequence[str]
+    titles: Sequence[str]
+    texts: Sequence[str]
     query_ids: list[str]
     queries: list[str]
     qrels: dict[str, NDArray[np.int64]]
-
-
-def load_beir(folder: Path) -> Collection:
-    """Read a folder in BEIR layout through beir's own loader. Queries without any label are left out."""
-    from beir.datasets import data_loader
-
-    data_loader.tqdm = lambda lines, **_: lines  # its bars would tear the workflow's progress apart
-    splits = [name for name in SPLITS if (folder / "qrels" / f"{name}.tsv").is_file()]
-    if "test" not in splits:
-        raise UserError(f"{folder.name}: there is no qrels/test.tsv; a board needs a test split")
-    corpus: dict[str, dict[str, str]] = {}
-    queries: dict[str, str] = {}
-    labels: dict[str, dict[str, dict[str, int]]] = {}
-    for name in splits:
-        loader = data_loader.GenericDataLoader(data_folder=str(folder))
-        loader.corpus = corpus
-        try:
-            corpus, found, labels[name] = loader.load(split=name)
-        except KeyError as error:
-            raise UserError(f"qrels/{name}.tsv: query {error} is not in queries.jsonl") from error
-        except IndexError as error:  # the loader logs the first entry of what it has read
-            raise UserError(f"{folder.name}: corpus.jsonl or qrels/{name}.tsv has no entry") from error
-        queries.update(found)
-    return _indexed(corpus, queries, labels)
+    relevant: Mapping[str, int] = field(default_factory=dict)
+    """The least grade that says relevant, a split; 1 where none is named."""
 
 
 def with_dev(collection: Collection, wanted: int, seed: int) -> Collection:
@@ -84,7 +66,7 @@ def strict(collection: Collection, name: str) -> Collection:
     """
     all_pairs = collection.qrels.get("train", np.empty((0, 3), np.int64))
     train = all_pairs[~np.isin(all_pairs[:, 1], _positives(collection, "test"))]
-    left = len(np.unique(train[train[:, 2] > 0, 0]))
+    left = len(np.unique(train[train[:, 2] >= collection.relevant.get("train", 1), 0]))
     if left < MINIMUM_TRAINING_QUERIES:
         raise UserError(
             f"datasets.{name}: regime strict leaves {left} training queries, fewer than "
@@ -132,7 +114,7 @@ def slices(collection: Collection) -> list[str | None]:
         return [None] * len(collection.query_ids)
     trained = _positives(collection, "train")
     test = collection.qrels["test"]
-    test = test[test[:, 2] > 0]
+    test = test[test[:, 2] >= collection.relevant.get("test", 1)]
     seen = set(test[np.isin(test[:, 1], trained), 0].tolist())
     tested = set(collection.qrels["test"][:, 0].tolist())
     return [
@@ -142,27 +124,35 @@ def slices(collection: Collection) -> list[str | None]:
 
 
 def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
-    """Get, check and cut a dataset. Returns it with the facts of its card."""
+    """Get, check and cut a dataset. Returns it with the facts of its card.
+
+    The cuts are made on numbers of documents; only the texts of those that stay are ever in memory.
+    """
     name, source, seed = settings["name"], settings["source"], settings["seed"]
+    test_only, test_split = settings.get("test_only", False), settings.get("test_split", "test")
     with tempfile.TemporaryDirectory(prefix="negbench-") as temporary:
-        folder = Path(temporary) / "collection" / _shown_name(source)
-        folder.mkdir(parents=True)
-        facts = _fetch(source, folder)
-        known = known_datasets().get(source)
-        if known and known.sha256:
-            check_fingerprint(source, folder, known.sha256)
-        facts["sha256"] = collection_sha256(folder)
-        full = load_beir(folder)
-    test_only = settings.get("test_only", False)
-    collection = _test_alone(full) if test_only else _cut_training(full, settings)
-    collection = with_documents(_without_unlabelled_queries(collection), settings["documents"], seed, name)
+        place, facts = _fetch(source, Path(temporary))
+        records = Records(place, shown=_path_shown(source, place))
+        records.check()
+        facts["sha256"] = _checked_sha256(source, records, test_split)
+        found = read(records, test_split)
+        full = _numbered(found, settings.get("relevant_grade", {}))
+        collection = _test_alone(full) if test_only else _cut_training(full, settings)
+        collection = with_documents(
+            _without_unlabelled_queries(collection), settings["documents"], seed, name
+        )
+        collection = _with_texts(collection, records, found.documents.repeated)
     if not test_only and ("train" not in collection.qrels or not len(_positives(collection, "train"))):
-        raise UserError(f"datasets.{name}: {source} has no training labels, so nothing can be trained on it")
+        raise UserError(
+            f"datasets.{name}: {source} has no training labels, so nothing can be trained on it; "
+            "name by `trained_on` the dataset whose runs are to be evaluated on it"
+        )
     if not len(_positives(collection, "test")):
         raise UserError(
             f"datasets.{name}: no test query of {source} has a relevant document; a board needs some"
         )
-    return collection, {**facts, **_card(collection, full, settings)}
+    odd = found.met | without_positives(full.qrels, full.relevant)
+    return collection, {**facts, **_card(collection, full, settings), "odd": odd}
 
 
 def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | None = None) -> None:
@@ -185,6 +175,7 @@ def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | 
             "document": joined[:, 1].astype(np.int32),
             "grade": joined[:, 2].astype(np.int32),
         },
+        {RELEVANT: canonical(dict(collection.relevant)).encode()} if collection.relevant else None,
     )
 
 
@@ -208,6 +199,9 @@ def main(
         f"dataset {card['name']}: {card['documents']:,} documents, "
         f"{training if queries['train'] else format(queries['test'], ',') + ' test queries'}, from {card['source']}"
     )
+    if card["odd"]:
+        odd = ", ".join(f"{count:,} {kind}" for kind, count in card["odd"].items())
+        stage.say(f"dataset {card['name']}: {odd} (`workflow/reading.py` says what becomes of them)")
 
 
 def _with_graded(
@@ -243,12 +237,43 @@ def _test_alone(full: Collection) -> Collection:
     return replace(full, qrels={"test": full.qrels["test"]})
 
 
-def _fetch(source: str, folder: Path) -> dict[str, Any]:
+def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the folder that holds a source's files and where they come from; what must be unpacked goes to a folder
+    in `temporary`.
+    """
+    folder = temporary / "collection"
+    folder.mkdir()
     if source == "wordnet":
-        return dict(build_wordnet(folder, local_data()))
-    if source in known_datasets():
-        return dict(fetch_beir(source, folder, local_data()))
-    return dict(fetch_folder(Path(source).resolve(), folder))
+        return folder, dict(build_wordnet(folder, local_data()))
+    if known := known_datasets().get(source):
+        if local := find_local(source, local_data()):
+            return local, {"source": "local data setting", "licence": known.licence}
+        return folder, dict(fetch_beir(source, folder))
+    path, owner = Path(source).resolve(), {"licence": "as its owner states"}
+    if path.is_dir():
+        return path, {"source": f"own folder {path.name}", **owner}
+    if not path.is_file():
+        raise UserError(
+            f"{source}: there is no such folder or archive; name one that holds a dataset in BEIR layout"
+        )
+    unpack(path, folder)
+    return folder, {"source": f"own archive {path.name}", **owner}
+
+
+def _path_shown(source: str, place: Path) -> str:
+    """Return what messages call the folder: the path that the user knows, not that of a temporary copy."""
+    return str(place) if source in known_datasets() and find_local(source, local_data()) else source
+
+
+def _checked_sha256(source: str, records: Records, test_split: str) -> str:
+    """Return the hash of the content, the test split's labels in it, once it is the recorded one where one is."""
+    known = known_datasets().get(source)
+    splits = SPLITS if test_split in SPLITS else (*SPLITS, test_split)
+    found = collection_sha256(records.folder, splits, records.name())
+    if known and known.sha256:
+        usual = found if splits == SPLITS else collection_sha256(records.folder, shown=records.name())
+        check_fingerprint(source, usual, known.sha256)
+    return found
 
 
 def _shown_name(source: str) -> str:
@@ -256,38 +281,27 @@ def _shown_name(source: str) -> str:
     return source if source in known_datasets() else Path(source).resolve().name
 
 
-def _indexed(
-    corpus: dict[str, dict[str, str]],
-    queries: dict[str, str],
-    labels: dict[str, dict[str, dict[str, int]]],
-) -> Collection:
-    document_rows = {identifier: row for row, identifier in enumerate(corpus)}
-    query_rows = {identifier: row for row, identifier in enumerate(queries)}
-    qrels = {
-        split: np.array(
-            [
-                (query_rows[query], document_rows[document], grade)
-                for query, documents in rows.items()
-                for document, grade in documents.items()
-                if document in document_rows  # ArguAna labels 5 documents that its corpus lacks
-            ],
-            dtype=np.int64,
-        ).reshape(-1, 3)
-        for split, rows in labels.items()
-    }
-    return Collection(
-        list(corpus),
-        [entry["title"] or "" for entry in corpus.values()],
-        [entry["text"] or "" for entry in corpus.values()],
-        list(queries),
-        list(queries.values()),
-        qrels,
+def _numbered(found: Reading, relevant: Mapping[str, int]) -> Collection:
+    """Return a collection in which row numbers stand for the ids, titles and texts of documents."""
+    rows: Any = range(found.documents.total)
+    return Collection(rows, rows, rows, found.query_ids, found.queries, found.qrels, relevant)
+
+
+def _with_texts(collection: Collection, records: Records, repeated: NDArray[np.int64]) -> Collection:
+    """Read the ids, titles and texts of the documents for which row numbers stand."""
+    rows: Any = collection.document_ids
+    kept = list(read_documents(records, rows, repeated))
+    return replace(
+        collection,
+        document_ids=[document.id for document in kept],
+        titles=[document.title for document in kept],
+        texts=[document.text for document in kept],
     )
 
 
 def _positives(collection: Collection, split: str) -> NDArray[np.int64]:
     rows = collection.qrels.get(split, np.empty((0, 3), np.int64))
-    return np.unique(rows[rows[:, 2] > 0, 1])
+    return np.unique(rows[rows[:, 2] >= collection.relevant.get(split, 1), 1])
 
 
 def _with_rows(collection: Collection, documents: NDArray[np.int64]) -> Collection:
@@ -336,7 +350,18 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
         "graded": bool(max(rows[:, 2].max(initial=0) for rows in collection.qrels.values()) > 1),
         "seen_test_queries": told.count("seen"),
         "unseen_test_queries": told.count("unseen"),
+        "ids_sha256": {
+            "documents": _ids_sha256(collection.document_ids),
+            "queries": _ids_sha256(collection.query_ids),
+        },
+        **({"relevant_grade": dict(collection.relevant)} if collection.relevant else {}),
+        **({"test_split": settings["test_split"]} if settings.get("test_split", "test") != "test" else {}),
     }
+
+
+def _ids_sha256(ids: Sequence[str]) -> str:
+    """Return the hash of a table's column `id`, an id a line: equal for equal subsets."""
+    return hashlib.sha256("".join(f"{name}\n" for name in ids).encode()).hexdigest()
 
 
 def _count(collection: Collection, split: str) -> int:

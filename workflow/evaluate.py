@@ -34,6 +34,7 @@ class TestSplit:
         names = collection.column(dataset, collection.QUERIES, "id")
         slices = collection.column(dataset, collection.QUERIES, "slice")
         labels = collection.qrels(dataset, split)
+        self.relevant = labels.relevant
         self.queries = np.unique(labels.queries)
         self.names = [names[row] for row in self.queries]
         self.slices = [slices[row] for row in self.queries]
@@ -67,7 +68,7 @@ def rank(searcher: Searcher, split: TestSplit) -> Run:
 
 def measure(split: TestSplit, run: Run) -> dict[str, list[Any]]:
     """Return a row a query of the split: its id, its slice and its metrics, in the order of the dataset."""
-    found = evaluate_run(split.qrels, run)
+    found = evaluate_run(split.qrels, run, split.relevant)
     metrics = {metric: [found[name][metric] for name in split.names] for metric in METRICS}
     return {"query": split.names, "slice": split.slices, **metrics}
 

@@ -71,11 +71,15 @@ class BM25Searcher:
     def __init__(self, documents: list[str], queries: list[str], k1: float, b: float) -> None:
         import bm25s
 
-        index = bm25s.BM25(method="lucene", k1=k1, b=b)
-        index.index(_words(documents), show_progress=False)
-        self._vocabulary: dict[str, int] = index.vocab_dict
-        parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
-        by_word = sparse.csc_array(parts, shape=(len(documents), len(parts[2]) - 1))
+        words = _words(documents)
+        self._vocabulary: dict[str, int] = {}
+        by_word = sparse.csc_array((len(documents), 0), dtype=np.float32)
+        if any(words):  # bm25s can't index a corpus in which stop words alone are left
+            index = bm25s.BM25(method="lucene", k1=k1, b=b)
+            index.index(words, show_progress=False)
+            self._vocabulary = index.vocab_dict
+            parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
+            by_word = sparse.csc_array(parts, shape=(len(documents), len(parts[2]) - 1))
         self._by_document = by_word.tocsr()
         self._by_word = by_word.T.tocsr()
         self._queries = self._counts(_words(queries))

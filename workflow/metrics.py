@@ -16,17 +16,24 @@ Run = Mapping[str, Mapping[str, float]]
 Qrels = Mapping[str, Mapping[str, int]]
 
 
-def evaluate_run(qrels: Qrels, run: Run) -> dict[str, dict[str, float]]:
-    """Return the metrics of each query of the qrels. Raises ValueError on a score that is no finite number."""
+def evaluate_run(qrels: Qrels, run: Run, relevant: int = 1) -> dict[str, dict[str, float]]:
+    """Return the metrics of each query of the qrels. Raises ValueError on a score that is no finite number.
+
+    MRR and recall count documents of at least the grade `relevant`; nDCG takes every grade above 0 as its gain.
+    """
     for query, scores in run.items():
         if not np.isfinite(list(scores.values())).all():
             raise ValueError(f"query {query}: a score is not a finite number")
     graded = {query: dict(labels) for query, labels in qrels.items()}
-    evaluator = pytrec_eval.RelevanceEvaluator(graded, {"ndcg_cut.10", "recall.100"})
+    evaluator = pytrec_eval.RelevanceEvaluator(
+        graded, {"ndcg_cut.10", "recall.100"}, relevance_level=relevant
+    )
     found = evaluator.evaluate({query: dict(scores) for query, scores in run.items()})
     # pytrec_eval has no cut for the reciprocal rank: cut the run to ten first
     heads = {query: dict(ranked(scores)[:10]) for query, scores in run.items()}
-    reciprocal = pytrec_eval.RelevanceEvaluator(graded, {"recip_rank"}).evaluate(heads)
+    reciprocal = pytrec_eval.RelevanceEvaluator(graded, {"recip_rank"}, relevance_level=relevant).evaluate(
+        heads
+    )
     return {
         query: {
             **{name: found.get(query, {}).get(trec, 0.0) for name, trec in _TREC_NAMES.items()},

@@ -19,8 +19,8 @@ from workflow.catalogue import known_datasets
 from workflow.data import Collection, write
 from workflow.errors import UserError
 from workflow.files import canonical, write_json
-from workflow.fingerprint import text_lines
 from workflow.folders import local_data
+from workflow.records import text_lines
 from workflow.seeds import stream
 from workflow.sts_source import Pair, as_queries, read_task
 

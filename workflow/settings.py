@@ -8,12 +8,13 @@ import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from methods import registry
 from methods.base import Method
+from workflow.archive import ENDINGS, is_archive
 from workflow.catalogue import STS_TASKS, known_datasets
 from workflow.contents import BASELINES
 from workflow.errors import UserError
@@ -23,7 +24,8 @@ from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE
 TRACKS = ("controlled", "faithful")
 TIERS = ("adapter", "finetune", "rerank")
 SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
-TRANSFER_KEYS = frozenset({"trained_on", "kind", "source", "documents", "seed"})
+LABEL_KEYS = frozenset({"test_split", "relevant_grade"})
+TRANSFER_KEYS = frozenset({"trained_on", "kind", "source", "documents", "seed"}) | LABEL_KEYS
 STS_TRANSFER_KEYS = frozenset({"trained_on", "kind", "sts"})
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
@@ -43,9 +45,28 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+Split = Literal["train", "dev", "test"]
+
+
+def _each_split(value: Any) -> Any:
+    """Take one grade as that of every split."""
+    return value if isinstance(value, Mapping) else dict.fromkeys(get_args(Split), value)
+
+
+def _without_ones(grades: dict[str, int]) -> dict[str, int]:
+    """Leave out what holds anyhow."""
+    return {split: grade for split, grade in grades.items() if grade != 1}
+
+
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Grades = Annotated[
+    dict[Split, Annotated[Whole, Field(ge=1)]],
+    BeforeValidator(_each_split),
+    AfterValidator(_without_ones),
+]
 
 
 class _Settings(BaseModel):
@@ -58,7 +79,8 @@ class DatasetSettings(_Settings):
     """One dataset of a suite, under the name that the board shows."""
 
     source: str | None = None
-    """A name of `workflow/datasets.yaml` or a folder in BEIR layout; the entry's own name if left out."""
+    """A name of `workflow/datasets.yaml`, or a folder or archive in BEIR or MS MARCO layout (`workflow/records.py`);
+    the entry's own name if left out."""
     regime: Literal["standard", "strict"] = "standard"
     """`strict` drops training pairs whose document is a positive of a test query."""
     documents: Whole | None = Field(default=None, ge=2)
@@ -69,6 +91,11 @@ class DatasetSettings(_Settings):
     """Training queries set aside as dev split where the dataset has none."""
     seed: Whole = 0
     """Seed of the sub-collection and of the dev split; no run's seed changes them."""
+    test_split: SplitName = "test"
+    """Which of the dataset's splits is the test split: `dl20` takes qrels/dl20.tsv, `dev` MS MARCO's dev queries."""
+    relevant_grade: Grades = {}
+    """The least grade that says relevant to training, the seen slice, MRR and recall (nDCG takes grades as gains);
+    one for all splits or one a split. The passages of TREC DL are relevant from 2 on: `{test: 2}`."""
     kind: Literal["retrieval", "sentences"] = "retrieval"
     """`sentences` has no labels: each is its own positive, under another dropout. `source` is then a text file
     with a sentence a line, or a name; `documents` says how many are drawn."""
@@ -262,6 +289,9 @@ class Suite(_Settings):
         """Return the full settings of a dataset, its source named."""
         settings = self.datasets[name] or DatasetSettings()
         told = settings.model_dump(include=set(settings.keys()) - {"trained_on"})
+        changed = settings.model_dump(exclude_defaults=True)
+        # left out where they say nothing, so that datasets prepared before they came stay as they are
+        told = {key: value for key, value in told.items() if key not in LABEL_KEYS or key in changed}
         told |= {"test_only": True} if settings.trained_on else {}
         return {**told, "name": name, "source": settings.source or name}
 
@@ -440,10 +470,20 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
         )
     if settings.trained_on:
         _check_home(suite, name, where)
+    if settings.test_split == "train":
+        raise UserError(
+            f"{where}.test_split: what is trained on is no test; name another split, as test, dev or dl20"
+        )
     if settings.kind == "sentences" and settings.trained_on:
         return
     check = _check_sentences if settings.kind == "sentences" else _check_source
     check(settings.source or name, where)
+    known = known_datasets().get(settings.source or name)
+    if known and not known.train and not settings.trained_on:
+        raise UserError(
+            f"{where}: {settings.source or name} has no training labels; name by `trained_on` the dataset "
+            "of this suite whose runs are to be evaluated on it"
+        )
     for row in suite.methods if settings.kind == "sentences" else ():
         if suite.row_tier(row) != "finetune":
             raise UserError(
@@ -483,15 +523,17 @@ def _names(kind: str) -> list[str]:
 
 
 def _check_source(source: str, where: str) -> None:
-    if "/" in source or source.startswith("."):
-        if not Path(source).is_dir():
-            raise UserError(f"{where}: there is no folder {source} in BEIR layout")
+    if "/" in source or source.startswith(".") or source.endswith(ENDINGS):
+        if not Path(source).is_dir() and not (is_archive(Path(source)) and Path(source).is_file()):
+            raise UserError(
+                f"{where}: there is no folder {source} in BEIR layout, nor such an archive ({', '.join(ENDINGS)})"
+            )
     elif source in _names("sentences"):
         raise UserError(f"{where}: {source} has sentences without labels; say `kind: sentences`")
     elif source not in known_datasets():
         raise UserError(
             f"{where}: unknown dataset '{source}'; {nearest(source, _names('retrieval'))}, "
-            "or a folder in BEIR layout written with a slash, as ./mine"
+            "or a folder or archive in BEIR layout, written with a slash, as ./mine or ./mine.zip"
         )
 
 

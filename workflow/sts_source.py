@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from workflow.errors import UserError
-from workflow.fingerprint import text_lines
+from workflow.records import text_lines
 
 
 class Pair(NamedTuple):

@@ -15,7 +15,7 @@ rule dataset:
         "../envs/negbench.yaml"
     resources:
         mem_mb=2000,
-        runtime="30m",
+        runtime="4h",  # MS MARCO has 8.8 million passages to read
     params:
         settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.by_key(wildcards.dataset)),
         folder=lambda wildcards, output: Path(output.card).parent,

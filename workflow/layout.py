@@ -116,6 +116,10 @@ class Layout:
         """Return the module that prepares a dataset of this kind."""
         return "workflow.sentences" if name in self.suite.sentences() else "workflow.data"
 
+    def preparers(self, name: str) -> list[str]:
+        """Return all modules behind a dataset: what hides labels too, where some are hidden."""
+        return [self.preparer(name), *(["workflow.hidden"] if name in self.suite.known_truth() else [])]
+
     def evaluator(self, name: str) -> str:
         """Return the module that evaluates runs on a dataset of this kind; all take the same options."""
         return "workflow.sts" if name in self.suite.sentences() else "workflow.evaluate"

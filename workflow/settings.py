@@ -54,6 +54,28 @@ class _Settings(BaseModel):
     )
 
 
+class Pooled(_Settings):
+    """Hides what a weak retriever doesn't find: a query keeps the positives that it ranks high."""
+
+    how: Literal["pooled"]
+    retriever: Literal["bm25"] = "bm25"
+    """The retriever, with the `bm25_k1` and `bm25_b` of the suite's pools."""
+    depth: Whole = Field(default=100, ge=1)
+    """Documents a query among which a positive must stand to be kept."""
+
+
+class RandomShare(_Settings):
+    """Hides by lot: a query keeps a share of its positives, one at least."""
+
+    how: Literal["random"]
+    share: Number = Field(default=0.5, gt=0, lt=1)
+    """Share of a query's positives that training keeps."""
+
+
+HIDINGS: dict[str, type[BaseModel]] = {"pooled": Pooled, "random": RandomShare}
+"""What `hide` may be, by its `how`."""
+
+
 class DatasetSettings(_Settings):
     """One dataset of a suite, under the name that the board shows."""
 
@@ -79,6 +101,9 @@ class DatasetSettings(_Settings):
     """Tasks in `<data>/sts/<task>/` whose graded pairs of sentences a method may train on beside the labels:
     `stsbenchmark-train` for one. The faithful Conan does, all others leave them alone. (STS-B's pairs were drawn
     from the yearly tasks, so `sts12` to `sts16` are no clean test of such a run.)"""
+    hide: Annotated[Pooled | RandomShare, Field(discriminator="how")] | None = None
+    """Training labels that are hidden from training, pools and methods, for the audit to count false negatives by:
+    `{how: pooled, retriever: bm25, depth: 10}` or `{how: random, share: 0.5}`. It asks for many labels a query."""
     trained_on: Name | None = None
     """Another dataset of the suite whose runs are evaluated here, zero-shot; then nothing is trained here."""
 
@@ -263,6 +288,10 @@ class Suite(_Settings):
         settings = self.datasets[name] or DatasetSettings()
         told = settings.model_dump(include=set(settings.keys()) - {"trained_on"})
         told |= {"test_only": True} if settings.trained_on else {}
+        if not told.get("hide"):
+            told.pop("hide", None)  # the folder of a dataset that hides nothing keeps its name
+        elif told["hide"]["how"] == "pooled":
+            told["hide"] |= {"k1": self.pools.bm25_k1, "b": self.pools.bm25_b}
         return {**told, "name": name, "source": settings.source or name}
 
     def home(self, name: str) -> str:
@@ -278,6 +307,10 @@ class Suite(_Settings):
         """Say if a method may train on graded pairs beside a dataset's labels."""
         settings = self.datasets[name]
         return bool(settings and settings.graded)
+
+    def known_truth(self) -> list[str]:
+        """Return the datasets that hide training labels, so that false negatives can be counted."""
+        return [name for name, settings in self.datasets.items() if settings and settings.hide]
 
     def sentences(self) -> list[str]:
         """Return the datasets that are of the kind `sentences`."""
@@ -502,7 +535,7 @@ def _validated(model: type[BaseModel], value: Any, where: str, separator: str = 
         return model.model_validate(dict(value))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        key = ".".join(str(part) for part in first["loc"] if part not in {"[key]", *HIDINGS})
         raise UserError(f"{where}{separator}{key}: {_said(model, first)}") from None
 
 
@@ -519,6 +552,8 @@ def _said(model: type[BaseModel], error: Any) -> str:
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
     """Follow a location of pydantic's through nested models to the one that holds the key."""
     for part in location:
+        if str(part) in HIDINGS:
+            model = HIDINGS[str(part)]
         field = model.model_fields.get(str(part))
         if field is None:
             continue

@@ -1,7 +1,7 @@
 # Shared work has priority: it takes all cores, and would leave some idle while it waits for a long run to end.
 rule dataset:
     input:
-        sources=lambda wildcards: sources(LAYOUT.preparer(LAYOUT.by_key(wildcards.dataset))),
+        sources=lambda wildcards: sources(*LAYOUT.preparers(LAYOUT.by_key(wildcards.dataset))),
         tables=asset("workflow/datasets.yaml"),
     output:
         documents="results/datasets/{dataset}/documents.parquet",

@@ -21,6 +21,7 @@ rule leaderboard:
         cards=list(CONTENTS.cards.values()),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        audits=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=LAYOUT.suite.known_truth()),
         figures=[
             *expand(
                 f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",

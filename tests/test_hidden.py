@@ -216,9 +216,7 @@ def test_a_hidden_positive_is_a_candidate_like_any_other(truth: World) -> None:
 
 @needs_data
 def test_nfcorpus_hides_most_of_its_labels_from_a_shallow_pool() -> None:
-    asked = settings(
-        Path("nfcorpus"), source="nfcorpus", name="nfcorpus", train_queries=300, hide={**BM25, "depth": 10}
-    )
+    asked = settings(Path("nfcorpus"), train_queries=300, hide={**BM25, "depth": 10})
     made, card = data.prepare(asked)
     counts = card["hidden"]
     assert counts["positives"] == (

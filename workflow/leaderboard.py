@@ -45,7 +45,7 @@ def main(
 ) -> None:
     """Write the leaderboard of a suite."""
     listed = Contents.model_validate_json(contents)
-    cards = [Path(card) for card in listed.cards.values()]
+    cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
     collate(listed.files("metrics.json"), cards, json.loads(settings), folder)
 
 

@@ -252,6 +252,39 @@ class TrackingSettings(_Settings):
     """Steps between two logged points."""
 
 
+class GateSettings(_Settings):
+    """A published value of a baseline that ours must reproduce before a board is built."""
+
+    dataset: Name
+    """The dataset of the suite."""
+    system: Literal["bm25_search", "untrained"]
+    """BM25, or the suite's encoder as it comes."""
+    metric: Literal["nDCG@10", "MRR@10", "R@100"] = "nDCG@10"
+    """The metric, the mean over all test queries."""
+    expected: Number = Field(gt=0, le=1)
+    """The published value."""
+    tolerance: Number = Field(gt=0, lt=1)
+    """How far ours may lie from it, either way."""
+    queries: Whole | None = Field(default=None, ge=1)
+    """Queries that the published mean is over, where our dataset lacks some: they count as 0 in ours too."""
+    tokenizer: str = Field(min_length=1)
+    """How the published value's texts were cut into words or tokens."""
+    k1: Number | None = Field(default=None, gt=0)
+    """Of BM25: the published value's, with which ours is computed."""
+    b: Number | None = Field(default=None, ge=0, le=1)
+    """Of BM25: the published value's, with which ours is computed."""
+    length: Whole | None = Field(default=None, ge=2)
+    """Of the encoder: tokens of a text that were read, as `query_length` and `document_length` of the suite must be."""
+    fields: str = Field(min_length=1)
+    """What of a document was read."""
+    self_ids: str = Field(min_length=1)
+    """What was done with a document under the query's id."""
+    source: str = Field(min_length=1)
+    """Who published the value, and where."""
+    note: str = ""
+    """What differs from how ours is made, and so why the tolerance is as wide as it is."""
+
+
 class Suite(_Settings):
     """A suite: datasets, methods and the budget under which they are compared."""
 
@@ -259,10 +292,10 @@ class Suite(_Settings):
     """Names the folder of the board."""
     datasets: dict[Name, DatasetSettings | None] = Field(min_length=1)
     """Datasets by the name shown; an empty entry takes the defaults."""
-    methods: dict[Name, dict[str, Any] | None] = Field(min_length=1)
+    methods: dict[Name, dict[str, Any] | None]
     """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
     otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
-    `start:` names a row whose model it goes on from."""
+    `start:` names a row whose model it goes on from. `{}` in a suite of gates alone, which trains nothing."""
     tier: Literal["adapter", "finetune", "rerank"] = "adapter"
     """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
     cross-encoder that re-ranks the top of a first stage."""
@@ -282,12 +315,16 @@ class Suite(_Settings):
     rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()
     tracking: TrackingSettings = TrackingSettings()
+    gates: dict[Name, GateSettings] = {}
+    """Published values of baselines, by a name: the board is built only where ours reproduce them."""
 
     def dataset(self, name: str) -> dict[str, Any]:
         """Return the full settings of a dataset, its source named."""
         settings = self.datasets[name] or DatasetSettings()
-        told = settings.model_dump(include=set(settings.keys()) - {"trained_on"})
-        told |= {"test_only": True} if settings.trained_on else {}
+        alone = bool(settings.trained_on) or not self.methods
+        keys = TRANSFER_KEYS if alone and settings.kind == "retrieval" else settings.keys()
+        told = settings.model_dump(include=set(keys) - {"trained_on"})
+        told |= {"test_only": True} if alone else {}
         if not told.get("hide"):
             told.pop("hide", None)  # the folder of a dataset that hides nothing keeps its name
         elif told["hide"]["how"] == "pooled":
@@ -385,8 +422,14 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     `file` names the config in messages. A key that is unknown is answered with the nearest allowed one.
     """
     suite = _validated(Suite, config, file)
+    if not suite.methods and not suite.gates:
+        raise UserError(
+            f"{file}: methods: name at least one, or `gates:` where baselines alone are evaluated"
+        )
     for row in suite.methods:
         _check_method(suite, row, file)
+    for name in suite.gates:
+        _check_gate(suite, name, f"{file}: gates.{name}")
     for name in suite.datasets:
         _check_dataset(suite, name, f"{file}: datasets.{name}")
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
@@ -461,6 +504,34 @@ def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> No
             raise UserError(f"{where}.start: {' starts from '.join([*seen, start])}, which never begins")
         seen.append(start)
         start = suite.start(start)
+
+
+def _check_gate(suite: Suite, name: str, where: str) -> None:
+    gate = suite.gates[name]
+    searched = [other for other in suite.datasets if other not in suite.sentences()]
+    if gate.dataset not in searched:
+        raise UserError(
+            f"{where}.dataset: unknown dataset '{gate.dataset}'; {nearest(gate.dataset, searched)}"
+        )
+    needed, foreign = (
+        (("k1", "b"), ("length",)) if gate.system == "bm25_search" else (("length",), ("k1", "b"))
+    )
+    for key in needed:
+        if getattr(gate, key) is None:
+            raise UserError(
+                f"{where}.{key}: this key is missing; a gate of {gate.system} needs {' and '.join(needed)}"
+            )
+    for key in foreign:
+        if getattr(gate, key) is not None:
+            raise UserError(
+                f"{where}.{key}: a gate of {gate.system} has no such setting; it has {', '.join(needed)}"
+            )
+    lengths = {suite.encoder.query_length, suite.encoder.document_length}
+    if gate.length is not None and lengths != {gate.length}:
+        raise UserError(
+            f"{where}.length: {gate.length} tokens were read for the published value, but encoder.query_length is "
+            f"{suite.encoder.query_length} and encoder.document_length {suite.encoder.document_length}"
+        )
 
 
 def _check_dataset(suite: Suite, name: str, where: str) -> None:

@@ -333,10 +333,10 @@ COST_COLUMNS = [
 
 def markdown(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any], suite: str) -> str:
     """The board for a repository's page: size, sentences, table and adaptations of every dataset."""
-    parts = [f"# Leaderboard: {_plain(suite)}", _plain(reading(frame))]
+    parts = [f"# Leaderboard: {plain(suite)}", plain(reading(frame))]
     for name, part in datasets(frame):
         size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
-        parts += [f"## {_plain(name)}", _plain(size), _plain(" ".join(sentences(part, settings)))]
+        parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
         parts += [_markdown_table(part), *_adaptations(part)]
     return "\n\n".join(parts) + "\n"
 
@@ -379,7 +379,7 @@ def _markdown_table(frame: pd.DataFrame) -> str:
     rows = [
         [
             rank_text(row),
-            _plain(marked(row)),
+            plain(marked(row)),
             *([row["tier"]] if several else []),
             *(_bold(column, row, frame) for column in shown),
         ]
@@ -404,11 +404,11 @@ def _adaptations(frame: pd.DataFrame) -> list[str]:
     changed, several = frame[frame["adaptations"] != ""], len(tiers(frame)) > 1
     groups = changed.groupby(["title", "track", "adaptations"], sort=False)
     rows = [{**records(part)[0], "tier": ", ".join(part["tier"].unique())} for _, part in groups]
-    lines = [f"- {_plain(marked(row, several))}: {_plain(row['adaptations'])}" for row in rows]
+    lines = [f"- {plain(marked(row, several))}: {plain(row['adaptations'])}" for row in rows]
     return ["Adaptations:\n\n" + "\n".join(lines)] if lines else []
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is: no tag, no emphasis, no table cell, no list."""
     text = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]|#~$]|^[-+=]|^\d+(?=[.)]))", r"\\\1", text)

@@ -18,7 +18,7 @@ COMPARISONS = comparisons(
 
 rule leaderboard:
     input:
-        cards=list(CONTENTS.cards.values()),
+        cards=expand(rules.card.output.card, dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         audits=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=LAYOUT.suite.known_truth()),
@@ -30,6 +30,7 @@ rule leaderboard:
             ),
             *expand(f"{LAYOUT.board}/figures/{{dataset}}-scores.svg", dataset=CONTENTS.trained()),
         ],
+        gates=LAYOUT.gate_tables(),
         sources=sources("workflow.leaderboard"),
         template=asset("workflow/report/leaderboard.html"),
         style=asset("workflow/report/leaderboard.css"),
@@ -58,16 +59,18 @@ rule figures:
     input:
         metrics=lambda wildcards: CONTENTS.files("metrics.json", wildcards.dataset),
         scores=lambda wildcards: [
-            run / "scores.parquet" for run in CONTENTS.runs(wildcards.dataset) if wildcards.figure == "scores"
+            run / "scores.parquet"
+            for run in CONTENTS.runs(wildcards.dataset)
+            if wildcards.figure == "scores"
         ],
         sources=sources("workflow.figures"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
         multiext(f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}", ".svg", ".png", ".pdf", ".csv", ".txt"),
-    wildcard_constraints:
-        figure="quality|scores",
     log:
         f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}-{{figure}}.log",
+    wildcard_constraints:
+        figure="quality|scores",
     conda:
         "../envs/negbench.yaml"
     resources:

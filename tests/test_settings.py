@@ -105,7 +105,7 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"datasets": {"mine": {"source": "./none"}}}, "datasets.mine: there is no folder ./none in BEIR layout"),
         ({"data": "no/such/folder"}, "data: there is no folder no/such/folder"),
         ({"methods": ["random", "bm25"]}, "methods: input should be a valid dictionary, found ['random', 'bm25']"),
-        ({"methods": {}}, "methods: dictionary should have at least 1 item"),
+        ({"methods": {}}, "methods: name at least one, or `gates:` where baselines alone are evaluated"),
         ({"methods": {"simnas": None}},
          f"methods.simnas: unknown method 'simnas'; did you mean 'simans'? allowed: {METHODS}"),
         ({"methods": {"xyz": None}}, f"methods.xyz: unknown method 'xyz'; allowed: {METHODS}"),
@@ -157,7 +157,7 @@ def test_a_dataset_that_is_evaluated_alone_names_its_home():
         ({"datasets": {"scifact": None, "one": AWAY, "two": {**AWAY, "trained_on": "one"}}},
          "datasets.two.trained_on: 'one' is no dataset that this suite trains on; allowed: scifact"),
         ({"datasets": {"scifact": {"trained_on": "scifact"}}},
-         "datasets.scifact.trained_on: 'scifact' is no dataset that this suite trains on; allowed: "),
+         "datasets.scifact.trained_on: 'scifact' is no dataset that this suite trains on; allowed:"),
         ({"datasets": {"scifact": None, "away": {**AWAY, "regime": "strict"}}},
          "datasets.away.regime: a dataset of the kind retrieval that is evaluated alone has no such setting; "),
         ({"datasets": {"scifact": None, "away": AWAY}, "encoder": {"reinit_top": 1}},
@@ -211,7 +211,7 @@ def test_defaults_of_a_dataset_are_filled_in():
     found = suite(datasets={"scifact": None, "small": {"source": "scifact", "documents": 900}})
     assert found.dataset("scifact") == {
         "name": "scifact", "source": "scifact", "regime": "standard", "documents": None, "train_queries": None,
-        "dev_queries": 100, "seed": 0,
+        "dev_queries": 100, "seed": 0, "graded": [],
     }  # fmt: skip
     assert found.dataset("small")["source"] == "scifact"
     assert found.dataset_key("small").startswith("small-")

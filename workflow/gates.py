@@ -18,8 +18,13 @@ from workflow.errors import UserError
 from workflow.files import read_json, write_text
 from workflow.views import plain
 
-HOW = ("tokenizer", "k1", "b", "fields", "length", "self_ids", "source", "note")
-"""What a gate says of how its value was published."""
+HOW = {
+    "source": "published by", "tokenizer": "words or tokens by", "k1": "k1", "b": "b", "fields": "fields:",
+    "length": "tokens read:", "self_ids": "documents under the query's id:", "note": "note:",
+}  # fmt: skip
+"""What a gate says of how its value was published, and how the page calls it."""
+DIGITS = 9
+"""Differences are compared to so many, so that one that equals the tolerance holds."""
 SHOWN = ("gate", "dataset", "system", "metric", "expected", "found", "difference", "tolerance", "holds")
 
 
@@ -51,7 +56,11 @@ def markdown(judged: pd.DataFrame) -> str:
     head = "# Gates\n\nA board is built only where our baselines reproduce published values within the tolerance."
     lines = [
         f"- {plain(row['gate'])}: "
-        + "; ".join(f"{key} {plain(str(row[key]))}" for key in HOW if pd.notna(row[key]) and row[key] != "")
+        + plain(
+            "; ".join(
+                f"{said} {row[key]}" for key, said in HOW.items() if pd.notna(row[key]) and row[key] != ""
+            )
+        )
         for row in judged.to_dict("records")
     ]
     return (
@@ -98,7 +107,7 @@ def _row(name: str, gate: dict[str, Any], found: dict[str, Any]) -> dict[str, An
         "found": value,
         "difference": difference,
         "tolerance": gate["tolerance"],
-        "holds": abs(difference) <= gate["tolerance"],
+        "holds": round(abs(difference), DIGITS) <= gate["tolerance"],
         "queries": queries,
         "queries_judged": found["queries"],
         **{key: gate[key] for key in HOW},

@@ -620,6 +620,10 @@ def _said(model: type[BaseModel], error: Any) -> str:
     return f"{message}, found {error['input']!r}"
 
 
+ENTRIES: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "gates": GateSettings}
+"""What stands in a section by names of the user's own."""
+
+
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
     """Follow a location of pydantic's through nested models to the one that holds the key."""
     for part in location:
@@ -631,6 +635,6 @@ def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseMod
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
-        elif str(part) == "datasets":
-            model = DatasetSettings
+        elif str(part) in ENTRIES:
+            model = ENTRIES[str(part)]
     return model

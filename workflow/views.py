@@ -452,12 +452,8 @@ def summary(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any]
 def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
     """The table of one dataset; where it has several tiers, each has a heading, which takes no column."""
     by = ranked_by(frame)
-    every = columns(frame)
-    asked = {
-        "train_seconds",
-        *([RATE] if sum(column.group == by for column in every) == 1 else []),
-    }  # as fits
-    shown = [column for column in every if column.group == by or column.mean in asked]
+    asked = {"train_seconds", RATE}
+    shown = [column for column in columns(frame) if column.group == by or column.mean in asked]
     table = Table(title=Text(f"{name}: {by}, best first"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     table.add_column("method")  # the one column that gives way

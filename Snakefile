@@ -24,6 +24,7 @@ wildcard_constraints:
     suite="[a-z0-9][a-z0-9_-]*",
     dataset="[a-z0-9][a-z0-9_-]*",
     method="[a-z0-9][a-z0-9_-]*",
+    gate="[a-z0-9][a-z0-9_-]*",
     seed="[0-9]+",
     baseline="untrained|bm25_search",
 
@@ -31,9 +32,7 @@ wildcard_constraints:
 rule all:
     default_target: True
     input:
-        board=f"{LAYOUT.board}/leaderboard.html",
-        audit=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=CONTENTS.trained()),
-        tracking=LAYOUT.wandb,
+        LAYOUT.targets(),
     localrule: True
 
 
@@ -42,6 +41,7 @@ include: "workflow/rules/candidates.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/audit.smk"
+include: "workflow/rules/gates.smk"
 include: "workflow/rules/leaderboard.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"

@@ -181,6 +181,12 @@ class Services(Protocol):
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Say for queries [B] and documents [B, K] which pairs carry a training label: [B, K]."""
 
+    def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
+        """Say for queries [B] and documents [B, K] which pairs the dataset hides from training though relevant.
+
+        None where nothing is hidden. For controls with `knows_hidden` alone; PermissionError for any other method.
+        """
+
     def positives(self, queries: Ids) -> Ids:
         """Return the labelled positives of queries [B] as [B, P], `NO_DOCUMENT` after a query's last one."""
 
@@ -255,6 +261,8 @@ class Method(ABC):
     """Those of its adaptations that don't hold where the dataset has graded pairs."""
     gives_positives: ClassVar[bool] = False
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
+    knows_hidden: ClassVar[bool] = False
+    """Is it told of the positives that a dataset of known truth hides from training? Only a control may be."""
     uses_teacher: ClassVar[bool] = False
     """Does it read the suite's teacher?"""
     needs_vectors: ClassVar[str] = ""

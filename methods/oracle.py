@@ -3,10 +3,10 @@
 What the paper says: no paper; a control of this benchmark. If false negatives are what hard negatives suffer
 from, top-k without them should be hard to beat, and a method far above this row points at a bug.
 What the released code does: none.
-What we do: the first M of the dense pool that carry no label the services know. While the services know the
-labels that the pool was made without, this is `dense_topk` to the last document; the two part on a dataset of
-known truth, where labels are hidden from the pool and from training. Texts are not compared, so a copy of a
-positive under another id is not found.
+What we do: the first M of the dense pool that carry no label, the hidden ones among them. Where a dataset hides
+no label, this is `dense_topk` to the last document; the two part on a dataset of known truth, whose hidden labels
+the pool was made without. No other method is told of them. Texts are not compared, so a copy of a positive under
+another id is not found.
 Cost per step: M document vectors a query; the dense pool is made once and shared.
 """
 
@@ -23,11 +23,14 @@ class Oracle(Method):
     title = "Oracle (control)"
     citation = "a control of negbench, 2026"
     pools = frozenset({"dense"})
+    knows_hidden = True
 
     def negatives(self, batch: Batch) -> Negatives:
         """Take the M best candidates that carry no label."""
         ids, _ = self.services.pool("dense").candidates(batch.queries)
-        usable = (ids != NO_DOCUMENT) & ~self.services.is_positive(batch.queries, ids)
+        known = self.services.is_positive(batch.queries, ids)
+        known |= self.services.is_hidden_positive(batch.queries, ids)
+        usable = (ids != NO_DOCUMENT) & ~known
         best = np.argsort(~usable, axis=1, kind="stable")
         kept = np.where(np.take_along_axis(usable, best, axis=1), best, NO_DOCUMENT)
         return Negatives(ids=sampling.take(ids, sampling.first(kept, self.services.negatives)))

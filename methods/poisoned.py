@@ -6,7 +6,7 @@ What the released code does: none.
 What we do: the M negatives of `dense_topk`; each place is replaced with chance `share` by a labelled positive
 of the query, the batch's current one among them, drawn without replacement. A query with P positives gets
 at most P, so where labels are few the share is smaller: with one positive and M = 8 it is 0.11, not 0.25.
-These are pushed away in the loss like any negative; that is the point.
+These are pushed away in the loss like any negative; that is the point. Of hidden labels it knows nothing.
 Cost per step: M document vectors a query; the dense pool is made once and shared.
 """
 

@@ -1,6 +1,6 @@
 """A dataset small enough to reason about, in the formats that the workflow writes."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,12 +91,13 @@ def write_world(
     dimension: int = 16,
     depth: int = 20,
     change: Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]], None] | None = None,
+    hidden: Sequence[tuple[int, int]] = (),
 ) -> World:
     """Write a world whose positives stand on top of both rankings, so that unfiltered draws would meet them.
 
     Query 0 has a quarter of all documents as positives and query 1 shares no word with any document, so it
     has no BM25 candidate; every third query has two positives. `change` may overwrite document vectors, query
-    vectors in place; it is given the training labels too.
+    vectors in place; it is given the training labels too. `hidden` are pairs that are hidden from training.
     """
     rng = np.random.default_rng(20260101)
     counts = np.where(np.arange(queries + OUTSIDE) % 3 == 2, 2, 1)
@@ -107,6 +108,9 @@ def write_world(
     unlabelled = [next(row for row in range(documents) if row not in chosen[query]) for query in (0, 1)]
     judged = np.array([(query, row, 0) for query, row in enumerate(unlabelled)], dtype=np.int64)
     splits = {"train": np.concatenate([labels[trained], judged]), "test": labels[~trained]}
+
+    if len(hidden):
+        splits["hidden"] = np.array([(*pair, 1) for pair in hidden], dtype=np.int64)
 
     matrix = unit(rng.normal(size=(documents, dimension)))
     noise = 0.3 * unit(rng.normal(size=(queries + OUTSIDE, dimension)))

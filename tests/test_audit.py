@@ -37,6 +37,37 @@ def test_texts_equal_to_a_positive_are_counted_apart_from_labels() -> None:
     assert found["labelled_positive_rate"] == 0.25
 
 
+HIDDEN = Qrels(np.array([1, 2]), np.array([1, 1]), np.array([1, 1]))
+
+
+def weighted(*rows: tuple[int, int, int, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["step", "query", "document", "score", "weight"])
+
+
+def test_false_negatives_are_relevant_by_hidden_labels_or_by_those_of_training() -> None:
+    rows = weighted(
+        (0, 1, 1, 0.9, 1), (0, 1, 3, 0.1, 1), (5, 2, 3, 0.2, 1), (5, 2, 1, 0.2, 1), (5, 2, 2, 0.2, 1)
+    )
+    table = audit(rows, LABELS, CODES, 10, HIDDEN)
+    assert whole(table)["false_negative_rate"] == pytest.approx(3 / 5)  # (1, 1), (2, 3) and (2, 1)
+    assert whole(table)["labelled_positive_rate"] == pytest.approx(1 / 5)  # (2, 3), as a poisoned run has
+    by_window = table.set_index("window")["false_negative_rate"]
+    assert (by_window[0], by_window[5]) == (pytest.approx(1 / 2), pytest.approx(2 / 3))
+
+
+def test_false_negatives_by_weight() -> None:
+    rows = weighted((0, 1, 1, 0.9, 0.5), (0, 1, 3, 0.1, 1.5), (0, 2, VECTOR, 0.2, 8), (0, 2, 2, 0.2, 2))
+    found = whole(audit(rows, LABELS, CODES, 10, HIDDEN))
+    assert found["false_negative_rate"] == pytest.approx(1 / 3)
+    assert found["false_negative_weight"] == pytest.approx(0.5 / 4)
+
+
+def test_false_negatives_are_not_told_where_no_label_is_hidden() -> None:
+    found = whole(audit(weighted((0, 1, 0, 0.9, 1)), LABELS, CODES, 10))
+    assert np.isnan(found["false_negative_rate"])
+    assert np.isnan(found["false_negative_weight"])
+
+
 def test_hardness_is_the_quantiles_of_the_similarity_a_window() -> None:
     rows = [(step, 1, 1, step / 10) for step in range(10)]
     table = audit(ledger(*rows), LABELS, CODES, 10)

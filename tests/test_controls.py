@@ -12,8 +12,9 @@ from methods.poisoned import Poisoned
 class Services:
     """A pool that knows no label, and labels beside it."""
 
-    def __init__(self, ids, positives, negatives):
+    def __init__(self, ids, positives, negatives, hidden=()):
         self.ids, self.labels, self.negatives = np.array(ids), np.array(positives), negatives
+        self.hidden = np.array(hidden)
 
     def pool(self, name):
         assert name == "dense"
@@ -30,6 +31,9 @@ class Services:
         known = self.labels[queries]
         return (documents[:, :, None] == known[:, None]).any(axis=2) & (documents != NO_DOCUMENT)
 
+    def is_hidden_positive(self, queries, documents):
+        return np.isin(documents, self.hidden)
+
     def rng(self, step, purpose=""):
         return np.random.default_rng([step, *purpose.encode()])
 
@@ -42,6 +46,11 @@ def ask(method, services, queries, step=0, **params):
 def test_oracle_leaves_out_positives_that_the_pool_does_not_know():
     services = Services([[5, 6, 7, 8], [6, 5, NO_DOCUMENT, NO_DOCUMENT]], [[5, 7], [5, NO_DOCUMENT]], 3)
     assert ask(Oracle, services, [0, 1]).tolist() == [[6, 8, NO_DOCUMENT], [6, NO_DOCUMENT, NO_DOCUMENT]]
+
+
+def test_oracle_leaves_out_positives_that_are_hidden_from_training():
+    services = Services([[5, 6, 7, 8, 9]], [[5]], 3, hidden=[6, 8])
+    assert ask(Oracle, services, [0]).tolist() == [[7, 9, NO_DOCUMENT]]
 
 
 def test_oracle_is_dense_topk_where_no_label_is_hidden(world):

@@ -269,7 +269,7 @@ def test_markdown_is_well_formed(tmp_path: Path) -> None:
 
 
 def test_a_line_can_t_become_a_list() -> None:
-    assert [views._plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
+    assert [views.plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
         r"\- a",
         r"\1. a",
         r"\# a",
@@ -481,3 +481,67 @@ def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
     frame = rows(*write_suite(tmp_path))
     cost = [column.heading for column in views.columns(frame) if column.group == "cost"]
     assert cost == ["seconds", "own", "vectors", "teacher", "MiB"], "no searches, no forwards"
+
+
+def write_audit(folder: Path, rates: dict[str, tuple[float, ...]]) -> None:
+    """An audit with the rate of each method and seed, twice as much by weight, and a window that must not count."""
+    lines = ["method,seed,window,false_negative_rate,false_negative_weight"]
+    for method, series in rates.items():
+        for seed, rate in enumerate(series):
+            lines += [f"{method},{seed},-1,{rate},{2 * rate}", f"{method},{seed},0,0.9,0.9"]
+    (folder / "audit").mkdir(parents=True)
+    (folder / "audit" / "scifact.csv").write_text("\n".join(lines) + "\n")
+
+
+HIDDEN = {
+    "how": "pooled",
+    "depth": 10,
+    "positives_kept": 600,
+    "positives_hidden": 9000,
+    "queries_left_out": 2,
+}
+
+
+def test_false_negatives_stand_on_every_view_where_they_are_known(tmp_path: Path) -> None:
+    metrics, _ = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "wordnet", "simans", SIMANS)
+    cards = [write_card(tmp_path, "scifact", hidden=HIDDEN), write_card(tmp_path, "wordnet")]
+    write_audit(tmp_path / "board", {"simans": (0.1, 0.2, 0.15)})
+    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
+    assert table.loc[("scifact", "simans"), "false_negatives"] == pytest.approx(0.15)
+    assert table.loc[("scifact", "simans"), "false_negatives_weighted"] == pytest.approx(0.3)
+    assert table["false_negatives"].notna().sum() == 1, "no negatives of its own, or nothing hidden"
+    text = (tmp_path / "board" / "leaderboard.md").read_text()
+    own, other = text.split("## wordnet")
+    assert any(
+        "unseen" in line and "false negatives" in line for line in own.splitlines() if line.startswith("|")
+    )
+    assert "15.0 %" in own
+    assert "false negatives" not in other
+    assert "9,000 are hidden; 2 training queries without any left out" in own
+    assert "false negatives are the share of the negatives given in training" in own
+    assert "15.0 %" in (tmp_path / "board" / "summary.txt").read_text()
+    page = (tmp_path / "board" / "leaderboard.html").read_text()
+    assert "15.0 %" in page
+    assert "30.0 %" in page
+
+
+def test_a_board_without_hidden_labels_says_nothing_of_false_negatives(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.html", "summary.txt"):
+        text = (tmp_path / "board" / name).read_text()
+        assert "false_negatives" not in text
+        assert "alse negatives" not in text
+
+
+def test_an_audit_without_false_negatives_is_named(tmp_path: Path) -> None:
+    metrics, _ = write_suite(tmp_path)
+    cards = [write_card(tmp_path, "scifact", hidden=HIDDEN)]
+    (tmp_path / "board" / "audit").mkdir(parents=True)
+    (tmp_path / "board" / "audit" / "scifact.csv").write_text("method,seed,window\nsimans,0,-1\n")
+    with pytest.raises(
+        UserError, match=r"scifact\.csv: no false negatives can be read .*; delete it and run again"
+    ):
+        collate(metrics, cards, SETTINGS, tmp_path / "board")

@@ -22,7 +22,7 @@ QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
 )
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = "dev_queries, documents, graded, kind, regime, relevant_grade, seed, source, sts, test_split, "
+SIZES = "dev_queries, documents, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
 
 
 def suite(**changes) -> Suite:
@@ -85,6 +85,17 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"datasets": {"scifact": {"documents": 1}}},
          "datasets.scifact.documents: input should be greater than or equal to 2, found 1"),
         ({"datasets": {"scifact": ["strict"]}}, "datasets.scifact: input should be a valid dictionary"),
+        ({"datasets": {"scifact": {"hide": {"how": "lottery"}}}},
+         "datasets.scifact.hide: input tag 'lottery' found using 'how' does not match any of the expected tags"),
+        ({"datasets": {"scifact": {"hide": {"how": "pooled", "depht": 3}}}},
+         "datasets.scifact.hide.depht: unknown key; did you mean 'depth'? allowed: depth, how, retriever"),
+        ({"datasets": {"scifact": {"hide": {"how": "pooled", "depth": 0}}}},
+         "datasets.scifact.hide.depth: input should be greater than or equal to 1, found 0"),
+        ({"datasets": {"scifact": {"hide": {"how": "random", "share": 1}}}},
+         "datasets.scifact.hide.share: input should be less than 1, found 1"),
+        ({"datasets": {"scifact": None, "away": {"source": "nfcorpus", "trained_on": "scifact",
+                                                 "hide": {"how": "random"}}}},
+         "datasets.away.hide: a dataset of the kind retrieval that is evaluated alone has no such setting"),
         ({"datasets": {}}, "datasets: dictionary should have at least 1 item"),
         ({"datasets": None}, "datasets: input should be a valid dictionary, found None"),
         ({"datasets": {"SciFact": None}}, "datasets.SciFact: string should match pattern '^[a-z0-9]"),
@@ -105,7 +116,7 @@ def test_configs_that_come_with_negbench_are_suites():
          "datasets.scifact.relevant_grade.tests: input should be 'train', 'dev' or 'test', found 'tests'"),
         ({"data": "no/such/folder"}, "data: there is no folder no/such/folder"),
         ({"methods": ["random", "bm25"]}, "methods: input should be a valid dictionary, found ['random', 'bm25']"),
-        ({"methods": {}}, "methods: dictionary should have at least 1 item"),
+        ({"methods": {}}, "methods: name at least one, or `gates:` where baselines alone are evaluated"),
         ({"methods": {"simnas": None}},
          f"methods.simnas: unknown method 'simnas'; did you mean 'simans'? allowed: {METHODS}"),
         ({"methods": {"xyz": None}}, f"methods.xyz: unknown method 'xyz'; allowed: {METHODS}"),
@@ -404,3 +415,20 @@ def test_numbers_in_lists_of_the_command_line_are_numbers():
             {"suite": "made", "datasets": {"scifact": None}, "methods": {"inbatch": None}, "seeds": ["a"]},
             "x",
         )
+
+
+def test_a_dataset_that_hides_nothing_keeps_its_folder():
+    plain, hidden = suite(), suite(datasets={"scifact": {"hide": {"how": "random", "share": 0.5}}})
+    assert "hide" not in plain.dataset("scifact")
+    assert plain.dataset_key("scifact") != hidden.dataset_key("scifact")
+    assert (plain.known_truth(), hidden.known_truth()) == ([], ["scifact"])
+
+
+def test_pooled_labels_are_found_by_the_bm25_of_the_pools():
+    asked = {"scifact": {"hide": {"how": "pooled", "depth": 7}}}
+    found = suite(datasets=asked, pools={"bm25_k1": 0.9, "bm25_b": 0.4})
+    assert found.dataset("scifact")["hide"] == {
+        "how": "pooled", "retriever": "bm25", "depth": 7, "k1": 0.9, "b": 0.4
+    }  # fmt: skip
+    other = suite(datasets=asked)
+    assert other.dataset_key("scifact") != found.dataset_key("scifact")

@@ -49,7 +49,13 @@ def test_a_board_comes_from_nothing(finished: Path) -> None:
     audit = pd.read_csv(finished / BOARD / "audit" / "pydoc.csv")
     assert set(audit["method"]) == {"random", "simans"}  # in-batch only gives no negatives of its own
     assert (audit["labelled_positive_rate"] == 0).all()
-    for name in ("leaderboard.md", "leaderboard.html", "summary.txt", "figures/pydoc-quality.svg"):
+    for name in (
+        "leaderboard.md",
+        "leaderboard.html",
+        "summary.txt",
+        "figures/pydoc-quality.svg",
+        "cards/pydoc.md",
+    ):
         assert (finished / BOARD / name).stat().st_size > 500
 
 
@@ -58,7 +64,7 @@ def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
     assert "SimANS" in text
     assert (finished / BOARD / "leaderboard.html").as_uri() in text
     assert "Select jobs" not in text
-    assert "of 23 jobs done" in text
+    assert "of 24 jobs done" in text
 
 
 def test_finished_work_is_not_done_again(project: Path) -> None:

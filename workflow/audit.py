@@ -3,6 +3,7 @@
 Everything comes from the ledgers and the labels, so a sampler is judged without training anything again.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -21,7 +22,13 @@ WINDOWS = 10
 QUANTILES = (0.1, 0.5, 0.9)
 
 
-def audit(ledger: pd.DataFrame, labels: Qrels, text_codes: NDArray[np.int64], steps: int) -> pd.DataFrame:
+def audit(
+    ledger: pd.DataFrame,
+    labels: Qrels,
+    text_codes: NDArray[np.int64],
+    steps: int,
+    hidden: Qrels | None = None,
+) -> pd.DataFrame:
     """Return a row a window of steps (a tenth of the run each), and one, `window` -1, over all steps.
 
     Columns: `negatives` used; `labelled_positive_rate`, the share that carries a label of the query;
@@ -30,7 +37,11 @@ def audit(ledger: pd.DataFrame, labels: Qrels, text_codes: NDArray[np.int64], st
     negatives that the query did not have when it was met before, empty where no query was met twice.
     Negatives that are vectors count in `negatives` and in the quantiles alone.
 
-    Takes the ledger, the training labels and, a document, a number that is equal for equal texts.
+    Where labels are hidden from training, two more are exact, else empty: `false_negative_rate`, the share that is
+    relevant to the query by all labels, the hidden ones too, and `false_negative_weight`, the same where a negative
+    counts as much as its weight in the loss. Documents of the batch, which no ledger has, count in neither.
+
+    Takes the ledger, the training labels, a document a number that is equal for equal texts, and the hidden labels.
     """
     rows = ledger.assign(
         window=ledger["step"] * WINDOWS // steps,
@@ -38,6 +49,7 @@ def audit(ledger: pd.DataFrame, labels: Qrels, text_codes: NDArray[np.int64], st
         labelled=_labelled(ledger, labels, len(text_codes)),
         duplicate=_duplicate(ledger, labels, text_codes),
         is_new=_new(ledger),
+        false=_false(ledger, labels, hidden, len(text_codes)),
     )
     windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
     return pd.DataFrame([{"window": name, **_figures(part)} for name, part in windows])
@@ -58,12 +70,13 @@ def main(
     """Audit the negatives of all runs of a dataset."""
     listed = Contents.model_validate_json(contents)
     labels, codes = collection.qrels(dataset, "train"), text_codes(dataset)
+    hidden = collection.qrels(dataset, collection.HIDDEN)
     parts = []
     for run in listed.runs(name):
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
         if len(ledger):
             steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
-            found = audit(ledger, labels, codes, steps)
+            found = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None)
             found.insert(0, "seed", seed_of(run))
             found.insert(0, "method", run.parent.name)
             parts.append(found)
@@ -80,6 +93,13 @@ def _labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray[np
     wanted = _keys(positives.queries, positives.documents, documents)
     found = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
     return np.isin(found, wanted) & (ledger["document"].to_numpy() != VECTOR)
+
+
+def _false(ledger: pd.DataFrame, labels: Qrels, hidden: Qrels | None, documents: int) -> NDArray[np.float64]:
+    """Say of each negative if it is relevant by all labels: 1 or 0, NaN where no labels are hidden."""
+    if hidden is None:
+        return np.full(len(ledger), np.nan)
+    return (_labelled(ledger, labels, documents) | _labelled(ledger, hidden, documents)).astype(np.float64)
 
 
 def _duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -113,7 +133,16 @@ def _figures(part: pd.DataFrame) -> dict[str, float]:
         "text_duplicate_rate": documents["duplicate"].mean(),
         **{f"score_q{round(100 * level)}": float(part["score"].quantile(level)) for level in QUANTILES},
         "turnover": part["is_new"].mean(),
+        "false_negative_rate": documents["false"].mean(),
+        "false_negative_weight": _weighted(documents),
     }
+
+
+def _weighted(documents: pd.DataFrame) -> float:
+    """Return the share of the weights in the loss that lies on false negatives; NaN where it isn't known."""
+    if not documents["false"].notna().any():
+        return math.nan
+    return float((documents["false"] * documents["weight"]).sum() / documents["weight"].sum())
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """A prepared dataset on disk: three tables whose row numbers name queries and documents everywhere else."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from workflow.errors import UserError
 from workflow.files import replacing
 
 SPLITS = ("train", "dev", "test")
+HIDDEN = "hidden"
+"""The split of positives that training must not know: for the audit and the controls that say so alone."""
 DOCUMENTS, QUERIES, QRELS = "documents.parquet", "queries.parquet", "qrels.parquet"
 RELEVANT = b"relevant"
 """Metadata of the labels' table: the least grade that says relevant a split, where one differs from 1."""
@@ -45,8 +48,13 @@ def column(folder: Path, table: str, name: str) -> list[Any]:
 def texts(folder: Path) -> tuple[list[str], list[str]]:
     """Return what encoders and BM25 read: documents as title + space + text, as BEIR does, and queries."""
     table = _table(folder / DOCUMENTS, ["title", "text"])
-    pairs = zip(table.column("title").to_pylist(), table.column("text").to_pylist(), strict=True)
-    return [f"{title} {text}".strip() for title, text in pairs], column(folder, QUERIES, "text")
+    documents = joined(table.column("title").to_pylist(), table.column("text").to_pylist())
+    return documents, column(folder, QUERIES, "text")
+
+
+def joined(titles: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Return documents as one text each: title + space + text."""
+    return [f"{title} {text}".strip() for title, text in zip(titles, texts, strict=True)]
 
 
 def qrels(folder: Path, split: str) -> Qrels:

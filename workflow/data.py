@@ -1,6 +1,7 @@
 """Stage dataset: get a collection in BEIR layout, check it, split it, and describe it on a card."""
 
 import hashlib
+import importlib
 import json
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,7 @@ from workflow import stage
 from workflow.archive import unpack
 from workflow.beir_source import fetch_beir, find_local
 from workflow.catalogue import known_datasets
-from workflow.collection import DOCUMENTS, QRELS, QUERIES, RELEVANT, SPLITS, write_table
+from workflow.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT, SPLITS, joined, write_table
 from workflow.errors import UserError
 from workflow.files import canonical, write_json
 from workflow.fingerprint import check_fingerprint, collection_sha256
@@ -108,7 +109,8 @@ def with_documents(collection: Collection, wanted: int | None, seed: int, name: 
 def slices(collection: Collection) -> list[str | None]:
     """Say of each query: `seen` if a positive of it in the test split is a training positive, else `unseen`.
 
-    None for queries outside the test split, and for all where the dataset has no training split.
+    Training positives are those that training sees: a hidden label makes no test query a seen one. None for
+    queries outside the test split, and for all where the dataset has no training split.
     """
     if "train" not in collection.qrels:
         return [None] * len(collection.query_ids)
@@ -151,8 +153,9 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
         raise UserError(
             f"datasets.{name}: no test query of {source} has a relevant document; a board needs some"
         )
+    collection, truth = _with_hidden(collection, settings)
     odd = found.met | without_positives(full.qrels, full.relevant)
-    return collection, {**facts, **_card(collection, full, settings), "odd": odd}
+    return collection, {**facts, **_card(collection, full, settings), **truth, "odd": odd}
 
 
 def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | None = None) -> None:
@@ -165,15 +168,15 @@ def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | 
         folder / QUERIES,
         {"id": collection.query_ids, "text": collection.queries, **(told or {"slice": slices(collection)})},
     )
-    rows = {name: collection.qrels[name] for name in SPLITS if name in collection.qrels}
-    joined = np.concatenate(list(rows.values()))
+    rows = {name: collection.qrels[name] for name in (*SPLITS, HIDDEN) if name in collection.qrels}
+    labels = np.concatenate(list(rows.values()))
     write_table(
         folder / QRELS,
         {
             "split": np.repeat(list(rows), [len(part) for part in rows.values()]).tolist(),
-            "query": joined[:, 0].astype(np.int32),
-            "document": joined[:, 1].astype(np.int32),
-            "grade": joined[:, 2].astype(np.int32),
+            "query": labels[:, 0].astype(np.int32),
+            "document": labels[:, 1].astype(np.int32),
+            "grade": labels[:, 2].astype(np.int32),
         },
         {RELEVANT: canonical(dict(collection.relevant)).encode()} if collection.relevant else None,
     )
@@ -230,6 +233,21 @@ def _cut_training(full: Collection, settings: dict[str, Any]) -> Collection:
     if settings["regime"] == "strict":
         collection = strict(collection, settings["name"])
     return with_train_queries(collection, settings["train_queries"], settings["seed"])
+
+
+def _with_hidden(
+    collection: Collection, settings: dict[str, Any]
+) -> tuple[Collection, dict[str, dict[str, Any]]]:
+    """Hide training labels where the settings say so. Returns also what the card says of it."""
+    if not settings.get("hide"):
+        return collection, {}
+    # imported by name, so that only a dataset that hides labels depends on the files behind it (`Layout.preparers`)
+    hide = importlib.import_module("workflow.hidden").hide
+    texts = joined(collection.titles, collection.texts), collection.queries
+    below = np.array([0, 0, collection.relevant.get("train", 1) - 1])  # then a grade above 0 is relevant
+    kept, hidden, facts = hide(collection.qrels["train"] - below, settings, texts)
+    parted = replace(collection, qrels={**collection.qrels, "train": kept + below, HIDDEN: hidden + below})
+    return _without_unlabelled_queries(parted), {"hidden": facts}
 
 
 def _test_alone(full: Collection) -> Collection:

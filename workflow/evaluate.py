@@ -1,7 +1,7 @@
 """Stage evaluate: rank the corpus for every test query, and measure.
 
-This stage alone reads the test split. Its outputs hold no time and no path, so that equal configs give equal
-bytes: a TREC run, a row a query, and the means over all, seen and unseen queries.
+This stage alone reads the test split, but for the card, which counts its labels. Its outputs hold no time and no path,
+so that equal configs give equal bytes: a TREC run, a row a query, and the means over all, seen and unseen queries.
 """
 
 import gzip

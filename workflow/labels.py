@@ -21,6 +21,8 @@ class Labels:
     def is_positive(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Say for queries [B] and documents [B, K] (or [K], for all) which pairs are labelled: [B, K]."""
         keys = queries[:, None] * self.documents + documents
+        if not len(self._keys):
+            return np.zeros(keys.shape, dtype=bool)
         places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
         return (self._keys[places] == keys) & (documents >= 0)
 

@@ -116,6 +116,10 @@ class Layout:
         """Return the module that prepares a dataset of this kind."""
         return "workflow.sentences" if name in self.suite.sentences() else "workflow.data"
 
+    def preparers(self, name: str) -> list[str]:
+        """Return all modules behind a dataset: what hides labels too, where some are hidden."""
+        return [self.preparer(name), *(["workflow.hidden"] if name in self.suite.known_truth() else [])]
+
     def evaluator(self, name: str) -> str:
         """Return the module that evaluates runs on a dataset of this kind; all take the same options."""
         return "workflow.sts" if name in self.suite.sentences() else "workflow.evaluate"
@@ -209,6 +213,37 @@ class Layout:
         rest: dict[str, Any] = {"track": "baseline", "adaptations": [], "paper": ""}
         rest |= {"class": None, "tier": None, "start": self.suite.start_text()}
         return canonical({**common, **rest, "summary": summary, "params": params})
+
+    def gate_inputs(self, gate: str) -> dict[str, str]:
+        """Return what a gate's baseline is evaluated from, by name: BM25 needs no vectors."""
+        settings = self.suite.gates[gate]
+        shared = self.shared(settings.dataset)
+        return shared if settings.system == "untrained" else {"qrels": shared["qrels"]}
+
+    def about_gate(self, gate: str) -> str:
+        """Return what the metrics.json of a gate's baseline says about it, as canonical JSON."""
+        settings = self.suite.gates[gate]
+        words = {"k1": settings.k1, "b": settings.b} if settings.system == "bm25_search" else {}
+        title = f"{BASELINES[settings.system][0]} (gate {gate})"
+        return canonical(
+            {**self._common(settings.dataset, settings.system, title), "track": "baseline", "params": words}
+        )
+
+    def gate_settings(self) -> str:
+        """Return the gates of the suite, as canonical JSON."""
+        return canonical({name: gate.model_dump() for name, gate in self.suite.gates.items()})
+
+    def gate_tables(self) -> list[str]:
+        """Return what is there only once all gates hold; nothing in a suite without gates."""
+        return [f"{self.board}/gates.csv", f"{self.board}/gates.md"] if self.suite.gates else []
+
+    def targets(self) -> list[str]:
+        """Return what a suite is run for: the board with its audits, or gates and cards where nothing is trained."""
+        contents = self.contents()
+        if not self.suite.methods:
+            return [*self.gate_tables(), *(f"{self.board}/cards/{name}.md" for name in self.suite.datasets)]
+        audits = [f"{self.board}/audit/{name}.csv" for name in contents.trained()]
+        return [f"{self.board}/leaderboard.html", *audits, self.wandb]
 
     def board_settings(self) -> str:
         """Return what the board says about the whole suite, as canonical JSON."""

@@ -14,6 +14,7 @@ from workflow.contents import Contents
 from workflow.files import read_json, write_text
 from workflow.page import page
 from workflow.standings import one_suite, read_run, standings
+from workflow.truth import with_false_negatives
 from workflow.views import csv, markdown, summary
 
 
@@ -22,11 +23,12 @@ def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], fo
 
     `metrics` are the metrics.json of a suite's runs, `cards` its datasets' cards. `settings` is what every
     method shared and the board must say: encoder, steps, batch_size, negatives, seeds; `reference` may name
-    another control than in-batch negatives. The page takes in the figures that lie in `folder`/figures.
+    another control than in-batch negatives. The page takes in the figures that lie in `folder`/figures, and the board
+    of a dataset that hides labels the false negatives that its audit in `folder`/audit counts.
     """
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
-    frame = standings(runs, described)
+    frame = with_false_negatives(standings(runs, described), described, folder / "audit")
     suite = one_suite(runs)
     text = summary(frame, described, settings)
     write_text(folder / "leaderboard.csv", csv(frame))
@@ -43,7 +45,7 @@ def main(
 ) -> None:
     """Write the leaderboard of a suite."""
     listed = Contents.model_validate_json(contents)
-    cards = [Path(card) for card in listed.cards.values()]
+    cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
     collate(listed.files("metrics.json"), cards, json.loads(settings), folder)
 
 

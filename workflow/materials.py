@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from workflow import collection
 from workflow.candidates import CandidatePool
+from workflow.collection import HIDDEN
 from workflow.labels import Labels
 from workflow.vectors import load as load_vectors
 
@@ -44,3 +45,8 @@ def load_materials(
         load_vectors(teacher) if teacher else None,
         (rows, scores) if len(rows) else None,
     )
+
+
+def hidden_labels(materials: Materials) -> Labels:
+    """Read the positives that the dataset hides from training, none where it hides none: for a control alone."""
+    return Labels(collection.qrels(materials.dataset, HIDDEN), materials.labels.documents)

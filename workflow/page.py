@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
+from workflow.card_text import counted
 from workflow.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
 from workflow.views import (
     MISSING,
@@ -63,6 +64,7 @@ def _section(
     return {
         "name": card["name"],
         "card": card,
+        "facts": counted(card),
         "size": f"{size_sentence(card, settings)} {start_sentence(frame)}",
         "sentences": sentences(frame, settings),
         "groups": [(name, len(list(part))) for name, part in groupby(shown, key=lambda column: column.group)],

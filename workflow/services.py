@@ -96,10 +96,11 @@ class TrainingServices:
         teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
         track: str = "controlled",
         graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
+        hidden: Labels | None = None,
     ) -> None:
         self._track = track
         self._encoder, self._labels, self._pools = encoder, labels, pools
-        self._teacher, self._graded = teacher, graded
+        self._teacher, self._graded, self._hidden = teacher, graded, hidden
         self._matrix: tuple[int, torch.Tensor] | None = None
         self._row, self._seed = row, seed
         self._negatives, self._temperature = negatives, temperature
@@ -138,6 +139,14 @@ class TrainingServices:
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Say which pairs carry a training label."""
         return self._labels.is_positive(queries, documents)
+
+    def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
+        """Say which pairs carry a label that is hidden from training. Raises PermissionError but for a control."""
+        if self._hidden is None:
+            raise PermissionError(
+                f"{self._row}: hidden labels are told to a control with `knows_hidden` alone"
+            )
+        return self._hidden.is_positive(queries, documents)
 
     def positives(self, queries: Ids) -> Ids:
         """Return the labelled positives of queries."""

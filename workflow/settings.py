@@ -75,6 +75,28 @@ class _Settings(BaseModel):
     )
 
 
+class Pooled(_Settings):
+    """Hides what a weak retriever doesn't find: a query keeps the positives that it ranks high."""
+
+    how: Literal["pooled"]
+    retriever: Literal["bm25"] = "bm25"
+    """The retriever, with the `bm25_k1` and `bm25_b` of the suite's pools."""
+    depth: Whole = Field(default=100, ge=1)
+    """Documents a query among which a positive must stand to be kept."""
+
+
+class RandomShare(_Settings):
+    """Hides by lot: a query keeps a share of its positives, one at least."""
+
+    how: Literal["random"]
+    share: Number = Field(default=0.5, gt=0, lt=1)
+    """Share of a query's positives that training keeps."""
+
+
+HIDINGS: dict[str, type[BaseModel]] = {"pooled": Pooled, "random": RandomShare}
+"""What `hide` may be, by its `how`."""
+
+
 class DatasetSettings(_Settings):
     """One dataset of a suite, under the name that the board shows."""
 
@@ -106,6 +128,9 @@ class DatasetSettings(_Settings):
     """Tasks in `<data>/sts/<task>/` whose graded pairs of sentences a method may train on beside the labels:
     `stsbenchmark-train` for one. The faithful Conan does, all others leave them alone. (STS-B's pairs were drawn
     from the yearly tasks, so `sts12` to `sts16` are no clean test of such a run.)"""
+    hide: Annotated[Pooled | RandomShare, Field(discriminator="how")] | None = None
+    """Training labels that are hidden from training, pools and methods, for the audit to count false negatives by:
+    `{how: pooled, retriever: bm25, depth: 10}` or `{how: random, share: 0.5}`. It asks for many labels a query."""
     trained_on: Name | None = None
     """Another dataset of the suite whose runs are evaluated here, zero-shot; then nothing is trained here."""
 
@@ -254,6 +279,39 @@ class TrackingSettings(_Settings):
     """Steps between two logged points."""
 
 
+class GateSettings(_Settings):
+    """A published value of a baseline that ours must reproduce before a board is built."""
+
+    dataset: Name
+    """The dataset of the suite."""
+    system: Literal["bm25_search", "untrained"]
+    """BM25, or the suite's encoder as it comes."""
+    metric: Literal["nDCG@10", "MRR@10", "R@100"] = "nDCG@10"
+    """The metric, the mean over all test queries."""
+    expected: Number = Field(gt=0, le=1)
+    """The published value."""
+    tolerance: Number = Field(gt=0, lt=1)
+    """How far ours may lie from it, either way."""
+    queries: Whole | None = Field(default=None, ge=1)
+    """Queries that the published mean is over, where our dataset lacks some: they count as 0 in ours too."""
+    tokenizer: str = Field(min_length=1)
+    """How the published value's texts were cut into words or tokens."""
+    k1: Number | None = Field(default=None, gt=0)
+    """Of BM25: the published value's, with which ours is computed."""
+    b: Number | None = Field(default=None, ge=0, le=1)
+    """Of BM25: the published value's, with which ours is computed."""
+    length: Whole | None = Field(default=None, ge=2)
+    """Of the encoder: tokens of a text that were read, as `query_length` and `document_length` of the suite must be."""
+    fields: str = Field(min_length=1)
+    """What of a document was read."""
+    self_ids: str = Field(min_length=1)
+    """What was done with a document under the query's id."""
+    source: str = Field(min_length=1)
+    """Who published the value, and where."""
+    note: str = ""
+    """What differs from how ours is made, and so why the tolerance is as wide as it is."""
+
+
 class Suite(_Settings):
     """A suite: datasets, methods and the budget under which they are compared."""
 
@@ -261,10 +319,10 @@ class Suite(_Settings):
     """Names the folder of the board."""
     datasets: dict[Name, DatasetSettings | None] = Field(min_length=1)
     """Datasets by the name shown; an empty entry takes the defaults."""
-    methods: dict[Name, dict[str, Any] | None] = Field(min_length=1)
+    methods: dict[Name, dict[str, Any] | None]
     """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
     otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
-    `start:` names a row whose model it goes on from."""
+    `start:` names a row whose model it goes on from. `{}` in a suite of gates alone, which trains nothing."""
     tier: Literal["adapter", "finetune", "rerank"] = "adapter"
     """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
     cross-encoder that re-ranks the top of a first stage."""
@@ -284,15 +342,23 @@ class Suite(_Settings):
     rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()
     tracking: TrackingSettings = TrackingSettings()
+    gates: dict[Name, GateSettings] = {}
+    """Published values of baselines, by a name: the board is built only where ours reproduce them."""
 
     def dataset(self, name: str) -> dict[str, Any]:
         """Return the full settings of a dataset, its source named."""
         settings = self.datasets[name] or DatasetSettings()
-        told = settings.model_dump(include=set(settings.keys()) - {"trained_on"})
+        alone = bool(settings.trained_on) or not self.methods
+        keys = TRANSFER_KEYS if alone and settings.kind == "retrieval" else settings.keys()
+        told = settings.model_dump(include=set(keys) - {"trained_on"})
         changed = settings.model_dump(exclude_defaults=True)
         # left out where they say nothing, so that datasets prepared before they came stay as they are
         told = {key: value for key, value in told.items() if key not in LABEL_KEYS or key in changed}
-        told |= {"test_only": True} if settings.trained_on else {}
+        told |= {"test_only": True} if alone else {}
+        if not told.get("hide"):
+            told.pop("hide", None)  # the folder of a dataset that hides nothing keeps its name
+        elif told["hide"]["how"] == "pooled":
+            told["hide"] |= {"k1": self.pools.bm25_k1, "b": self.pools.bm25_b}
         return {**told, "name": name, "source": settings.source or name}
 
     def home(self, name: str) -> str:
@@ -308,6 +374,10 @@ class Suite(_Settings):
         """Say if a method may train on graded pairs beside a dataset's labels."""
         settings = self.datasets[name]
         return bool(settings and settings.graded)
+
+    def known_truth(self) -> list[str]:
+        """Return the datasets that hide training labels, so that false negatives can be counted."""
+        return [name for name, settings in self.datasets.items() if settings and settings.hide]
 
     def sentences(self) -> list[str]:
         """Return the datasets that are of the kind `sentences`."""
@@ -382,8 +452,14 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     `file` names the config in messages. A key that is unknown is answered with the nearest allowed one.
     """
     suite = _validated(Suite, config, file)
+    if not suite.methods and not suite.gates:
+        raise UserError(
+            f"{file}: methods: name at least one, or `gates:` where baselines alone are evaluated"
+        )
     for row in suite.methods:
         _check_method(suite, row, file)
+    for name in suite.gates:
+        _check_gate(suite, name, f"{file}: gates.{name}")
     for name in suite.datasets:
         _check_dataset(suite, name, f"{file}: datasets.{name}")
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
@@ -460,6 +536,34 @@ def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> No
         start = suite.start(start)
 
 
+def _check_gate(suite: Suite, name: str, where: str) -> None:
+    gate = suite.gates[name]
+    searched = [other for other in suite.datasets if other not in suite.sentences()]
+    if gate.dataset not in searched:
+        raise UserError(
+            f"{where}.dataset: unknown dataset '{gate.dataset}'; {nearest(gate.dataset, searched)}"
+        )
+    needed, foreign = (
+        (("k1", "b"), ("length",)) if gate.system == "bm25_search" else (("length",), ("k1", "b"))
+    )
+    for key in needed:
+        if getattr(gate, key) is None:
+            raise UserError(
+                f"{where}.{key}: this key is missing; a gate of {gate.system} needs {' and '.join(needed)}"
+            )
+    for key in foreign:
+        if getattr(gate, key) is not None:
+            raise UserError(
+                f"{where}.{key}: a gate of {gate.system} has no such setting; it has {', '.join(needed)}"
+            )
+    lengths = {suite.encoder.query_length, suite.encoder.document_length}
+    if gate.length is not None and lengths != {gate.length}:
+        raise UserError(
+            f"{where}.length: {gate.length} tokens were read for the published value, but encoder.query_length is "
+            f"{suite.encoder.query_length} and encoder.document_length {suite.encoder.document_length}"
+        )
+
+
 def _check_dataset(suite: Suite, name: str, where: str) -> None:
     settings = suite.datasets[name] or DatasetSettings()
     if foreign := sorted(settings.model_fields_set - settings.keys() - {"kind"}):
@@ -479,7 +583,7 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
     check = _check_sentences if settings.kind == "sentences" else _check_source
     check(settings.source or name, where)
     known = known_datasets().get(settings.source or name)
-    if known and not known.train and not settings.trained_on:
+    if suite.methods and known and not known.train and not settings.trained_on:
         raise UserError(
             f"{where}: {settings.source or name} has no training labels; name by `trained_on` the dataset "
             "of this suite whose runs are to be evaluated on it"
@@ -544,7 +648,7 @@ def _validated(model: type[BaseModel], value: Any, where: str, separator: str = 
         return model.model_validate(dict(value))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        key = ".".join(str(part) for part in first["loc"] if part not in {"[key]", *HIDINGS})
         raise UserError(f"{where}{separator}{key}: {_said(model, first)}") from None
 
 
@@ -558,15 +662,21 @@ def _said(model: type[BaseModel], error: Any) -> str:
     return f"{message}, found {error['input']!r}"
 
 
+ENTRIES: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "gates": GateSettings}
+"""What stands in a section by names of the user's own."""
+
+
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
     """Follow a location of pydantic's through nested models to the one that holds the key."""
     for part in location:
+        if str(part) in HIDINGS:
+            model = HIDINGS[str(part)]
         field = model.model_fields.get(str(part))
         if field is None:
             continue
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             model = inner
-        elif str(part) == "datasets":
-            model = DatasetSettings
+        elif str(part) in ENTRIES:
+            model = ENTRIES[str(part)]
     return model

@@ -25,7 +25,7 @@ from workflow.errors import UserError
 from workflow.files import read_json, replacing, sha256_file, write_json
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, Ledger
-from workflow.materials import Materials, load_materials
+from workflow.materials import Materials, hidden_labels, load_materials
 from workflow.provenance import environment, process_cost
 from workflow.seeds import torch_seed
 from workflow.services import TrainingServices
@@ -65,11 +65,12 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     encoder = tiers.module("train", spec.get("tier", "adapter")).open_encoder(spec, materials)
     if start is not None:
         encoder.load(start)
+    kind = registry.available()[spec["class"]]
     services = TrainingServices(
         encoder, materials.labels, materials.pools, row, seed, training["negatives"], training["temperature"],
         materials.teacher, spec.get("track", "controlled"), materials.graded,
+        hidden_labels(materials) if kind.knows_hidden else None,
     )  # fmt: skip
-    kind = registry.available()[spec["class"]]
     method = kind(kind.Params.model_validate(spec["params"]), services)
     encoder.freeze(method.trained_towers())
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]

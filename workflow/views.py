@@ -31,6 +31,7 @@ from workflow.standings import (
     shown_slices,
     tiers,
 )
+from workflow.truth import RATE, WEIGHTED
 
 UNTRAINED = "untrained"
 REFERENCE = "inbatch"  # the control that a gain is told against, unless settings name another
@@ -38,7 +39,7 @@ TEXT_COLUMNS = (
     "dataset", "regime", "method", "title", "tier", "track", "class", "start", "hardware",
     "adaptations", "summary", "paper", "params",
 )  # fmt: skip
-COST = "cost"
+COST, AUDIT = "cost", "audit"
 MISSING = "—"
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -98,6 +99,22 @@ def _data(card: dict[str, Any]) -> str:
     return (
         f"{_documents(card)}; {queries.get('train', 0):,} training and {queries['test']:,} test queries "
         f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), {card['regime']} regime"
+        f"{hidden_words(card)}"
+    )
+
+
+def hidden_words(card: Mapping[str, Any]) -> str:
+    """Say what a dataset of known truth hides from training, behind a semicolon; nothing of any other."""
+    if not (hidden := card.get("hidden")):
+        return ""
+    rule = f"a random {hidden.get('share', 0):.0%} of each query's"
+    if hidden["how"] == "pooled":
+        rule = f"those in BM25's top {hidden['depth']:,}"
+    left = hidden["queries_left_out"]
+    gone = f"; {_count(left, 'training query', 'training queries')} without any left out" if left else ""
+    return (
+        f"; training sees {hidden['positives_kept']:,} positives ({rule}), "
+        f"{hidden['positives_hidden']:,} are hidden{gone}"
     )
 
 
@@ -269,7 +286,12 @@ def columns(frame: pd.DataFrame) -> list[Column]:
     first = (ranked_by(frame), ranking)
     quality = [_quality(names[name], metric, name, (metric, name) == first) for metric, name in pairs]
     cost = [column for column in COST_COLUMNS if (frame[column.mean] > 0).any() or column.brief]
-    return [*quality[: len(shown)], *cost, *quality[len(shown) :]]
+    truth = [column for column in TRUTH_COLUMNS if _knows(frame, column)]
+    return [*quality[: len(shown)], *truth, *cost, *quality[len(shown) :]]
+
+
+def _knows(frame: pd.DataFrame, column: Column) -> bool:
+    return column.mean in frame and bool(frame[column.mean].notna().any())
 
 
 def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:
@@ -278,6 +300,16 @@ def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:
     return Column(heading, metric, *bounds, ranks=ranks, better="most", digits=decimals(metric))
 
 
+TRUTH_COLUMNS = [
+    Column(
+        "false negatives", AUDIT, RATE, form=".1%",
+        about="share of the negatives given in training that are relevant by all labels, the hidden ones too",
+    ),
+    Column(
+        "by weight", AUDIT, WEIGHTED, form=".1%", brief=False,
+        about="the same, where a negative counts as much as its weight in the loss",
+    ),
+]  # fmt: skip
 COST_COLUMNS = [
     Column(
         "seconds", COST, "train_seconds", form=",.1f", better="least",
@@ -303,10 +335,10 @@ COST_COLUMNS = [
 
 def markdown(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any], suite: str) -> str:
     """The board for a repository's page: size, sentences, table and adaptations of every dataset."""
-    parts = [f"# Leaderboard: {_plain(suite)}", _plain(reading(frame))]
+    parts = [f"# Leaderboard: {plain(suite)}", plain(reading(frame))]
     for name, part in datasets(frame):
         size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
-        parts += [f"## {_plain(name)}", _plain(size), _plain(" ".join(sentences(part, settings)))]
+        parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
         parts += [_markdown_table(part), *_adaptations(part)]
     return "\n\n".join(parts) + "\n"
 
@@ -315,6 +347,7 @@ def reading(frame: pd.DataFrame) -> str:
     """How to read the board, and what is trained in each of its tiers."""
     names = tiers(frame)
     told = [SENTENCES] if any(ranked_by(part) == STS for _, part in datasets(frame)) else []
+    told += [FALSE_NEGATIVES] if any(_knows(frame, column) for column in TRUTH_COLUMNS) else []
     told += [f"In the {tier} tier, {TIERS[tier]}." for tier in names if tier in TIERS]
     return " ".join([READING, *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])])
 
@@ -335,20 +368,28 @@ SENTENCES = (
 )
 
 
+FALSE_NEGATIVES = (
+    "Where a dataset hides training labels, false negatives are the share of the negatives given in training that are "
+    "relevant by all labels, the mean over seeds; documents of the batch don't count. Seen and unseen go by the labels "
+    "that training sees."
+)
+
+
 def _markdown_table(frame: pd.DataFrame) -> str:
     shown = [column for column in columns(frame) if column.brief]
     several = len(tiers(frame)) > 1
     rows = [
         [
             rank_text(row),
-            _plain(marked(row)),
+            plain(marked(row)),
             *([row["tier"]] if several else []),
             *(_bold(column, row, frame) for column in shown),
         ]
         for row in records(frame)
     ]
     heads = [
-        column.heading if column.group == COST else f"{column.group} {column.heading}" for column in shown
+        column.heading if column.group in (COST, AUDIT) else f"{column.group} {column.heading}"
+        for column in shown
     ]
     heads = ["#", "method", *(["tier"] if several else []), *heads]
     align = ["right", "left", *(["left"] if several else []), *("right" for _ in shown)]
@@ -365,11 +406,11 @@ def _adaptations(frame: pd.DataFrame) -> list[str]:
     changed, several = frame[frame["adaptations"] != ""], len(tiers(frame)) > 1
     groups = changed.groupby(["title", "track", "adaptations"], sort=False)
     rows = [{**records(part)[0], "tier": ", ".join(part["tier"].unique())} for _, part in groups]
-    lines = [f"- {_plain(marked(row, several))}: {_plain(row['adaptations'])}" for row in rows]
+    lines = [f"- {plain(marked(row, several))}: {plain(row['adaptations'])}" for row in rows]
     return ["Adaptations:\n\n" + "\n".join(lines)] if lines else []
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
     """Text that Markdown shows as it is: no tag, no emphasis, no table cell, no list."""
     text = html.escape(" ".join(text.split()), quote=False)
     return re.sub(r"([\\`*_{}\[\]|#~$]|^[-+=]|^\d+(?=[.)]))", r"\\\1", text)
@@ -413,7 +454,8 @@ def summary(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any]
 def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
     """The table of one dataset; where it has several tiers, each has a heading, which takes no column."""
     by = ranked_by(frame)
-    shown = [column for column in columns(frame) if column.group == by or column.mean == "train_seconds"]
+    asked = {"train_seconds", RATE}
+    shown = [column for column in columns(frame) if column.group == by or column.mean in asked]
     table = Table(title=Text(f"{name}: {by}, best first"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     table.add_column("method")  # the one column that gives way

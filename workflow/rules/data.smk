@@ -1,7 +1,7 @@
 # Shared work has priority: it takes all cores, and would leave some idle while it waits for a long run to end.
 rule dataset:
     input:
-        sources=lambda wildcards: sources(LAYOUT.preparer(LAYOUT.by_key(wildcards.dataset))),
+        sources=lambda wildcards: sources(*LAYOUT.preparers(LAYOUT.by_key(wildcards.dataset))),
         tables=asset("workflow/datasets.yaml"),
     output:
         documents="results/datasets/{dataset}/documents.parquet",
@@ -80,3 +80,29 @@ rule embeddings:
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.embeddings"
         " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q} --threads {threads}"
+
+
+# Where tokens are known and not in the dataset stage: another tokenizer makes new cards, and no new dataset.
+rule card:
+    input:
+        documents=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/documents.parquet",
+        queries=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/queries.parquet",
+        qrels=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/qrels.parquet",
+        told=lambda wildcards: LAYOUT.card(wildcards.dataset),
+        sources=sources("workflow.card"),
+    output:
+        card=f"{LAYOUT.board}/cards/{{dataset}}.json",
+        markdown=f"{LAYOUT.board}/cards/{{dataset}}.md",
+    log:
+        f"results/logs/cards/{LAYOUT.suite.suite}/{{dataset}}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="1h",
+    params:
+        settings=canonical(LAYOUT.suite.encoder.model_dump()),
+        dataset=lambda wildcards, input: Path(input.told).parent,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.card"
+        " --dataset {params.dataset:q} --settings {params.settings:q} --output {output.card:q}"

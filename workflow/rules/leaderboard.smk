@@ -18,9 +18,10 @@ COMPARISONS = comparisons(
 
 rule leaderboard:
     input:
-        cards=list(CONTENTS.cards.values()),
+        cards=expand(rules.card.output.card, dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        audits=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=LAYOUT.suite.known_truth()),
         figures=[
             *expand(
                 f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
@@ -29,6 +30,7 @@ rule leaderboard:
             ),
             *expand(f"{LAYOUT.board}/figures/{{dataset}}-scores.svg", dataset=CONTENTS.trained()),
         ],
+        gates=LAYOUT.gate_tables(),
         sources=sources("workflow.leaderboard"),
         template=asset("workflow/report/leaderboard.html"),
         style=asset("workflow/report/leaderboard.css"),

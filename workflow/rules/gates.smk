@@ -1,0 +1,50 @@
+# A gate's baseline is evaluated by itself, as its published value was made: BM25 with that value's k1 and b.
+rule gate:
+    input:
+        unpack(lambda wildcards: LAYOUT.gate_inputs(wildcards.gate)),
+        sources=sources("workflow.evaluate"),
+    output:
+        metrics="results/gates/{suite}/{gate}/metrics.json",
+        per_query="results/gates/{suite}/{gate}/per_query.parquet",
+        run="results/gates/{suite}/{gate}/run.trec.gz",
+    log:
+        "results/logs/gates/{suite}/{gate}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="2h",
+    params:
+        about=lambda wildcards: LAYOUT.about_gate(wildcards.gate),
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        vectors=lambda wildcards, input: (
+            f"--vectors {Path(input.documents).parent}" if "documents" in input.keys() else ""
+        ),
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.evaluate {output.metrics:q} --about {params.about:q}"
+        " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
+
+
+rule gates:
+    input:
+        metrics=expand(
+            "results/gates/{suite}/{gate}/metrics.json", suite=CONTENTS.suite, gate=LAYOUT.suite.gates
+        ),
+        sources=sources("workflow.gates"),
+    output:
+        csv=f"{LAYOUT.board}/gates.csv",
+        markdown=f"{LAYOUT.board}/gates.md",
+    log:
+        f"results/logs/gates/{LAYOUT.suite.suite}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=1000,
+        runtime="30m",
+    params:
+        gates=LAYOUT.gate_settings(),
+        runs=f"results/gates/{LAYOUT.suite.suite}",
+        folder=lambda wildcards, output: Path(output.csv).parent,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.gates --gates {params.gates:q}"
+        " --runs {params.runs:q} --folder {params.folder:q}"

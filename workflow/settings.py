@@ -479,7 +479,7 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
     check = _check_sentences if settings.kind == "sentences" else _check_source
     check(settings.source or name, where)
     known = known_datasets().get(settings.source or name)
-    if known and not known.train and not settings.trained_on:
+    if known and not known.train and not settings.trained_on and suite.methods:
         raise UserError(
             f"{where}: {settings.source or name} has no training labels; name by `trained_on` the dataset "
             "of this suite whose runs are to be evaluated on it"

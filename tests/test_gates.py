@@ -53,13 +53,15 @@ def run(folder: Path, **changes: Any) -> None:
         metrics = {"slices": {"all": {**FOUND, "nDCG@10": value}}}
         (folder / "runs" / name / "metrics.json").write_text(json.dumps(metrics))
     asked = {"good": GATE, "bad": {**GATE, **changes}}
-    gates.main(json.dumps(asked), folder / "runs", folder / "board")
+    gates.main(
+        json.dumps(asked), folder / "board", [folder / "runs" / name / "metrics.json" for name in asked]
+    )
 
 
 def test_the_table_and_how_each_value_was_made_are_written(tmp_path: Path) -> None:
-    run(tmp_path, expected=0.7, note="another analyser", length=None)
+    run(tmp_path, expected=0.7, note="another analyser", length=256)
     text = (tmp_path / "board" / "gates.md").read_text()
-    assert "another analyser" in text
+    assert "tokens read: 256; documents under the query's id: left out; note: another analyser" in text
     assert (
         "published by a paper; words or tokens by words; k1 1.2; b 0.75; fields: title and text; documents"
         in text
@@ -76,6 +78,11 @@ def test_a_failing_gate_prints_the_table_and_writes_nothing(
     assert [line.split()[-1] for line in lines] == ["yes", "NO"]
     assert "+0.20000" in lines[1]
     assert not (tmp_path / "board").exists()
+
+
+def test_a_suite_without_gates_says_where_some_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"the suite names none; see config/gates\.yaml"):
+        gates.main("{}", tmp_path)
 
 
 def suite_of(**gate: Any) -> Any:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from workflow.collection import SPLITS
 from workflow.views import hidden_words, plain
 
 Fact = tuple[str, str]
@@ -22,7 +23,7 @@ def origin(card: Mapping[str, Any]) -> list[Fact]:
     documents = f"{card['documents']:,}"
     if card["documents"] != card["documents_full"]:
         documents += f" of {card['documents_full']:,}"
-    queries = ", ".join(f"{split} {count:,}" for split, count in card["queries"].items())
+    queries = ", ".join(f"{split} {card['queries'][split]:,}" for split in SPLITS if split in card["queries"])
     return [
         ("dataset", card["dataset"]),
         ("source", card["source"]),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 from tabulate import tabulate
-from typer import Option
+from typer import Argument, Option
 
 from workflow import stage
 from workflow.errors import UserError
@@ -58,7 +58,9 @@ def markdown(judged: pd.DataFrame) -> str:
         f"- {plain(row['gate'])}: "
         + plain(
             "; ".join(
-                f"{said} {row[key]}" for key, said in HOW.items() if pd.notna(row[key]) and row[key] != ""
+                f"{said} {_shown(row[key])}"
+                for key, said in HOW.items()
+                if pd.notna(row[key]) and row[key] != ""
             )
         )
         for row in judged.to_dict("records")
@@ -72,12 +74,16 @@ def markdown(judged: pd.DataFrame) -> str:
 
 def main(
     gates: Annotated[str, Option(help="the suite's gates, as JSON")],
-    runs: Annotated[Path, Option(help="folder that holds a folder a gate with its metrics.json")],
     folder: Annotated[Path, Option(help="where gates.csv and gates.md go")],
+    metrics: Annotated[
+        list[Path] | None, Argument(help="metrics.json of each gate, in a folder of its name")
+    ] = None,
 ) -> None:
     """Hold our baselines against published values; fail with the table where one differs."""
     asked: dict[str, dict[str, Any]] = json.loads(gates)
-    found = {name: read_json(runs / name / "metrics.json")["slices"]["all"] for name in asked}
+    if not asked:
+        raise UserError("gates: the suite names none; see config/gates.yaml for some")
+    found = {path.parent.name: read_json(path)["slices"]["all"] for path in metrics or []}
     judged = judge(asked, found)
     print(f"\n{table(judged)}\n", file=sys.stderr, flush=True)
     if failing := judged.loc[~judged["holds"], "gate"].tolist():
@@ -88,6 +94,11 @@ def main(
     write_text(folder / "gates.csv", judged.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "gates.md", markdown(judged))
     stage.say(f"gates: all {len(judged)} hold")
+
+
+def _shown(value: Any) -> str:
+    """Return a cell's text; a table of whole numbers with gaps holds them as fractions."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _row(name: str, gate: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

@@ -7,6 +7,9 @@ training, pools and methods don't read. Dev and test labels all stay.
 `pooled` keeps the positives that BM25, a weak retriever, ranks among its best `depth` documents for the query, over
 the documents that the dataset has; a query of which it finds none leaves the training split. `random` keeps a share
 of every query's positives, drawn by seed and rounded, but one at least, so no query leaves.
+
+A pool flatters the retriever that made it: what BM25 ranks highest is known, so negatives from BM25 meet fewer hidden
+positives than others as hard. Such a bias is part of pooling; `random` has none.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,5 @@
-# A gate's baseline is evaluated by itself, as its published value was made: BM25 with that value's k1 and b.
+# A gate's baseline is evaluated by itself, as its published value was made: BM25 with that value's k1 and b. Gates come
+# before any training: a baseline that is wrong should be known in minutes.
 rule gate:
     input:
         unpack(lambda wildcards: LAYOUT.gate_inputs(wildcards.gate)),
@@ -9,6 +10,7 @@ rule gate:
         run="results/gates/{suite}/{gate}/run.trec.gz",
     log:
         "results/logs/gates/{suite}/{gate}.log",
+    priority: 20
     conda:
         "../envs/negbench.yaml"
     resources:
@@ -36,6 +38,7 @@ rule gates:
         markdown=f"{LAYOUT.board}/gates.md",
     log:
         f"results/logs/gates/{LAYOUT.suite.suite}.log",
+    priority: 20
     conda:
         "../envs/negbench.yaml"
     resources:
@@ -43,8 +46,7 @@ rule gates:
         runtime="30m",
     params:
         gates=LAYOUT.gate_settings(),
-        runs=f"results/gates/{LAYOUT.suite.suite}",
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.gates --gates {params.gates:q}"
-        " --runs {params.runs:q} --folder {params.folder:q}"
+        "NEGBENCH_LOG={log:q} python -m workflow.gates {input.metrics:q} --gates {params.gates:q}"
+        " --folder {params.folder:q}"

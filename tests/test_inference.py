@@ -18,6 +18,7 @@ from workflow.inference import (
     Difference,
     Runs,
     Scores,
+    Table,
     compare,
     compare_average,
     compare_family,
@@ -225,23 +226,32 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
 
 def test_a_family_is_every_method_but_the_reference() -> None:
     scores = {name: noisy(key=key) for key, name in enumerate("abcd")}
-    found = compare_family(scores, "b")
+    found = compare_family({"": scores}, "b")
     assert list(found) == ["a", "c", "d"]
     assert [one.adjusted for one in found.values()] == holm([one.p for one in found.values()])
     assert found["a"] == compare(scores["a"], scores["b"])._replace(adjusted=found["a"].adjusted)
-    assert compare_family(dict(reversed(scores.items())), "b") == found, "the order of methods"
+    assert compare_family({"": dict(reversed(scores.items()))}, "b") == found, "the order of methods"
 
 
 def test_groups_are_ordered_and_part_what_differs() -> None:
     scores = {"low": noisy(mean=0.1), "high": noisy(key=1, mean=0.9), "same": noisy(key=2, mean=0.9)}
-    found = groups(scores)
+    found = groups({"": scores})
     assert found == {"high": ("a",), "same": ("a",), "low": ("b",)}
     assert list(found)[2] == "low"
-    assert found == groups(dict(reversed(scores.items()))), "the order of methods"
+    assert found == groups({"": dict(reversed(scores.items()))}), "the order of methods"
+
+
+def test_groups_over_datasets_go_by_their_average() -> None:
+    low, high = noisy(mean=0.1), noisy(key=1, mean=0.9)
+    found = groups({"x": {"a": low, "b": high}, "y": {"a": low, "b": high}})
+    assert found == {"b": ("a",), "a": ("b",)}
+    crossed = groups({"x": {"a": low, "b": high}, "y": {"a": high, "b": low}})
+    assert crossed == {"a": ("a",), "b": ("a",)}, "what one dataset takes, the other gives back"
 
 
 def test_methods_with_one_seed_are_not_told_apart() -> None:
-    assert groups({"a": noisy(1, mean=0), "b": noisy(1, mean=9)}) == {"b": ("a",), "a": ("a",)}
+    found = groups({"": {"a": noisy(1, mean=0), "b": noisy(1, mean=9)}})
+    assert found == {"b": ("a",), "a": ("a",)}
 
 
 # --- two runs ---------------------------------------------------------------------------------------------
@@ -273,14 +283,14 @@ def test_one_query_shows_nothing_of_runs() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("made", [lambda scores: compare_family(scores, "0"), groups])
-def test_thirty_methods_of_ms_marcos_size_take_seconds(made: Callable[[dict[str, Runs]], object]) -> None:
-    scores = {str(key): noisy(5, 6980, key=key) for key in range(30)}
+@pytest.mark.parametrize("made", [lambda table: compare_family(table, "0"), groups])
+def test_thirty_methods_of_ms_marcos_size_take_seconds(made: Callable[[Table], object]) -> None:
+    table = {"": {str(key): noisy(5, 6980, key=key) for key in range(30)}}
     started = time.perf_counter()
-    made(scores)
+    made(table)
     took = time.perf_counter() - started
     tracemalloc.start()
-    made(scores)
+    made(table)
     peak = tracemalloc.get_traced_memory()[1] / 2**20
     tracemalloc.stop()
     print(f"{took:.1f} s, {peak:.0f} MiB")

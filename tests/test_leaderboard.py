@@ -12,12 +12,15 @@ import pytest
 from rich.console import Console
 
 from workflow import views
+from workflow.columns import columns
 from workflow.comparison import in_order
 from workflow.errors import UserError
 from workflow.leaderboard import collate
+from workflow.notation import MISSING, compact, number, plain
 from workflow.standings import ranking_slice, read_run, standings
 from workflow.statistics import interval
-from workflow.views import number, sentences, start_sentence, terminal_table
+from workflow.views import terminal_table
+from workflow.words import sentences, size_sentence, start_sentence
 
 SETTINGS = {"encoder": "all-MiniLM-L6-v2", "steps": 300, "batch_size": 64, "negatives": 8, "seeds": 3}
 QUERIES = {"all": 30, "seen": 20, "unseen": 10}
@@ -245,7 +248,7 @@ def test_sentences_come_from_the_numbers(tmp_path: Path) -> None:
 
 
 def test_numbers_say_what_they_don_t_know() -> None:
-    assert number(math.nan) == views.MISSING
+    assert number(math.nan) == MISSING
     assert number(0.5) == "0.500"
     assert number(0.5, 0.4999) == "0.500 ±<0.001"
 
@@ -269,7 +272,7 @@ def test_markdown_is_well_formed(tmp_path: Path) -> None:
 
 
 def test_a_line_can_t_become_a_list() -> None:
-    assert [views.plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
+    assert [plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
         r"\- a",
         r"\1. a",
         r"\# a",
@@ -413,10 +416,10 @@ def test_each_tier_has_its_budget(tmp_path: Path) -> None:
     card = json.loads(write_card(tmp_path, "scifact").read_text())
     budget = {"steps": 300, "batch_size": 64, "negatives": 8}
     budgets = {"adapter": budget, "finetune": {**budget, "steps": 20}}
-    assert views.size_sentence(card, {**SETTINGS, "budgets": {"adapter": budget}}).endswith(
+    assert size_sentence(card, {**SETTINGS, "budgets": {"adapter": budget}}).endswith(
         "encoder all-MiniLM-L6-v2, 300 steps of 64 queries, 8 negatives a query, 3 seeds."
     )
-    assert views.size_sentence(card, {**SETTINGS, "budgets": budgets}).endswith(
+    assert size_sentence(card, {**SETTINGS, "budgets": budgets}).endswith(
         "encoder all-MiniLM-L6-v2; adapter tier: 300 steps of 64 queries, 8 negatives a query; "
         "finetune tier: 20 steps of 64 queries, 8 negatives a query; 3 seeds."
     )
@@ -444,7 +447,7 @@ def test_a_baseline_that_beats_a_ranking_takes_its_mark(tmp_path: Path) -> None:
     metrics, cards = write_two_tiers(tmp_path)
     metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.45,), "seen": (0.4,)})
     frame = rows(metrics, cards)
-    unseen = next(column for column in views.columns(frame) if column.ranks)
+    unseen = next(column for column in columns(frame) if column.ranks)
     best = [row["method"] for row in frame.to_dict("records") if unseen.is_best(row, frame)]
     assert best == ["bm25_search", "inbatch_finetune"], "0.45 is more than 0.2, and less than 0.5"
 
@@ -474,12 +477,12 @@ def test_terminal_heads_each_tier(tmp_path: Path, width: int) -> None:
     ],
 )
 def test_counts_have_three_digits(count: float, text: str) -> None:
-    assert views.compact(count) == text
+    assert compact(count) == text
 
 
 def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
     frame = rows(*write_suite(tmp_path))
-    cost = [column.heading for column in views.columns(frame) if column.group == "cost"]
+    cost = [column.heading for column in columns(frame) if column.group == "cost"]
     assert cost == ["seconds", "own", "vectors", "teacher", "MiB"], "no searches, no forwards"
 
 

@@ -14,7 +14,7 @@ from test_finetune import TRAINING
 from test_leaderboard import SETTINGS, write_run
 
 from methods import registry
-from workflow import collection, finetune, sentences, sts, views
+from workflow import collection, columns, finetune, sentences, sts, words
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.figures import draw_quality
@@ -328,12 +328,12 @@ def test_sentences_are_ranked_by_sts(board, tmp_path):
     assert ranked_by(frame) == "STS"
     assert frame["method"].tolist() == ["simcse", "clusterns", "untrained"]
     assert frame["STS/all/mean"].tolist() == [75.25, 67.75, 60.5]
-    said = views.sentences(frame, {"reference": "clusterns"})
+    said = words.sentences(frame, {"reference": "clusterns"})
     assert said == [
         "simcse is first on the 50 STS pairs with STS 75.25 ±3.18: "
         "+7.50 against clusterns (67.75) and +14.75 against untrained (60.50)."
     ]
-    assert next(column.group for column in views.columns(frame)) == "STS"
+    assert next(column.group for column in columns.columns(frame)) == "STS"
     card = tmp_path / "card.json"
     card.write_text(json.dumps(CARD))
     text = collate(board, [card], SETTINGS, tmp_path / "board")
@@ -362,7 +362,7 @@ def test_a_board_may_mix_both_kinds(board, tmp_path):
     frame = standings(runs, {"wiki": CARD, "scifact": other})
     by = {name: ranked_by(frame[frame["dataset"] == name]) for name in ("wiki", "scifact")}
     assert by == {"wiki": "STS", "scifact": "nDCG@10"}
-    groups = {column.group for column in views.columns(frame[frame["dataset"] == "scifact"])}
+    groups = {column.group for column in columns.columns(frame[frame["dataset"] == "scifact"])}
     assert groups == {"nDCG@10", "MRR@10", "R@100", "cost"}
 
 

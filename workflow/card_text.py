@@ -6,7 +6,8 @@ from typing import Any
 from tabulate import tabulate
 
 from workflow.collection import SPLITS
-from workflow.views import hidden_words, plain
+from workflow.notation import plain
+from workflow.words import hidden_words
 
 Fact = tuple[str, str]
 

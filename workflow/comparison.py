@@ -17,6 +17,8 @@ TIERS = {
     "rerank": "a cross-encoder is trained, which re-ranks the top of a first stage",
 }
 """What is trained in each tier, the cheapest first: the order in which they stand on a board."""
+TRACKS = {"controlled": "only the negatives are the method's", "faithful": "the paper's own recipe"}
+"""What a method may bring: rows of two tracks are never ranked together."""
 FEWEST = 3  # two methods stand in one order or the other, which says nothing
 
 

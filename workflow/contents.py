@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 LEXICAL = "bm25_search"
+METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
 BASELINES = {
     "untrained": (
         "Untrained encoder",

@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from workflow import collection, stage, tiers
 from workflow.collection import write_table
-from workflow.contents import seed_of
+from workflow.contents import METRICS_FILE, PER_QUERY, RUN, seed_of
 from workflow.files import replacing, write_json
 from workflow.index import BM25Searcher, DenseSearcher, Searcher
 from workflow.metrics import METRICS, Run, evaluate_run
@@ -22,7 +22,6 @@ from workflow.vectors import load as load_vectors
 
 DEPTH = 100
 MODEL = "model.safetensors"
-METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
 SLICES = ("all", "seen", "unseen")
 
 

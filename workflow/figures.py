@@ -23,6 +23,7 @@ from workflow.catalogue import STS
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.files import replacing, write_text
+from workflow.notation import marked
 from workflow.standings import (
     RANKED_BY,
     ranked_by,
@@ -33,7 +34,7 @@ from workflow.standings import (
     summarise,
     tiers,
 )
-from workflow.views import csv, marked
+from workflow.views import csv
 
 STYLE = Path(__file__).parent / "report" / "negbench.mplstyle"
 TRAINED, QUIET = "#0072B2", "#777777"

@@ -16,7 +16,7 @@ from typer import Argument, Option
 from workflow import stage
 from workflow.errors import UserError
 from workflow.files import read_json, write_text
-from workflow.views import plain
+from workflow.notation import plain
 
 HOW = {
     "source": "published by", "tokenizer": "words or tokens by", "k1": "k1", "b": "b", "fields": "fields:",

@@ -42,6 +42,8 @@ CHUNK = 1_000
 Scores = NDArray[np.float64]
 Runs = Mapping[int | None, Scores]
 """A method's scores [Q] by seed, all on the same queries in the same order; by None where no seed plays a part."""
+Table = Mapping[str, Mapping[str, Runs]]
+"""The runs of methods, by dataset and method."""
 
 
 class Difference(NamedTuple):
@@ -76,9 +78,7 @@ def compare_average(datasets: Mapping[str, tuple[Runs, Runs]]) -> Difference:
     k squared times the variance of their average, draw by draw. The effect is the mean of theirs.
     """
     differences = {name: paired(*pair) for name, pair in datasets.items()}
-    mean = float(np.mean([part.mean() for part in differences.values()]))
-    drawn = np.array([_variances(part, name) for name, part in differences.items()])
-    variances = drawn.sum(axis=0) / len(drawn) ** 2
+    mean, variances = _average(differences)
     half, p = _half_width(variances), _chance(mean, variances)
     return Difference(
         mean, mean - half, mean + half, p, p,
@@ -88,29 +88,57 @@ def compare_average(datasets: Mapping[str, tuple[Runs, Runs]]) -> Difference:
     )  # fmt: skip
 
 
-def compare_family(scores: Mapping[str, Runs], reference: str) -> dict[str, Difference]:
-    """Every method but the reference against it, by name; `adjusted` holds for all of them together."""
-    found = {name: compare(runs, scores[reference]) for name, runs in scores.items() if name != reference}
+def compare_family(datasets: Table, reference: str) -> dict[str, Difference]:
+    """Every method but the reference against it, by name; `adjusted` holds for all of them together.
+
+    Several datasets are averaged as `compare_average` does.
+    """
+    found = {
+        name: compare_average(_pairs(datasets, name, reference)) for name in _methods(datasets, reference)
+    }
     adjusted = holm([one.p for one in found.values()])
     return {name: one._replace(adjusted=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
 
 
-def groups(scores: Mapping[str, Runs]) -> dict[str, tuple[str, ...]]:
+def groups(datasets: Table) -> dict[str, tuple[str, ...]]:
     """The letters of each method, best mean first: two methods share one where they can't be told apart.
 
     Told apart are those whose p-value is below `1 - CONFIDENCE` after Holm over all pairs. That many comparisons
     are stricter than those with one reference, so methods may share a letter that `compare_family` tells apart.
     """
-    pairs = list(combinations(range(len(scores)), 2))
-    runs = list(scores.values())
-    differences = (paired(runs[one], runs[other]) for one, other in pairs)  # one at a time in memory
-    adjusted = holm([_chance(float(part.mean()), _variances(part, "")) for part in differences])
-    apart = np.zeros((len(runs), len(runs)), dtype=bool)
-    for (one, other), p in zip(pairs, adjusted, strict=True):
+    names = _methods(datasets)
+    pairs = list(combinations(range(len(names)), 2))
+    chances = []
+    for one, other in pairs:  # one at a time in memory
+        asked = _pairs(datasets, names[one], names[other])
+        chances.append(_chance(*_average({name: paired(*pair) for name, pair in asked.items()})))
+    apart = np.zeros((len(names), len(names)), dtype=bool)
+    for (one, other), p in zip(pairs, holm(chances), strict=True):
         apart[one, other] = apart[other, one] = p < 1 - CONFIDENCE
-    means = [float(np.mean(list(by_seed.values()))) for by_seed in runs]
-    given = dict(zip(scores, letters(means, apart), strict=True))
-    return {name: given[name] for _, name in sorted(zip(means, scores, strict=True), key=lambda row: -row[0])}
+    means = [mean_of(datasets, name) for name in names]
+    given = dict(zip(names, letters(means, apart), strict=True))
+    return {name: given[name] for _, name in sorted(zip(means, names, strict=True), key=lambda row: -row[0])}
+
+
+def mean_of(datasets: Table, method: str) -> float:
+    """The mean of a method over datasets, of each the mean over seeds and queries."""
+    return float(np.mean([np.mean(list(rows[method].values())) for rows in datasets.values()]))
+
+
+def _methods(datasets: Table, reference: str | None = None) -> list[str]:
+    """The methods of the first dataset, which the others must have too, without the reference."""
+    return [name for name in next(iter(datasets.values())) if name != reference]
+
+
+def _pairs(datasets: Table, method: str, reference: str) -> dict[str, tuple[Runs, Runs]]:
+    return {name: (rows[method], rows[reference]) for name, rows in datasets.items()}
+
+
+def _average(differences: Mapping[str, Scores]) -> tuple[float, Scores]:
+    """The mean over datasets of their mean differences [S, Q], and draws of its variance."""
+    mean = float(np.mean([part.mean() for part in differences.values()]))
+    drawn = np.array([_variances(part, name) for name, part in differences.items()])
+    return mean, drawn.sum(axis=0) / len(drawn) ** 2
 
 
 def paired(method: Runs, reference: Runs) -> Scores:

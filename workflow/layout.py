@@ -251,7 +251,8 @@ class Layout:
         encoder = {"encoder": self.suite.encoder.model, **self.suite.encoder.model_dump(exclude={"model"})}
         budgets = {tier: self.suite.budget(tier).model_dump() for tier in set(self.suite.tiers().values())}
         said = {"suite": self.suite.suite, **encoder, **training, "seeds": len(self.suite.seeds)}
-        return canonical({**said, "budgets": budgets, "trained_on": self.suite.homes()})
+        said |= {"budgets": budgets, "trained_on": self.suite.homes(), "reference": self.suite.reference}
+        return canonical(said)
 
     def pool_settings(self) -> str:
         """Return the settings of the pools, as canonical JSON."""

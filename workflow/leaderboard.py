@@ -11,10 +11,12 @@ from typer import Option
 
 from workflow import stage
 from workflow.contents import Contents
+from workflow.differences import read_differences
 from workflow.files import read_json, write_text
 from workflow.page import page
 from workflow.standings import one_suite, read_run, standings
 from workflow.truth import with_false_negatives
+from workflow.verdicts import with_differences
 from workflow.views import csv, markdown, summary
 
 
@@ -22,13 +24,16 @@ def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], fo
     """Write leaderboard.csv, .md, .html and summary.txt into `folder`; returns the summary's text.
 
     `metrics` are the metrics.json of a suite's runs, `cards` its datasets' cards. `settings` is what every
-    method shared and the board must say: encoder, steps, batch_size, negatives, seeds; `reference` may name
-    another control than in-batch negatives. The page takes in the figures that lie in `folder`/figures, and the board
-    of a dataset that hides labels the false negatives that its audit in `folder`/audit counts.
+    method shared and the board must say: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
+    others are held against. In `folder` must lie differences.csv, which says how far they are from it. The page takes
+    in the figures of `folder`/figures, and the board of a dataset that hides labels the false negatives that its audit
+    in `folder`/audit counts.
     """
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
-    frame = with_false_negatives(standings(runs, described), described, folder / "audit")
+    apart = read_differences(folder / "differences.csv")
+    frame = with_differences(standings(runs, described), apart)
+    frame = with_false_negatives(frame, described, folder / "audit")
     suite = one_suite(runs)
     text = summary(frame, described, settings)
     write_text(folder / "leaderboard.csv", csv(frame))

@@ -5,9 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from methods import registry
+from workflow.comparison import TRACKS
 
 TIERS = {"adapter": "a linear map a side behind the frozen encoder", "finetune": "the whole encoder"}
-TRACKS = {"controlled": "only the negatives are the method's", "faithful": "the paper's own recipe"}
 CARD = """\
 ---
 library_name: sentence-transformers

@@ -11,18 +11,10 @@ import jinja2
 import pandas as pd
 
 from workflow.card_text import counted
+from workflow.columns import Column, columns
+from workflow.notation import MISSING, rank_text, seeds_text
 from workflow.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
-from workflow.views import (
-    MISSING,
-    Column,
-    columns,
-    rank_text,
-    reading,
-    seeds_text,
-    sentences,
-    size_sentence,
-    start_sentence,
-)
+from workflow.words import reading, sentences, size_sentence, start_sentence
 
 FIGURES = ("quality", "tiers", "scores")
 REPORT = Path(__file__).parent / "report"

@@ -16,13 +16,12 @@ from methods import registry
 from methods.base import Method
 from workflow.archive import ENDINGS, is_archive
 from workflow.catalogue import STS_TASKS, known_datasets
+from workflow.comparison import TIERS, TRACKS
 from workflow.contents import BASELINES
 from workflow.errors import UserError
 from workflow.files import short_hash
 from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE
 
-TRACKS = ("controlled", "faithful")
-TIERS = ("adapter", "finetune", "rerank")
 SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
 LABEL_KEYS = frozenset({"test_split", "relevant_grade"})
 TRANSFER_KEYS = frozenset({"trained_on", "kind", "source", "documents", "seed"}) | LABEL_KEYS
@@ -326,6 +325,8 @@ class Suite(_Settings):
     tier: Literal["adapter", "finetune", "rerank"] = "adapter"
     """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
     cross-encoder that re-ranks the top of a first stage."""
+    reference: Name = "inbatch"
+    """The row, or the method of one, that the others of its tier are compared with."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run a method and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)
@@ -458,6 +459,11 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         )
     for row in suite.methods:
         _check_method(suite, row, file)
+    rows = [*suite.methods, *(suite.method(row).name for row in suite.methods)]
+    if "reference" in suite.model_fields_set and suite.reference not in rows:
+        raise UserError(
+            f"{file}: reference: no row is called '{suite.reference}'; {nearest(suite.reference, rows)}"
+        )
     for name in suite.gates:
         _check_gate(suite, name, f"{file}: gates.{name}")
     for name in suite.datasets:

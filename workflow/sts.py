@@ -18,9 +18,9 @@ from typer import Argument, Option
 from workflow import collection, stage, tiers
 from workflow.catalogue import STS
 from workflow.collection import write_table
-from workflow.contents import seed_of
+from workflow.contents import METRICS_FILE, PER_QUERY, RUN, seed_of
 from workflow.errors import UserError
-from workflow.evaluate import METRICS_FILE, MODEL, PER_QUERY, RUN, write_run
+from workflow.evaluate import MODEL, write_run
 from workflow.files import write_json
 from workflow.vectors import load as load_vectors
 

@@ -16,8 +16,33 @@ COMPARISONS = comparisons(
 )
 
 
+rule differences:
+    input:
+        cards=expand(rules.card.output.card, dataset=CONTENTS.cards),
+        metrics=CONTENTS.files("metrics.json"),
+        manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        per_query=CONTENTS.files("per_query.parquet"),
+        sources=sources("workflow.differences"),
+    output:
+        f"{LAYOUT.board}/differences.csv",
+    log:
+        f"results/logs/differences/{LAYOUT.suite.suite}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        contents=CONTENTS.model_dump_json(),
+        reference=LAYOUT.suite.reference,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.differences --contents {params.contents:q}"
+        " --reference {params.reference:q} --output {output:q}"
+
+
 rule leaderboard:
     input:
+        differences=rules.differences.output,
         cards=expand(rules.card.output.card, dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],

@@ -1,0 +1,42 @@
+"""What the stage `differences` found, on the rows of a board and in words."""
+
+import pandas as pd
+
+from workflow.comparison import in_order
+from workflow.differences import MACRO, RANKING
+from workflow.standings import datasets, ranking_slice
+
+OF_DIFFERENCES = {
+    "reference": "reference",
+    "difference": "difference",
+    "difference/low": "low",
+    "difference/high": "high",
+    "p": "adjusted",
+    "effect": "effect",
+    "groups": "groups",
+}
+"""Columns of the board and those of differences.csv that they are: of the slice that ranks a dataset."""
+
+
+def with_differences(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of `standings` with the columns `OF_DIFFERENCES`, from the rows of differences.csv.
+
+    A baseline, which every tier is compared with, has the difference from the reference of the first tier.
+    """
+    first = {tier: place for place, tier in enumerate(in_order(list(table["tier"])))}
+    ordered = table.assign(place=table["tier"].map(first)).sort_values("place", kind="stable")
+    chosen = ordered.drop_duplicates(["dataset", "slice", "method"])
+    chosen = chosen.rename(columns={name: column for column, name in OF_DIFFERENCES.items()})
+    slices = pd.DataFrame([{"dataset": name, "slice": ranking_slice(part)} for name, part in datasets(frame)])
+    wanted = chosen.merge(slices, on=["dataset", "slice"])[["dataset", "method", *OF_DIFFERENCES]]
+    return frame.merge(wanted, how="left", on=["dataset", "method"])
+
+
+def average(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the average over datasets, best first within a tier and track; none where there is no average."""
+    mine = table[(table["dataset"] == MACRO) & (table["slice"] == RANKING)]
+    place = {tier: number for number, tier in enumerate(in_order(list(mine["tier"])))}
+    order = mine.assign(place=mine["tier"].map(place)).sort_values(
+        ["place", "track", "mean"], ascending=[True, True, False], kind="stable"
+    )
+    return order.drop(columns="place").reset_index(drop=True)

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -14,11 +15,15 @@ from rich.console import Console
 from workflow import views
 from workflow.columns import columns
 from workflow.comparison import in_order
+from workflow.differences import differences, read_differences
 from workflow.errors import UserError
+from workflow.files import write_text
 from workflow.leaderboard import collate
 from workflow.notation import MISSING, compact, number, plain
+from workflow.query_scores import QueryScores, Row
 from workflow.standings import ranking_slice, read_run, standings
 from workflow.statistics import interval
+from workflow.verdicts import with_differences
 from workflow.views import terminal_table
 from workflow.words import sentences, size_sentence, start_sentence
 
@@ -153,6 +158,42 @@ def write_suite(folder: Path, **simans: Any) -> tuple[list[Path], list[Path]]:
     return metrics, [write_card(folder, "scifact")]
 
 
+def write_differences(metrics: list[Path], board: Path, reference: str = "inbatch") -> None:
+    """The differences.csv of these runs, as if every query of a slice had the slice's mean: seeds alone vary."""
+    found: dict[str, dict[str, dict[int | None, Any]]] = {}
+    about: dict[str, Any] = {}
+    for run in (json.loads(path.read_text()) for path in sorted(metrics)):
+        about.setdefault(f"{run['dataset']}/{run['method']}", run)
+        found.setdefault(run["dataset"], {}).setdefault(run["method"], {})[run["seed"]] = run["slices"]
+    scores = {}
+    for dataset, methods in found.items():
+        first = next(iter(next(iter(methods.values())).values()))
+        parts = [name for name in ("seen", "unseen") if name in first] or ["all"]
+        metric = "STS" if "STS" in first["all"] else "nDCG@10"
+        sizes = [1 if metric == "STS" else first[name]["queries"] for name in parts]
+        by_row = {
+            method: Row(
+                about[f"{dataset}/{method}"],
+                {
+                    metric: {
+                        seed: np.repeat([slices[name][metric] for name in parts], sizes)
+                        for seed, slices in runs.items()
+                    }
+                },
+            )
+            for method, runs in methods.items()
+        }
+        scores[dataset] = QueryScores(metric, np.repeat(parts, sizes), by_row)
+    board.mkdir(parents=True, exist_ok=True)
+    write_text(board / "differences.csv", differences(scores, [], reference).to_csv(index=False))
+
+
+def collated(metrics: list[Path], cards: list[Path], board: Path) -> str:
+    """Collate runs with their differences from in-batch negatives."""
+    write_differences(metrics, board)
+    return collate(metrics, cards, SETTINGS, board)
+
+
 def rows(metrics: list[Path], cards: list[Path]) -> pd.DataFrame:
     described = [json.loads(path.read_text()) for path in cards]
     return standings([read_run(path) for path in metrics], {card["name"]: card for card in described})
@@ -203,7 +244,7 @@ def test_without_unseen_queries_all_rank(tmp_path: Path) -> None:
 
 def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
-    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    collated(metrics, cards, tmp_path / "board")
     table = pd.read_csv(tmp_path / "board" / "leaderboard.csv")
     for metric in ("nDCG@10", "MRR@10", "R@100"):
         for name in ("all", "seen", "unseen"):
@@ -241,10 +282,33 @@ def test_sentences_come_from_the_numbers(tmp_path: Path) -> None:
     first, second, third = sentences(rows(*write_suite(tmp_path)), SETTINGS)
     assert first == (
         "simans is first on the 10 unseen queries with nDCG@10 0.200 ±0.248: "
-        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120)."
+        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120). "
+        "Its runs take as long as those of inbatch."
     )
     assert "+0.200 on the 20 seen queries and +0.080 on the unseen ones" in second
     assert third == "Ranked by all queries, inbatch would be first."
+
+
+def test_sentences_say_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(
+        tmp_path, "scifact", "ance", {"unseen": (0.10, 0.11, 0.12), "seen": (0.5, 0.5, 0.5)}
+    )
+    write_differences(metrics, tmp_path)
+    frame = with_differences(rows(metrics, cards), read_differences(tmp_path / "differences.csv"))
+    first, tally, *_ = sentences(frame, SETTINGS)
+    # seeds' differences -.05, .05, .15: Student's t with 2 degrees is .866, p = 1 - .866 / sqrt(2.75) = .478, and
+    # ance (t = -6.93, p = .0202) is the surer one of the two, so it is .0404 by Holm
+    assert "+0.050 (-0.199 to +0.299, p 0.478: no difference shown) against inbatch (0.150)" in first
+    assert "It can't be told from inbatch and ance." in first
+    assert tally == (
+        "Of 2 methods held against inbatch, 0 are better and 1 is worse; of 1 no difference is shown."
+    )
+    by_method = frame.set_index("method")
+    assert by_method.loc["ance", ["difference", "p"]].tolist() == pytest.approx([-0.04, 0.0404], abs=2e-4)
+    assert by_method.loc["ance", "difference/low"] == pytest.approx(
+        -0.04 - 4.3027 * 0.01 / math.sqrt(3), abs=2e-4
+    )
 
 
 def test_numbers_say_what_they_don_t_know() -> None:
@@ -257,10 +321,10 @@ def test_markdown_is_well_formed(tmp_path: Path) -> None:
     metrics, cards = write_suite(
         tmp_path, title="a|b `c` <script>alert(1)</script>", adaptations=["one | two"]
     )
-    collate(metrics, cards, SETTINGS, tmp_path)
+    collated(metrics, cards, tmp_path)
     text = (tmp_path / "leaderboard.md").read_text()
     lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
-    assert {line.count("|") for line in lines} == {14}, "every row has the same cells"
+    assert {line.count("|") for line in lines} == {17}, "every row has the same cells"
     assert set(lines[1]) <= set("|-: ")
     assert len(lines) == 2 + 3
     assert "<script>" not in text
@@ -296,10 +360,16 @@ def test_terminal_table_fits(tmp_path: Path, width: int) -> None:
 
 def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
-    collate(metrics, cards, SETTINGS, tmp_path / "a")
-    collate(metrics[::-1], cards, SETTINGS, tmp_path / "b")
+    collated(metrics, cards, tmp_path / "a")
+    collated(metrics[::-1], cards, tmp_path / "b")
     names = {path.name for path in (tmp_path / "a").iterdir()}
-    assert names == {"leaderboard.csv", "leaderboard.md", "leaderboard.html", "summary.txt"}
+    assert names == {
+        "differences.csv",
+        "leaderboard.csv",
+        "leaderboard.md",
+        "leaderboard.html",
+        "summary.txt",
+    }
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
 
@@ -339,7 +409,7 @@ def test_the_faithful_track_is_ranked_by_itself_below(tmp_path: Path) -> None:
     assert list(frame["method"]) == ["simans", "inbatch", "untrained", "star"]
     assert [None if pd.isna(rank) else rank for rank in frame["rank"]] == [1, 2, None, 1]
     assert sentences(frame, SETTINGS)[0].startswith("simans is first")
-    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    collated(metrics, cards, tmp_path / "board")
     assert "star (faithful)" in (tmp_path / "board" / "leaderboard.md").read_text()
 
 
@@ -387,7 +457,8 @@ def test_each_tier_is_told_against_its_own_reference(tmp_path: Path) -> None:
     said = sentences(rows(*write_two_tiers(tmp_path)), SETTINGS)
     assert [line for line in said if line.startswith("In the")] == [
         "In the adapter tier, simans is first on the 10 unseen queries with nDCG@10 0.200 ±0.248: "
-        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120).",
+        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120). "
+        "Its runs take as long as those of inbatch.",
         "In the finetune tier, inbatch is first on the 10 unseen queries with nDCG@10 0.500 ±<0.001: "
         "+0.380 against untrained (0.120).",
     ]
@@ -427,7 +498,7 @@ def test_each_tier_has_its_budget(tmp_path: Path) -> None:
 
 def test_markdown_names_the_tier_of_every_row(tmp_path: Path) -> None:
     metrics, cards = write_two_tiers(tmp_path)
-    collate(metrics, cards, SETTINGS, tmp_path)
+    collated(metrics, cards, tmp_path)
     lines = [
         [cell.strip() for cell in line.split("|")[1:-1]]
         for line in (tmp_path / "leaderboard.md").read_text().splitlines()
@@ -510,7 +581,7 @@ def test_false_negatives_stand_on_every_view_where_they_are_known(tmp_path: Path
     metrics += write_runs(tmp_path, "wordnet", "simans", SIMANS)
     cards = [write_card(tmp_path, "scifact", hidden=HIDDEN), write_card(tmp_path, "wordnet")]
     write_audit(tmp_path / "board", {"simans": (0.1, 0.2, 0.15)})
-    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    collated(metrics, cards, tmp_path / "board")
     table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
     assert table.loc[("scifact", "simans"), "false_negatives"] == pytest.approx(0.15)
     assert table.loc[("scifact", "simans"), "false_negatives_weighted"] == pytest.approx(0.3)
@@ -532,7 +603,7 @@ def test_false_negatives_stand_on_every_view_where_they_are_known(tmp_path: Path
 
 def test_a_board_without_hidden_labels_says_nothing_of_false_negatives(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
-    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    collated(metrics, cards, tmp_path / "board")
     for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.html", "summary.txt"):
         text = (tmp_path / "board" / name).read_text()
         assert "false_negatives" not in text
@@ -547,4 +618,4 @@ def test_an_audit_without_false_negatives_is_named(tmp_path: Path) -> None:
     with pytest.raises(
         UserError, match=r"scifact\.csv: no false negatives can be read .*; delete it and run again"
     ):
-        collate(metrics, cards, SETTINGS, tmp_path / "board")
+        collated(metrics, cards, tmp_path / "board")

@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_leaderboard import SETTINGS, write_card, write_runs, write_suite, write_two_tiers
+from test_leaderboard import collated, write_card, write_runs, write_suite, write_two_tiers
 
 from workflow.figures import draw_quality
-from workflow.leaderboard import collate
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")
 
@@ -36,7 +35,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     metrics += write_runs(folder, "wordnet", "inbatch", {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)})
     cards += [write_card(folder, "wordnet", documents=5000, source="javascript:alert(3)")]
     draw_quality(metrics, "scifact", folder / "board" / "figures")
-    collate(metrics, cards, SETTINGS, folder / "board")
+    collated(metrics, cards, folder / "board")
     return folder / "board" / "leaderboard.html"
 
 
@@ -55,7 +54,7 @@ def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
         '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
     )
     (figures / "scifact-tiers.txt").write_text("How far the tiers agree.")
-    collate(metrics, cards, SETTINGS, folder / "board")
+    collated(metrics, cards, folder / "board")
     return folder / "board" / "leaderboard.html"
 
 
@@ -238,7 +237,7 @@ def test_all_costs_are_shown_where_asked_for(browser: Any, two_tiers: Path) -> N
 def test_all_costs_are_shown_where_they_fit(browser: Any, tmp_path: Path) -> None:
     metrics = write_runs(tmp_path, "wordnet", "inbatch", {"all": (0.3, 0.4)})
     card = write_card(tmp_path, "wordnet", seen_test_queries=0, unseen_test_queries=0)
-    collate(metrics, [card], SETTINGS, tmp_path)
+    collated(metrics, [card], tmp_path)
     open_page(browser, tmp_path / "leaderboard.html")
     assert browser.execute_script("return document.getElementById('costs').checked")
     assert browser.find_element("css selector", "th.extra").is_displayed()
@@ -253,7 +252,7 @@ def test_the_figure_of_tiers_is_shown_where_there_are_tiers(tmp_path: Path, two_
     assert "How far the tiers agree." in two_tiers.read_text()
     metrics, cards = write_suite(tmp_path)
     shutil.copytree(two_tiers.parent / "figures", tmp_path / "board" / "figures")
-    collate(metrics, cards, SETTINGS, tmp_path / "board")
+    collated(metrics, cards, tmp_path / "board")
     assert "How far the tiers agree." not in (tmp_path / "board" / "leaderboard.html").read_text(), (
         "an old one"
     )

@@ -11,14 +11,13 @@ import torch
 from builders import tiny_model
 from scipy import stats
 from test_finetune import TRAINING
-from test_leaderboard import SETTINGS, write_run
+from test_leaderboard import collated, write_run
 
 from methods import registry
 from workflow import collection, columns, finetune, sentences, sts, words
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.figures import draw_quality
-from workflow.leaderboard import collate
 from workflow.materials import load_materials
 from workflow.settings import load
 from workflow.standings import ranked_by, read_run, standings
@@ -331,12 +330,13 @@ def test_sentences_are_ranked_by_sts(board, tmp_path):
     said = words.sentences(frame, {"reference": "clusterns"})
     assert said == [
         "simcse is first on the 50 STS pairs with STS 75.25 ±3.18: "
-        "+7.50 against clusterns (67.75) and +14.75 against untrained (60.50)."
+        "+7.50 against clusterns (67.75) and +14.75 against untrained (60.50). "
+        "Its runs take as long as those of clusterns."
     ]
     assert next(column.group for column in columns.columns(frame)) == "STS"
     card = tmp_path / "card.json"
     card.write_text(json.dumps(CARD))
-    text = collate(board, [card], SETTINGS, tmp_path / "board")
+    text = collated(board, [card], tmp_path / "board")
     assert "wiki: STS, best first" in text
     assert (
         "9 of 9 sentences without labels (2 duplicates and 1 blank lines left out); STS pairs: a 30, b 20;"

@@ -31,10 +31,9 @@ def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], fo
     """
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
-    apart = read_differences(folder / "differences.csv")
-    frame = with_differences(standings(runs, described), apart)
+    frame, suite = standings(runs, described), one_suite(runs)
+    frame = with_differences(frame, read_differences(folder / "differences.csv"))
     frame = with_false_negatives(frame, described, folder / "audit")
-    suite = one_suite(runs)
     text = summary(frame, described, settings)
     write_text(folder / "leaderboard.csv", csv(frame))
     write_text(folder / "leaderboard.md", markdown(frame, described, settings, suite))

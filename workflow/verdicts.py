@@ -25,11 +25,11 @@ def with_differences(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     """
     first = {tier: place for place, tier in enumerate(in_order(list(table["tier"])))}
     ordered = table.assign(place=table["tier"].map(first)).sort_values("place", kind="stable")
-    chosen = ordered.drop_duplicates(["dataset", "slice", "method"])
-    chosen = chosen.rename(columns={name: column for column, name in OF_DIFFERENCES.items()})
-    slices = pd.DataFrame([{"dataset": name, "slice": ranking_slice(part)} for name, part in datasets(frame)])
-    wanted = chosen.merge(slices, on=["dataset", "slice"])[["dataset", "method", *OF_DIFFERENCES]]
-    return frame.merge(wanted, how="left", on=["dataset", "method"])
+    ranking = {name: ranking_slice(part) for name, part in datasets(frame)}
+    ranks = ordered[ordered["slice"] == ordered["dataset"].map(ranking)]
+    chosen = ranks.drop_duplicates(["dataset", "method"])
+    named = {column: chosen[name] for column, name in OF_DIFFERENCES.items()}
+    return frame.merge(chosen[["dataset", "method"]].assign(**named), how="left", on=["dataset", "method"])
 
 
 def average(table: pd.DataFrame) -> pd.DataFrame:

@@ -211,9 +211,10 @@ def _price(best: Row, reference: Row | None) -> list[str]:
     if reference is None or reference["method"] == best["method"]:
         return []
     times = best["train_seconds"] / reference["train_seconds"] if reference["train_seconds"] else math.nan
-    return (
-        [] if math.isnan(times) else [f"Its runs take {times:.1f} times the seconds of {reference['title']}."]
-    )
+    if math.isnan(times):
+        return []
+    much = f"{times:.1f} times as long as" if f"{times:.1f}" != "1.0" else "as long as"
+    return [f"Its runs take {much} those of {reference['title']}."]
 
 
 def _tally(ranking: pd.DataFrame, reference: Row | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""Stage leaderboard: collate the runs of a suite into CSV, Markdown, a web page and a terminal table.
+"""Stage leaderboard: collate the runs of a suite into CSV, Markdown, LaTeX, a web page and a terminal table.
 
 Everything shown is computed from the rows of `standings.standings`; equal inputs give equal bytes.
 """
@@ -13,15 +13,18 @@ from workflow import stage
 from workflow.contents import Contents
 from workflow.differences import read_differences
 from workflow.files import read_json, write_text
+from workflow.latex import latex
+from workflow.overview import overview
 from workflow.page import page
 from workflow.standings import one_suite, read_run, standings
 from workflow.truth import with_false_negatives
 from workflow.verdicts import with_differences
 from workflow.views import csv, markdown, summary
+from workflow.words import captions
 
 
 def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], folder: Path) -> str:
-    """Write leaderboard.csv, .md, .html and summary.txt into `folder`; returns the summary's text.
+    """Write leaderboard.csv, .md, .tex, .html and summary.txt into `folder`; returns the summary's text.
 
     `metrics` are the metrics.json of a suite's runs, `cards` its datasets' cards. `settings` is what every
     method shared and the board must say: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
@@ -32,12 +35,16 @@ def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], fo
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
     frame, suite = standings(runs, described), one_suite(runs)
-    frame = with_differences(frame, read_differences(folder / "differences.csv"))
-    frame = with_false_negatives(frame, described, folder / "audit")
+    apart = read_differences(folder / "differences.csv")
+    frame = with_false_negatives(with_differences(frame, apart), described, folder / "audit")
+    whole = overview(frame, apart)
     text = summary(frame, described, settings)
     write_text(folder / "leaderboard.csv", csv(frame))
-    write_text(folder / "leaderboard.md", markdown(frame, described, settings, suite))
-    write_text(folder / "leaderboard.html", page(frame, described, settings, suite, folder / "figures"))
+    write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite))
+    write_text(folder / "leaderboard.tex", latex(frame, whole, suite, captions(frame, described, settings)))
+    write_text(
+        folder / "leaderboard.html", page(frame, whole, described, settings, suite, folder / "figures")
+    )
     write_text(folder / "summary.txt", text)
     return text
 

@@ -13,17 +13,26 @@ import pandas as pd
 from workflow.card_text import counted
 from workflow.columns import Column, columns
 from workflow.notation import MISSING, rank_text, seeds_text
-from workflow.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
-from workflow.words import reading, sentences, size_sentence, start_sentence
+from workflow.overview import Overview
+from workflow.standings import Row, datasets, records, tiers
+from workflow.words import overview_sentence, reading, sentences, size_sentence, start_sentence
 
 FIGURES = ("quality", "tiers", "scores")
 REPORT = Path(__file__).parent / "report"
 
 
 def page(
-    frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any], suite: str, figures: Path
+    frame: pd.DataFrame,
+    overview: Overview | None,
+    cards: dict[str, Any],
+    settings: dict[str, Any],
+    suite: str,
+    figures: Path,
 ) -> str:
-    """One HTML file that needs no network: tables that sort and filter (DataTables), figures, card facts."""
+    """One HTML file that needs no network: tables that sort and filter (DataTables), figures, card facts.
+
+    `frame` are the board's rows, `overview` the table of all datasets, if there are several.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(REPORT),
         autoescape=True,
@@ -39,7 +48,8 @@ def page(
         tiers=names if len(names) > 1 else [],
         missing=MISSING,
         sections=sections,
-        overview=_overview(frame),
+        overview=overview,
+        overview_sentence=overview_sentence(overview) if overview else "",
         style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
         datatables=_datatables(),
     )
@@ -94,42 +104,6 @@ def _in_full(column: Column, row: Row) -> str:
     if column.low:
         return f"{value:.4f}, 95 % interval {row[column.low]:.4f} to {row[column.high]:.4f}"
     return "" if column.form else f"{value:,.0f}"
-
-
-def _overview(frame: pd.DataFrame) -> dict[str, Any]:
-    """Methods by datasets, the metric that ranks each on its ranking slice, by mean rank; empty for one dataset.
-
-    Tiers and tracks stand below each other, as their ranks can't be compared; baselines stand last.
-    """
-    parts = [
-        part.assign(
-            value=part[f"{ranked_by(part)}/{ranking_slice(part)}/mean"], rank=part["rank"].astype("float")
-        )
-        for _, part in datasets(frame)
-    ]
-    if len(parts) < 2:
-        return {}
-    names = tiers(frame)
-    methods = pd.concat(parts).groupby("method")
-    table = methods.agg(
-        title=("title", "first"), tier=("tier", "first"), track=("track", "first"), rank=("rank", "mean")
-    )
-    place = {**{tier: number for number, tier in enumerate(names)}, "": len(names)}
-    table = table.assign(place=table["tier"].map(place), apart=table["track"] == "faithful")
-    table = table.sort_values(["place", "apart", "rank", "method"])
-    metrics = [ranked_by(part) for part in parts]
-    shown = [
-        Column(str(name), metric, f"value/{name}", better="most")
-        for (name, _), metric in zip(datasets(frame), metrics, strict=True)
-    ]
-    for column, part in zip(shown, parts, strict=True):
-        table[column.mean] = part.set_index("method")["value"]
-    rows = [
-        {**row, "cells": [(row[column.mean], column.is_best(row, table)) for column in shown]}
-        for row in records(table)
-    ]
-    by = " or ".join(dict.fromkeys(metrics))
-    return {"by": by, "datasets": [column.heading for column in shown], "rows": rows}
 
 
 def _figure(folder: Path, dataset: str, kind: str) -> dict[str, str] | None:

@@ -13,9 +13,10 @@ from tabulate import tabulate
 
 from workflow.columns import APART, AUDIT, COST, Column, columns
 from workflow.notation import marked, plain, rank_text
+from workflow.overview import Overview
 from workflow.standings import Row, datasets, ranked_by, records, tiers
 from workflow.truth import RATE
-from workflow.words import reading, sentences, size_sentence, start_sentence
+from workflow.words import overview_sentence, reading, sentences, size_sentence, start_sentence
 
 TEXT_COLUMNS = (
     "dataset", "regime", "method", "title", "tier", "track", "class", "start", "hardware",
@@ -34,14 +35,36 @@ def _inert(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
 
 
-def markdown(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any], suite: str) -> str:
-    """The board for a repository's page: size, sentences, table and adaptations of every dataset."""
+def markdown(
+    frame: pd.DataFrame,
+    overview: Overview | None,
+    cards: dict[str, Any],
+    settings: dict[str, Any],
+    suite: str,
+) -> str:
+    """The board for a repository's page: all datasets, then size, sentences, table and adaptations of each."""
     parts = [f"# Leaderboard: {plain(suite)}", plain(reading(frame))]
+    if overview:
+        parts += ["## All datasets", plain(overview_sentence(overview)), _overview_table(overview)]
     for name, part in datasets(frame):
         size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
         parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
         parts += [_markdown_table(part), *_adaptations(part)]
     return "\n\n".join(parts) + "\n"
+
+
+def _overview_table(overview: Overview) -> str:
+    rows = [
+        [
+            "" if row["track"] == "baseline" else f"{row['rank']:.1f}",
+            plain(marked(row, with_tier=True)),
+            *(f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in overview.cells(row)),
+        ]
+        for row in overview.rows
+    ]
+    heads = ["mean rank", "method", *(plain(column.heading) for column in overview.columns)]
+    align = ["right", "left", *("right" for _ in overview.columns)]
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
 
 
 def _markdown_table(frame: pd.DataFrame) -> str:

@@ -11,6 +11,7 @@ import pandas as pd
 from workflow.catalogue import STS
 from workflow.comparison import TIERS
 from workflow.notation import chance, counted, decimals, listed, marked, number
+from workflow.overview import AVERAGE, Overview
 from workflow.standings import (
     SLICES,
     Row,
@@ -109,6 +110,30 @@ def _budget(tier: str, training: Mapping[str, Any]) -> str:
     return f"{head}{steps} of {size}, {training['negatives']:,} negatives a query"
 
 
+def captions(
+    frame: pd.DataFrame, cards: Mapping[str, dict[str, Any]], settings: dict[str, Any]
+) -> dict[str, str]:
+    """What stands below the table of each dataset in a paper, by its name."""
+    return {
+        name: f"{name}. {size_sentence(cards[name], settings)} {start_sentence(part)} Means over seeds ± half the 95 % "
+        "interval over seeds."
+        for name, part in datasets(frame)
+    }
+
+
+def overview_sentence(overview: Overview) -> str:
+    """How to read the table of all datasets."""
+    said = f"{overview.by} on the queries that rank each dataset. The mean rank counts datasets alike and says nothing "
+    said += "of how far methods are apart."
+    if any(column.group == AVERAGE for column in overview.columns):
+        said += (
+            " The mean is over the datasets that are trained on and searched, each collection once (by its strict "
+            "regime where there is one); its difference, p-value and letters take these datasets as fixed and say what "
+            "other seeds and other queries of them would do."
+        )
+    return said
+
+
 def start_sentence(frame: pd.DataFrame) -> str:
     """What the runs of one dataset start from, said once where all start alike, and what they were trained on."""
     trained, names = frame[frame["tier"] != ""], tiers(frame)
@@ -198,6 +223,8 @@ def _peers(best: Row, ranking: pd.DataFrame) -> list[str]:
     alike = [row["title"] for row in others if mine & set(_letters(row))]
     if not alike:
         return ["It is told apart from every other method."]
+    if len(alike) == len(others):
+        return ["It can't be told from any other method."]
     shown = alike if len(alike) <= NAMED else [*alike[: NAMED - 1], f"{len(alike) - NAMED + 1} more"]
     return [f"It can't be told from {listed(shown)}."]
 

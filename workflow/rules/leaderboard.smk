@@ -62,6 +62,7 @@ rule leaderboard:
     output:
         csv=f"{LAYOUT.board}/leaderboard.csv",
         markdown=f"{LAYOUT.board}/leaderboard.md",
+        latex=f"{LAYOUT.board}/leaderboard.tex",
         html=f"{LAYOUT.board}/leaderboard.html",
         summary=f"{LAYOUT.board}/summary.txt",
     log:

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from workflow.columns import APART, AUDIT, COST, columns
+from workflow.columns import APART, APART_COLUMNS, AUDIT, COST, columns
 from workflow.notation import MISSING, marked, rank_text
 from workflow.overview import Overview
-from workflow.standings import Row, datasets, records
+from workflow.standings import Row, datasets, ranked_by, records
+from workflow.truth import RATE
 
 HEAD = r"""% Tables of negbench's board {suite}. In the preamble: \usepackage{{booktabs}}
 % (and \usepackage[utf8]{{inputenc}} where LaTeX is older than 2018).
@@ -18,6 +19,8 @@ SPECIAL = {
     "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--", "<": "$<$", ">": "$>$",
 }  # fmt: skip
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+ASKED = {*(column.mean for column in APART_COLUMNS), RATE, "train_seconds"}
+"""Columns for which a page has room beside the metric that ranks."""
 LONE = {APART, COST, AUDIT}
 """Groups of columns whose headings say enough."""
 
@@ -36,7 +39,9 @@ def latex(frame: pd.DataFrame, overview: Overview | None, suite: str, captions: 
         caption = f"All datasets of the suite {suite} by mean rank: {overview.by} of each."
         parts.append(_table(overview.rows, ranks, heads, texts, caption, f"{suite}-all"))
     for name, part in datasets(frame):
-        shown = [column for column in columns(part) if column.brief]
+        shown = [
+            column for column in columns(part) if column.group == ranked_by(part) or column.mean in ASKED
+        ]
         heads = [("" if column.group in LONE else column.group, column.heading) for column in shown]
         rows = records(part)
         texts = [[(column.text(row), column.is_best(row, part)) for column in shown] for row in rows]

@@ -54,10 +54,11 @@ def markdown(
 
 
 def _overview_table(overview: Overview) -> str:
+    several = len({row["tier"] for row in overview.rows if row["tier"]}) > 1
     rows = [
         [
             "" if row["track"] == "baseline" else f"{row['rank']:.1f}",
-            plain(marked(row, with_tier=True)),
+            plain(marked(row, several)),
             *(f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in overview.cells(row)),
         ]
         for row in overview.rows

@@ -77,10 +77,11 @@ def _table(
         [["", "", *("textbf:--rwrap" if best else "" for _, best in row)] for row in texts],
         columns=table.columns,
     )
-    return table.style.hide(axis="index").apply(lambda _: bold, axis=None).to_latex(
+    text: str = table.style.hide(axis="index").apply(lambda _: bold, axis=None).to_latex(
         hrules=True, position="t", position_float="centering", caption=escaped(caption), multicol_align="c",
         label=f"tab:{re.sub(r'[^A-Za-z0-9]+', '-', label)}", column_format=f"rl{'r' * (len(heads) - 2)}",
     )  # fmt: skip
+    return text.replace(r"\centering", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", 1)
 
 
 def _begins(rows: Sequence[Row]) -> list[bool]:

@@ -364,6 +364,7 @@ def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
     collated(metrics[::-1], cards, tmp_path / "b")
     names = {path.name for path in (tmp_path / "a").iterdir()}
     assert names == {
+        "leaderboard.tex",
         "differences.csv",
         "leaderboard.csv",
         "leaderboard.md",

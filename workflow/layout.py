@@ -2,15 +2,17 @@
 
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
 
+from methods import registry
 from workflow import tiers
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
-from workflow.files import canonical
+from workflow.files import canonical, short_hash
 from workflow.settings import Suite, export_folders, load
 from workflow.sources import ROOT, method_sources, sources
 
@@ -243,7 +245,7 @@ class Layout:
         if not self.suite.methods:
             return [*self.gate_tables(), *(f"{self.board}/cards/{name}.md" for name in self.suite.datasets)]
         audits = [f"{self.board}/audit/{name}.csv" for name in contents.trained()]
-        return [f"{self.board}/leaderboard.html", *audits, self.wandb]
+        return [f"{self.board}/leaderboard.html", f"{self.board}/claims.md", *audits, self.wandb]
 
     def board_settings(self) -> str:
         """Return what the board says about the whole suite, as canonical JSON."""
@@ -253,6 +255,11 @@ class Layout:
         said = {"suite": self.suite.suite, **encoder, **training, "seeds": len(self.suite.seeds)}
         said |= {"budgets": budgets, "trained_on": self.suite.homes(), "reference": self.suite.reference}
         return canonical(said)
+
+    def claims(self) -> str:
+        """Return a hash of what all methods' files claim."""
+        said = {name: [asdict(claim) for claim in kind.claims] for name, kind in registry.available().items()}
+        return short_hash(said)
 
     def pool_settings(self) -> str:
         """Return the settings of the pools, as canonical JSON."""

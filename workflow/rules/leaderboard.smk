@@ -40,6 +40,31 @@ rule differences:
         " --reference {params.reference:q} --output {output:q}"
 
 
+rule claims:
+    input:
+        metrics=CONTENTS.files("metrics.json"),
+        manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        per_query=CONTENTS.files("per_query.parquet"),
+        sources=sources("workflow.claims"),
+    output:
+        csv=f"{LAYOUT.board}/claims.csv",
+        markdown=f"{LAYOUT.board}/claims.md",
+    log:
+        f"results/logs/claims/{LAYOUT.suite.suite}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=4000,
+        runtime="1h",
+    params:
+        contents=CONTENTS.model_dump_json(),
+        claims=LAYOUT.claims(),  # no input: an edit of a method that leaves its claims alone is none of these
+        folder=lambda wildcards, output: Path(output.csv).parent,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.claims --contents {params.contents:q}"
+        " --folder {params.folder:q}"
+
+
 rule leaderboard:
     input:
         differences=rules.differences.output,

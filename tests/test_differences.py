@@ -17,6 +17,7 @@ from workflow.query_scores import QueryScores, Row, read_query_scores
 from workflow.verdicts import average
 
 SLICES = np.array(["seen", "unseen", "unseen"])
+TIMES = 5  # every query stands there so often: enough unseen ones to rank
 
 
 def row(method: str, *runs: list[float], **more: Any) -> Row:
@@ -25,12 +26,12 @@ def row(method: str, *runs: list[float], **more: Any) -> Row:
     baseline = about["track"] == "baseline"
     about |= {"tier": None, "class": None} if baseline else {}
     return Row(
-        about, {"nDCG@10": {None if baseline else seed: np.array(run) for seed, run in enumerate(runs)}}
+        about, {"nDCG@10": {None if baseline else seed: np.tile(run, TIMES) for seed, run in enumerate(runs)}}
     )
 
 
 def scores(*rows: Row, slices: Any = SLICES) -> QueryScores:
-    return QueryScores("nDCG@10", np.array(slices), {row.about["title"]: row for row in rows})
+    return QueryScores("nDCG@10", np.tile(slices, TIMES), {row.about["title"]: row for row in rows})
 
 
 INBATCH = row("inbatch", [0.5, 0.2, 0.4], [0.5, 0.4, 0.2])
@@ -61,8 +62,7 @@ def test_every_slice_is_compared_by_its_own_queries() -> None:
     held = of(table, "inbatch", "unseen")
     assert pd.isna(held["difference"]), "the reference isn't held against itself"
     assert (held["reference"], of(table, "simans", "all")["reference"]) == ("", "inbatch")
-    assert of(table, "simans", "all")["queries"] == 3
-    assert pd.isna(of(table, "simans", "seen")["p"]), "one query says nothing of others"
+    assert of(table, "simans", "all")["queries"] == 15
 
 
 def test_tracks_and_tiers_are_families_of_their_own() -> None:
@@ -153,7 +153,7 @@ def contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contents:
     monkeypatch.chdir(tmp_path)
     for name, made in (("inbatch", INBATCH), ("simans", SIMANS)):
         for seed, values in made.scores["nDCG@10"].items():
-            write_run(tmp_path, name, seed, values.tolist())
+            write_run(tmp_path, name, seed, values[:3].tolist())
     for name in ("untrained", "bm25_search"):
         write_run(tmp_path, name, None, [0.1, 0.2, 0.2])
     cards = tmp_path / "board" / "cards"

@@ -27,7 +27,14 @@ from workflow.verdicts import with_differences
 from workflow.views import terminal_table
 from workflow.words import sentences, size_sentence, start_sentence
 
-SETTINGS = {"encoder": "all-MiniLM-L6-v2", "steps": 300, "batch_size": 64, "negatives": 8, "seeds": 3}
+SETTINGS = {
+    "encoder": "all-MiniLM-L6-v2",
+    "steps": 300,
+    "batch_size": 64,
+    "negatives": 8,
+    "seeds": 3,
+    "seed_numbers": [0, 1, 2],
+}
 QUERIES = {"all": 30, "seen": 20, "unseen": 10}
 SIMANS = {"unseen": (0.1, 0.2, 0.3), "seen": (0.7, 0.7, 0.7)}
 IN_BATCH = {"unseen": (0.15, 0.15, 0.15), "seen": (0.9, 0.9, 0.9)}

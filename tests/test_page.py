@@ -171,13 +171,13 @@ def test_a_method_tells_what_it_does(browser: Any, page: Path) -> None:
     assert '{"temperature":0.05}' in details.text
 
 
-def choose(browser: Any, tier: str) -> None:
+def choose(browser: Any, value: str, what: str = "tier") -> None:
     script = """
-        const box = document.getElementById("tier");
+        const box = document.getElementById(arguments[1]);
         box.value = arguments[0];
         box.dispatchEvent(new Event("change"));
     """
-    browser.execute_script(script, tier)
+    browser.execute_script(script, value, what)
 
 
 @needs_browser
@@ -262,3 +262,59 @@ def test_the_figure_of_tiers_is_shown_where_there_are_tiers(tmp_path: Path, two_
 def test_two_tiers_fit_a_phone(browser: Any, two_tiers: Path) -> None:
     open_page(browser, two_tiers, width=390)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 390
+
+
+def heads(browser: Any) -> list[str]:
+    last = "document.querySelectorAll('#dataset-1 thead tr:last-child th')"
+    return browser.execute_script(f"return Array.from({last}, (cell) => cell.textContent.trim())")
+
+
+@needs_browser
+def test_a_slice_is_chosen_with_what_belongs_to_none(browser: Any, page: Path) -> None:
+    open_page(browser, page)
+    everything = heads(browser)
+    assert everything.count("seen") == everything.count("unseen") == everything.count("all") > 1
+    choose(browser, "unseen", "slice")
+    assert {"all", "seen"}.isdisjoint(heads(browser))
+    assert {"unseen", "difference", "seconds"} <= set(heads(browser))
+    choose(browser, "", "slice")
+    assert heads(browser) == everything
+    assert browser.get_log("browser") == []
+
+
+@needs_browser
+def test_a_dataset_is_chosen(browser: Any, page: Path) -> None:
+    open_page(browser, page)
+    sections = "document.querySelectorAll('main > section:not([hidden]) > h2')"
+    shown = f"return Array.from({sections}, (head) => head.textContent)"
+    assert len(browser.execute_script(shown)) == 3
+    choose(browser, "dataset-2", "dataset")
+    assert len(browser.execute_script(shown)) == 1
+    choose(browser, "", "dataset")
+    assert len(browser.execute_script(shown)) == 3
+
+
+@needs_browser
+def test_a_track_is_chosen_with_baselines(browser: Any, tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    values = {"unseen": (0.3, 0.3, 0.3), "seen": (0.5, 0.5, 0.5)}
+    metrics += write_runs(tmp_path, "scifact", "cet", values, track="faithful")
+    collated(metrics, cards, tmp_path / "board")
+    open_page(browser, tmp_path / "board" / "leaderboard.html")
+    assert len(column(browser, "unseen")) == 4
+    choose(browser, "faithful", "track")
+    assert column(browser, "unseen") == ["0.120", "0.300 ±<0.001"]
+    choose(browser, "controlled", "track")
+    assert column(browser, "unseen") == ["0.200 ±0.248", "0.150 ±<0.001", "0.120"]
+
+
+def test_a_row_links_the_manifests_of_its_runs(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collated(metrics, cards, tmp_path / "results/leaderboards/quickstart")
+    page = tmp_path / "results/leaderboards/quickstart/leaderboard.html"
+    links = set(re.findall(r'href="([^"]*manifest.json)"', page.read_text()))
+    assert links == {
+        f"../../runs/quickstart/scifact/{method}/seed-{seed}/manifest.json"
+        for method in ("inbatch", "simans")
+        for seed in (0, 1, 2)
+    }

@@ -18,6 +18,7 @@ from methods.base import Claim
 from workflow import stage
 from workflow.comparison import TRACKS, in_order
 from workflow.contents import Contents
+from workflow.errors import UserError
 from workflow.files import write_text
 from workflow.inference import Difference, compare, holm
 from workflow.notation import MISSING, chance, counted, decimals, listed, number, plain
@@ -118,6 +119,17 @@ def main(
     stage.say(sentence(judged))
 
 
+def read_claims(path: Path) -> pd.DataFrame:
+    """Read what `main` wrote; a broken file is a `UserError` that names it."""
+    try:
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values={name: [""] for name in Difference._fields}
+        )
+        return table[list(COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: no claims can be read ({error}); delete it and run again") from None
+
+
 def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
     """The rows that can test a claim, of one tier: the worse one of the same track or, if it has none, controlled."""
     for dataset, found in scores.items():
@@ -130,7 +142,7 @@ def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
                 )
                 for one in better:
                     for other in worse:
-                        yield Pair(dataset, found.shown()[-1], tier, track, one, other, claim.metric)
+                        yield Pair(dataset, found.ranking(), tier, track, one, other, claim.metric)
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]], method: str, tier: str, track: str) -> list[str]:
@@ -195,7 +207,7 @@ def _table(part: pd.DataFrame) -> str:
     rows = [
         [
             plain(row["dataset"]), row["tier"], row["track"], plain(f"{row['better_row']} - {row['worse_row']}"),
-            row["verdict"], _difference(row), chance(row["adjusted"]),
+            row["verdict"], difference_text(row), chance(row["adjusted"]),
         ]
         for row in records(part)
     ]  # fmt: skip
@@ -203,7 +215,8 @@ def _table(part: pd.DataFrame) -> str:
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
 
 
-def _difference(row: Row) -> str:
+def difference_text(row: Row) -> str:
+    """`+0.020 ±0.005`: the difference of a tested pair; a dash of one that wasn't tested."""
     if pd.isna(row["difference"]):
         return MISSING
     text = number(row["difference"], row["low"], decimals(row["metric"]))

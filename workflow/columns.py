@@ -38,6 +38,11 @@ class Column:
             return float(-ord(row[self.mean][0])) if row[self.mean] else math.nan
         return row[self.mean] / row[self.of] if self.of else row[self.mean]
 
+    @property
+    def slice(self) -> str:
+        """The slice of queries that a metric is of; empty for other columns."""
+        return self.mean.split("/")[1] if self.low and self.mean.count("/") == 2 else ""
+
     def text(self, row: Row) -> str:
         """What the reader sees."""
         if self.kind == "letters":

@@ -47,7 +47,7 @@ def differences(scores: Mapping[str, QueryScores], averaged: list[str], referenc
     ]
     if len(averaged) > 1:
         chosen = {dataset: scores[dataset] for dataset in averaged}
-        slices = {dataset: found.shown()[-1] for dataset, found in chosen.items()}
+        slices = {dataset: found.ranking() for dataset, found in chosen.items()}
         parts += _rankings(chosen, RANKED_BY, slices, MACRO, RANKING, reference)
     return pd.concat([part for part in parts if len(part)], ignore_index=True)[list(COLUMNS)]
 

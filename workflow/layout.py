@@ -254,7 +254,7 @@ class Layout:
         budgets = {tier: self.suite.budget(tier).model_dump() for tier in set(self.suite.tiers().values())}
         said = {"suite": self.suite.suite, **encoder, **training, "seeds": len(self.suite.seeds)}
         said |= {"budgets": budgets, "trained_on": self.suite.homes(), "reference": self.suite.reference}
-        return canonical(said)
+        return canonical({**said, "seed_numbers": self.suite.seeds})
 
     def claims(self) -> str:
         """Return a hash of what all methods' files claim."""

@@ -42,9 +42,7 @@ def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], fo
     write_text(folder / "leaderboard.csv", csv(frame))
     write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite))
     write_text(folder / "leaderboard.tex", latex(frame, whole, suite, captions(frame, described, settings)))
-    write_text(
-        folder / "leaderboard.html", page(frame, whole, described, settings, suite, folder / "figures")
-    )
+    write_text(folder / "leaderboard.html", page(frame, whole, described, settings, suite, folder))
     write_text(folder / "summary.txt", text)
     return text
 

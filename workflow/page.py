@@ -3,6 +3,7 @@
 import base64
 import importlib.resources
 import math
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,10 @@ import jinja2
 import pandas as pd
 
 from workflow.card_text import counted
+from workflow.claims import READING, difference_text, read_claims, sentence
 from workflow.columns import Column, columns
-from workflow.notation import MISSING, rank_text, seeds_text
+from workflow.contents import run_folder
+from workflow.notation import MISSING, chance, rank_text, seeds_text
 from workflow.overview import Overview
 from workflow.standings import Row, datasets, records, tiers
 from workflow.words import overview_sentence, reading, sentences, size_sentence, start_sentence
@@ -27,11 +30,12 @@ def page(
     cards: dict[str, Any],
     settings: dict[str, Any],
     suite: str,
-    figures: Path,
+    folder: Path,
 ) -> str:
     """One HTML file that needs no network: tables that sort and filter (DataTables), figures, card facts.
 
-    `frame` are the board's rows, `overview` the table of all datasets, if there are several.
+    `frame` are the board's rows, `overview` the table of all datasets, if there are several. In `folder` may
+    lie claims.csv and, in figures/, the figures of each dataset.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(REPORT),
@@ -41,13 +45,20 @@ def page(
         lstrip_blocks=True,
     )
     names = tiers(frame)
-    sections = [_section(part, cards[name], settings, figures) for name, part in datasets(frame)]
+    sections = [
+        _section(part, cards[name], settings, suite, folder / "figures") for name, part in datasets(frame)
+    ]
     return environment.get_template("leaderboard.html").render(
         suite=suite,
         reading=reading(frame),
         tiers=names if len(names) > 1 else [],
+        tracks=_several(frame.loc[frame["track"] != "baseline", "track"]),
+        slices=_several(
+            [column.slice for _, part in datasets(frame) for column in columns(part) if column.slice]
+        ),
         missing=MISSING,
         sections=sections,
+        claims=_claims(folder / "claims.csv"),
         overview=overview,
         overview_sentence=overview_sentence(overview) if overview else "",
         style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
@@ -56,7 +67,7 @@ def page(
 
 
 def _section(
-    frame: pd.DataFrame, card: dict[str, Any], settings: dict[str, Any], figures: Path
+    frame: pd.DataFrame, card: dict[str, Any], settings: dict[str, Any], suite: str, figures: Path
 ) -> dict[str, Any]:
     """What the template needs of one dataset."""
     shown, names = columns(frame), tiers(frame)
@@ -77,6 +88,7 @@ def _section(
                 "place": names.index(row["tier"]) if row["tier"] else 0,
                 "rank": rank_text(row),
                 "seeds": seeds_text(row),
+                "runs": _runs(card["name"], row, suite, settings),
                 "cells": [_cell(column, row, frame) for column in shown],
             }
             for row in records(frame)
@@ -104,6 +116,44 @@ def _in_full(column: Column, row: Row) -> str:
     if column.low:
         return f"{value:.4f}, 95 % interval {row[column.low]:.4f} to {row[column.high]:.4f}"
     return "" if column.form else f"{value:,.0f}"
+
+
+def _claims(path: Path) -> dict[str, Any]:
+    """What the stage `claims` found, if it ran: a row a claim and pair of rows, in words and to sort by."""
+    if not path.is_file():
+        return {}
+    judged = read_claims(path)
+    rows = [
+        {
+            **row,
+            "told": difference_text(row),
+            "chance": chance(row["adjusted"]),
+            "order": "" if math.isnan(row["difference"]) else repr(row["difference"]),
+            "p_order": "" if math.isnan(row["adjusted"]) else repr(row["adjusted"]),
+        }
+        for row in records(judged)
+    ]
+    return {"sentence": sentence(judged), "reading": READING, "rows": rows}
+
+
+def _several(names: Iterable[str]) -> list[str]:
+    """What may be chosen from: each name once, and none where there is no choice."""
+    found = list(dict.fromkeys(names))
+    return found if len(found) > 1 else []
+
+
+def _runs(dataset: str, row: Row, suite: str, settings: dict[str, Any]) -> list[dict[str, str]]:
+    """Links from the board to the manifest of each run, which lie beside it until the results are cleared away."""
+    if row["track"] == "baseline":
+        return []
+    home = settings.get("trained_on", {}).get(dataset, dataset)
+    return [
+        {
+            "name": f"seed {seed}",
+            "href": f"../../runs/{suite}/{home}/{row['method']}/{run_folder(seed)}/manifest.json",
+        }
+        for seed in settings.get("seed_numbers", [])
+    ]
 
 
 def _figure(folder: Path, dataset: str, kind: str) -> dict[str, str] | None:

@@ -12,7 +12,7 @@ from workflow.catalogue import STS
 from workflow.contents import METRICS_FILE, PER_QUERY, Contents
 from workflow.errors import UserError
 from workflow.inference import Runs
-from workflow.standings import METRICS, RANKED_BY, read_run
+from workflow.standings import METRICS, RANKED_BY, ranks_by, read_run
 
 
 class Row(NamedTuple):
@@ -37,10 +37,14 @@ class QueryScores(NamedTuple):
         chosen = np.ones(len(self.slices), dtype=bool) if name == "all" else self.slices == name
         return {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
 
+    def ranking(self) -> str:
+        """The slice that ranks the dataset."""
+        return ranks_by(int((self.slices == "unseen").sum()))
+
     def shown(self) -> list[str]:
-        """The slices worth comparing on, as the board shows them; that which ranks stands last."""
+        """The slices worth comparing on, as the board shows them."""
         parts = [name for name in ("seen", "unseen") if (self.slices == name).any()]
-        return ["all", *parts] if len(parts) == 2 else ["unseen" if parts == ["unseen"] else "all"]
+        return ["all", *parts] if len(parts) == 2 else [self.ranking()]
 
 
 def read_query_scores(contents: Contents, dataset: str) -> QueryScores:

@@ -3,7 +3,7 @@
 A ranking holds the rows of one dataset, one tier (what is trained: adapter, finetune) and one track.
 A test query is *seen* when one of its relevant documents was a positive of a training query, else *unseen*.
 Training can lift the seen ones by remembering documents, so a dataset is ranked by its unseen queries where
-it has any.
+it has enough of them.
 """
 
 import math
@@ -23,6 +23,8 @@ from workflow.statistics import interval
 SLICES = ("all", "seen", "unseen")
 METRICS = ("nDCG@10", "MRR@10", "R@100")
 RANKED_BY = "nDCG@10"
+FEWEST_UNSEEN = 10
+"""Unseen queries below which they rank nothing: NFCorpus has 2, which would be all noise."""
 
 RUN_KEYS = (
     "suite",
@@ -170,8 +172,13 @@ def _metrics_of(run: Mapping[str, Any]) -> list[str]:
 
 
 def ranking_slice(frame: pd.DataFrame) -> str:
-    """The slice that ranks the rows of one dataset: unseen queries where it has any, else all."""
-    return "unseen" if frame["test_queries/unseen"].iloc[0] else "all"
+    """The slice that ranks the rows of one dataset: unseen queries where it has enough of them, else all."""
+    return ranks_by(frame["test_queries/unseen"].iloc[0])
+
+
+def ranks_by(unseen: int) -> str:
+    """The slice that ranks a dataset with so many unseen queries."""
+    return "unseen" if unseen >= FEWEST_UNSEEN else "all"
 
 
 def shown_slices(frame: pd.DataFrame) -> list[str]:

@@ -13,6 +13,7 @@ from workflow.comparison import TIERS
 from workflow.notation import chance, counted, decimals, listed, marked, number
 from workflow.overview import AVERAGE, Overview
 from workflow.standings import (
+    FEWEST_UNSEEN,
     SLICES,
     Row,
     datasets,
@@ -36,10 +37,10 @@ READING = (
     "seeds and other queries: the interval is of the one comparison at 95 %, the p-value is adjusted (Holm) for all "
     "methods held against the reference. Methods with a letter in common can't be told apart (Holm over all pairs). "
     "A test query is seen when a document relevant to it was a positive in training. Methods are ranked by nDCG@10 on "
-    "unseen queries where there are any, else on all. Baselines aren't trained here and have no rank. Rows of the "
-    "faithful track train with their paper's own loss and towers and are ranked among themselves. Seconds are wall "
-    "time of a run's training loop; own is the share of it inside the method: its choice of negatives, refreshes, own "
-    "loss."
+    f"unseen queries where there are at least {FEWEST_UNSEEN}, else on all. Baselines aren't trained here and have no "
+    "rank. Rows of the faithful track train with their paper's own loss and towers and are ranked among themselves. "
+    "Seconds are wall time of a run's training loop; own is the share of it inside the method: its choice of "
+    "negatives, refreshes, own loss."
 )
 SENTENCES = (
     "A dataset of sentences is ranked by STS instead: Spearman's correlation x 100 between cosine similarity and "

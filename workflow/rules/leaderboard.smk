@@ -68,6 +68,7 @@ rule claims:
 rule leaderboard:
     input:
         differences=rules.differences.output,
+        claims=rules.claims.output.csv,
         cards=expand(rules.card.output.card, dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],

@@ -30,7 +30,7 @@ wildcard_constraints:
 
 
 rule all:
-    default_target: True
+    default_target: not LAYOUT.rebuilds
     input:
         LAYOUT.targets(),
     localrule: True
@@ -43,6 +43,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/gates.smk"
 include: "workflow/rules/leaderboard.smk"
+include: "workflow/rules/reproduce.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"
 

@@ -344,6 +344,21 @@ class Suite(_Settings):
     tracking: TrackingSettings = TrackingSettings()
     gates: dict[Name, GateSettings] = {}
     """Published values of baselines, by a name: the board is built only where ours reproduce them."""
+    tolerance: Number = Field(default=0.005, gt=0, lt=1)
+    """How far a mean may lie from the committed one where the board is rebuilt (`snakemake reproduce`): a fraction;
+    a correlation x 100 may lie a hundred times as far."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config with every default written out, so that it says the same to a later version.
+
+        What one machine needs (`data`, `models`) and where runs are sent (`tracking`) is left out.
+        """
+        told = self.model_dump(mode="json", exclude={"data", "models", "tracking", "datasets", "methods"})
+        return {
+            **told,
+            "datasets": {name: self._resolved_dataset(name) for name in self.datasets},
+            "methods": {row: self._resolved_row(row) for row in self.methods},
+        }
 
     def dataset(self, name: str) -> dict[str, Any]:
         """Return the full settings of a dataset, its source named."""
@@ -438,6 +453,15 @@ class Suite(_Settings):
     def start(self, row: str) -> str | None:
         """Return the row whose model this row goes on from, if any."""
         return (self.methods[row] or {}).get("start")
+
+    def _resolved_dataset(self, name: str) -> dict[str, Any]:
+        settings = self.datasets[name] or DatasetSettings()
+        return settings.model_dump(mode="json", include=set(settings.keys()))
+
+    def _resolved_row(self, row: str) -> dict[str, Any]:
+        start = {"start": self.start(row)} if self.start(row) else {}
+        place = {"method": self._method_name(row), "track": self.track(row), "tier": self.row_tier(row)}
+        return {**self.parameters(row), **place, **start}
 
     def _method_name(self, row: str) -> str:
         return (self.methods[row] or {}).get("method", row)

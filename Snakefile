@@ -30,7 +30,7 @@ wildcard_constraints:
 
 
 rule all:
-    default_target: not LAYOUT.rebuilds
+    default_target: True
     input:
         LAYOUT.targets(),
     localrule: True

@@ -127,7 +127,7 @@ def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> 
 @pytest.mark.parametrize(
     ("config", "files", "said"),
     [
-        ({"reproduce": "t"}, [], "reproduce: there is no results/leaderboards/t/manifest.json; boards with a manifest: s"),
+        ({"reproduce": "t"}, [], "there is no results/leaderboards/t/manifest.json; boards with a manifest: s"),
         ({"reproduce": "s", "seeds": [0]}, [], "leave out seeds (beside it only data and models may be given)"),
         ({"reproduce": "s", "suite": "s"}, ["s.yaml"], "leave out --configfile"),
     ],

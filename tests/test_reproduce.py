@@ -141,8 +141,6 @@ def test_a_metric_that_the_rebuilt_board_lacks_differs() -> None:
          "source files of mine/random 555555555555 when committed, 888888888888 now", {"mine/random"}),
         ({"environments__0__packages": {"torch": "2.10.0"}}, "version", "torch 2.9.0 when committed, 2.10.0 now",
          {"mine/simans", "mine/untrained", "alike/simans"}),
-        ({"environments__0__packages": {}}, "version", "torch 2.9.0 when committed, absent now",
-         {"mine/simans", "mine/untrained", "alike/simans"}),
         ({"environments__1__hardware": {"cpu": "A", "gpus": []}}, "hardware",
          "cpu A and B when committed, A now", {"mine/random"}),
     ],
@@ -151,8 +149,7 @@ def test_what_differs_between_manifests(change: dict[str, Any], kind: str, line:
     theirs = changed(**change)
     found = {place: differences(*place.split("/"), MANIFEST, theirs) for place in MANIFEST["rows"]}
     touched = {place for place, reasons in found.items() if kind in reasons}
-    assert touched >= (rows if kind != "version" else rows)
-    assert touched - rows <= ({"mine/random"} if kind == "version" else set())
+    assert touched == rows | ({"mine/random"} if kind == "version" else set())  # it was made in both places
     assert all(line in found[place][kind] for place in rows)
     assert all(set(reasons) <= {kind} for reasons in found.values())
 
@@ -191,7 +188,7 @@ def test_what_is_printed_and_written(boards: tuple[Path, Path], capsys) -> None:
     lines = [line.split() for line in told.splitlines() if line.startswith("mine")]
     assert lines[0][4:8] == ["within", "tolerance", "+0.002", "nDCG@10/all"]
     assert lines[1][4:7] == ["differs", "+0.3", "nDCG@10/all"]
-    assert lines[2][3:5] == ["baseline", "same"]
+    assert lines[2][2:4] == ["baseline", "same"]
     assert "- commit: c1 when committed, c1 and c2 now" in told
     assert (boards[1] / "comparison.txt").read_text().strip() == told.strip()
     written = pd.read_csv(boards[1] / "comparison.csv")

@@ -250,7 +250,8 @@ class Layout:
         if not self.suite.methods:
             return [*self.gate_tables(), *(f"{self.board}/cards/{name}.md" for name in self.suite.datasets)]
         audits = [f"{self.board}/audit/{name}.csv" for name in contents.trained()]
-        return [f"{self.board}/leaderboard.html", self.manifest, *audits, self.wandb]
+        sent = [] if self.rebuilds else [self.wandb]
+        return [f"{self.board}/leaderboard.html", self.manifest, *audits, *sent]
 
     @property
     def manifest(self) -> str:

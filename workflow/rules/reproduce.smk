@@ -25,7 +25,6 @@ rule manifest:
 if LAYOUT.rebuilds:
 
     rule reproduce:
-        default_target: True
         input:
             manifest=rules.manifest.output.manifest,
             table=rules.leaderboard.output.csv,
@@ -56,4 +55,4 @@ else:
             suite=LAYOUT.suite.suite,
         shell:
             "python -m snakemake --snakefile {params.snakefile:q} --nolock --cores {threads}"
-            " --config reproduce={params.suite:q} 2>&1 | tee {log:q} >&2"
+            " reproduce --config reproduce={params.suite:q} 2>&1 | tee {log:q} >&2"

@@ -31,6 +31,7 @@ class Layout:
         """Whether the board is rebuilt beside it, to be compared with it."""
         self.board = f"results/reproduced/{committed}" if self.rebuilds else self.committed
         self.wandb = f"results/wandb/{suite.suite}.json"
+        self.wandb_board = f"results/wandb/{suite.suite}.board.json"
 
     def dataset(self, name: str) -> str:
         """Return the folder of a prepared dataset."""
@@ -250,7 +251,7 @@ class Layout:
         if not self.suite.methods:
             return [*self.gate_tables(), *(f"{self.board}/cards/{name}.md" for name in self.suite.datasets)]
         audits = [f"{self.board}/audit/{name}.csv" for name in contents.trained()]
-        sent = [] if self.rebuilds else [self.wandb]
+        sent = [] if self.rebuilds else [self.wandb, self.wandb_board]
         return [f"{self.board}/leaderboard.html", self.manifest, *audits, *sent]
 
     @property

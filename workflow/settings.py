@@ -272,11 +272,14 @@ class TrackingSettings(_Settings):
     """What goes to Weights & Biases. The local record is the source of truth and never depends on it."""
 
     mode: Literal["offline", "online", "disabled"] = "offline"
-    """`offline` writes below `results/wandb`, to be sent by `wandb sync`; `online` needs a key."""
+    """`offline` writes below `results/wandb`, to be uploaded by `snakemake sync`; `online` needs a key."""
     project: str = Field(default="negbench", min_length=1)
     """Project the runs go to."""
     every: Whole = Field(default=10, ge=1)
     """Steps between two logged points."""
+    models: bool = False
+    """Whether trained models go along as artifacts, each with its manifest. Offline they are not copied: until they are
+    uploaded they must stay as they are."""
 
 
 class GateSettings(_Settings):

@@ -49,7 +49,7 @@ else:
         localrule: True
         conda:
             "../envs/negbench.yaml"
-        threads: workflow.cores
+        threads: 64
         params:
             snakefile=workflow.main_snakefile,
             suite=LAYOUT.suite.suite,

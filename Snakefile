@@ -20,6 +20,9 @@ CONTENTS = LAYOUT.contents()
 shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 
 
+report: "workflow/report/workflow.rst"
+
+
 wildcard_constraints:
     suite="[a-z0-9][a-z0-9_-]*",
     dataset="[a-z0-9][a-z0-9_-]*",

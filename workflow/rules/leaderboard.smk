@@ -35,9 +35,19 @@ rule leaderboard:
         template=asset("workflow/report/leaderboard.html"),
         style=asset("workflow/report/leaderboard.css"),
     output:
-        csv=f"{LAYOUT.board}/leaderboard.csv",
+        csv=report(
+            f"{LAYOUT.board}/leaderboard.csv",
+            caption="../report/board.rst",
+            category="Leaderboard",
+            labels={"suite": LAYOUT.suite.suite, "form": "table"},
+        ),
         markdown=f"{LAYOUT.board}/leaderboard.md",
-        html=f"{LAYOUT.board}/leaderboard.html",
+        html=report(
+            f"{LAYOUT.board}/leaderboard.html",
+            caption="../report/board.rst",
+            category="Leaderboard",
+            labels={"suite": LAYOUT.suite.suite, "form": "page"},
+        ),
         summary=f"{LAYOUT.board}/summary.txt",
     log:
         f"results/logs/leaderboard/{LAYOUT.suite.suite}.log",
@@ -66,7 +76,13 @@ rule figures:
         sources=sources("workflow.figures"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
-        multiext(f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}", ".svg", ".png", ".pdf", ".csv", ".txt"),
+        report(
+            f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"dataset": "{dataset}", "figure": "{figure}"},
+        ),
+        multiext(f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}", ".png", ".pdf", ".csv", ".txt"),
     log:
         f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}-{{figure}}.log",
     wildcard_constraints:
@@ -90,7 +106,13 @@ rule agreement:
         sources=sources("workflow.agreement"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
-        multiext(f"{LAYOUT.board}/figures/{{dataset}}-tiers", ".svg", ".png", ".pdf", ".csv", ".txt"),
+        report(
+            f"{LAYOUT.board}/figures/{{dataset}}-tiers.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"dataset": "{dataset}", "figure": "tiers"},
+        ),
+        multiext(f"{LAYOUT.board}/figures/{{dataset}}-tiers", ".png", ".pdf", ".csv", ".txt"),
     log:
         f"results/logs/agreement/{LAYOUT.suite.suite}/{{dataset}}.log",
     conda:

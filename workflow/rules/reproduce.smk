@@ -6,7 +6,12 @@ rule manifest:
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         sources=sources("workflow.manifest"),
     output:
-        manifest=LAYOUT.manifest,
+        manifest=report(
+            LAYOUT.manifest,
+            caption="../report/manifest.rst",
+            category="Leaderboard",
+            labels={"suite": LAYOUT.suite.suite, "form": "manifest"},
+        ),
     log:
         f"results/logs/manifest/{LAYOUT.suite.suite}.log",
     conda:

@@ -200,6 +200,8 @@ def test_a_table_that_was_changed_by_hand_is_told(boards: tuple[Path, Path], cap
     with pytest.raises(UserError, match=r"differ \(simans\)"):
         main(*boards)
     assert f"- {EDITED}" in capsys.readouterr().err
+    written = pd.read_csv(boards[1] / "comparison.csv", keep_default_na=False)
+    assert written["reason"].tolist() == [EDITED, "", "", ""]
 
 
 def test_a_board_of_an_older_form_is_refused(boards: tuple[Path, Path]) -> None:

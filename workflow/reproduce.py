@@ -123,6 +123,7 @@ def main(
     lines = explained(judged, manifests)
     if sha256_file(committed / TABLE) != manifests[0]["table"]:
         lines.insert(0, EDITED)
+        judged["reason"] = judged["reason"].replace(UNEXPLAINED, EDITED)
     counts = ", ".join(f"{(judged['verdict'] == word).sum()} {word}" for word in (SAME, WITHIN, DIFFERS))
     said = f"{committed}: {len(judged)} rows: {counts}"
     between = "\n".join(f"- {line}" for line in lines) or "- nothing"

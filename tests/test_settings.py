@@ -417,6 +417,12 @@ def test_numbers_in_lists_of_the_command_line_are_numbers():
         )
 
 
+@pytest.mark.parametrize(("word", "meant"), [("true", True), ("False", False), (True, True)])
+def test_truth_on_the_command_line_is_truth(word, meant):
+    """Snakemake hands `--config 'tracking={models: true}'` over as a string."""
+    assert suite(tracking={"models": word}).tracking.models is meant
+
+
 def test_a_dataset_that_hides_nothing_keeps_its_folder():
     plain, hidden = suite(), suite(datasets={"scifact": {"hide": {"how": "random", "share": 0.5}}})
     assert "hide" not in plain.dataset("scifact")

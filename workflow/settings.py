@@ -45,6 +45,11 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+def _truth(value: Any) -> Any:
+    """The same of `--config 'tracking={models: true}'`: take such a word as what it means."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 Split = Literal["train", "dev", "test"]
 
 
@@ -60,6 +65,7 @@ def _without_ones(grades: dict[str, int]) -> dict[str, int]:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Grades = Annotated[
@@ -210,7 +216,7 @@ class FinetuneSettings(TrainingSettings):
     """Number format of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
     chunk_tokens: Whole = Field(default=1024, ge=16)
     """Tokens that are encoded at a time, padding included."""
-    chunk_gradients: bool = False
+    chunk_gradients: Truth = False
     """Encode every batch twice, chunk by chunk, so that memory doesn't grow with the batch (gradient caching)."""
     processes: Whole = Field(default=1, ge=1)
     """Processes of a run, one a GPU: each encodes its share of a batch, all see the vectors of the whole batch."""
@@ -277,7 +283,7 @@ class TrackingSettings(_Settings):
     """Project the runs go to."""
     every: Whole = Field(default=10, ge=1)
     """Steps between two logged points."""
-    models: bool = False
+    models: Truth = False
     """Whether trained models go along as artifacts, each with its manifest. Offline they are not copied: until they are
     uploaded they must stay as they are."""
 

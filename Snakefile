@@ -20,6 +20,9 @@ CONTENTS = LAYOUT.contents()
 shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
 
 
+report: "workflow/report/workflow.rst"
+
+
 wildcard_constraints:
     suite="[a-z0-9][a-z0-9_-]*",
     dataset="[a-z0-9][a-z0-9_-]*",
@@ -43,9 +46,11 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/gates.smk"
 include: "workflow/rules/leaderboard.smk"
+include: "workflow/rules/reproduce.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"
 
 
 onsuccess:
-    print(closing_words(LAYOUT.board))
+    if "reproduce" not in workflow.dag_settings.targets:  # which ends with its own table
+        print(closing_words(LAYOUT.board))

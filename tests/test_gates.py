@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import yaml
 from builders import ROOT
-from tiny import SUITE, copy_project, snakemake, write_suite
+from tiny import SUITE, copy_project, reported, snakemake, write_suite
 
 from workflow import gates
 from workflow.errors import UserError
@@ -169,3 +169,6 @@ def test_a_board_waits_for_its_gates(project: Path) -> None:
     assert pd.read_csv(project / BOARD / "gates.csv")["holds"].all()
     snakemake(project)
     assert (project / BOARD / "leaderboard.html").is_file()
+    names, page = reported(project)
+    assert {"gates.csv", "gates.md", "leaderboard.html"} <= names
+    assert "beside their published values" in page

@@ -53,7 +53,7 @@ def test_configs_that_come_with_negbench_are_suites():
         ({"training": {"step": 5}}, "training.step: unknown key; did you mean 'steps'? allowed: batch_size, "),
         ({"encoder": {"query_len": 5}}, "encoder.query_len: unknown key; did you mean 'query_length'? allowed: "),
         ({"pools": {"k1": 5}}, "pools.k1: unknown key; allowed: bm25_b, bm25_k1, depth"),
-        ({"tracking": {"xyz": 5}}, "tracking.xyz: unknown key; allowed: every, mode, project"),
+        ({"tracking": {"xyz": 5}}, "tracking.xyz: unknown key; allowed: every, mode, models, project"),
         ({"datasets": {"scifact": {"regim": "strict"}}},
          f"datasets.scifact.regim: unknown key; did you mean 'regime'? allowed: {SIZES}"),
         ({"training": {"steps": 1.5}}, "training.steps: input should be a valid integer"),
@@ -415,6 +415,12 @@ def test_numbers_in_lists_of_the_command_line_are_numbers():
             {"suite": "made", "datasets": {"scifact": None}, "methods": {"inbatch": None}, "seeds": ["a"]},
             "x",
         )
+
+
+@pytest.mark.parametrize(("word", "meant"), [("true", True), ("False", False), (True, True)])
+def test_truth_on_the_command_line_is_truth(word, meant):
+    """Snakemake hands `--config 'tracking={models: true}'` over as a string."""
+    assert suite(tracking={"models": word}).tracking.models is meant
 
 
 def test_a_dataset_that_hides_nothing_keeps_its_folder():

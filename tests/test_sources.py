@@ -16,7 +16,9 @@ def _at_the_root(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-STAGES = ("data", "embeddings", "candidates", "train", "evaluate", "tracking", "export")
+STAGES = (
+    "data", "embeddings", "candidates", "train", "evaluate", "manifest", "reproduce", "tracking", "sync", "export",
+)  # fmt: skip
 
 
 def test_evaluation_depends_on_what_it_imports_and_not_on_training():

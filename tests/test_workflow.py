@@ -3,6 +3,7 @@
 import copy
 import gzip
 import hashlib
+import html
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 from builders import both_sides
 from sentence_transformers import SentenceTransformer
-from tiny import ROOT, SUITE, copy_project, scheduled, snakemake, write_suite
+from tiny import ROOT, SUITE, copy_project, reported, scheduled, snakemake, write_suite
 
 from workflow import adapter_maps, collection
 
@@ -64,7 +65,7 @@ def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
     assert "SimANS" in text
     assert (finished / BOARD / "leaderboard.html").as_uri() in text
     assert "Select jobs" not in text
-    assert "of 24 jobs done" in text
+    assert "of 26 jobs done" in text
 
 
 def test_finished_work_is_not_done_again(project: Path) -> None:
@@ -121,6 +122,56 @@ def test_a_parameter_of_one_row_touches_that_row_only(project: Path) -> None:
     write_suite(project, suite)
     runs = {path for path in scheduled(project) if path.startswith(RUNS)}
     assert {path.split("/")[4] for path in runs} == {"simans"}
+
+
+def test_snakemakes_report_holds_the_board_with_captions(finished: Path) -> None:
+    names, page = reported(finished)
+    figures = {"pydoc-quality.svg", "pydoc-scores.svg"}
+    assert names == {
+        "leaderboard.html",
+        "leaderboard.csv",
+        "manifest.json",
+        "pydoc.md",
+        "report.html",
+        *figures,
+    }
+    for category in ("Leaderboard", "Datasets", "Figures"):
+        assert f'"{category}"' in page
+    for figure in figures:
+        caption = (finished / BOARD / "figures" / figure).with_suffix(".txt").read_text()
+        assert caption.splitlines()[0] in html.unescape(page)  # docutils hides an @ from harvesters
+
+
+def test_a_board_is_rebuilt_from_its_manifest_with_runs_of_its_own(project: Path) -> None:
+    made = scheduled(project, "reproduce", "--config", "reproduce=tiny", config=None)
+    runs = {path for path in made if path.startswith("results/runs/")}
+    assert {path.split("/")[2] for path in runs} == {"tiny-reproduced"}
+    assert len(runs) == 14  # three methods with two seeds, trained and evaluated; two baselines
+    assert {
+        path for path in made if not path.startswith(("results/runs/", "results/reproduced/tiny/"))
+    } == set()
+
+
+@pytest.mark.slow
+def test_a_rebuilt_board_is_the_same(project: Path) -> None:
+    """And one whose committed table says otherwise differs, by the exit code too."""
+    write_suite(project, {**SUITE, "suite": "small", "methods": {"random": None}, "seeds": [0]})
+    snakemake(project)
+    done = snakemake(project, "reproduce")
+    told = done.stdout + done.stderr
+    assert "results/leaderboards/small: 3 rows: 3 same, 0 within tolerance, 0 differs" in told
+    table = project / "results/leaderboards/small/leaderboard.csv"
+    board = pd.read_csv(table)
+    trained = board["method"] == "random"
+    board.loc[trained, "nDCG@10/all/mean"] += 0.1
+    board.to_csv(table, index=False)
+    done = snakemake(project, "reproduce", "--config", "reproduce=small", check=False, config=None)
+    told = done.stdout + done.stderr
+    assert done.returncode != 0
+    assert "3 rows: 2 same, 0 within tolerance, 1 differs" in told
+    assert "the committed table was changed after its manifest was written" in told
+    assert "error: reproduce: 1 of 3 rows differ (random)" in told
+    assert (project / "results/reproduced/small/comparison.csv").is_file()
 
 
 def test_the_same_config_gives_the_same_bytes(finished: Path, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from pydoc_data.topics import topics
 from typing import Any
@@ -69,12 +70,22 @@ def copy_project(folder: Path) -> None:
     write_suite(folder, SUITE)
 
 
+def reported(folder: Path) -> tuple[set[str], str]:
+    """Let snakemake make its report; return the names of the files in it and its page."""
+    snakemake(folder, "--report", "report.zip")
+    with zipfile.ZipFile(folder / "report.zip") as archive:
+        names = {Path(name).name for name in archive.namelist()}
+        return names, archive.read("report/report.html").decode()
+
+
 def write_suite(folder: Path, suite: dict[str, Any]) -> None:
     """Write the suite's config."""
     (folder / "suite.yaml").write_text(yaml.safe_dump(suite, sort_keys=False))
 
 
-def snakemake(folder: Path, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+def snakemake(
+    folder: Path, *options: str, check: bool = True, config: str | None = "suite.yaml"
+) -> subprocess.CompletedProcess[str]:
     """Run snakemake on the suite in a copy of the project, with the copy's own sources."""
     environment = {
         **os.environ,
@@ -82,16 +93,17 @@ def snakemake(folder: Path, *options: str, check: bool = True) -> subprocess.Com
         "NEGBENCH_CACHE": str(folder / "cache"),
         "XDG_CACHE_HOME": str(folder / "cache"),
     }
-    command = [sys.executable, "-m", "snakemake", "--configfile", "suite.yaml", "--cores", "2", *options]
+    suite = ["--configfile", config] if config else []
+    command = [sys.executable, "-m", "snakemake", *suite, "--cores", "2", *options]
     done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=570)
     if check and done.returncode:
         raise AssertionError(f"snakemake ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done
 
 
-def scheduled(folder: Path, *options: str) -> set[str]:
+def scheduled(folder: Path, *options: str, config: str | None = "suite.yaml") -> set[str]:
     """Return the outputs that a dry run would make, by the first of each job."""
-    told = snakemake(folder, "--dry-run", *options)
+    told = snakemake(folder, "--dry-run", *options, config=config)
     text = told.stdout + told.stderr
     return {
         line.split(":", 1)[1].split(",")[0].strip()

@@ -12,20 +12,28 @@ from methods import registry
 from workflow import tiers
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
-from workflow.files import canonical, short_hash
+from workflow.files import canonical, read_json, short_hash
 from workflow.settings import Suite, export_folders, load
 from workflow.sources import ROOT, method_sources, sources
 
 DEFAULT_SUITE = "config/quickstart.yaml"
+BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
+REPRODUCE = "reproduce"
+BESIDE_REPRODUCE = frozenset({REPRODUCE, "data", "models"})
 
 
 class Layout:
     """Paths and job settings of a suite, for the rules."""
 
-    def __init__(self, suite: Suite) -> None:
+    def __init__(self, suite: Suite, committed: str | None = None) -> None:
         self.suite = suite
-        self.board = f"results/leaderboards/{suite.suite}"
+        self.committed = f"{BOARDS}/{committed or suite.suite}"
+        """The board that users see; it lies in the repository."""
+        self.rebuilds = committed is not None
+        """Whether the board is rebuilt beside it, to be compared with it."""
+        self.board = f"results/reproduced/{committed}" if self.rebuilds else self.committed
         self.wandb = f"results/wandb/{suite.suite}.json"
+        self.wandb_board = f"results/wandb/{suite.suite}.board.json"
 
     def dataset(self, name: str) -> str:
         """Return the folder of a prepared dataset."""
@@ -245,7 +253,36 @@ class Layout:
         if not self.suite.methods:
             return [*self.gate_tables(), *(f"{self.board}/cards/{name}.md" for name in self.suite.datasets)]
         audits = [f"{self.board}/audit/{name}.csv" for name in contents.trained()]
-        return [f"{self.board}/leaderboard.html", f"{self.board}/claims.md", *audits, self.wandb]
+        sent = [] if self.rebuilds else [self.wandb, self.wandb_board]
+        return [f"{self.board}/leaderboard.html", f"{self.board}/claims.md", self.manifest, *audits, *sent]
+
+    @property
+    def manifest(self) -> str:
+        """What the board says about where it came from."""
+        return f"{self.board}/{MANIFEST}"
+
+    def facts(self) -> dict[str, dict[str, str]]:
+        """Return the files about each dataset's vectors, by whose they are and by dataset."""
+        trained = self.contents().trained()
+        asked = any(self.teacher(trained[0], row) for row in self.suite.methods)
+        owners = {"encoder": list(self.suite.datasets), **({"teacher": trained} if asked else {})}
+        return {
+            owner: {name: f"{self.vectors(name, owner == 'teacher')}/embeddings.json" for name in names}
+            for owner, names in owners.items()
+        }
+
+    def row_sources(self, dataset: str, row: str) -> list[str]:
+        """Return every source file behind the values of a row of the board; a baseline has no method's."""
+        shared = sources(*self.preparers(dataset), "workflow.embeddings", self.evaluator(dataset))
+        if row in BASELINES:
+            return shared
+        home = self.suite.home(dataset)
+        stages = [
+            *sources(*self.preparers(home), "workflow.candidates"),
+            *self.stage_sources("train", row),
+            *self.stage_sources("evaluate", row, self.evaluator(dataset)),
+        ]
+        return sorted({*shared, *stages, *self.method_sources(row)})
 
     def board_settings(self) -> str:
         """Return what the board says about the whole suite, as canonical JSON."""
@@ -306,8 +343,11 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
     """Return the layout of the suite that was asked for; a mistake in its config ends the program in one line.
 
     Without a config file on the command line, the default suite is read and `--config` changes its keys.
+    `reproduce=<suite>` takes the config from the manifest of a committed board instead, and builds it elsewhere.
     """
     try:
+        if REPRODUCE in config:
+            return _reproduction(config, files)
         if files:
             suite = load(config, " + ".join(map(str, files)))
         else:
@@ -317,6 +357,29 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
         return Layout(suite)
     except UserError as error:
         _quit(error)
+
+
+def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
+    """Return the layout of a committed board's suite under another name, so that no run of the first is taken."""
+    name = str(config[REPRODUCE])
+    if files or (foreign := sorted(config.keys() - BESIDE_REPRODUCE)):
+        told = "--configfile" if files else foreign[0]
+        raise UserError(
+            f"{REPRODUCE}: the config comes from {BOARDS}/{name}/{MANIFEST}; leave out {told} "
+            f"(beside it only {' and '.join(sorted(BESIDE_REPRODUCE - {REPRODUCE}))} may be given)"
+        )
+    path = Path(BOARDS, name, MANIFEST)
+    if not path.is_file():
+        there = sorted(file.parent.name for file in Path(BOARDS).glob(f"*/{MANIFEST}"))
+        raise UserError(
+            f"{REPRODUCE}: there is no {path}; boards with a manifest: {', '.join(there) or 'none'} "
+            "(a run of a suite writes one beside its board)"
+        )
+    places = {key: config[key] for key in ("data", "models") if key in config}
+    committed = {**read_json(path)["suite"], **places}
+    suite = load({**committed, "suite": f"{name}-reproduced"}, str(path))
+    export_folders(suite)
+    return Layout(suite, committed=name)
 
 
 def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -64,13 +64,17 @@ def environment() -> dict[str, Any]:
 
 
 def code_version() -> str:
-    """Return the commit of the working tree, marked `+changes` where files differ, else the package's version."""
+    """Return the commit of the working tree, marked `+changes` where files differ, else the package's version.
+
+    Boards are no code: one that is being rebuilt over the committed one changes nothing of what it came from.
+    """
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", str(ROOT)]
         commit = subprocess.check_output(
             [*command, "rev-parse", "HEAD"], text=True, stderr=subprocess.DEVNULL
         )
-        changes = subprocess.check_output([*command, "status", "--porcelain", "-uno"], text=True)
+        status = [*command, "status", "--porcelain", "-uno", "--", ".", ":!results"]
+        changes = subprocess.check_output(status, text=True)
         return commit.strip() + ("+changes" if changes.strip() else "")
     return _version("negbench")
 

@@ -44,6 +44,11 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
 
 
+def _truth(value: Any) -> Any:
+    """The same of `--config 'tracking={models: true}'`: take such a word as what it means."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 Split = Literal["train", "dev", "test"]
 
 
@@ -59,6 +64,7 @@ def _without_ones(grades: dict[str, int]) -> dict[str, int]:
 
 Whole = Annotated[int, BeforeValidator(_whole)]
 Number = Annotated[float, BeforeValidator(_number)]
+Truth = Annotated[bool, BeforeValidator(_truth)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
 SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Grades = Annotated[
@@ -209,7 +215,7 @@ class FinetuneSettings(TrainingSettings):
     """Number format of the forward pass; `auto` takes bfloat16 where the hardware computes in it."""
     chunk_tokens: Whole = Field(default=1024, ge=16)
     """Tokens that are encoded at a time, padding included."""
-    chunk_gradients: bool = False
+    chunk_gradients: Truth = False
     """Encode every batch twice, chunk by chunk, so that memory doesn't grow with the batch (gradient caching)."""
     processes: Whole = Field(default=1, ge=1)
     """Processes of a run, one a GPU: each encodes its share of a batch, all see the vectors of the whole batch."""
@@ -271,11 +277,14 @@ class TrackingSettings(_Settings):
     """What goes to Weights & Biases. The local record is the source of truth and never depends on it."""
 
     mode: Literal["offline", "online", "disabled"] = "offline"
-    """`offline` writes below `results/wandb`, to be sent by `wandb sync`; `online` needs a key."""
+    """`offline` writes below `results/wandb`, to be uploaded by `snakemake sync`; `online` needs a key."""
     project: str = Field(default="negbench", min_length=1)
     """Project the runs go to."""
     every: Whole = Field(default=10, ge=1)
     """Steps between two logged points."""
+    models: Truth = False
+    """Whether trained models go along as artifacts, each with its manifest. Offline they are not copied: until they are
+    uploaded they must stay as they are."""
 
 
 class GateSettings(_Settings):
@@ -345,6 +354,21 @@ class Suite(_Settings):
     tracking: TrackingSettings = TrackingSettings()
     gates: dict[Name, GateSettings] = {}
     """Published values of baselines, by a name: the board is built only where ours reproduce them."""
+    tolerance: Number = Field(default=0.005, gt=0, lt=1)
+    """How far a mean may lie from the committed one where the board is rebuilt (`snakemake reproduce`): a fraction;
+    a correlation x 100 may lie a hundred times as far."""
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config with every default written out, so that it says the same to a later version.
+
+        What one machine needs (`data`, `models`) and where runs are sent (`tracking`) is left out.
+        """
+        told = self.model_dump(mode="json", exclude={"data", "models", "tracking", "datasets", "methods"})
+        return {
+            **told,
+            "datasets": {name: self._resolved_dataset(name) for name in self.datasets},
+            "methods": {row: self._resolved_row(row) for row in self.methods},
+        }
 
     def dataset(self, name: str) -> dict[str, Any]:
         """Return the full settings of a dataset, its source named."""
@@ -439,6 +463,15 @@ class Suite(_Settings):
     def start(self, row: str) -> str | None:
         """Return the row whose model this row goes on from, if any."""
         return (self.methods[row] or {}).get("start")
+
+    def _resolved_dataset(self, name: str) -> dict[str, Any]:
+        settings = self.datasets[name] or DatasetSettings()
+        return settings.model_dump(mode="json", include=set(settings.keys()))
+
+    def _resolved_row(self, row: str) -> dict[str, Any]:
+        start = {"start": self.start(row)} if self.start(row) else {}
+        place = {"method": self._method_name(row), "track": self.track(row), "tier": self.row_tier(row)}
+        return {**self.parameters(row), **place, **start}
 
     def _method_name(self, row: str) -> str:
         return (self.methods[row] or {}).get("method", row)

@@ -92,7 +92,12 @@ rule card:
         sources=sources("workflow.card"),
     output:
         card=f"{LAYOUT.board}/cards/{{dataset}}.json",
-        markdown=f"{LAYOUT.board}/cards/{{dataset}}.md",
+        markdown=report(
+            f"{LAYOUT.board}/cards/{{dataset}}.md",
+            caption="../report/card.rst",
+            category="Datasets",
+            labels={"dataset": "{dataset}"},
+        ),
     log:
         f"results/logs/cards/{LAYOUT.suite.suite}/{{dataset}}.log",
     conda:

@@ -34,8 +34,18 @@ rule gates:
         ),
         sources=sources("workflow.gates"),
     output:
-        csv=f"{LAYOUT.board}/gates.csv",
-        markdown=f"{LAYOUT.board}/gates.md",
+        csv=report(
+            f"{LAYOUT.board}/gates.csv",
+            caption="../report/gates.rst",
+            category="Gates",
+            labels={"form": "table"},
+        ),
+        markdown=report(
+            f"{LAYOUT.board}/gates.md",
+            caption="../report/gates.rst",
+            category="Gates",
+            labels={"form": "text"},
+        ),
     log:
         f"results/logs/gates/{LAYOUT.suite.suite}.log",
     priority: 20

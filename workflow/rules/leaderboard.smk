@@ -47,7 +47,12 @@ rule claims:
         per_query=CONTENTS.files("per_query.parquet"),
         sources=sources("workflow.claims"),
     output:
-        csv=f"{LAYOUT.board}/claims.csv",
+        csv=report(
+            f"{LAYOUT.board}/claims.csv",
+            caption="../report/claims.rst",
+            category="Claims",
+            labels={"suite": LAYOUT.suite.suite},
+        ),
         markdown=f"{LAYOUT.board}/claims.md",
     log:
         f"results/logs/claims/{LAYOUT.suite.suite}.log",
@@ -86,10 +91,20 @@ rule leaderboard:
         template=asset("workflow/report/leaderboard.html"),
         style=asset("workflow/report/leaderboard.css"),
     output:
-        csv=f"{LAYOUT.board}/leaderboard.csv",
+        csv=report(
+            f"{LAYOUT.board}/leaderboard.csv",
+            caption="../report/board.rst",
+            category="Leaderboard",
+            labels={"suite": LAYOUT.suite.suite, "form": "table"},
+        ),
         markdown=f"{LAYOUT.board}/leaderboard.md",
         latex=f"{LAYOUT.board}/leaderboard.tex",
-        html=f"{LAYOUT.board}/leaderboard.html",
+        html=report(
+            f"{LAYOUT.board}/leaderboard.html",
+            caption="../report/board.rst",
+            category="Leaderboard",
+            labels={"suite": LAYOUT.suite.suite, "form": "page"},
+        ),
         summary=f"{LAYOUT.board}/summary.txt",
     log:
         f"results/logs/leaderboard/{LAYOUT.suite.suite}.log",
@@ -118,7 +133,13 @@ rule figures:
         sources=sources("workflow.figures"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
-        multiext(f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}", ".svg", ".png", ".pdf", ".csv", ".txt"),
+        report(
+            f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"dataset": "{dataset}", "figure": "{figure}"},
+        ),
+        multiext(f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}", ".png", ".pdf", ".csv", ".txt"),
     log:
         f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}-{{figure}}.log",
     wildcard_constraints:
@@ -142,7 +163,13 @@ rule agreement:
         sources=sources("workflow.agreement"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
-        multiext(f"{LAYOUT.board}/figures/{{dataset}}-tiers", ".svg", ".png", ".pdf", ".csv", ".txt"),
+        report(
+            f"{LAYOUT.board}/figures/{{dataset}}-tiers.svg",
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"dataset": "{dataset}", "figure": "tiers"},
+        ),
+        multiext(f"{LAYOUT.board}/figures/{{dataset}}-tiers", ".png", ".pdf", ".csv", ".txt"),
     log:
         f"results/logs/agreement/{LAYOUT.suite.suite}/{{dataset}}.log",
     conda:

@@ -1,7 +1,8 @@
 rule track:
     input:
-        metrics=[run / "metrics.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        metrics=CONTENTS.files("metrics.json"),
         histories=[run / "history.parquet" for run in CONTENTS.runs(*CONTENTS.trained())],
+        scores=[run / "scores.parquet" for run in CONTENTS.runs(*CONTENTS.trained())],
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         sources=sources("workflow.tracking"),
     output:
@@ -19,3 +20,44 @@ rule track:
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"
         " --settings {params.settings:q} --receipt {output.receipt:q}"
+
+
+# By itself, as a board is collated more often than runs are made.
+rule track_board:
+    input:
+        table=rules.leaderboard.output.csv,
+        page=rules.leaderboard.output.html,
+        manifest=rules.manifest.output.manifest,
+        sources=sources("workflow.tracking"),
+    output:
+        receipt=LAYOUT.wandb_board,
+    log:
+        f"results/logs/track/{LAYOUT.suite.suite}-board.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        contents=CONTENTS.model_dump_json(),
+        settings=canonical(LAYOUT.suite.tracking.model_dump()),
+        folder=lambda wildcards, input: Path(input.table).parent,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"
+        " --settings {params.settings:q} --receipt {output.receipt:q} --folder {params.folder:q}"
+
+
+# The one rule that needs the network and a key; no target but itself waits for it.
+rule sync:
+    input:
+        receipts=[rules.track.output.receipt, rules.track_board.output.receipt],
+        sources=sources("workflow.sync"),
+    output:
+        receipt=f"results/wandb/{LAYOUT.suite.suite}.synced.json",
+    log:
+        f"results/logs/sync/{LAYOUT.suite.suite}.log",
+    localrule: True
+    conda:
+        "../envs/negbench.yaml"
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.sync {input.receipts:q} --output {output.receipt:q}"

@@ -1,0 +1,63 @@
+rule manifest:
+    input:
+        table=rules.leaderboard.output.csv,
+        cards=[LAYOUT.card(name) for name in CONTENTS.cards],
+        facts=[path for paths in LAYOUT.facts().values() for path in paths.values()],
+        manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        sources=sources("workflow.manifest"),
+    output:
+        manifest=report(
+            LAYOUT.manifest,
+            caption="../report/manifest.rst",
+            category="Leaderboard",
+            labels={"suite": LAYOUT.suite.suite, "form": "manifest"},
+        ),
+    log:
+        f"results/logs/manifest/{LAYOUT.suite.suite}.log",
+    conda:
+        "../envs/negbench.yaml"
+    resources:
+        mem_mb=2000,
+        runtime="30m",
+    params:
+        suite=canonical(LAYOUT.suite.resolved()),
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.manifest"
+        " --suite {params.suite:q} --table {input.table:q} --output {output.manifest:q}"
+
+
+# Without an output, so that it compares and tells each time, and what it wrote outlasts a comparison that fails.
+if LAYOUT.rebuilds:
+
+    rule reproduce:
+        input:
+            manifest=rules.manifest.output.manifest,
+            table=rules.leaderboard.output.csv,
+        log:
+            f"results/logs/reproduce/{LAYOUT.suite.suite}.log",
+        localrule: True
+        conda:
+            "../envs/negbench.yaml"
+        params:
+            committed=LAYOUT.committed,
+            rebuilt=LAYOUT.board,
+        shell:
+            "NEGBENCH_LOG={log:q} python -m workflow.reproduce"
+            " --committed {params.committed:q} --rebuilt {params.rebuilt:q}"
+
+else:
+
+    # The config of a board is in its manifest, so it takes a workflow of its own.
+    rule reproduce:
+        log:
+            f"results/logs/reproduce/{LAYOUT.suite.suite}.log",
+        localrule: True
+        conda:
+            "../envs/negbench.yaml"
+        threads: 64
+        params:
+            snakefile=workflow.main_snakefile,
+            suite=LAYOUT.suite.suite,
+        shell:
+            "python -m snakemake --snakefile {params.snakefile:q} --nolock --cores {threads}"
+            " reproduce --config reproduce={params.suite:q} 2>&1 | tee {log:q} >&2"

@@ -49,6 +49,7 @@ def test_configs_that_come_with_negbench_are_suites():
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
+        ({"reference": "inbach"}, "reference: no row is called 'inbach'; did you mean 'inbatch'? allowed: bm25, "),
         ({"metods": 1}, "metods: unknown key; did you mean 'methods'? allowed: data, datasets, encoder, finetune, "),
         ({"training": {"step": 5}}, "training.step: unknown key; did you mean 'steps'? allowed: batch_size, "),
         ({"encoder": {"query_len": 5}}, "encoder.query_len: unknown key; did you mean 'query_length'? allowed: "),

@@ -492,10 +492,10 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         )
     for row in suite.methods:
         _check_method(suite, row, file)
-    rows = [*suite.methods, *(suite.method(row).name for row in suite.methods)]
-    if "reference" in suite.model_fields_set and suite.reference not in rows:
+    rows = {*suite.methods, *(suite.method(row).name for row in suite.methods)}
+    if suite.reference not in {*rows, Suite.model_fields["reference"].default}:
         raise UserError(
-            f"{file}: reference: no row is called '{suite.reference}'; {nearest(suite.reference, rows)}"
+            f"{file}: reference: no row is called '{suite.reference}'; {nearest(suite.reference, list(rows))}"
         )
     for name in suite.gates:
         _check_gate(suite, name, f"{file}: gates.{name}")

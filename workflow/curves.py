@@ -50,6 +50,7 @@ def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
             part = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
             for axes, axis in zip(panels, shown, strict=True):
                 _panel(axes, part, axis)
+            panels[0].set_ylim(*_limits(part))
             panels[0].set_ylabel(f"dev {METRIC}")
             panels[0].set_title(f"{tier} tier, {track} track", loc="left")
             panels[-1].legend(
@@ -115,6 +116,13 @@ def _panel(axes: Axes, part: pd.DataFrame, axis: str) -> None:
     axes.grid()
 
 
+def _limits(part: pd.DataFrame) -> tuple[float, float]:
+    """A scale that holds all seeds: the intervals of two seeds are so wide that they would press the lines flat."""
+    low, high = part[METRIC].min(), part[METRIC].max()
+    room = 0.08 * (high - low) or 0.01
+    return low - room, high + room
+
+
 def _look(place: int) -> tuple[str, Any]:
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
@@ -142,8 +150,8 @@ def _caption(tidy: pd.DataFrame, groups: list[tuple[str, str]], dataset: str) ->
         "all have taken as many, and over what each has computed by then: vectors encoded, those of a corpus that is "
         "encoded anew among them, plus queries searched over the corpus. What a search weighs against an encoded "
         "vector hangs on tier and hardware; the table has both. Lines: means over seeds "
-        f"({seeds} a method); bands: 95 % Student t intervals over seeds. {_equal(tidy, groups)} {energy} The "
-        "evaluations themselves are in no count. Dev queries say nothing of the test split's ranking by themselves."
+        f"({seeds} a method); bands: 95 % Student t intervals over seeds, which may go on beyond the panel. "
+        f"{_equal(tidy, groups)} {energy} The evaluations themselves are in no count. Dev queries say nothing of the test split's ranking by themselves."
     )
 
 

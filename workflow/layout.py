@@ -35,7 +35,8 @@ class Layout:
         places = [(row, number) for row, points in self._points.items() for number in range(len(points))]
         self._trials = {trial_row(row, number): self._points[row][number] for row, number in places}
         self._chosen: dict[tuple[str, str], Chosen] = {}
-        self.suite = suite.with_copies({trial_row(row, number): row for row, number in places})
+        self._copies = {trial_row(row, number): row for row, number in places}
+        self.suite = suite.with_copies(self._copies)
         if suite.tuned and not self.untuned:
             self._take_tuned()
         self.wandb = f"results/wandb/{suite.suite}.json"
@@ -48,6 +49,7 @@ class Layout:
             for dataset in self.with_dev():
                 under = self.tuned_under(dataset, row)
                 self._chosen[dataset, name] = chosen_for(found, Path(self.tuned), dataset, row, under)
+        self._copies |= tuned
         self.suite = self.suite.with_copies(tuned)
         self.rows += tuned
 
@@ -208,9 +210,6 @@ class Layout:
         spec = json.loads(self.spec(dataset, method))
         return sources("workflow.train", *tiers.training_modules(spec))
 
-    def _is_tuned(self, row: str) -> bool:
-        return any(row == name for _, name in self._chosen)
-
     def preparer(self, name: str) -> str:
         """Return the module that prepares a dataset of this kind."""
         return "workflow.sentences" if name in self.suite.sentences() else "workflow.data"
@@ -255,6 +254,7 @@ class Layout:
                     else {}
                 ),
                 **({"track": "faithful"} if self.suite.track(method) == "faithful" else {}),
+                **({"drawn_as": self._copies[method]} if method in self._copies else {}),
             }
         )
 

@@ -63,7 +63,10 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
 
     `start` is the model of another run to go on from.
     """
-    training, seed, row = spec["training"], spec["seed"], spec["method"]
+    training, seed = spec["training"], spec["seed"]
+    row = spec.get(
+        "drawn_as", spec["method"]
+    )  # a row with other settings draws as the row that it is compared with
     torch.manual_seed(torch_seed(seed, "weights"))
     encoder = tiers.module("train", spec.get("tier", "adapter")).open_encoder(spec, materials)
     if start is not None:

@@ -151,7 +151,7 @@ def _caption(tidy: pd.DataFrame, groups: list[tuple[str, str]], dataset: str) ->
         "encoded anew among them, plus queries searched over the corpus. What a search weighs against an encoded "
         "vector hangs on tier and hardware; the table has both. Lines: means over seeds "
         f"({seeds} a method); bands: 95 % Student t intervals over seeds, which may go on beyond the panel. "
-        f"{_equal(tidy, groups)} {energy} The evaluations themselves are in no count. Dev queries say nothing of the test split's ranking by themselves."
+        f"{_equal(tidy, groups)} {energy} The evaluations themselves are in no count."
     )
 
 

@@ -268,10 +268,7 @@ class Layout:
 
     def about(self, dataset: str, method: str) -> str:
         """Return what the metrics.json of a row's runs say about it, as canonical JSON."""
-        kind, row = (
-            self.suite.method(method),
-            method.removesuffix(TUNED) if self._is_tuned(method) else method,
-        )
+        kind, row = self.suite.method(method), self._copies.get(method, method)
         track, tier = self.suite.track(method), self.suite.row_tier(method)
         title = (
             kind.title

@@ -219,6 +219,13 @@ def test_the_best_mean_at_the_end_is_chosen_and_a_tie_goes_to_the_row_as_it_is(t
     assert len(text.splitlines()) == 1 + 2 * 3 * len(asked["seeds"])
 
 
+def test_a_suite_without_a_row_to_tune_is_told_so(tmp_path):
+    layout = Layout(load(suite(tier="rerank", methods={"random": None}, tuning={}), "x"))
+    assert layout.trials() == []
+    with pytest.raises(UserError, match="tiny: nothing to tune"):
+        tune.main(layout.tuning(), tmp_path / "tuned.json")
+
+
 def tuned_file(layout: Layout, **changes) -> Tuned:
     rows = {
         row: Chosen(trial=1, factor=2.0, learning_rate=2e-3, params=params, dev=0.6, default=0.5, slice="unseen",

@@ -15,6 +15,7 @@ from typer import Option
 from workflow import stage
 from workflow.contents import run_folder
 from workflow.dev_curves import METRIC, read_curve
+from workflow.errors import UserError
 from workflow.files import canonical, write_json, write_text
 from workflow.tuning import Chosen, Point, Tuned, rate_of, trial_row
 
@@ -70,6 +71,11 @@ def main(
 ) -> None:
     """Choose the best trial of each row on the dev split."""
     asked = json.loads(plan)
+    if not (asked["under"] and asked["points"]):
+        raise UserError(
+            f"{asked['suite']}: nothing to tune: rows of the tiers adapter and finetune are, on datasets that are "
+            "trained on and searched"
+        )
     table = trials_table(asked)
     tuned = choose(asked, table)
     write_text(output.with_name("trials.csv"), table.to_csv(index=False, lineterminator="\n"))

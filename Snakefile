@@ -42,15 +42,17 @@ rule all:
 include: "workflow/rules/data.smk"
 include: "workflow/rules/candidates.smk"
 include: "workflow/rules/train.smk"
+include: "workflow/rules/tune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/audit.smk"
 include: "workflow/rules/gates.smk"
 include: "workflow/rules/leaderboard.smk"
 include: "workflow/rules/reproduce.smk"
+include: "workflow/rules/curves.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"
 
 
 onsuccess:
     if "reproduce" not in workflow.dag_settings.targets:  # which ends with its own table
-        print(closing_words(LAYOUT.board))
+        print(closing_words(LAYOUT.board, untuned=LAYOUT.untuned))

@@ -16,12 +16,14 @@ Cost per step: B searches of the whole corpus. Controlled: the corpus is encoded
 changes. Faithful: encoded once, then each step the documents of the lists (B * `depth` at most).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from pydantic import Field
 
 from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Step
+from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Step, Tried
 
 _DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
 
@@ -70,6 +72,13 @@ class ADORE(Method):
         """Faithful track: documents retrieved a query."""
         cut: int | None = Field(default=200, ge=1)
         """Faithful track: ranks behind it have no gain; None cuts nothing (the code's None trains nothing)."""
+
+    @classmethod
+    def space(cls, params: "ADORE.Params", track: str) -> Mapping[str, Tried]:
+        """Tune where gains end; the controlled track has no parameter."""
+        values = (10, 25, 50, 100, 200)
+        cut = {"cut": Tried(values, "200 in the README's command; the rest, down to nDCG's own cut, is ours")}
+        return cut if track == "faithful" else {}
 
     def __init__(self, params: "ADORE.Params", services: base.Services) -> None:
         super().__init__(params, services)

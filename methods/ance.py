@@ -20,7 +20,7 @@ import torch
 from pydantic import Field
 
 from methods import base, losses, sampling
-from methods.base import Batch, Claim, Method, Negatives, Services, Snapshot, Step
+from methods.base import Batch, Claim, Method, Negatives, Services, Snapshot, Step, Tried
 
 _DIFFERS = (
     "linear maps on MiniLM vectors and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"
@@ -72,6 +72,11 @@ class ANCE(Method):
         """Steps between refreshes of the pool; about 10,000 in the released code's much longer runs."""
         depth: int = Field(default=200, ge=1)
         """Candidates of the refreshed pool that are drawn from, best first."""
+
+    @classmethod
+    def space(cls, params: "ANCE.Params", track: str) -> Mapping[str, Tried]:
+        """Tune how old the pool may get."""
+        return {"refresh_steps": Tried((25, 50, 100, 200, 400), "ours: halves and doubles the default")}
 
     def __init__(self, params: "ANCE.Params", services: Services) -> None:
         super().__init__(params, services)

@@ -127,6 +127,15 @@ class Claim:
     """Where our setting differs from the paper's."""
 
 
+@dataclass(frozen=True)
+class Tried:
+    """Values of a parameter that tuning tries, the default among them."""
+
+    values: tuple[Any, ...]
+    source: str
+    """Where the values come from: the paper, its code, or ours and why."""
+
+
 class Pool(Protocol):
     """Static candidates of every training query, labelled positives removed, best first."""
 
@@ -286,6 +295,15 @@ class Method(ABC):
         A method overrides it where parameters decide; the paper's own recipe is taken for that of a bi-encoder.
         """
         return cls.needs_vectors or ("the vectors of its paper's recipe" if track == "faithful" else "")
+
+    @classmethod
+    def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
+        """Return what tuning tries of a row with these parameters in a track, beside the learning rate.
+
+        A method with parameters names its main one, with five values: spaces of one size for all. What a row of a
+        suite sets itself stays as it is.
+        """
+        return {}
 
     @classmethod
     def footnotes(cls, track: str, tier: str) -> tuple[str, ...]:

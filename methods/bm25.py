@@ -9,10 +9,12 @@ other document shares a word with it, has fewer negatives.
 Cost per step: M document vectors a query; the BM25 pool is made once and shared.
 """
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from methods import base, sampling
-from methods.base import Batch, Method, Negatives
+from methods.base import Batch, Method, Negatives, Tried
 
 
 class BM25(Method):
@@ -32,6 +34,13 @@ class BM25(Method):
 
         depth: int = Field(default=100, ge=1)
         """Candidates that are drawn from, best first; ours, as the paper takes the first only."""
+
+    @classmethod
+    def space(cls, params: "BM25.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the depth: how hard the negatives are."""
+        return {
+            "depth": Tried((10, 25, 50, 100, 200), "ours: halves and doubles the default, down to about M")
+        }
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the best `depth` BM25 candidates."""

@@ -23,6 +23,8 @@ Cost per step: M document vectors a query; S scores B M pairs for the weights an
 rerank tier R scores B M pairs once more, for the weights of S.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from pydantic import Field
@@ -30,7 +32,7 @@ from torch import nn
 from torch.nn import functional
 
 from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step
+from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
 
 RERANK_ADAPTATIONS = (
     "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",
@@ -110,6 +112,15 @@ class CET(Method):
         """Candidates of the pool that are drawn from."""
         noise: float = Field(default=0.01, ge=0)
         """Standard deviation of what is added to the identity in the selection model's maps at the start."""
+
+    @classmethod
+    def space(cls, params: "CET.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the temperature of the weights."""
+        return {
+            "temperature": Tried(
+                (1.0, 2.0, 5.0, 10.0, 20.0), "the released code's 2 and 10 and, ours, what lies around them"
+            )
+        }
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)

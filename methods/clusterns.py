@@ -31,7 +31,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from methods import base, losses
-from methods.base import Batch, Claim, Method, Negatives, Services, Step
+from methods.base import Batch, Claim, Method, Negatives, Services, Step, Tried
 
 
 class ClusterNS(Method):
@@ -93,6 +93,16 @@ class ClusterNS(Method):
         """BML: and by this at most."""
         suspected_by: Literal["positive", "query"] = "positive"
         """Whose cluster makes a suspect; `query` is the paper's first view, where both are views of a sentence."""
+
+    @classmethod
+    def space(cls, params: "ClusterNS.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the number of centroids."""
+        return {
+            "clusters": Tried(
+                (4, 8, 16, 24, 32),
+                "the paper's half of the batch, 32 of 64 here, and ours below it: a batch must hold them",
+            )
+        }
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)

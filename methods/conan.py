@@ -26,7 +26,7 @@ from pydantic import Field
 from torch.nn import functional
 
 from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step
+from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
 
 UNSEEN = -2.0
 """Stands for a score not taken yet; no cosine is that low."""
@@ -83,6 +83,11 @@ class Conan(Method):
         """Weight of CoSENT in the faithful track."""
         graded_pairs: int = Field(default=32, ge=2)
         """Graded pairs a step in the faithful track, if the dataset has any."""
+
+    @classmethod
+    def space(cls, params: "Conan.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the margin: how soon negatives are replaced."""
+        return {"margin": Tried((1.0, 1.05, 1.15, 1.3, 1.5), "the paper's 1.15 and, ours, both sides of it")}
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)

@@ -7,10 +7,12 @@ What we do: M of ranks `skip` + 1 to `skip` + `top`, uniformly, without replacem
 Cost per step: M document vectors a query; the dense pool is made once and shared.
 """
 
+from collections.abc import Mapping
+
 from pydantic import Field
 
 from methods import base, sampling
-from methods.base import Batch, Method, Negatives
+from methods.base import Batch, Method, Negatives, Tried
 
 
 class DenseUniform(Method):
@@ -28,6 +30,15 @@ class DenseUniform(Method):
         """Candidates that are drawn from (N)."""
         skip: int = Field(default=0, ge=0)
         """Best candidates that are left out, as FlagEmbedding does with 10."""
+
+    @classmethod
+    def space(cls, params: "DenseUniform.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the depth: how hard the negatives are."""
+        return {
+            "top": Tried(
+                (16, 32, 50, 100, 200), "ours: halves and doubles the default; a pool has 200 candidates"
+            )
+        }
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the chosen ranks."""

@@ -15,6 +15,7 @@ the warm-up encoder guides.
 Cost per step: 2 teacher vectors a query; with `hard`, M document vectors and M teacher vectors more.
 """
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ import torch
 from pydantic import Field
 
 from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Services, Step
+from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Services, Step, Tried
 
 
 class GIST(Method):
@@ -61,6 +62,16 @@ class GIST(Method):
         """Faithful track: are the other queries negatives of a query?"""
         contrast_positives: bool = True
         """Faithful track: are the other positives negatives of a positive?"""
+
+    @classmethod
+    def space(cls, params: "GIST.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the margin of the guide."""
+        return {
+            "margin": Tried(
+                (0.0, 0.01, 0.02, 0.05, 0.1),
+                "the paper's 0 and sentence-transformers' option `margin`; the values are ours",
+            )
+        }
 
     def __init__(self, params: Any, services: Services) -> None:
         super().__init__(params, services)

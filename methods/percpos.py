@@ -15,6 +15,7 @@ scores decide, which are those of the pool.
 Cost per step: M document vectors and `depth` + 2 teacher vectors a query (the paper mines once, offline).
 """
 
+from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from methods import base, sampling, teacher
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives
+from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Tried
 
 
 class PercPos(Method):
@@ -65,6 +66,17 @@ class PercPos(Method):
         """Draw uniformly from this many of the best that are left; None takes the very best."""
         depth: int = Field(default=100, ge=1)
         """Candidates of the pool that the rule is applied to; ours."""
+
+    @classmethod
+    def space(cls, params: "PercPos.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the ceiling of the rule that a row takes."""
+        ours = "the paper's value and, ours, both sides of it"
+        spaces = {
+            "percpos": {"share": Tried((0.8, 0.9, 0.95, 0.98, 1.0), ours)},
+            "marginpos": {"margin": Tried((0.0, 0.02, 0.05, 0.1, 0.2), ours)},
+            "abs": {"ceiling": Tried((0.5, 0.6, 0.7, 0.8, 0.9), ours)},
+        }
+        return spaces[params.rule]
 
     def negatives(self, batch: Batch) -> Negatives:
         """Take the best candidates below the ceiling."""

@@ -15,12 +15,14 @@ see the same positives), nor are cross-batch negatives (one process sees the who
 Cost per step: M document vectors and `depth` + 2 teacher vectors a query (the paper mines once a stage).
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from methods import base, sampling, teacher
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives
+from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Tried
 
 
 class RocketQA(Method):
@@ -73,6 +75,11 @@ class RocketQA(Method):
         """Candidates of the pool that the teacher judges; ours."""
         backfill: bool = True
         """Fill places left empty with random documents of the corpus; else they stay empty."""
+
+    @classmethod
+    def space(cls, params: "RocketQA.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the threshold."""
+        return {"low": Tried((0.01, 0.05, 0.1, 0.2, 0.4), "the paper's 0.1 and, ours, both sides of it")}
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the candidates that the teacher is confident about."""

@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from methods import base, losses, sampling, teacher
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Snapshot, Step
+from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Snapshot, Step, Tried
 
 Kernel = Literal["gaussian", "laplace", "far"]
 TAU = {"gaussian": 0.0, "laplace": 3.0, "far": 0.5}
@@ -91,6 +91,16 @@ class SimANS(Method):
         missing_positive: Literal["score", "last"] = "score"
         """Where the positive lies below all candidates: `score` compares with its score as elsewhere, `last`
         takes the last M candidates, as the released code does."""
+
+    @classmethod
+    def space(cls, params: "SimANS.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the sharpness of the kernel that a row takes."""
+        wider = "the released code's value and, ours, factors of four around it"
+        if params.kernel == "gaussian":
+            return {"a": Tried((0.03125, 0.125, 0.5, 2.0, 8.0), wider)}
+        factors = (0.0625, 0.25, 1.0, 4.0, 16.0)
+        default = TAU[params.kernel]
+        return {"tau": Tried(tuple(None if factor == 1 else default * factor for factor in factors), wider)}
 
     def __init__(self, params: "SimANS.Params", services: Services) -> None:
         super().__init__(params, services)

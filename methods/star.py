@@ -14,12 +14,14 @@ verified: we couldn't read it; the code has no such weight, so None is the defau
 Cost per step: M document vectors a query (one in the faithful track); the dense pool is made once and shared.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from pydantic import Field
 
 from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Claim, Method, Negatives, Step
+from methods.base import NO_DOCUMENT, Batch, Claim, Method, Negatives, Step, Tried
 
 _DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
 
@@ -65,6 +67,13 @@ class STAR(Method):
 
         None is the released code, where all pairs share one average.
         """
+
+    @classmethod
+    def space(cls, params: "STAR.Params", track: str) -> Mapping[str, Tried]:
+        """Tune the weight of the random part where there is one, the depth of the pool elsewhere."""
+        if track == "faithful":
+            return {"alpha": Tried((None, 0.1, 0.3, 1.0, 3.0), "None is the released code; the rest is ours")}
+        return {"depth": Tried((10, 25, 50, 100, 200), "the released code's 200 and, ours, halves of it")}
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the best `depth` candidates, or the one of the paper's own recipe."""

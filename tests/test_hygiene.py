@@ -17,6 +17,7 @@ MAY_READ = {
     "evaluate": {"split"},  # its argument, "test" unless told otherwise
     "card": {"split"},
     "audit": {"train", HIDDEN},
+    "dev": {"dev", "train"},  # train to say which dev queries are unseen
     "materials": {"train", HIDDEN},  # HIDDEN in `hidden_labels`, for a control
     "candidates": {"train"},
     "warmup": {"train"},
@@ -46,6 +47,17 @@ def test_no_module_asks_for_a_split_that_is_not_its_own() -> None:
     modules = [*(ROOT / "workflow").glob("*.py"), *(ROOT / "methods").glob("*.py")]
     found = {path.stem: asked_by(path) for path in modules}
     assert {name: splits for name, splits in found.items() if splits} == MAY_READ
+
+
+def test_evaluation_alone_takes_the_test_queries() -> None:
+    """`TestSplit` is of the test split unless another is named: curves, and so tuning, name the dev split."""
+    asked: dict[str, set[str]] = {}
+    for path in (ROOT / "workflow").glob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("TestSplit"):
+                split = ast.unparse(call.args[1]) if len(call.args) > 1 else "'test'"
+                asked.setdefault(path.stem, set()).add(split)
+    assert asked == {"evaluate": {"'test'"}, "dev": {"'dev'"}}
 
 
 def test_no_module_opens_the_labels_beside_the_one_function_that_reads_them() -> None:

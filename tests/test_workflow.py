@@ -370,3 +370,47 @@ def test_tiers_are_compared_where_they_have_three_methods_in_common(project: Pat
     del methods["other_finetune"]["a"]
     write_suite(project, {**SUITE, "methods": methods})
     assert figure in scheduled(project)
+
+
+def tuned_suite() -> dict:
+    """The tiny suite with a dev split, curves, and two rows that are tuned."""
+    suite = copy.deepcopy(SUITE)
+    suite["datasets"]["pydoc"]["dev_queries"] = 40
+    suite["training"]["curve_every"] = 4
+    suite["tuned"] = True
+    suite["tuning"] = {"trials": 2, "rates": [1.0, 3.0], "methods": ["inbatch", "simans"], "seeds": [0, 1]}
+    return suite
+
+
+def test_trials_are_trained_and_never_evaluated_on_test(project: Path) -> None:
+    write_suite(project, {**tuned_suite(), "tuned": False})
+    made = scheduled(project, "tune")
+    runs = {path for path in made if path.startswith(RUNS)}
+    assert runs == {
+        f"{RUNS}/{row}.trial-{trial}/seed-0/model.safetensors"
+        for row in ("inbatch", "simans")
+        for trial in (0, 1)
+    }  # a job is named by its first output: both seeds in one
+    assert {path for path in made if path.startswith(BOARD)} == {f"{BOARD}/tuned.json"}
+    assert not [path for path in scheduled(project) if ".trial-" in path], "a board needs no trials"
+
+
+@pytest.mark.slow
+def test_the_first_run_tunes_and_the_second_makes_the_board(tmp_path: Path) -> None:
+    copy_project(tmp_path)
+    write_suite(tmp_path, tuned_suite())
+    said = snakemake(tmp_path)
+    assert "The same command again makes the board" in said.stdout + said.stderr
+    assert not (tmp_path / BOARD / "leaderboard.csv").exists()
+    tuned = json.loads((tmp_path / BOARD / "tuned.json").read_text())["datasets"]["pydoc"]
+    assert set(tuned) == {"inbatch", "simans"}
+    snakemake(tmp_path)
+    board = pd.read_csv(tmp_path / BOARD / "leaderboard.csv").set_index("method")
+    assert {"inbatch", "inbatch_tuned", "simans", "simans_tuned", "random"} <= set(board.index)
+    for row, chosen in tuned.items():
+        assert json.loads(board["params"][f"{row}_tuned"])["learning_rate"] == chosen["learning_rate"]
+        assert "of 2 trials" in board["adaptations"][f"{row}_tuned"]
+        same = board["nDCG@10/all/mean"][row] == board["nDCG@10/all/mean"][f"{row}_tuned"]
+        assert same == (chosen["trial"] == 0), "equal settings give equal runs, under either name"
+    assert "pydoc-curves" in {path.stem for path in (tmp_path / BOARD / "figures").iterdir()}
+    assert scheduled(tmp_path) == set()

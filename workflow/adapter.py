@@ -49,6 +49,11 @@ class AdapterEncoder(BiEncoder, nn.Module):
         """Return the unit vectors [N, D] of the whole corpus."""
         return self._mapped_corpus(self.document)
 
+    @torch.no_grad()
+    def still(self, side: str, rows: Rows) -> torch.Tensor:
+        """Return unit vectors of a side."""
+        return self.queries(rows) if side == "query" else self.documents(rows)
+
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> "AdapterMoment":
         """Keep both maps as they are now, or take up maps that were kept."""
         maps = state or {"query": self.query.detach().clone(), "document": self.document.detach().clone()}

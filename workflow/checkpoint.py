@@ -21,7 +21,7 @@ from workflow.collection import columns, write_table
 from workflow.files import canonical, replacing_folder
 from workflow.provenance import sources_sha256
 from workflow.sources import method_sources, sources
-from workflow.tiers import TRAIN
+from workflow.tiers import training_modules
 
 if TYPE_CHECKING:
     from workflow.train import Run
@@ -35,7 +35,7 @@ class Checkpoint:
     def __init__(self, folder: Path, spec: Mapping[str, Any], every: int) -> None:
         code = sources_sha256(
             [
-                *sources("workflow.train", TRAIN[spec.get("tier", "adapter")]),
+                *sources("workflow.train", *training_modules(spec)),
                 *method_sources(registry.available()[spec["class"]]),
             ]
         )
@@ -98,6 +98,7 @@ class Checkpoint:
             group["lr"] = rate
         run.services.counters.__dict__.update(_value(tensors["counters"]))
         run.clock.load_state_dict(_value(tensors["clock"]))
+        run.curve[:] = _value(tensors["curve"])
         run.scores[:] = _scores(tensors)
 
 
@@ -112,6 +113,7 @@ def _tensors(run: "Run") -> dict[str, torch.Tensor]:
     tensors["schedule"] = _bytes({**schedule, "lr_lambdas": [None]})
     tensors["counters"] = _bytes(run.services.counters.as_dict())
     tensors["clock"] = _bytes(run.clock.state_dict())
+    tensors["curve"] = _bytes(run.curve)
     tensors |= {f"scores.{kind}.{step}": torch.from_numpy(values) for step, kind, values in run.scores}
     return {name: value.detach().clone().contiguous() for name, value in tensors.items()}
 

@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-COUNTED = ("own_wall", "own_cpu", "total_wall", "total_cpu")
+from workflow import energy
+
+COUNTED = ("own_wall", "own_cpu", "total_wall", "total_cpu", "joules")
 
 
 @dataclass
@@ -20,7 +22,10 @@ class Clock:
     own_cpu: float = 0.0
     total_wall: float = 0.0
     total_cpu: float = 0.0
+    joules: float | None = 0.0
+    """Energy of the loop, None where the hardware doesn't tell it (`workflow.energy`)."""
     _since: tuple[float, float] = field(default_factory=lambda: _now(), repr=False)
+    _counters: energy.Readings | None = field(default_factory=lambda: energy.read(), repr=False)
 
     @contextlib.contextmanager
     def own(self) -> Iterator[None]:
@@ -33,14 +38,24 @@ class Clock:
 
     def start(self) -> None:
         """Begin to count the loop, at the first step of this session."""
-        self._since = _now()
+        self._since, self._counters = _now(), energy.read()
 
     def stop(self) -> None:
         """Add what has passed since the last call of `start` or `stop`."""
         now = _now()
         self.total_wall += now[0] - self._since[0]
         self.total_cpu += now[1] - self._since[1]
-        self._since = now
+        counters = energy.read()
+        passed = energy.spent(self._counters, counters)
+        self.joules = None if passed is None or self.joules is None else self.joules + passed
+        self._since, self._counters = now, counters
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the block out: what is done in it is no part of the run."""
+        self.stop()
+        yield
+        self.start()
 
     def as_dict(self) -> dict[str, dict[str, float]]:
         """Return wall and CPU seconds of the whole loop and of both parts, to a thousandth."""
@@ -52,11 +67,11 @@ class Clock:
             for part, (wall, cpu) in parts.items()
         }
 
-    def state_dict(self) -> dict[str, float]:
+    def state_dict(self) -> dict[str, float | None]:
         """Return what a resumed run goes on from."""
         return {name: getattr(self, name) for name in COUNTED}
 
-    def load_state_dict(self, state: dict[str, float]) -> None:
+    def load_state_dict(self, state: dict[str, float | None]) -> None:
         """Take back what `state_dict` gave."""
         for name in COUNTED:
             setattr(self, name, state[name])

@@ -18,6 +18,7 @@ from workflow.contents import METRICS_FILE, PER_QUERY, RUN, seed_of
 from workflow.files import replacing, write_json
 from workflow.index import BM25Searcher, DenseSearcher, Searcher
 from workflow.metrics import METRICS, Run, evaluate_run
+from workflow.seeds import stream
 from workflow.vectors import load as load_vectors
 
 DEPTH = 100
@@ -26,20 +27,26 @@ SLICES = ("all", "seen", "unseen")
 
 
 class TestSplit:
-    """The test queries of a dataset with their labels and slices, read once for all runs of a job."""
+    """The test queries of a dataset with their labels and slices, read once for all runs of a job.
 
-    def __init__(self, dataset: Path, split: str = "test") -> None:
+    Another split may be named; `wanted` takes so many of its queries at most, the same whenever it is asked.
+    """
+
+    def __init__(self, dataset: Path, split: str = "test", wanted: int | None = None) -> None:
         self.documents = np.array(collection.column(dataset, collection.DOCUMENTS, "id"), dtype=object)
         names = collection.column(dataset, collection.QUERIES, "id")
         slices = collection.column(dataset, collection.QUERIES, "slice")
         labels = collection.qrels(dataset, split)
         self.relevant = labels.relevant
         self.queries = np.unique(labels.queries)
+        if wanted is not None:
+            self.queries = np.sort(stream(0, f"{split} queries").permutation(self.queries)[:wanted])
         self.names = [names[row] for row in self.queries]
         self.slices = [slices[row] for row in self.queries]
         self.qrels: dict[str, dict[str, int]] = {name: {} for name in self.names}
         for query, document, grade in zip(labels.queries, labels.documents, labels.grades, strict=True):
-            self.qrels[names[query]][self.documents[document]] = int(grade)
+            if (labelled := self.qrels.get(names[query])) is not None:
+                labelled[self.documents[document]] = int(grade)
         # a document under the query's id is the query itself (ArguAna, Quora)
         rows = {name: row for row, name in enumerate(self.documents)}
         self.own = np.array([rows.get(name, -1) for name in self.names])
@@ -47,18 +54,18 @@ class TestSplit:
         self.place[np.argsort(self.documents, kind="stable")] = np.arange(len(self.documents))
 
 
-def rank(searcher: Searcher, split: TestSplit) -> Run:
-    """Return the 100 best documents of each query by id, the query's own text in the corpus left out.
+def rank(searcher: Searcher, split: TestSplit, depth: int = DEPTH) -> Run:
+    """Return the `depth` best documents of each query by id, the query's own text in the corpus left out.
 
-    BEIR leaves it out as well; one more is searched, so that 100 are left. Equal scores are ordered by document
+    BEIR leaves it out as well; one more is searched, so that as many are left. Equal scores are ordered by document
     id descending, as trec_eval reads them.
     """
-    found, scores = searcher.search(split.queries, min(searcher.documents, DEPTH + 1))
+    found, scores = searcher.search(split.queries, min(searcher.documents, depth + 1))
     out = (found < 0) | (found == split.own[:, None])
     scores = np.where(out, -np.inf, scores)
-    order = np.lexsort((-split.place[found], -scores), axis=1)[:, :DEPTH]
+    order = np.lexsort((-split.place[found], -scores), axis=1)[:, :depth]
     found, scores = np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
-    counts = np.minimum((~out).sum(axis=1), DEPTH)
+    counts = np.minimum((~out).sum(axis=1), depth)
     return {
         name: dict(zip(split.documents[rows[:count]].tolist(), values[:count].tolist(), strict=True))
         for name, rows, values, count in zip(split.names, found, scores, counts, strict=True)

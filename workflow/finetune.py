@@ -195,6 +195,11 @@ class FinetuneEncoder(BiEncoder, nn.Module):
             self._frozen = self._all("document", np.arange(len(start))) if self._loaded else start
         return self._frozen
 
+    def still(self, side: str, rows: Rows) -> torch.Tensor:
+        """Encode rows without dropout; a frozen tower that is still the start has its vectors in the cache."""
+        start = side not in self.trained and not self._loaded
+        return torch.from_numpy(self._warmup[side][rows]) if start else self._all(side, rows)
+
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> Kept:
         """Encode corpus and training queries, or take up vectors that were kept."""
         if state:

@@ -1,5 +1,6 @@
 """Where everything of a suite lies. All paths are relative to the folder that snakemake runs in."""
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,25 +16,52 @@ from workflow.errors import UserError
 from workflow.files import canonical, read_json, short_hash
 from workflow.settings import Suite, export_folders, load
 from workflow.sources import ROOT, method_sources, sources
+from workflow.tuning import TUNED, Chosen, Point, chosen_for, rate_of, read_tuned, told, trial_row
 
 DEFAULT_SUITE = "config/quickstart.yaml"
 BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
 REPRODUCE = "reproduce"
 BESIDE_REPRODUCE = frozenset({REPRODUCE, "data", "models"})
+ROWS, TRIAL_ROWS = r"[a-z0-9][a-z0-9_-]*", r"[a-z0-9][a-z0-9_-]*\.trial-[0-9]+"
+CURVE_KEYS = frozenset({"curve_every", "curve_queries"})
 
 
 class Layout:
     """Paths and job settings of a suite, for the rules."""
 
     def __init__(self, suite: Suite, committed: str | None = None) -> None:
-        self.suite = suite
         self.committed = f"{BOARDS}/{committed or suite.suite}"
         """The board that users see; it lies in the repository."""
         self.rebuilds = committed is not None
         """Whether the board is rebuilt beside it, to be compared with it."""
         self.board = f"results/reproduced/{committed}" if self.rebuilds else self.committed
+        self.tuned = f"{self.committed}/tuned.json"
+        self.untuned = suite.tuned and not Path(self.tuned).is_file()
+        """Are tuned rows asked for that are still to be found?"""
+        self.rows = list(suite.methods)
+        """The rows of the board."""
+        self._points = {row: suite.points(row) for row in suite.tuned_rows()}
+        places = [(row, number) for row, points in self._points.items() for number in range(len(points))]
+        self._trials = {trial_row(row, number): self._points[row][number] for row, number in places}
+        self._chosen: dict[tuple[str, str], Chosen] = {}
+        self._copies = {trial_row(row, number): row for row, number in places}
+        self.suite = suite.with_copies(self._copies)
+        if suite.tuned and not self.untuned:
+            self._take_tuned()
         self.wandb = f"results/wandb/{suite.suite}.json"
         self.wandb_board = f"results/wandb/{suite.suite}.board.json"
+
+    def _take_tuned(self) -> None:
+        """Put the tuned rows on the board, behind the others."""
+        found = read_tuned(Path(self.tuned))
+        tuned = {f"{row}{TUNED}": row for row in self._points}
+        for name, row in tuned.items():
+            for dataset in self.with_dev():
+                under = self.tuned_under(dataset, row)
+                self._chosen[dataset, name] = chosen_for(found, Path(self.tuned), dataset, row, under)
+        self._copies |= tuned
+        self.suite = self.suite.with_copies(tuned)
+        self.rows += tuned
 
     def dataset(self, name: str) -> str:
         """Return the folder of a prepared dataset."""
@@ -66,6 +94,71 @@ class Layout:
         """Return the seeds of each job: `seeds_per_job` at a time, so that start-up is paid once for all."""
         seeds, size = self.suite.seeds, self.suite.seeds_per_job
         return [seeds[start : start + size] for start in range(0, len(seeds), size)]
+
+    def jobs(self) -> list[tuple[list[int], str]]:
+        """Return the seeds of every kind of training job, with a pattern of the rows that it may train.
+
+        A trial runs with seeds of its own, all in one job.
+        """
+        trials = [(self.suite.trial_seeds(), TRIAL_ROWS)] if self._trials else []
+        return [*((seeds, ROWS) for seeds in self.batches()), *trials]
+
+    def with_dev(self) -> list[str]:
+        """Return the datasets that may have a dev split: those that are trained on and whose queries are searched."""
+        homes = [name for name in self.suite.datasets if self.suite.home(name) == name]
+        return [name for name in homes if name not in self.suite.sentences()]
+
+    def trials(self) -> list[str]:
+        """Return what the trials of the suite leave on the dev split."""
+        return [
+            f"results/runs/{self.suite.suite}/{dataset}/{row}/{run_folder(seed)}/dev.parquet"
+            for dataset in self.with_dev()
+            for row in self._trials
+            for seed in self.suite.trial_seeds()
+        ]
+
+    def tuning(self) -> str:
+        """Return what the stage `tune` needs to know, as canonical JSON."""
+        rates = {row: self.suite.budget(self.suite.row_tier(row)).learning_rate for row in self._points}
+        under = {name: {row: self.tuned_under(name, row) for row in self._points} for name in self.with_dev()}
+        return canonical(
+            {
+                "suite": self.suite.suite,
+                "seeds": self.suite.trial_seeds(),
+                "rates": rates,
+                "points": self._points,
+                "under": under,
+            }
+        )
+
+    def tuned_under(self, dataset: str, row: str) -> str:
+        """Return what stands for all settings under which a row is tuned on a dataset."""
+        spec = json.loads(self.spec(dataset, row))
+        spec["training"] = self.suite.budget(self.suite.row_tier(row)).decides()
+        teacher = self.suite.encoder_key(teacher=True)
+        keys = [self.suite.dataset_key(dataset), self.suite.encoder_key(), self.suite.pool_key(), teacher]
+        return short_hash([spec, *keys])
+
+    def point(self, dataset: str, row: str) -> Point | None:
+        """Return what a trial or a tuned row changes of the row that it is a copy of; None of any other."""
+        chosen = self._chosen.get((self.suite.home(dataset), row))
+        return Point(chosen.factor, chosen.params) if chosen else self._trials.get(row)
+
+    def parameters(self, dataset: str, row: str) -> dict[str, Any]:
+        """Return all parameters of a row's method on a dataset."""
+        point = self.point(dataset, row)
+        return {**self.suite.parameters(row), **(point.params if point else {})}
+
+    def training(self, dataset: str, row: str) -> dict[str, Any]:
+        """Return the budget of a row's runs, with its learning rate and its curve, if it has one."""
+        budget = self.suite.budget(self.suite.row_tier(row))
+        found = budget.model_dump(exclude={"first_stage", "depth"})
+        if point := self.point(dataset, row):
+            found["learning_rate"] = rate_of(budget.learning_rate, point.factor)
+        every = budget.steps if row in self._trials else budget.curve_every
+        if not every or dataset in self.suite.sentences():
+            return {key: value for key, value in found.items() if key not in CURVE_KEYS}
+        return {**found, "curve_every": every}
 
     def start(self, name: str, method: str, seeds: Sequence[int]) -> list[str]:
         """Return the models that a row's runs start from, one a seed; none where they start from the encoder."""
@@ -122,6 +215,11 @@ class Layout:
         """Return the source files behind a stage of a row: its own and those of the row's tier."""
         return sources(module or f"workflow.{stage}", tiers.STAGES[stage][self.suite.row_tier(method)])
 
+    def train_sources(self, dataset: str, method: str) -> list[str]:
+        """Return the source files behind a row's training."""
+        spec = json.loads(self.spec(dataset, method))
+        return sources("workflow.train", *tiers.training_modules(spec))
+
     def preparer(self, name: str) -> str:
         """Return the module that prepares a dataset of this kind."""
         return "workflow.sentences" if name in self.suite.sentences() else "workflow.data"
@@ -139,9 +237,9 @@ class Layout:
         return Contents(
             suite=self.suite.suite,
             cards={name: self.card(name) for name in self.suite.datasets},
-            methods=list(self.suite.methods),
+            methods=self.rows,
             seeds=self.suite.seeds,
-            tiers=self.suite.tiers(),
+            tiers={row: self.suite.row_tier(row) for row in self.rows},
             sentences=self.suite.sentences(),
             homes=self.suite.homes(),
         )
@@ -158,25 +256,34 @@ class Layout:
                 "dataset": dataset,
                 "method": method,
                 "class": self.suite.method(method).name,
-                "params": self.suite.parameters(method),
-                "training": self.suite.budget(tier).model_dump(exclude={"first_stage", "depth"}),
+                "params": self.parameters(dataset, method),
+                "training": self.training(dataset, method),
                 **(
                     {"tier": tier, "encoder": self._encoder(self.suite.dataset_key(dataset))}
                     if tier != "adapter"
                     else {}
                 ),
                 **({"track": "faithful"} if self.suite.track(method) == "faithful" else {}),
+                **({"drawn_as": self._copies[method]} if method in self._copies else {}),
             }
         )
 
+    def curved_rows(self) -> list[str]:
+        """Return the rows of the board whose runs leave learning curves."""
+        return [row for row in self.rows if self.suite.budget(self.suite.row_tier(row)).curve_every]
+
+    def curved(self) -> list[str]:
+        """Return the datasets of which learning curves are drawn."""
+        return self.with_dev() if self.curved_rows() else []
+
     def about(self, dataset: str, method: str) -> str:
         """Return what the metrics.json of a row's runs say about it, as canonical JSON."""
-        kind = self.suite.method(method)
+        kind, row = self.suite.method(method), self._copies.get(method, method)
         track, tier = self.suite.track(method), self.suite.row_tier(method)
         title = (
             kind.title
-            if method in {kind.name, f"{kind.name}_{track}", f"{kind.name}_{tier}"}
-            else f"{kind.title} ({method})"
+            if row in {kind.name, f"{kind.name}_{track}", f"{kind.name}_{tier}"}
+            else f"{kind.title} ({row})"
         )
         adaptations = [*kind.footnotes(track, tier)]
         home = self.suite.home(dataset)
@@ -197,6 +304,11 @@ class Layout:
         if start := self.suite.start(method):
             adaptations.append(f"starts from the trained model of {start}")
             begins += f", then the model of {start}"
+        params = self.parameters(dataset, method)
+        if chosen := self._chosen.get((home, method)):
+            title += ", tuned"
+            adaptations.append(told(chosen, self.suite.tuning.trials, len(self.suite.trial_seeds())))
+            params["learning_rate"] = chosen.learning_rate
         return canonical(
             {
                 **self._common(dataset, method, title),
@@ -210,7 +322,7 @@ class Layout:
                 "adaptations": adaptations,
                 "summary": kind.summary(),
                 "paper": kind.citation,
-                "params": self.suite.parameters(method),
+                "params": params,
             }
         )
 
@@ -250,6 +362,8 @@ class Layout:
     def targets(self) -> list[str]:
         """Return what a suite is run for: the board with its audits, or gates and cards where nothing is trained."""
         contents = self.contents()
+        if self.untuned:
+            return [self.tuned]
         if not self.suite.methods:
             return [*self.gate_tables(), *(f"{self.board}/cards/{name}.md" for name in self.suite.datasets)]
         audits = [f"{self.board}/audit/{name}.csv" for name in contents.trained()]

@@ -20,7 +20,7 @@ from workflow.overview import Overview
 from workflow.standings import Row, datasets, records, tiers
 from workflow.words import overview_sentence, reading, sentences, size_sentence, start_sentence
 
-FIGURES = ("quality", "tiers", "scores")
+FIGURES = ("quality", "tiers", "curves", "scores")
 REPORT = Path(__file__).parent / "report"
 
 
@@ -71,9 +71,12 @@ def _section(
 ) -> dict[str, Any]:
     """What the template needs of one dataset."""
     shown, names = columns(frame), tiers(frame)
-    kinds = [
-        kind for kind in FIGURES if kind != "tiers" or len(names) > 1
-    ]  # one of an earlier config may lie there
+    budgets = settings.get("budgets", {}).values()
+    absent = {
+        *(["tiers"] if len(names) < 2 else []),
+        *(["curves"] if not any(budget.get("curve_every") for budget in budgets) else []),
+    }  # one of an earlier config may lie there
+    kinds = [kind for kind in FIGURES if kind not in absent]
     return {
         "name": card["name"],
         "card": card,

@@ -217,6 +217,10 @@ class CrossEncoder(nn.Module):
         """Refuse: there are no vectors."""
         _refuse()
 
+    def still(self, side: str, rows: Rows) -> NoReturn:
+        """Refuse: there are no vectors."""
+        _refuse()
+
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> NoReturn:
         """Refuse: there are no vectors."""
         _refuse()

@@ -21,11 +21,13 @@ from workflow.contents import BASELINES
 from workflow.errors import UserError
 from workflow.files import short_hash
 from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE
+from workflow.tuning import TUNED, Point, points
 
 SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
 LABEL_KEYS = frozenset({"test_split", "relevant_grade"})
 TRANSFER_KEYS = frozenset({"trained_on", "kind", "source", "documents", "seed"}) | LABEL_KEYS
 STS_TRANSFER_KEYS = frozenset({"trained_on", "kind", "sts"})
+TRIAL_SEEDS = 3
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
 
@@ -192,6 +194,16 @@ class TrainingSettings(_Settings):
     """Cosine similarity over this is the logit of the loss."""
     checkpoint_steps: Whole = Field(default=1000, ge=1)
     """Steps between two checkpoints, from which a killed run goes on."""
+    curve_every: Whole = Field(default=0, ge=0)
+    """Steps between two evaluations on the dev split, from step 0 to the end: the learning curve; 0 is none. Each
+    one encodes and searches the whole corpus, which is left out of a run's cost: 0.7 CPU seconds in the adapter tier
+    with WordNet's 30,351 glosses and 500 queries, 0.3 with 100."""
+    curve_queries: Whole = Field(default=500, ge=1)
+    """Dev queries of a curve, drawn once for all runs where the dataset has more."""
+
+    def decides(self) -> dict[str, Any]:
+        """Return what decides a model: curves are looked on, and another curve makes no other model."""
+        return self.model_dump(exclude={"curve_every", "curve_queries"})
 
 
 class FinetuneSettings(TrainingSettings):
@@ -266,11 +278,28 @@ class RerankSettings(TrainingSettings):
     """The baseline whose best documents are re-ranked."""
     depth: Whole = Field(default=100, ge=1, le=100)
     """Documents a test query that are re-ranked; the others keep their order below."""
+    curve_every: Literal[0] = 0
+    """No curve: a cross-encoder would score the whole corpus for it."""
 
     def first(self, pools: PoolSettings) -> dict[str, Any]:
         """Return what decides the ranking that is re-ranked."""
         words = {"k1": pools.bm25_k1, "b": pools.bm25_b} if self.first_stage == "bm25_search" else {}
         return {"name": self.first_stage, "depth": self.depth, **words}
+
+
+class TuningSettings(_Settings):
+    """How rows are tuned: equally many trials each, judged on the dev split alone."""
+
+    trials: Whole = Field(default=9, ge=2)
+    """Trials a row, the row as it is among them; each has another learning rate."""
+    rates: list[Annotated[Number, Field(gt=0)]] = [0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2, 5.6, 10.0]
+    """Factors of the tier's learning rate, the same for all rows; 1 must be among them."""
+    seeds: list[Annotated[Whole, Field(ge=0)]] = []
+    """Seeds of every trial; the first three of the suite if left out."""
+    seed: Whole = 0
+    """Seed of the draw of trials."""
+    methods: list[Name] = []
+    """Rows that are tuned; all but those of the rerank tier if left out."""
 
 
 class TrackingSettings(_Settings):
@@ -352,6 +381,10 @@ class Suite(_Settings):
     rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()
     tracking: TrackingSettings = TrackingSettings()
+    tuning: TuningSettings = TuningSettings()
+    tuned: bool = False
+    """Put tuned rows beside the suite's own, as `results/leaderboards/<suite>/tuned.json` has them: what
+    `snakemake --cores all tune` writes."""
     gates: dict[Name, GateSettings] = {}
     """Published values of baselines, by a name: the board is built only where ours reproduce them."""
     tolerance: Number = Field(default=0.005, gt=0, lt=1)
@@ -417,7 +450,7 @@ class Suite(_Settings):
         settings = self.teacher if teacher and self.teacher else self.encoder
         decides = settings.model_dump()
         if settings is self.encoder and self.encoder.warmup_steps:
-            decides["warmup"] = self.finetune.model_dump()
+            decides["warmup"] = self.finetune.decides()
         return f"{Path(settings.model).name.lower()}-{short_hash(decides)}"
 
     def warms_up(self) -> bool:
@@ -460,6 +493,33 @@ class Suite(_Settings):
         """Return the tier of every row."""
         return {row: self.row_tier(row) for row in self.methods}
 
+    def tuned_rows(self) -> list[str]:
+        """Return the rows that tuning can be asked for."""
+        asked = self.tuning.methods or self.methods
+        return [row for row in self.methods if row in asked and self.row_tier(row) != "rerank"]
+
+    def points(self, row: str) -> list[Point]:
+        """Return the trials of a row. What the row sets itself stays as it is."""
+        method, track = self.method(row), self.track(row)
+        params = method.Params.model_validate(self._given(row))
+        space = {
+            key: tried for key, tried in method.space(params, track).items() if key not in self._given(row)
+        }
+        draw = self.tuning
+        return points(space, draw.rates, draw.trials, draw.seed, f"{method.name}/{track}")
+
+    def trial_seeds(self) -> list[int]:
+        """Return the seeds of every trial."""
+        return self.tuning.seeds or self.seeds[:TRIAL_SEEDS]
+
+    def with_copies(self, copies: Mapping[str, str]) -> "Suite":
+        """Return the suite with more rows, each the copy of another one."""
+        rows = {
+            name: {**(self.methods[row] or {}), "method": self._method_name(row)}
+            for name, row in copies.items()
+        }
+        return self.model_copy(update={"methods": {**self.methods, **rows}})
+
     def start(self, row: str) -> str | None:
         """Return the row whose model this row goes on from, if any."""
         return (self.methods[row] or {}).get("start")
@@ -501,6 +561,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         _check_gate(suite, name, f"{file}: gates.{name}")
     for name in suite.datasets:
         _check_dataset(suite, name, f"{file}: datasets.{name}")
+    _check_tuning(suite, file)
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
         raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
     if suite.finetune.checkpoint_steps % suite.finetune.accumulation:
@@ -573,6 +634,35 @@ def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> No
             raise UserError(f"{where}.start: {' starts from '.join([*seen, start])}, which never begins")
         seen.append(start)
         start = suite.start(start)
+
+
+def _check_tuning(suite: Suite, file: str) -> None:
+    tuning, where = suite.tuning, f"{file}: tuning"
+    if 1 not in tuning.rates or len(set(tuning.rates)) < len(tuning.rates):
+        raise UserError(f"{where}.rates: each factor may stand there once, and 1, the suite's own rate, must")
+    if tuning.trials > len(tuning.rates):
+        raise UserError(
+            f"{where}.trials: {tuning.trials} trials need as many learning rates, tuning.rates has "
+            f"{len(tuning.rates)}"
+        )
+    for row in tuning.methods:
+        if row not in suite.methods or suite.row_tier(row) == "rerank":
+            able = [name for name in suite.methods if suite.row_tier(name) != "rerank"]
+            raise UserError(f"{where}.methods: no row '{row}' that can be tuned; {nearest(row, able)}")
+    for row in suite.tuned_rows():
+        if suite.start(row) and not set(suite.trial_seeds()) <= set(suite.seeds):
+            raise UserError(
+                f"{where}.seeds: {row} starts from {suite.start(row)}, whose seeds are {suite.seeds}; take some of them"
+            )
+        if f"{row}{TUNED}" in suite.methods:
+            raise UserError(
+                f"{file}: methods.{row}{TUNED}: the board gives this name to {row} when it is tuned"
+            )
+        for point in suite.points(row):
+            given = {**suite._given(row), **point.params}
+            _validated(suite.method(row).Params, given, f"{file}: methods.{row}: its space for tuning", ".")
+    if suite.tuned and (without := [name for name in suite.sentences() if suite.home(name) == name]):
+        raise UserError(f"{file}: tuned: {without[0]} has sentences and so no dev split to tune on")
 
 
 def _check_gate(suite: Suite, name: str, where: str) -> None:

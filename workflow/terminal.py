@@ -8,9 +8,16 @@ CHATTER = ("Select jobs to execute", "Finished jobid", "Using shell", "Conda env
 DROPPED_EVENTS = ("job_info", "job_started", "job_finished", "resources_info")
 
 
-def closing_words(board: str) -> str:
-    """Return the board's summary table and where the page lies; nothing where another target was asked for."""
+def closing_words(board: str, untuned: bool = False) -> str:
+    """Return the board's summary table and where the page lies; nothing where another target was asked for.
+
+    Where the suite was planned before its rows were tuned, it says what to do now.
+    """
     folder = Path(board)
+    if untuned:
+        return (
+            f"\nTuned: {folder / 'tuned.json'}. The same command again makes the board with the tuned rows.\n"
+        )
     if not (folder / "summary.txt").is_file():
         return ""
     table = (folder / "summary.txt").read_text(encoding="utf-8")

@@ -75,6 +75,12 @@ class TrainedEncoder(Protocol):
     def all_documents(self) -> torch.Tensor:
         """Return the vectors [N, D] of the whole corpus as they are now, without gradient."""
 
+    def still(self, side: str, rows: Rows) -> torch.Tensor:
+        """Return vectors [len(rows), D] of a side, `query` or `document`, as evaluation computes them.
+
+        Nothing of the run changes by it: no gradient, no dropout, no stream, nothing kept.
+        """
+
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> Moment:
         """Keep the encoder as it is now, or take up a moment that was kept before."""
 

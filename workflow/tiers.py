@@ -2,7 +2,9 @@
 files re-runs no other's."""
 
 import importlib
+from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 TRAIN = {"adapter": "workflow.adapter", "finetune": "workflow.finetune", "rerank": "workflow.rerank"}
 """Modules with `open_encoder(spec, materials)`, which returns a `tier.TrainedEncoder`."""
@@ -10,7 +12,14 @@ EVALUATE = {"adapter": "workflow.adapter_maps", "finetune": "workflow.finetune",
 """Modules with `trained_side(about, model, dataset, vectors, side, rows, threads)`, which gives the vectors [N, D] of
 a side, of which only `rows` count, or all; with `searcher(about, model, dataset, first, place, threads)` instead where
 the tier re-ranks what a searcher `first` finds."""
+CURVE = "workflow.dev"
+"""Module with `Curve(dataset, training)`, which evaluates runs on the dev split while they train."""
 STAGES = {"train": TRAIN, "evaluate": EVALUATE}
+
+
+def training_modules(spec: Mapping[str, Any]) -> list[str]:
+    """Return the modules behind the training of a run, by its spec: curves alone depend on what evaluates."""
+    return [TRAIN[spec.get("tier", "adapter")], *([CURVE] if spec["training"].get("curve_every") else [])]
 
 
 def module(stage: str, tier: str) -> ModuleType:

@@ -1,11 +1,12 @@
 """Stage train: one method and seed through the loop that all methods share."""
 
+import importlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ from workflow.tier import TrainedEncoder
 
 log = logging.getLogger(__name__)
 MODEL, HISTORY, LEDGER, SCORES = "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"
+CURVE = "dev.parquet"
 
 
 @dataclass
@@ -53,6 +55,7 @@ class Run:
     scores: list[tuple[int, str, NDArray[np.float32]]]
     clock: Clock
     accumulation: int = 1
+    curve: list[dict[str, Any]] = field(default_factory=list)
 
 
 def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = None) -> Run:
@@ -60,7 +63,10 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
 
     `start` is the model of another run to go on from.
     """
-    training, seed, row = spec["training"], spec["seed"], spec["method"]
+    training, seed = spec["training"], spec["seed"]
+    row = spec.get(
+        "drawn_as", spec["method"]
+    )  # a row with other settings draws as the row that it is compared with
     torch.manual_seed(torch_seed(seed, "weights"))
     encoder = tiers.module("train", spec.get("tier", "adapter")).open_encoder(spec, materials)
     if start is not None:
@@ -126,12 +132,23 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
         run.schedule.step()
 
 
-def train(run: Run, steps: int, checkpoint: Checkpoint) -> None:
+class Curve(Protocol):
+    """Adds a point to a run's curve on the dev split, outside its cost."""
+
+    def take_if_due(self, run: Run, step: int) -> None:
+        """Evaluate the run after `step` steps if a point is due."""
+
+
+def train(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | None = None) -> None:
     """Take all steps, from the checkpoint if there is one, and leave a checkpoint now and then."""
     first = checkpoint.restore(run)
     run.clock.start()
+    if curve and not first:
+        curve.take_if_due(run, 0)
     for step in stage.progress(range(first, steps), f"{run.method.name}, seed {run.seed}"):
         one_step(run, step, keep_scores=step in (0, steps - 1))
+        if curve:
+            curve.take_if_due(run, step + 1)
         checkpoint.save_if_due(run, step + 1, steps)
     run.clock.stop()
 
@@ -158,6 +175,7 @@ def main(
         "vectors": _vectors_key(vectors),
         "teacher": _vectors_key(teacher) if teacher else None,
     }
+    curve = _curve(dataset, json.loads(spec)["training"])
     folders = [model.parent for model in models]
     starts: list[Path | None] = [Path(model) for model in start.split()]
     checkpoints = []
@@ -169,7 +187,7 @@ def main(
         steps, every = facts["training"]["steps"], facts["training"]["checkpoint_steps"]
         checkpoint = Checkpoint(state / folder.name, {**facts, "data": about["data"], "pools": files}, every)
         with process_cost() as training:
-            train(run, steps, checkpoint)
+            train(run, steps, checkpoint, curve)
         if not run.encoder.writes:
             continue
         if folder != folders[-1]:  # Snakemake drops all outputs of a job that is killed at a later seed
@@ -179,11 +197,20 @@ def main(
             "preparation": preparation.as_dict(),
             "peak_mebibytes": training.as_dict()["peak_mebibytes"],
             **run.clock.as_dict(),
+            "joules": run.clock.joules,
         }
         _write(run, folder, {**about, "cost": cost, "resumed_at": checkpoint.resumed_at})
         checkpoints.append(checkpoint)
     for checkpoint in checkpoints:
         checkpoint.clear()
+
+
+def _curve(dataset: Path, training: dict[str, Any]) -> Curve | None:
+    """Return what evaluates runs while they train, None where no curve is asked for."""
+    found: Curve | None = None
+    if training.get("curve_every"):
+        found = importlib.import_module(tiers.CURVE).Curve(dataset, training)
+    return found
 
 
 def _vectors_key(vectors: Path) -> str:
@@ -323,6 +350,8 @@ def _write(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
         save_file(weights, partial)
     write_table(folder / HISTORY, collection.columns(run.history))
     run.ledger.write(folder / LEDGER)
+    # an empty table where no curve was asked for: the files of a run are the same in every suite
+    write_table(folder / CURVE, collection.columns(run.curve) if run.curve else {"step": []})
     write_table(
         folder / SCORES,
         {

@@ -44,7 +44,7 @@ rule warm_up:
         runtime="12h",
     params:
         settings=canonical(LAYOUT.suite.encoder.model_dump()),
-        training=canonical(LAYOUT.suite.finetune.model_dump()),
+        training=canonical(LAYOUT.suite.finetune.decides()),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         folder=lambda wildcards, output: Path(output.facts).parent,
         state="results/state/warmups/{dataset}/{encoder}",

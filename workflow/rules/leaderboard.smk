@@ -85,6 +85,7 @@ rule leaderboard:
                 figure=["quality", *(["tiers"] if COMPARISONS else [])],
             ),
             *expand(f"{LAYOUT.board}/figures/{{dataset}}-scores.svg", dataset=CONTENTS.trained()),
+            *expand(f"{LAYOUT.board}/figures/{{dataset}}-curves.svg", dataset=LAYOUT.curved()),
         ],
         gates=LAYOUT.gate_tables(),
         sources=sources("workflow.leaderboard"),

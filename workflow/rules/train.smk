@@ -1,10 +1,11 @@
 # A rule for every batch of seeds. The seeds stand in its files and nowhere else: a run that is done stays done,
 # whichever batch it was part of.
-for SEEDS in LAYOUT.batches():
+# Trials of `tune` are trained by the same rule, under names that no other rule knows: nothing else is done to them.
+for SEEDS, ROWS in LAYOUT.jobs():
 
     rule:
         name:
-            f"train_{'_'.join(map(str, SEEDS))}"
+            f"{'try' if 'trial' in ROWS else 'train'}_{'_'.join(map(str, SEEDS))}"
         input:
             unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
             card=lambda wildcards: LAYOUT.card(wildcards.dataset),
@@ -13,16 +14,19 @@ for SEEDS in LAYOUT.batches():
             teacher=lambda wildcards: LAYOUT.teacher(wildcards.dataset, wildcards.method),
             start=lambda wildcards, seeds=SEEDS: LAYOUT.start(wildcards.dataset, wildcards.method, seeds),
             texts=lambda wildcards: LAYOUT.texts(wildcards.dataset, wildcards.method),
-            sources=lambda wildcards: LAYOUT.stage_sources("train", wildcards.method),
+            sources=lambda wildcards: LAYOUT.train_sources(wildcards.dataset, wildcards.method),
             method=lambda wildcards: LAYOUT.method_sources(wildcards.method),
         output:
             models=LAYOUT.outputs(SEEDS, "model.safetensors"),
             histories=LAYOUT.outputs(SEEDS, "history.parquet"),
             ledgers=LAYOUT.outputs(SEEDS, "negatives.parquet"),
             scores=LAYOUT.outputs(SEEDS, "scores.parquet"),
+            curves=LAYOUT.outputs(SEEDS, "dev.parquet"),
             manifests=LAYOUT.outputs(SEEDS, "manifest.json"),
         log:
             f"results/logs/train/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
+        wildcard_constraints:
+            method=ROWS,
         conda:
             "../envs/negbench.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from test_leaderboard import SETTINGS, write_card, write_runs, write_suite, write_two_tiers
 
-from workflow.figures import draw_quality
+from workflow.figures.quality import draw_quality
 from workflow.leaderboard import collate
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")

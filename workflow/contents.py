@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from workflow.comparison import Comparison
+
 LEXICAL = "bm25_search"
 BASELINES = {
     "untrained": (
@@ -41,6 +43,10 @@ class Contents(BaseModel):
     """The datasets that have sentences and no corpus to search, so no lexical baseline."""
     homes: dict[str, str] = {}
     """The datasets that are evaluated alone, each with the one that its runs are trained on."""
+    controls: list[str] = []
+    """The rows that are told more of labels than a method can know, so that nobody can choose them."""
+    comparisons: list[Comparison] = []
+    """Which rows of two tiers are one method."""
 
     def trained(self) -> list[str]:
         """Return the datasets that are trained on."""

@@ -8,8 +8,10 @@ from typing import Any, NoReturn
 import yaml
 
 from workflow import tiers
+from workflow.comparison import Entry, comparisons
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
+from workflow.figures.catalogue import BY_NAME
 from workflow.files import canonical
 from workflow.settings import Suite, export_folders, load
 from workflow.sources import ROOT, method_sources, sources
@@ -134,7 +136,18 @@ class Layout:
             tiers=self.suite.tiers(),
             sentences=self.suite.sentences(),
             homes=self.suite.homes(),
+            controls=[row for row in self.suite.methods if self._is_told(row)],
+            comparisons=comparisons([self._entry(row) for row in self.suite.methods]),
         )
+
+    def _is_told(self, row: str) -> bool:
+        kind = self.suite.method(row)
+        return kind.knows_hidden or kind.gives_positives
+
+    def _entry(self, row: str) -> Entry:
+        suite = self.suite
+        kind, params = suite.method(row).name, suite.parameters(row)
+        return Entry(row, kind, suite.track(row), params, suite.row_tier(row), suite.start(row))
 
     def spec(self, dataset: str, method: str) -> str:
         """Return what decides a row's runs, as canonical JSON: an edit of another row doesn't touch it.
@@ -244,6 +257,15 @@ class Layout:
             return [*self.gate_tables(), *(f"{self.board}/cards/{name}.md" for name in self.suite.datasets)]
         audits = [f"{self.board}/audit/{name}.csv" for name in contents.trained()]
         return [f"{self.board}/leaderboard.html", *audits, self.wandb]
+
+    def figure_inputs(self, figure: str, *datasets: str) -> list[str]:
+        """Return what a figure of these datasets is drawn from; a manifest lies with the dataset trained on."""
+        kind, contents = BY_NAME[figure], self.contents()
+        homes = dict.fromkeys(self.suite.home(dataset) for dataset in datasets)
+        names = ("manifest.json", *kind.run_files)
+        files = [str(run / name) for run in contents.runs(*homes) for name in names]
+        tables = [f"{self.board}/{table}/{dataset}.csv" for table in kind.tables for dataset in datasets]
+        return [*map(str, contents.files("metrics.json", *datasets)), *files, *tables]
 
     def board_settings(self) -> str:
         """Return what the board says about the whole suite, as canonical JSON."""

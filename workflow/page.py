@@ -3,6 +3,7 @@
 import base64
 import importlib.resources
 import math
+import re
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,14 @@ import jinja2
 import pandas as pd
 
 from workflow.card_text import counted
+from workflow.figures.catalogue import FIGURES, OF_SUITE
 from workflow.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
 from workflow.views import (
     MISSING,
     Column,
     columns,
+    marked,
+    number,
     rank_text,
     reading,
     seeds_text,
@@ -24,7 +28,16 @@ from workflow.views import (
     start_sentence,
 )
 
-FIGURES = ("quality", "tiers", "scores")
+POINTS = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
+SCREEN = 1.75  # pixels a point: figures are drawn at the size of print, which is small on a screen
+FORESIGHT = {
+    "eci": "ECI (reconstruction)",
+    "efficiency": "its efficiency E",
+    "hardness": "hardness",
+    "margin": "margin",
+    "false_negative_rate": "false negatives",
+}
+"""Columns of the table of foresight, and what the page calls them."""
 REPORT = Path(__file__).parent / "report"
 
 
@@ -48,6 +61,7 @@ def page(
         missing=MISSING,
         sections=sections,
         overview=_overview(frame),
+        figures=[figure for name in OF_SUITE if (figure := _figure(figures, name))],
         style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
         datatables=_datatables(),
     )
@@ -58,9 +72,9 @@ def _section(
 ) -> dict[str, Any]:
     """What the template needs of one dataset."""
     shown, names = columns(frame), tiers(frame)
-    kinds = [
-        kind for kind in FIGURES if kind != "tiers" or len(names) > 1
-    ]  # one of an earlier config may lie there
+    kinds = [  # one of an earlier config may lie there
+        kind.name for kind in FIGURES if not kind.of_suite and not (kind.of_tiers and len(names) < 2)
+    ]
     return {
         "name": card["name"],
         "card": card,
@@ -79,7 +93,8 @@ def _section(
             }
             for row in records(frame)
         ],
-        "figures": [figure for kind in kinds if (figure := _figure(figures, card["name"], kind))],
+        "figures": [figure for kind in kinds if (figure := _figure(figures, f"{card['name']}-{kind}"))],
+        "foresight": _foresight(figures.parent / "foresight" / f"{card['name']}.csv", frame),
     }
 
 
@@ -140,13 +155,37 @@ def _overview(frame: pd.DataFrame) -> dict[str, Any]:
     return {"by": by, "datasets": [column.heading for column in shown], "rows": rows}
 
 
-def _figure(folder: Path, dataset: str, kind: str) -> dict[str, str] | None:
-    """A figure as a data address (several SVGs in one page would share ids), with its caption."""
-    image, caption = folder / f"{dataset}-{kind}.svg", folder / f"{dataset}-{kind}.txt"
-    if not image.exists():
+def _figure(folder: Path, stem: str) -> dict[str, Any] | None:
+    """A figure as a data address (several SVGs in one page would share ids), with its caption and width in pixels.
+
+    None where there is none, or where its table has no rows: such a figure only says why it shows nothing.
+    """
+    image, caption, table = (folder / f"{stem}.{suffix}" for suffix in ("svg", "txt", "csv"))
+    if not image.exists() or (table.exists() and len(table.read_text(encoding="utf-8").splitlines()) < 2):
         return None
-    text = caption.read_text(encoding="utf-8").strip() if caption.exists() else f"{dataset}: {kind}"
-    return {"source": base64.b64encode(image.read_bytes()).decode(), "caption": text}
+    content = image.read_bytes()
+    width = POINTS.search(content[:2000].decode("utf-8", "replace"))
+    return {
+        "source": base64.b64encode(content).decode(),
+        "caption": caption.read_text(encoding="utf-8").strip() if caption.exists() else stem,
+        "width": round(SCREEN * float(width[1])) if width else None,
+    }
+
+
+def _foresight(path: Path, frame: pd.DataFrame) -> list[dict[str, str]]:
+    """The scores of each method's first negatives, means over seeds, in the board's order; none without a table."""
+    if not path.exists():
+        return []
+    means = pd.read_csv(path).groupby("method").mean(numeric_only=True)
+    shown = [name for name in FORESIGHT if name in means and means[name].notna().any()]
+    return [
+        {
+            "method": marked(row, len(tiers(frame)) > 1),
+            **{FORESIGHT[name]: number(float(means[name][row["method"]])) for name in shown},
+        }
+        for row in records(frame)
+        if row["method"] in means.index
+    ]
 
 
 def _datatables() -> str:

@@ -165,11 +165,11 @@ def test_what_is_no_order_has_no_correlation(values: list[float]) -> None:
 
 
 def test_the_interval_of_rho_covers_at_its_level() -> None:
-    """Where nothing is foretold, at 12 methods: 95 % of the intervals hold 0, within what 2,000 draws can tell."""
+    """Where nothing is foretold, at 12 methods: 95 % of the intervals hold 0, within what 600 draws can tell."""
     rng = np.random.default_rng(1)
-    found = [association(*rng.normal(size=(2, 12))) for _ in range(2000)]
+    found = [association(*rng.normal(size=(2, 12))) for _ in range(600)]
     held = np.mean([one.rho_low <= 0 <= one.rho_high for one in found])
-    assert 0.93 < held < 0.975
+    assert 0.92 < held < 0.98
 
 
 VALUES = {"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.7, "told": 0.9, "batch": 0.4}

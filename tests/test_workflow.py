@@ -61,7 +61,6 @@ def test_a_board_comes_from_nothing(finished: Path) -> None:
         "leaderboard.md",
         "leaderboard.html",
         "summary.txt",
-        "foresight/pydoc.csv",
         *(f"figures/pydoc-{figure}.svg" for figure in ("quality", "cost", "gain", "scores", "negatives")),
         "cards/pydoc.md",
     ):
@@ -73,7 +72,7 @@ def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
     assert "SimANS" in text
     assert (finished / BOARD / "leaderboard.html").as_uri() in text
     assert "Select jobs" not in text
-    assert "of 24 jobs done" in text
+    assert "of 29 jobs done" in text
 
 
 def test_finished_work_is_not_done_again(project: Path) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from workflow.comparison import Comparison, Entry, as_option, comparisons, from_option
+from workflow.comparison import Comparison, Entry, comparisons
 
 THREE = ("inbatch", "random", "simans")
 
@@ -22,7 +22,6 @@ def test_rows_are_paired_by_what_they_are() -> None:
     assert sorted(found.rows) == [
         (f"{kind}_controlled_adapter", f"{kind}_controlled_finetune") for kind in THREE
     ]
-    assert from_option(as_option([found])) == [found]
 
 
 @pytest.mark.parametrize(

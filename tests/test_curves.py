@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from test_leaderboard import SETTINGS, write_card, write_runs
 
-from workflow.curves import at_equal_compute, curve_table, draw_curves
+from workflow.figures.curves import at_equal_compute, curve_table, draw_curves
 from workflow.errors import UserError
 from workflow.leaderboard import collate
 from workflow.standings import read_run

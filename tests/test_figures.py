@@ -10,7 +10,9 @@ from matplotlib.image import imread
 from test_leaderboard import write_runs, write_suite, write_two_tiers
 
 from workflow.errors import UserError
-from workflow.figures import _borders, _names, draw_quality, draw_scores, score_table
+from workflow.figures.drawing import names
+from workflow.figures.quality import borders, draw_quality
+from workflow.figures.scores import draw_scores, score_table
 from workflow.standings import read_run, summarise
 
 SUFFIXES = {"svg", "png", "pdf", "csv", "txt"}
@@ -75,14 +77,14 @@ def test_rankings_are_drawn_apart_and_named(tmp_path: Path) -> None:
     metrics, _ = write_two_tiers(tmp_path)
     frame = summarise([read_run(path) for path in metrics])
     trained = frame[frame["track"] != "baseline"]
-    assert _names(frame, trained) == [
+    assert names(frame, trained) == [
         *("simans (adapter)", "inbatch (adapter)"),
         *("inbatch (finetune)", "simans (finetune)"),
     ]
-    assert _borders(trained) == [2], "a rule above the third row"
+    assert borders(trained) == [2], "a rule above the third row"
     one = trained[trained["tier"] == "adapter"]
-    assert _names(one, one) == ["simans", "inbatch"]
-    assert _borders(one) == []
+    assert names(one, one) == ["simans", "inbatch"]
+    assert borders(one) == []
 
 
 def test_score_table_counts_pairs(scored: list) -> None:

@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from test_leaderboard import collated, write_card, write_runs, write_suite, write_two_tiers
 
-from workflow.figures import draw_quality
+from workflow.figures.datasets import draw_datasets
+from workflow.figures.drawing import save_nothing
+from workflow.figures.quality import draw_quality
+from workflow.standings import read_run
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")
 
@@ -318,3 +321,44 @@ def test_a_row_links_the_manifests_of_its_runs(tmp_path: Path) -> None:
         for method in ("inbatch", "simans")
         for seed in (0, 1, 2)
     }
+
+
+def test_a_figure_without_rows_is_left_out(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    figures = tmp_path / "board" / "figures"
+    save_nothing(figures / "scifact-gain", ["method", "gain"], "Nothing to show here.")
+    draw_quality(metrics, "scifact", figures)
+    collated(metrics, cards, tmp_path / "board")
+    text = (tmp_path / "board" / "leaderboard.html").read_text()
+    assert "Nothing to show here." not in text
+    width = re.search(r'alt="nDCG[^"]*" width="(\d+)"', text)
+    assert width is not None
+    assert int(width[1]) == 882, "seven inches of 72 points, larger than in print"
+
+
+def test_a_figure_of_the_suite_stands_with_all_datasets(tmp_path: Path, page: Path) -> None:
+    runs = [read_run(path) for path in page.parents[1].glob("runs/*/*/*/metrics.json")]
+    shutil.copytree(page.parents[1], tmp_path / "copy")
+    draw_datasets(runs, tmp_path / "copy" / "board" / "figures")
+    (tmp_path / "copy/board/figures/datasets.csv").write_text("tau\n0.5\n")
+    (tmp_path / "copy/board/figures/datasets.txt").write_text("How far the datasets agree.")
+    metrics = sorted((tmp_path / "copy").glob("runs/*/*/*/metrics.json"))
+    cards = sorted((tmp_path / "copy").glob("*.card.json"))
+    collated(metrics, cards, tmp_path / "copy" / "board")
+    overview = (tmp_path / "copy/board/leaderboard.html").read_text().split('id="dataset-1"')[0]
+    assert "How far the datasets agree." in overview
+
+
+def test_scores_of_negatives_are_told_by_method(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    table = "method,seed,eci,efficiency,hardness,margin,false_negative_rate\n"
+    table += "simans,0,1.0,0.5,0.25,0.125,\nsimans,1,1.5,0.5,0.25,0.125,\n"
+    (tmp_path / "board" / "foresight").mkdir(parents=True)
+    (tmp_path / "board" / "foresight" / "scifact.csv").write_text(table)
+    collated(metrics, cards, tmp_path / "board")
+    text = (tmp_path / "board" / "leaderboard.html").read_text()
+    shown = text.split('<table class="plain">')[1].split("</table>")[0]
+    assert re.findall(r"<th(?: [^>]*)?>([^<]*)<", shown) == [
+        "method", "ECI (reconstruction)", "its efficiency E", "hardness", "margin",
+    ]  # fmt: skip
+    assert re.findall(r"<td[^>]*>([^<]*)<", shown) == ["simans", "1.250", "0.500", "0.250", "0.125"]

@@ -17,7 +17,7 @@ from methods import registry
 from workflow import collection, columns, finetune, sentences, sts, words
 from workflow.contents import Contents
 from workflow.errors import UserError
-from workflow.figures import draw_quality
+from workflow.figures.quality import draw_quality
 from workflow.materials import load_materials
 from workflow.settings import load
 from workflow.standings import ranked_by, read_run, standings

@@ -50,11 +50,19 @@ def test_a_board_comes_from_nothing(finished: Path) -> None:
     audit = pd.read_csv(finished / BOARD / "audit" / "pydoc.csv")
     assert set(audit["method"]) == {"random", "simans"}  # in-batch only gives no negatives of its own
     assert (audit["labelled_positive_rate"] == 0).all()
+    scored = pd.read_csv(finished / BOARD / "foresight" / "pydoc.csv")
+    assert scored.groupby("method")["seed"].agg(list).to_dict() == {"random": [0, 1], "simans": [0, 1]}
+    assert scored["hardness"].between(-1, 1).all()
+    page = (finished / BOARD / "leaderboard.html").read_text()
+    assert page.count("<figure>") == 5, (
+        "two methods with negatives foretell nothing, and one dataset has no other"
+    )
+    assert "Scores of the negatives that need no training" in page
     for name in (
         "leaderboard.md",
         "leaderboard.html",
         "summary.txt",
-        "figures/pydoc-quality.svg",
+        *(f"figures/pydoc-{figure}.svg" for figure in ("quality", "cost", "gain", "scores", "negatives")),
         "cards/pydoc.md",
     ):
         assert (finished / BOARD / name).stat().st_size > 500
@@ -65,7 +73,7 @@ def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
     assert "SimANS" in text
     assert (finished / BOARD / "leaderboard.html").as_uri() in text
     assert "Select jobs" not in text
-    assert "of 26 jobs done" in text
+    assert "of 29 jobs done" in text
 
 
 def test_finished_work_is_not_done_again(project: Path) -> None:

@@ -49,7 +49,7 @@ def audit(
         labelled=_labelled(ledger, labels, len(text_codes)),
         duplicate=_duplicate(ledger, labels, text_codes),
         is_new=_new(ledger),
-        false=_false(ledger, labels, hidden, len(text_codes)),
+        false=false_negatives(ledger, labels, hidden, len(text_codes)),
     )
     windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
     return pd.DataFrame([{"window": name, **_figures(part)} for name, part in windows])
@@ -59,6 +59,15 @@ def text_codes(dataset: Path) -> NDArray[np.int64]:
     """Return a number a document [N], equal where the texts are equal but for case and white space."""
     documents, _ = collection.texts(dataset)
     return pd.factorize(np.array([" ".join(text.lower().split()) for text in documents], dtype=object))[0]
+
+
+def false_negatives(
+    ledger: pd.DataFrame, labels: Qrels, hidden: Qrels | None, documents: int
+) -> NDArray[np.float64]:
+    """Say of each negative if it is relevant by all labels: 1 or 0, NaN where no labels are hidden."""
+    if hidden is None:
+        return np.full(len(ledger), np.nan)
+    return (_labelled(ledger, labels, documents) | _labelled(ledger, hidden, documents)).astype(np.float64)
 
 
 def main(
@@ -93,13 +102,6 @@ def _labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray[np
     wanted = _keys(positives.queries, positives.documents, documents)
     found = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
     return np.isin(found, wanted) & (ledger["document"].to_numpy() != VECTOR)
-
-
-def _false(ledger: pd.DataFrame, labels: Qrels, hidden: Qrels | None, documents: int) -> NDArray[np.float64]:
-    """Say of each negative if it is relevant by all labels: 1 or 0, NaN where no labels are hidden."""
-    if hidden is None:
-        return np.full(len(ledger), np.nan)
-    return (_labelled(ledger, labels, documents) | _labelled(ledger, hidden, documents)).astype(np.float64)
 
 
 def _duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:

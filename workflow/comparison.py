@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel
 
 from workflow.files import canonical
 
@@ -42,9 +42,6 @@ class Comparison(BaseModel):
     rows: list[tuple[str, str]]
 
 
-_LIST = TypeAdapter(list[Comparison])
-
-
 def in_order(tiers: Sequence[str]) -> list[str]:
     """Return tiers once each, the cheapest first; one that isn't known here stands last, by name."""
     known = list(TIERS)
@@ -69,16 +66,6 @@ def comparisons(entries: Sequence[Entry]) -> list[Comparison]:
         for track in dict.fromkeys(entry.track for entry in entries)
     ]
     return [part for part in parts if len(part.rows) >= FEWEST]
-
-
-def as_option(parts: list[Comparison]) -> str:
-    """Return comparisons as JSON for a command line."""
-    return _LIST.dump_json(parts).decode()
-
-
-def from_option(text: str) -> list[Comparison]:
-    """Return the comparisons that `as_option` wrote."""
-    return _LIST.validate_json(text)
 
 
 def _common(

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from workflow.comparison import Comparison
+
 LEXICAL = "bm25_search"
 METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
 BASELINES = {
@@ -42,6 +44,13 @@ class Contents(BaseModel):
     """The datasets that have sentences and no corpus to search, so no lexical baseline."""
     homes: dict[str, str] = {}
     """The datasets that are evaluated alone, each with the one that its runs are trained on."""
+    controls: list[str] = []
+    """The rows that are told more of labels than a method can know, so that nobody can choose them."""
+    comparisons: list[Comparison] = []
+    """Which rows of two tiers are one method."""
+
+    curved: list[str] = []
+    """The datasets of which runs leave learning curves."""
 
     def trained(self) -> list[str]:
         """Return the datasets that are trained on."""

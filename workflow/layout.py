@@ -11,8 +11,10 @@ import yaml
 
 from methods import registry
 from workflow import tiers
+from workflow.comparison import Entry, comparisons
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
+from workflow.figures.catalogue import BY_NAME
 from workflow.files import canonical, read_json, short_hash
 from workflow.settings import Suite, export_folders, load
 from workflow.sources import ROOT, method_sources, sources
@@ -242,7 +244,19 @@ class Layout:
             tiers={row: self.suite.row_tier(row) for row in self.rows},
             sentences=self.suite.sentences(),
             homes=self.suite.homes(),
+            curved=self.curved(),
+            controls=[row for row in self.suite.methods if self._is_told(row)],
+            comparisons=comparisons([self._entry(row) for row in self.suite.methods]),
         )
+
+    def _is_told(self, row: str) -> bool:
+        kind = self.suite.method(row)
+        return kind.knows_hidden or kind.gives_positives
+
+    def _entry(self, row: str) -> Entry:
+        suite = self.suite
+        kind, params = suite.method(row).name, suite.parameters(row)
+        return Entry(row, kind, suite.track(row), params, suite.row_tier(row), suite.start(row))
 
     def spec(self, dataset: str, method: str) -> str:
         """Return what decides a row's runs, as canonical JSON: an edit of another row doesn't touch it.
@@ -397,6 +411,15 @@ class Layout:
             *self.stage_sources("evaluate", row, self.evaluator(dataset)),
         ]
         return sorted({*shared, *stages, *self.method_sources(row)})
+
+    def figure_inputs(self, figure: str, *datasets: str) -> list[str]:
+        """Return what a figure of these datasets is drawn from; a manifest lies with the dataset trained on."""
+        kind, contents = BY_NAME[figure], self.contents()
+        homes = dict.fromkeys(self.suite.home(dataset) for dataset in datasets)
+        names = ("manifest.json", *kind.run_files)
+        files = [str(run / name) for run in contents.runs(*homes) for name in names]
+        tables = [f"{self.board}/{table}/{dataset}.csv" for table in kind.tables for dataset in datasets]
+        return [*map(str, contents.files("metrics.json", *datasets)), *files, *tables]
 
     def board_settings(self) -> str:
         """Return what the board says about the whole suite, as canonical JSON."""

@@ -3,6 +3,7 @@
 import base64
 import importlib.resources
 import math
+import re
 from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
@@ -15,12 +16,22 @@ from workflow.card_text import counted
 from workflow.claims import READING, difference_text, read_claims, sentence
 from workflow.columns import Column, columns
 from workflow.contents import run_folder
-from workflow.notation import MISSING, chance, rank_text, seeds_text
+from workflow.figures.catalogue import FIGURES, OF_SUITE
+from workflow.notation import MISSING, chance, marked, number, rank_text, seeds_text
 from workflow.overview import Overview
 from workflow.standings import Row, datasets, records, tiers
 from workflow.words import overview_sentence, reading, sentences, size_sentence, start_sentence
 
-FIGURES = ("quality", "tiers", "curves", "scores")
+POINTS = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
+SCREEN = 1.75  # pixels a point: figures are drawn at the size of print, which is small on a screen
+FORESIGHT = {
+    "eci": "ECI (reconstruction)",
+    "efficiency": "its efficiency E",
+    "hardness": "hardness",
+    "margin": "margin",
+    "false_negative_rate": "false negatives",
+}
+"""Columns of the table of foresight, and what the page calls them."""
 REPORT = Path(__file__).parent / "report"
 
 
@@ -61,6 +72,7 @@ def page(
         claims=_claims(folder / "claims.csv"),
         overview=overview,
         overview_sentence=overview_sentence(overview) if overview else "",
+        figures=[figure for name in OF_SUITE if (figure := _figure(folder / "figures", name))],
         style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
         datatables=_datatables(),
     )
@@ -72,11 +84,14 @@ def _section(
     """What the template needs of one dataset."""
     shown, names = columns(frame), tiers(frame)
     budgets = settings.get("budgets", {}).values()
-    absent = {
-        *(["tiers"] if len(names) < 2 else []),
-        *(["curves"] if not any(budget.get("curve_every") for budget in budgets) else []),
-    }  # one of an earlier config may lie there
-    kinds = [kind for kind in FIGURES if kind not in absent]
+    curved = any(budget.get("curve_every") for budget in budgets)
+    kinds = [  # one of an earlier config may lie there
+        kind.name
+        for kind in FIGURES
+        if not kind.of_suite
+        and not (kind.of_tiers and len(names) < 2)
+        and not (kind.of_curves and not curved)
+    ]
     return {
         "name": card["name"],
         "card": card,
@@ -96,7 +111,8 @@ def _section(
             }
             for row in records(frame)
         ],
-        "figures": [figure for kind in kinds if (figure := _figure(figures, card["name"], kind))],
+        "figures": [figure for kind in kinds if (figure := _figure(figures, f"{card['name']}-{kind}"))],
+        "foresight": _foresight(figures.parent / "foresight" / f"{card['name']}.csv", frame),
     }
 
 
@@ -159,13 +175,37 @@ def _runs(dataset: str, row: Row, suite: str, settings: dict[str, Any]) -> list[
     ]
 
 
-def _figure(folder: Path, dataset: str, kind: str) -> dict[str, str] | None:
-    """A figure as a data address (several SVGs in one page would share ids), with its caption."""
-    image, caption = folder / f"{dataset}-{kind}.svg", folder / f"{dataset}-{kind}.txt"
-    if not image.exists():
+def _figure(folder: Path, stem: str) -> dict[str, Any] | None:
+    """A figure as a data address (several SVGs in one page would share ids), with its caption and width in pixels.
+
+    None where there is none, or where its table has no rows: such a figure only says why it shows nothing.
+    """
+    image, caption, table = (folder / f"{stem}.{suffix}" for suffix in ("svg", "txt", "csv"))
+    if not image.exists() or (table.exists() and len(table.read_text(encoding="utf-8").splitlines()) < 2):
         return None
-    text = caption.read_text(encoding="utf-8").strip() if caption.exists() else f"{dataset}: {kind}"
-    return {"source": base64.b64encode(image.read_bytes()).decode(), "caption": text}
+    content = image.read_bytes()
+    width = POINTS.search(content[:2000].decode("utf-8", "replace"))
+    return {
+        "source": base64.b64encode(content).decode(),
+        "caption": caption.read_text(encoding="utf-8").strip() if caption.exists() else stem,
+        "width": round(SCREEN * float(width[1])) if width else None,
+    }
+
+
+def _foresight(path: Path, frame: pd.DataFrame) -> list[dict[str, str]]:
+    """The scores of each method's first negatives, means over seeds, in the board's order; none without a table."""
+    if not path.exists():
+        return []
+    means = pd.read_csv(path).groupby("method").mean(numeric_only=True)
+    shown = [name for name in FORESIGHT if name in means and means[name].notna().any()]
+    return [
+        {
+            "method": marked(row, len(tiers(frame)) > 1),
+            **{FORESIGHT[name]: number(float(means[name][row["method"]])) for name in shown},
+        }
+        for row in records(frame)
+        if row["method"] in means.index
+    ]
 
 
 def _datatables() -> str:

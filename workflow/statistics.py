@@ -25,6 +25,20 @@ class Agreement(NamedTuple):
     """Probability that an order at random agrees as well or better, by tau."""
 
 
+class Association(NamedTuple):
+    """How far one quantity foretells another over n methods, as rank correlations in -1..1."""
+
+    methods: int
+    rho: float
+    """Spearman's, with its 95 % interval, as if the methods were drawn at random from all there could be."""
+    rho_low: float
+    rho_high: float
+    tau: float
+    """Kendall's tau-b."""
+    p: float
+    """Two-sided, of tau-b: how often an order at random is as far from none."""
+
+
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean of `values` (one a seed) with Student's t interval at 95 %: (mean, low, high).
 
@@ -59,6 +73,25 @@ def agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]
     return Agreement(
         tau, *_percentiles(_kendall(*resampled)), rho, *_percentiles(_spearman(*resampled)), chance
     )
+
+
+def association(first: Sequence[float], second: Sequence[float]) -> Association:
+    """Rank correlations of two quantities, each a number a method.
+
+    The interval of rho is that of Bonett and Wright (2000, https://doi.org/10.1007/BF02294183): Fisher's z with the
+    variance (1 + rho^2 / 2) / (n - 3). It is NaN for three methods or fewer and where |rho| is 1; all is NaN where
+    either quantity is the same for all methods, or there are fewer than three.
+    """
+    n = len(first)
+    if n < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return Association(n, *[math.nan] * 5)
+    rho = float(stats.spearmanr(first, second).statistic)
+    tau, p = stats.kendalltau(first, second)
+    low = high = math.nan
+    if n > 3 and abs(rho) < 1 - 1e-12:
+        half = stats.norm.ppf((1 + CONFIDENCE) / 2) * math.sqrt((1 + rho**2 / 2) / (n - 3))
+        low, high = math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half)
+    return Association(n, rho, float(low), float(high), float(tau), float(p))
 
 
 def _resampled_means(methods: Sequence[Sequence[float]], rng: np.random.Generator) -> NDArray[np.float64]:

@@ -1,19 +1,4 @@
-from workflow.comparison import Entry, as_option, comparisons
-
-# Which rows of two tiers are one method: where there are none, no figure of tiers is made.
-COMPARISONS = comparisons(
-    [
-        Entry(
-            row,
-            kind=LAYOUT.suite.method(row).name,
-            track=LAYOUT.suite.track(row),
-            params=LAYOUT.suite.parameters(row),
-            tier=tier,
-            start=LAYOUT.suite.start(row),
-        )
-        for row, tier in CONTENTS.tiers.items()
-    ]
-)
+from workflow.figures.catalogue import OF_DATASET, OF_SUITE, planned
 
 
 rule differences:
@@ -78,15 +63,8 @@ rule leaderboard:
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         audits=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=LAYOUT.suite.known_truth()),
-        figures=[
-            *expand(
-                f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
-                dataset=CONTENTS.cards,
-                figure=["quality", *(["tiers"] if COMPARISONS else [])],
-            ),
-            *expand(f"{LAYOUT.board}/figures/{{dataset}}-scores.svg", dataset=CONTENTS.trained()),
-            *expand(f"{LAYOUT.board}/figures/{{dataset}}-curves.svg", dataset=LAYOUT.curved()),
-        ],
+        foresight=expand(f"{LAYOUT.board}/foresight/{{dataset}}.csv", dataset=CONTENTS.trained()),
+        figures=expand(f"{LAYOUT.board}/figures/{{stem}}.svg", stem=planned(CONTENTS)),
         gates=LAYOUT.gate_tables(),
         sources=sources("workflow.leaderboard"),
         template=asset("workflow/report/leaderboard.html"),
@@ -125,13 +103,8 @@ rule leaderboard:
 
 rule figures:
     input:
-        metrics=lambda wildcards: CONTENTS.files("metrics.json", wildcards.dataset),
-        scores=lambda wildcards: [
-            run / "scores.parquet"
-            for run in CONTENTS.runs(wildcards.dataset)
-            if wildcards.figure == "scores"
-        ],
-        sources=sources("workflow.figures"),
+        data=lambda wildcards: LAYOUT.figure_inputs(wildcards.figure, wildcards.dataset),
+        sources=lambda wildcards: sources(f"workflow.figures.{wildcards.figure}"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
         report(
@@ -144,7 +117,7 @@ rule figures:
     log:
         f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}-{{figure}}.log",
     wildcard_constraints:
-        figure="quality|scores",
+        figure="|".join(OF_DATASET),
     conda:
         "../envs/negbench.yaml"
     resources:
@@ -154,25 +127,27 @@ rule figures:
         contents=CONTENTS.model_dump_json(),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.figures --contents {params.contents:q}"
-        " --dataset {wildcards.dataset:q} --figure {wildcards.figure} --folder {params.folder:q}"
+        "NEGBENCH_LOG={log:q} python -m workflow.figures.{wildcards.figure} --contents {params.contents:q}"
+        " --dataset {wildcards.dataset:q} --folder {params.folder:q}"
 
 
-rule agreement:
+rule suite_figures:
     input:
-        metrics=lambda wildcards: CONTENTS.files("metrics.json", wildcards.dataset),
-        sources=sources("workflow.agreement"),
+        data=lambda wildcards: LAYOUT.figure_inputs(wildcards.figure, *CONTENTS.cards),
+        sources=lambda wildcards: sources(f"workflow.figures.{wildcards.figure}"),
         style=asset("workflow/report/negbench.mplstyle"),
     output:
         report(
-            f"{LAYOUT.board}/figures/{{dataset}}-tiers.svg",
+            f"{LAYOUT.board}/figures/{{figure}}.svg",
             caption="../report/figure.rst",
             category="Figures",
-            labels={"dataset": "{dataset}", "figure": "tiers"},
+            labels={"dataset": "all", "figure": "{figure}"},
         ),
-        multiext(f"{LAYOUT.board}/figures/{{dataset}}-tiers", ".png", ".pdf", ".csv", ".txt"),
+        multiext(f"{LAYOUT.board}/figures/{{figure}}", ".png", ".pdf", ".csv", ".txt"),
     log:
-        f"results/logs/agreement/{LAYOUT.suite.suite}/{{dataset}}.log",
+        f"results/logs/figures/{LAYOUT.suite.suite}/{{figure}}.log",
+    wildcard_constraints:
+        figure="|".join(OF_SUITE),
     conda:
         "../envs/negbench.yaml"
     resources:
@@ -180,8 +155,7 @@ rule agreement:
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),
-        comparisons=as_option(COMPARISONS),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.agreement --contents {params.contents:q}"
-        " --comparisons {params.comparisons:q} --dataset {wildcards.dataset:q} --folder {params.folder:q}"
+        "NEGBENCH_LOG={log:q} python -m workflow.figures.{wildcards.figure} --contents {params.contents:q}"
+        " --folder {params.folder:q}"

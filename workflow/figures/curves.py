@@ -5,21 +5,18 @@ figures: SVG, PNG, PDF, a tidy CSV and a caption; equal inputs give equal bytes.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import matplotlib.style
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from typer import Option
 
-from workflow import stage
 from workflow.comparison import in_order
 from workflow.contents import Contents
 from workflow.dev_curves import METRIC, read_curve
 from workflow.errors import UserError
-from workflow.figures import STYLE, label, save
+from workflow.figures import drawing
 from workflow.standings import read_run
 from workflow.statistics import interval
 
@@ -43,7 +40,7 @@ def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
     tidy = curve_table(runs, dataset)
     groups = [(tier, track) for tier in in_order(list(tidy["tier"])) for track in _tracks(tidy, tier)]
     shown = [axis for axis in AXES if axis != "joules" or tidy["joules"].notna().all()]
-    with matplotlib.style.context(STYLE):
+    with drawing.styled():
         figure = Figure(figsize=(3.1 * len(shown) + 2.6, 2.9 * len(groups)), layout="constrained")
         grid = figure.subplots(len(groups), len(shown), sharey="row", squeeze=False)
         for panels, (tier, track) in zip(grid, groups, strict=True):
@@ -56,7 +53,7 @@ def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
             panels[-1].legend(
                 handles=_legend(part), loc="upper left", bbox_to_anchor=(1.02, 1.02), borderaxespad=0
             )
-        save(figure, folder / f"{dataset}-curves", tidy, _caption(tidy, groups, dataset))
+        drawing.save(figure, folder / f"{dataset}-curves", tidy, _caption(tidy, groups, dataset))
 
 
 def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
@@ -130,7 +127,7 @@ def _look(place: int) -> tuple[str, Any]:
 def _legend(part: pd.DataFrame) -> list[Line2D]:
     titles = part.drop_duplicates("method")["title"]
     return [
-        Line2D([], [], color=_look(place)[0], ls=_look(place)[1], lw=1.3, label=label(title))
+        Line2D([], [], color=_look(place)[0], ls=_look(place)[1], lw=1.3, label=drawing.label(title))
         for place, title in enumerate(titles)
     ]
 
@@ -167,17 +164,11 @@ def _equal(tidy: pd.DataFrame, groups: list[tuple[str, str]]) -> str:
     return " ".join(said)
 
 
-def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
-    dataset: Annotated[str, Option(help="the dataset that is drawn")],
-    folder: Annotated[Path, Option(help="where the figure goes")],
-    rows: Annotated[str, Option(help="the rows that have curves, spaces between")],
-) -> None:
-    """Draw the learning curves of one dataset of a suite."""
-    listed, curved = Contents.model_validate_json(contents), rows.split()
-    runs = [run for run in listed.runs(dataset) if run.parent.name in curved]
+def draw(listed: Contents, dataset: str, folder: Path) -> None:
+    """Draw the figure of a board: of the runs whose tier keeps a curve."""
+    runs = [run for run in listed.runs(dataset) if len(read_curve(run / "dev.parquet"))]
     draw_curves([(read_run(run / "metrics.json"), run / "dev.parquet") for run in runs], dataset, folder)
 
 
 if __name__ == "__main__":
-    stage.command(main)
+    drawing.command(draw)

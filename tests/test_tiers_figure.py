@@ -1,6 +1,5 @@
-"""The figure of tiers against coefficients worked by hand, and its labels against each other."""
+"""The figure of tiers against coefficients worked by hand."""
 
-import itertools
 import math
 from pathlib import Path
 from typing import Any
@@ -9,13 +8,12 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Annotation
 from test_leaderboard import write_runs
 
-from workflow.agreement import _place_labels, draw_agreement, verdict
 from workflow.comparison import Comparison
 from workflow.errors import UserError
+from workflow.figures.orders import verdict
+from workflow.figures.tiers import draw_tiers
 from workflow.standings import read_run
 from workflow.statistics import Agreement, agreement
 
@@ -75,7 +73,8 @@ def test_equal_means_are_no_order() -> None:
         (Agreement(1, 1, 1, 1, 1, 1, 1 / 6), "16.7 % of cases: no agreement shown beyond these few methods"),
         (Agreement(0.6, -0.1, 0.9, 0.7, 0.3, 0.9, 0.01), "holds 0: no agreement shown"),
         (Agreement(0.6, 0.0, 0.9, 0.7, 0.3, 0.9, 0.01), "holds 0: no agreement shown"),
-        (Agreement(-0.6, -0.9, -0.2, -0.7, -0.9, -0.3, 0.99), "run against each other"),
+        (Agreement(-0.6, -0.9, -0.2, -0.7, -0.9, -0.3, 0.99), "agrees less in 1.0 % of cases: the orders run against"),
+        (Agreement(-0.1, -0.2, -0.1, -0.1, -0.2, -0.1, 0.6), "40.0 % of cases: nothing shown beyond these few"),
         (Agreement(1, math.nan, math.nan, 1, math.nan, math.nan, 0.01), "no interval: no agreement shown"),
         (Agreement(*[math.nan] * 7), "no order: no agreement shown"),
     ],
@@ -98,7 +97,7 @@ def runs(tmp_path: Path) -> list[dict[str, Any]]:
 
 
 def test_the_figure_is_written_whole(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
-    draw_agreement(runs, PARTS, "scifact", tmp_path / "figures")
+    draw_tiers(runs, PARTS, "scifact", tmp_path / "figures")
     names = {path.name for path in (tmp_path / "figures").iterdir()}
     assert names == {f"scifact-tiers.{suffix}" for suffix in ("svg", "png", "pdf", "csv", "txt")}
     ElementTree.parse(tmp_path / "figures" / "scifact-tiers.svg")
@@ -111,7 +110,7 @@ def test_the_figure_is_written_whole(tmp_path: Path, runs: list[dict[str, Any]])
 
 
 def test_the_table_is_tidy(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
-    draw_agreement(runs, PARTS, "scifact", tmp_path)
+    draw_tiers(runs, PARTS, "scifact", tmp_path)
     table = pd.read_csv(tmp_path / "scifact-tiers.csv")
     assert len(table) == 4 * 2 * 2, "methods, tiers, seeds"
     one = table.query("title == 'Method b' and axis == 'x'")
@@ -127,33 +126,12 @@ def test_the_table_is_tidy(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
 
 
 def test_the_figure_is_the_same_twice(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
-    draw_agreement(runs, PARTS, "scifact", tmp_path / "a")
-    draw_agreement(runs[::-1], PARTS, "scifact", tmp_path / "b")
+    draw_tiers(runs, PARTS, "scifact", tmp_path / "a")
+    draw_tiers(runs[::-1], PARTS, "scifact", tmp_path / "b")
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes(), path.name
 
 
 def test_a_dataset_without_runs_is_a_mistake(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
     with pytest.raises(UserError, match="nowhere: no run to draw"):
-        draw_agreement(runs, PARTS, "nowhere", tmp_path)
-
-
-def test_labels_of_near_points_lie_apart() -> None:
-    figure = Figure(figsize=(4.9, 4.6))
-    axes = figure.subplots()
-    near = np.array(
-        [(0.5, 0.5), (0.51, 0.5), (0.5, 0.51), (0.52, 0.51), (0.49, 0.49), (0.0, 0.0), (1.0, 1.0)]
-    )
-    x, y = near.T
-    bars = {f"{axis}_{end}": value for axis, value in (("x", x), ("y", y)) for end in ("low", "high")}
-    titles = [f"Method {number}" for number in range(len(near))]
-    axes.plot(x, y, "d")
-    figure.draw_without_rendering()
-    _place_labels(figure, axes, pd.DataFrame({"title": titles, "x": x, "y": y, **bars}))
-    texts = [child for child in axes.texts if isinstance(child, Annotation)]
-    boxes = [text.get_window_extent() for text in texts]
-    assert len(boxes) == len(near)
-    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
-    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 for box in boxes)
-    marks = axes.transData.transform(near)
-    assert not any(box.contains(*mark) for box in boxes for mark in marks), "no point is covered"
+        draw_tiers(runs, PARTS, "nowhere", tmp_path)

@@ -7,10 +7,10 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from test_leaderboard import SETTINGS, write_card, write_runs
+from test_leaderboard import SETTINGS, write_card, write_differences, write_runs
 
-from workflow.figures.curves import at_equal_compute, curve_table, draw_curves
 from workflow.errors import UserError
+from workflow.figures.curves import at_equal_compute, curve_table, draw_curves
 from workflow.leaderboard import collate
 from workflow.standings import read_run
 
@@ -99,5 +99,6 @@ def test_the_page_shows_curves_where_the_suite_has_them(tmp_path: Path, every: i
     board = tmp_path / "board"
     draw_curves(runs, "wordnet", board / "figures")
     budget = {"steps": 20, "batch_size": 64, "negatives": 8, "curve_every": every}
+    write_differences(metrics, board)
     collate(metrics, [write_card(tmp_path, "wordnet")], {**SETTINGS, "budgets": {"adapter": budget}}, board)
     assert ("while methods train" in (board / "leaderboard.html").read_text()) is shown

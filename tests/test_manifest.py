@@ -55,7 +55,7 @@ def test_a_board_tells_what_it_came_from(layout: Layout, bare_model: Path, monke
     here = {"packages": {"torch": "3"}, "python": "3", "code": "abc", "hardware": HARDWARE}
     monkeypatch.setattr(manifest, "environment", lambda: here)
     told = Path("results/leaderboards/s/manifest.json")
-    manifest.main(json.dumps(layout.suite.resolved()), Path("results/leaderboards/s/leaderboard.csv"), told)
+    manifest.main(json.dumps(layout.written.resolved()), Path("results/leaderboards/s/leaderboard.csv"), told)
     found = json.loads(told.read_text())
     assert found["table"] == sha(TABLE)
     assert found["datasets"]["away"] == {"sha256": "content of away", "encoder_vectors": "vectors of away"}
@@ -97,12 +97,12 @@ def test_the_code_of_a_row_is_its_own(layout: Layout) -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
 def test_a_config_written_out_says_the_same(file: Path) -> None:
     one = Layout(load(yaml.safe_load(file.read_text()), file.name))
-    other = Layout(load(json.loads(json.dumps(one.suite.resolved())), "manifest"))
+    other = Layout(load(json.loads(json.dumps(one.written.resolved())), "manifest"))
     assert other.targets() == one.targets()
     assert other.facts() == one.facts()
     for name in one.suite.datasets:
         assert other.dataset(name) == one.dataset(name)
-        for row in one.suite.methods:
+        for row in one.rows:
             assert other.spec(name, row) == one.spec(name, row)
             assert other.about(name, row) == one.about(name, row)
             assert other.pools(name, row) == one.pools(name, row)
@@ -111,7 +111,7 @@ def test_a_config_written_out_says_the_same(file: Path) -> None:
 
 def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> None:
     monkeypatch.delenv("NEGBENCH_DATA", raising=False)
-    write("results/leaderboards/s/manifest.json", {"suite": layout.suite.resolved()})
+    write("results/leaderboards/s/manifest.json", {"suite": layout.written.resolved()})
     again = open_suite({"reproduce": "s", "data": "texts"}, [])
     assert (again.rebuilds, again.committed) == (True, "results/leaderboards/s")
     assert again.board == "results/reproduced/s"
@@ -133,7 +133,7 @@ def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> 
     ],
 )  # fmt: skip
 def test_mistakes_in_naming_a_board(layout: Layout, config, files, said, capsys) -> None:
-    write("results/leaderboards/s/manifest.json", {"suite": layout.suite.resolved()})
+    write("results/leaderboards/s/manifest.json", {"suite": layout.written.resolved()})
     with pytest.raises(SystemExit):
         open_suite(config, files)
     told = capsys.readouterr().err
@@ -142,7 +142,7 @@ def test_mistakes_in_naming_a_board(layout: Layout, config, files, said, capsys)
 
 
 def test_a_manifest_of_another_version_is_told(layout: Layout, capsys) -> None:
-    write("results/leaderboards/s/manifest.json", {"suite": {**layout.suite.resolved(), "colour": "red"}})
+    write("results/leaderboards/s/manifest.json", {"suite": {**layout.written.resolved(), "colour": "red"}})
     with pytest.raises(SystemExit):
         open_suite({"reproduce": "s"}, [])
     assert "results/leaderboards/s/manifest.json: colour: unknown key" in capsys.readouterr().err

@@ -37,6 +37,8 @@ class Layout:
         self.rebuilds = committed is not None
         """Whether the board is rebuilt beside it, to be compared with it."""
         self.board = f"results/reproduced/{committed}" if self.rebuilds else self.committed
+        self.written = suite
+        """The suite as its config has it, without trials and tuned rows."""
         self.tuned = f"{self.committed}/tuned.json"
         self.untuned = suite.tuned and not Path(self.tuned).is_file()
         """Are tuned rows asked for that are still to be found?"""
@@ -245,8 +247,8 @@ class Layout:
             sentences=self.suite.sentences(),
             homes=self.suite.homes(),
             curved=self.curved(),
-            controls=[row for row in self.suite.methods if self._is_told(row)],
-            comparisons=comparisons([self._entry(row) for row in self.suite.methods]),
+            controls=[row for row in self.rows if self._is_told(row)],
+            comparisons=comparisons([self._entry(row) for row in self.rows]),
         )
 
     def _is_told(self, row: str) -> bool:
@@ -392,7 +394,7 @@ class Layout:
     def facts(self) -> dict[str, dict[str, str]]:
         """Return the files about each dataset's vectors, by whose they are and by dataset."""
         trained = self.contents().trained()
-        asked = any(self.teacher(trained[0], row) for row in self.suite.methods)
+        asked = any(self.teacher(trained[0], row) for row in self.rows)
         owners = {"encoder": list(self.suite.datasets), **({"teacher": trained} if asked else {})}
         return {
             owner: {name: f"{self.vectors(name, owner == 'teacher')}/embeddings.json" for name in names}

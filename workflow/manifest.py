@@ -40,7 +40,7 @@ def describe(layout: Layout, table: Path) -> dict[str, Any]:
     }
     environments = Distinct()
     return {
-        "suite": _with_precision(layout.suite.resolved(), facts),
+        "suite": _with_precision(layout.written.resolved(), facts),
         "encoders": {owner: _weights(model) for owner, model in _models(layout, facts).items()},
         "datasets": {name: _dataset(layout, name, facts) for name in layout.suite.datasets},
         "rows": {

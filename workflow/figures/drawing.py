@@ -4,6 +4,7 @@ Each figure is written as SVG, PNG and PDF with a tidy CSV of what it shows (to 
 caption. Equal inputs give equal bytes: no date, no version and no random id goes into a file.
 """
 
+import logging
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ def command(draw: Callable[[Contents, str, Path], None]) -> None:
         dataset: Annotated[str, Option(help="the dataset that is drawn")] = "",
     ) -> None:
         """Draw a figure of a board."""
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table that it cuts
         draw(Contents.model_validate_json(contents), dataset, folder)
 
     stage.command(main)

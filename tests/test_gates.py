@@ -14,7 +14,7 @@ from tiny import SUITE, copy_project, reported, snakemake, write_suite
 from workflow import gates
 from workflow.errors import UserError
 from workflow.layout import Layout
-from workflow.settings import load
+from workflow.suite_file import load
 
 GATE: dict[str, Any] = {
     "dataset": "made", "system": "bm25_search", "metric": "nDCG@10", "expected": 0.5, "tolerance": 0.01,

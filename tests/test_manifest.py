@@ -12,7 +12,7 @@ from builders import ROOT
 from workflow import manifest
 from workflow.errors import UserError
 from workflow.layout import Layout, open_suite
-from workflow.settings import load
+from workflow.suite_file import load
 
 HARDWARE = {"cpu": "Z80", "cores": 1, "gpus": [], "memory_gibibytes": 0.1, "machine": "z", "system": "CP/M"}
 TABLE = """dataset,method,tier,track,nDCG@10/all/mean,nDCG@10/all/low,STS/all/mean

@@ -144,7 +144,7 @@ ASK = """
 import json, sys
 from methods import registry
 from workflow.errors import UserError
-from workflow.settings import load
+from workflow.suite_file import load
 suite = {"suite": "third", "datasets": {"scifact": None}}
 taken = load({**suite, "methods": {"shifted": {"by": 2}, "far": {"method": "shifted", "by": 9}}}, "third.yaml")
 try:

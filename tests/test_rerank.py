@@ -18,7 +18,8 @@ from workflow.errors import UserError
 from workflow.layout import Layout
 from workflow.ledger import read_ledger
 from workflow.materials import load_materials
-from workflow.settings import RerankSettings, load
+from workflow.settings import RerankSettings
+from workflow.suite_file import load
 from workflow.train import one_step, set_up
 
 TRAINING = {

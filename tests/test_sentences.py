@@ -19,9 +19,9 @@ from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.figures.quality import draw_quality
 from workflow.materials import load_materials
-from workflow.settings import load
 from workflow.standings import ranked_by, read_run, standings
 from workflow.sts_source import read_task
+from workflow.suite_file import load
 from workflow.train import _example, one_step, set_up
 
 LINES = [f"sentence number {number} of {number * 7 % 30}" for number in range(40)]

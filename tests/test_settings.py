@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from methods import registry
 from workflow.errors import UserError
 from workflow.folders import local_data
-from workflow.settings import Suite, export_folders, load
+from workflow.settings import Suite
+from workflow.suite_file import export_folders, load
 
 QUICKSTART, SCIFACT = (
     yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")

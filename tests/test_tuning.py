@@ -16,7 +16,7 @@ from workflow import tune
 from workflow.collection import write_table
 from workflow.errors import UserError
 from workflow.layout import Layout, open_suite
-from workflow.settings import load
+from workflow.suite_file import load
 from workflow.tuning import Chosen, Tuned, points, told
 
 RATES = [0.1, 0.3, 1.0, 3.0, 10.0]

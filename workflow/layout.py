@@ -16,8 +16,9 @@ from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
 from workflow.figures.catalogue import BY_NAME
 from workflow.files import canonical, read_json, short_hash
-from workflow.settings import Suite, export_folders, load
+from workflow.settings import Suite
 from workflow.sources import ROOT, method_sources, sources
+from workflow.suite_file import export_folders, load
 from workflow.tuning import TUNED, Chosen, Point, chosen_for, rate_of, read_tuned, told, trial_row
 
 DEFAULT_SUITE = "config/quickstart.yaml"

@@ -25,8 +25,8 @@ from workflow.files import canonical, read_json, sha256_file, write_json
 from workflow.layout import Layout
 from workflow.pretrained import CONFIG, TOKENIZER, WEIGHTS, find_model
 from workflow.provenance import environment, sources_sha256
-from workflow.settings import load
 from workflow.standings import METRICS, SLICES
+from workflow.suite_file import load
 
 ENVIRONMENT = ("packages", "python", "code", "hardware")
 TABLE = "leaderboard.csv"

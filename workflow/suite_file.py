@@ -1,0 +1,291 @@
+"""A suite's config file, checked: a mistake in it is answered by one line that names the key and what is allowed."""
+
+import difflib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from methods import registry
+from methods.base import Method
+from workflow.archive import ENDINGS, is_archive
+from workflow.catalogue import known_datasets
+from workflow.comparison import TIERS, TRACKS
+from workflow.contents import BASELINES
+from workflow.errors import UserError
+from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE
+from workflow.settings import HIDINGS, DatasetSettings, GateSettings, Suite
+from workflow.tuning import TUNED
+
+
+def load(config: Mapping[str, Any], file: str) -> Suite:
+    """Check a suite's config and return it. Raises `UserError` with a line for the first mistake in it.
+
+    `file` names the config in messages. A key that is unknown is answered with the nearest allowed one.
+    """
+    suite = _validated(Suite, config, file)
+    if not suite.methods and not suite.gates:
+        raise UserError(
+            f"{file}: methods: name at least one, or `gates:` where baselines alone are evaluated"
+        )
+    for row in suite.methods:
+        _check_method(suite, row, file)
+    rows = {*suite.methods, *(suite.method(row).name for row in suite.methods)}
+    if suite.reference not in {*rows, Suite.model_fields["reference"].default}:
+        raise UserError(
+            f"{file}: reference: no row is called '{suite.reference}'; {nearest(suite.reference, list(rows))}"
+        )
+    for name in suite.gates:
+        _check_gate(suite, name, f"{file}: gates.{name}")
+    for name in suite.datasets:
+        _check_dataset(suite, name, f"{file}: datasets.{name}")
+    _check_tuning(suite, file)
+    if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
+        raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
+    if suite.finetune.checkpoint_steps % suite.finetune.accumulation:
+        raise UserError(
+            f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is no multiple of "
+            f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't lie within an optimiser step"
+        )
+    for key, folder in (("data", suite.data), ("models", suite.models)):
+        if folder and not Path(folder).is_dir():
+            raise UserError(f"{file}: {key}: there is no folder {folder}")
+    return suite
+
+
+def export_folders(suite: Suite) -> None:
+    """Hand the config's `data` and `models` to the jobs. No parameters: where a file lies doesn't change a result."""
+    for variable, folder in ((DATA_VARIABLE, suite.data), (MODELS_VARIABLE, suite.models)):
+        if folder:
+            os.environ[variable] = str(Path(folder).resolve())
+
+
+def nearest(word: str, allowed: list[str]) -> str:
+    """Return the end of a message: the nearest allowed word, if one is near, and all that are allowed."""
+    guess = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
+    hint = f"did you mean '{guess[0]}'? " if guess else ""
+    return f"{hint}allowed: {', '.join(sorted(allowed))}"
+
+
+def _check_method(suite: Suite, row: str, file: str) -> None:
+    where = f"{file}: methods.{row}"
+    if row in BASELINES:
+        raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
+    try:
+        available = registry.available()
+    except ValueError as error:
+        raise UserError(f"methods: {error}") from error
+    name = suite.method_name(row)
+    if not isinstance(name, str) or name not in available:
+        raise UserError(f"{where}: unknown method '{name}'; {nearest(str(name), list(available))}")
+    _check_track(suite, row, available[name], where)
+    params = _validated(available[name].Params, suite.given(row), where, separator=".")
+    needed = available[name].vectors_needed(params, suite.track(row))
+    if suite.row_tier(row) == "rerank" and needed:
+        raise UserError(
+            f"{where}.tier: this row of {name} needs {needed}, which a cross-encoder has not; "
+            "allowed: adapter, finetune"
+        )
+
+
+def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> None:
+    track, start = suite.track(row), suite.start(row)
+    if track not in TRACKS:
+        raise UserError(f"{where}.track: unknown track {track!r}; {nearest(str(track), list(TRACKS))}")
+    if track == "faithful" and not method.faithful:
+        raise UserError(
+            f"{where}.track: {method.name} has no recipe beside its negatives; only 'controlled' is allowed"
+        )
+    tier = suite.row_tier(row)
+    if tier not in TIERS:
+        raise UserError(f"{where}.tier: unknown tier {tier!r}; {nearest(str(tier), list(TIERS))}")
+    if start is not None and start not in suite.methods:
+        raise UserError(f"{where}.start: unknown row {start!r}; {nearest(str(start), list(suite.methods))}")
+    if start is not None and suite.row_tier(start) != tier:
+        raise UserError(
+            f"{where}.start: {start} is of the tier {suite.row_tier(start)}, this row of the tier {tier}; "
+            "a run can go on from its own tier alone"
+        )
+    seen = [row]
+    while start is not None:
+        if start in seen:
+            raise UserError(f"{where}.start: {' starts from '.join([*seen, start])}, which never begins")
+        seen.append(start)
+        start = suite.start(start)
+
+
+def _check_tuning(suite: Suite, file: str) -> None:
+    tuning, where = suite.tuning, f"{file}: tuning"
+    if 1 not in tuning.rates or len(set(tuning.rates)) < len(tuning.rates):
+        raise UserError(f"{where}.rates: each factor may stand there once, and 1, the suite's own rate, must")
+    if tuning.trials > len(tuning.rates):
+        raise UserError(
+            f"{where}.trials: {tuning.trials} trials need as many learning rates, tuning.rates has "
+            f"{len(tuning.rates)}"
+        )
+    for row in tuning.methods:
+        if row not in suite.methods or suite.row_tier(row) == "rerank":
+            able = [name for name in suite.methods if suite.row_tier(name) != "rerank"]
+            raise UserError(f"{where}.methods: no row '{row}' that can be tuned; {nearest(row, able)}")
+    for row in suite.tuned_rows():
+        if suite.start(row) and not set(suite.trial_seeds()) <= set(suite.seeds):
+            raise UserError(
+                f"{where}.seeds: {row} starts from {suite.start(row)}, whose seeds are {suite.seeds}; take some of them"
+            )
+        if f"{row}{TUNED}" in suite.methods:
+            raise UserError(
+                f"{file}: methods.{row}{TUNED}: the board gives this name to {row} when it is tuned"
+            )
+        for point in suite.points(row):
+            given = {**suite.given(row), **point.params}
+            _validated(suite.method(row).Params, given, f"{file}: methods.{row}: its space for tuning", ".")
+    if suite.tuned and (without := [name for name in suite.sentences() if suite.home(name) == name]):
+        raise UserError(f"{file}: tuned: {without[0]} has sentences and so no dev split to tune on")
+
+
+def _check_gate(suite: Suite, name: str, where: str) -> None:
+    gate = suite.gates[name]
+    searched = [other for other in suite.datasets if other not in suite.sentences()]
+    if gate.dataset not in searched:
+        raise UserError(
+            f"{where}.dataset: unknown dataset '{gate.dataset}'; {nearest(gate.dataset, searched)}"
+        )
+    needed, foreign = (
+        (("k1", "b"), ("length",)) if gate.system == "bm25_search" else (("length",), ("k1", "b"))
+    )
+    for key in needed:
+        if getattr(gate, key) is None:
+            raise UserError(
+                f"{where}.{key}: this key is missing; a gate of {gate.system} needs {' and '.join(needed)}"
+            )
+    for key in foreign:
+        if getattr(gate, key) is not None:
+            raise UserError(
+                f"{where}.{key}: a gate of {gate.system} has no such setting; it has {', '.join(needed)}"
+            )
+    lengths = {suite.encoder.query_length, suite.encoder.document_length}
+    if gate.length is not None and lengths != {gate.length}:
+        raise UserError(
+            f"{where}.length: {gate.length} tokens were read for the published value, but encoder.query_length is "
+            f"{suite.encoder.query_length} and encoder.document_length {suite.encoder.document_length}"
+        )
+
+
+def _check_dataset(suite: Suite, name: str, where: str) -> None:
+    settings = suite.datasets[name] or DatasetSettings()
+    if foreign := sorted(settings.model_fields_set - settings.keys() - {"kind"}):
+        alone = " that is evaluated alone" * bool(settings.trained_on)
+        raise UserError(
+            f"{where}.{foreign[0]}: a dataset of the kind {settings.kind}{alone} has no such setting; "
+            f"allowed: {', '.join(sorted(settings.keys()))}"
+        )
+    if settings.trained_on:
+        _check_home(suite, name, where)
+    if settings.test_split == "train":
+        raise UserError(
+            f"{where}.test_split: what is trained on is no test; name another split, as test, dev or dl20"
+        )
+    if settings.kind == "sentences" and settings.trained_on:
+        return
+    check = _check_sentences if settings.kind == "sentences" else _check_source
+    check(settings.source or name, where)
+    known = known_datasets().get(settings.source or name)
+    if suite.methods and known and not known.train and not settings.trained_on:
+        raise UserError(
+            f"{where}: {settings.source or name} has no training labels; name by `trained_on` the dataset "
+            "of this suite whose runs are to be evaluated on it"
+        )
+    for row in suite.methods if settings.kind == "sentences" else ():
+        if suite.row_tier(row) != "finetune":
+            raise UserError(
+                f"{where}.kind: {row} is of the tier {suite.row_tier(row)}, which has no dropout to make two views "
+                "of a sentence; only 'finetune' trains on sentences"
+            )
+
+
+def _check_home(suite: Suite, name: str, where: str) -> None:
+    homes = [other for other, settings in suite.datasets.items() if not (settings and settings.trained_on)]
+    if suite.home(name) not in homes:
+        raise UserError(
+            f"{where}.trained_on: {suite.home(name)!r} is no dataset that this suite trains on; "
+            f"{nearest(suite.home(name), homes)}"
+        )
+    if suite.warms_up():
+        raise UserError(
+            f"{where}.trained_on: each dataset's encoder is warmed up on it, so its runs have no start in common "
+            "with another dataset; leave out encoder.reinit_top and encoder.warmup_steps"
+        )
+    if name in suite.sentences() and "rerank" in suite.tiers().values():
+        raise UserError(f"{where}.trained_on: a row of the tier rerank has no vectors for sentences")
+
+
+def _check_sentences(source: str, where: str) -> None:
+    names = _names("sentences")
+    if source in names or (source.endswith((".txt", ".txt.gz")) and Path(source).is_file()):
+        return
+    raise UserError(
+        f"{where}: unknown sentences '{source}'; {nearest(source, names)}, "
+        "or a .txt or .txt.gz file that is there, with one sentence a line"
+    )
+
+
+def _names(kind: str) -> list[str]:
+    return [name for name, known in known_datasets().items() if known.kind == kind]
+
+
+def _check_source(source: str, where: str) -> None:
+    if "/" in source or source.startswith(".") or source.endswith(ENDINGS):
+        if not Path(source).is_dir() and not (is_archive(Path(source)) and Path(source).is_file()):
+            raise UserError(
+                f"{where}: there is no folder {source} in BEIR layout, nor such an archive ({', '.join(ENDINGS)})"
+            )
+    elif source in _names("sentences"):
+        raise UserError(f"{where}: {source} has sentences without labels; say `kind: sentences`")
+    elif source not in known_datasets():
+        raise UserError(
+            f"{where}: unknown dataset '{source}'; {nearest(source, _names('retrieval'))}, "
+            "or a folder or archive in BEIR layout, written with a slash, as ./mine or ./mine.zip"
+        )
+
+
+def _validated(model: type[BaseModel], value: Any, where: str, separator: str = ": ") -> Any:
+    if not isinstance(value, Mapping):
+        raise UserError(f"{where}: expected keys and values, found {value!r}")
+    try:
+        return model.model_validate(dict(value))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        key = ".".join(str(part) for part in first["loc"] if part not in {"[key]", *HIDINGS})
+        raise UserError(f"{where}{separator}{key}: {_said(model, first)}") from None
+
+
+def _said(model: type[BaseModel], error: Any) -> str:
+    if error["type"] == "extra_forbidden":
+        owner = _model_at(model, error["loc"][:-1])
+        return f"unknown key; {nearest(str(error['loc'][-1]), list(owner.model_fields))}"
+    if error["type"] == "missing":
+        return "this key is missing"
+    message = error["msg"][0].lower() + error["msg"][1:]
+    return f"{message}, found {error['input']!r}"
+
+
+ENTRIES: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "gates": GateSettings}
+"""What stands in a section by names of the user's own."""
+
+
+def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
+    """Follow a location of pydantic's through nested models to the one that holds the key."""
+    for part in location:
+        if str(part) in HIDINGS:
+            model = HIDINGS[str(part)]
+        field = model.model_fields.get(str(part))
+        if field is None:
+            continue
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            model = inner
+        elif str(part) in ENTRIES:
+            model = ENTRIES[str(part)]
+    return model

@@ -127,7 +127,7 @@ def main(
 ) -> None:
     """Score the first negatives of all runs of a dataset."""
     listed = Contents.model_validate_json(contents)
-    train, hidden = (collection.qrels(dataset, split) for split in ("train", collection.HIDDEN))
+    train, hidden = collection.qrels(dataset, "train"), collection.qrels(dataset, collection.HIDDEN)
     loaded = load_vectors(vectors)
     labels = Labels(train, len(loaded[0]))
     rows = []

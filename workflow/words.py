@@ -255,9 +255,10 @@ def _tally(ranking: pd.DataFrame, reference: Row | None) -> list[str]:
     sure = tested[tested["p"] < SURE]
     better, worse = (sure["difference"] > 0).sum(), (sure["difference"] < 0).sum()
     none = len(tested) - len(sure)
+    rest = f"; of {none} no difference is shown" if none else ""
     return [
         f"Of {len(tested)} methods held against {reference['title']}, {better} {_are(better)} better and {worse} "
-        f"{_are(worse)} worse; of {none} no difference is shown."
+        f"{_are(worse)} worse{rest}."
     ]
 
 

@@ -465,6 +465,7 @@ SLICES = {
     ),
     "msmarco-devpos": ({"regime": "strict"}, 6588, 5090, 1000, {}),
     "msmarco-devpos cut": ({"train_queries": 500, "documents": 3000}, 3000, 500, 1000, {}),
+    "msmarco-qa-sample": ({"test_only": True}, 1624, 0, 200, {"test queries without a relevant document": 11}),
     "wordnet-examples": ({}, 30351, 39668, 2119, {}),
 }  # fmt: skip
 
@@ -483,7 +484,8 @@ def test_every_real_slice_becomes_a_dataset(case, tmp_path):
     assert len(collection.column(tmp_path, collection.DOCUMENTS, "id")) == documents
     found = collection.qrels(tmp_path, "test")
     assert found.relevant == changes.get("relevant_grade", {}).get("test", 1)
-    assert len(np.unique(found.positives().queries)) == test
+    unanswered = odd.get("test queries without a relevant document", 0)
+    assert len(np.unique(found.positives().queries)) == test - unanswered
 
 
 @needs_data

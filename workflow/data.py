@@ -22,6 +22,7 @@ from workflow.errors import UserError
 from workflow.files import canonical, write_json
 from workflow.fingerprint import check_fingerprint, collection_sha256
 from workflow.folders import local_data
+from workflow.marco_qa import files_of, write_beir
 from workflow.reading import Reading, read, without_positives
 from workflow.records import Records
 from workflow.seeds import stream
@@ -134,7 +135,11 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     test_only, test_split = settings.get("test_only", False), settings.get("test_split", "test")
     with tempfile.TemporaryDirectory(prefix="negbench-") as temporary:
         place, facts = _fetch(source, Path(temporary))
-        records = Records(place, shown=_path_shown(source, place))
+        shown = _path_shown(source, place)
+        if files := files_of(place):
+            place = Path(temporary) / "converted"
+            write_beir(files, place, shown)
+        records = Records(place, shown)
         records.check()
         facts["sha256"] = _checked_sha256(source, records, test_split)
         found = read(records, test_split)

@@ -216,7 +216,7 @@ class Records:
         return UserError(
             f"{self.name()}: {name} is missing; expected the BEIR layout: corpus.jsonl, queries.jsonl and "
             "qrels/<split>.tsv, or MS MARCO's: collection.tsv, queries.<split>.tsv and qrels.<split>.tsv, each plain "
-            "or .gz"
+            "or .gz; or MS MARCO QA's JSON records"
         )
 
 

@@ -20,7 +20,7 @@ from builders import ROOT
 
 from workflow import beir_source
 from workflow.beir_source import downloads_folder, fetch_beir, find_local
-from workflow.catalogue import Known, known_datasets
+from workflow.catalogue import UNRECORDED, Known, known_datasets
 from workflow.errors import UserError
 from workflow.fingerprint import collection_sha256
 
@@ -151,6 +151,36 @@ def test_a_good_zip_is_unpacked_and_the_cache_serves_the_second_call(server: Ser
     assert fetch_beir("scifact", tmp_path / "two") == told
     assert written(tmp_path / "two") == FILES
     assert server.hits == ["/datasets/scifact.zip"]
+
+
+@pytest.fixture
+def unrecorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A zip that BEIR hands out without an MD5."""
+    known = Known(licence="CC BY-SA 3.0", train=True, test=False, md5=UNRECORDED)
+    monkeypatch.setattr(beir_source, "known_datasets", lambda: {"scifact": known})
+
+
+def test_a_zip_without_a_recorded_md5_is_taken_and_said_to_be_unchecked(
+    server: Server, tmp_path: Path, unrecorded: None
+) -> None:
+    server.answers = [server.sends(GOOD)]
+    assert fetch_beir("scifact", tmp_path / "one")["source"] == "BEIR's scifact.zip (no MD5 recorded)"
+    assert written(tmp_path / "one") == FILES
+    fetch_beir("scifact", tmp_path / "two")
+    assert server.hits == ["/datasets/scifact.zip"]
+
+
+def test_half_a_zip_without_a_recorded_md5_is_refused_and_dropped(
+    server: Server, tmp_path: Path, unrecorded: None
+) -> None:
+    server.answers = [server.sends(GOOD[:-30]), server.sends(GOOD)]
+    with pytest.raises(
+        UserError, match=r"what came is no whole zip\); expected a whole zip\. Check the network"
+    ):
+        fetch_beir("scifact", tmp_path / "target")
+    assert list(downloads_folder().iterdir()) == []
+    fetch_beir("scifact", tmp_path / "target")
+    assert written(tmp_path / "target") == FILES
 
 
 def test_one_bad_answer_is_made_good_by_the_next(server: Server, tmp_path: Path) -> None:
@@ -341,6 +371,10 @@ def test_every_public_dataset_of_beir_is_known_with_an_md5_of_its_own() -> None:
     assert {name for name, entry in known.items() if entry.md5} == {
         *PUBLIC,
         *(f"cqadupstack-{forum}" for forum in FORUMS),
+        "nq-train",
+    }
+    assert {name for name, entry in known.items() if entry.md5 == UNRECORDED or not entry.test} == {
+        "nq-train"
     }
     assert len({known[name].md5 for name in PUBLIC}) == len(PUBLIC)
     forums = [known[f"cqadupstack-{forum}"] for forum in FORUMS]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from builders import collection_of, write_beir
 
-from workflow import collection, data
+from workflow import card_text, collection, data
 from workflow.errors import UserError
 from workflow.settings import DatasetSettings
 
@@ -83,6 +83,57 @@ def test_card_tells_the_facts(beir):
         "odd": {},
     }  # fmt: skip
     assert card["labels"]["train"] + card["labels"]["dev"] == len(TRAIN)
+
+
+def test_training_queries_become_the_test_split_where_there_is_none(beir):
+    (beir / "qrels" / "test.tsv").unlink()
+    made, card = data.prepare(settings(beir, test_queries=10, dev_queries=7))
+    assert labels(made, "train") | labels(made, "dev") | labels(made, "test") == set(TRAIN)
+    parts = [asked(made, split) for split in ("train", "dev", "test")]
+    assert [len(part) for part in parts] == [63, 7, 10]
+    assert sum(map(len, parts)) == len(set.union(*parts))
+    assert (card["test_queries"], card["queries"]) == (10, {"train": 63, "dev": 7, "test": 10})
+    assert "10 training queries, set aside by negbench" in card_text.markdown(card)
+    again, _ = data.prepare(settings(beir, test_queries=10, dev_queries=7))
+    other, _ = data.prepare(settings(beir, test_queries=10, dev_queries=7, seed=1))
+    assert asked(again, "test") == parts[2] != asked(other, "test")
+    alone, _ = data.prepare(settings(beir, test_queries=10, test_only=True))
+    assert asked(alone, "test") == parts[2]
+
+
+def test_queries_without_a_relevant_document_are_not_set_aside(beir):
+    (beir / "qrels" / "test.tsv").unlink()
+    with (beir / "qrels" / "train.tsv").open("a") as stream:
+        stream.writelines(f"{name}\td1\t0\n" for name in "abce")
+    for seed in range(10):
+        made, _ = data.prepare(settings(beir, test_queries=40, seed=seed))
+        assert not asked(made, "test") & set("abce")
+
+
+def test_strict_holds_where_the_test_split_is_set_aside(tmp_path):
+    """Passages that come in two queries' labels are the leak of such a split."""
+    train = [(f"t{row}", f"d{row // 2 if row < 20 else row}", 1) for row in range(80)]
+    folder = write_beir(tmp_path / "made", CORPUS, QUERIES, {"train": train})
+    standard, card = data.prepare(settings(folder, test_queries=20))
+    shared = positives(standard, "train") & positives(standard, "test")
+    assert shared
+    assert card["seen_test_queries"] >= len(shared)
+    made, card = data.prepare(settings(folder, test_queries=20, regime="strict"))
+    assert asked(made, "test") == asked(standard, "test")
+    assert positives(made, "train") == positives(standard, "train") - shared
+    assert card["seen_test_queries"] == 0
+
+
+def test_a_test_split_is_set_aside_only_where_there_is_none_and_enough(beir):
+    with pytest.raises(
+        UserError, match=r"datasets\.made\.test_queries: .*made has a test split of its own; leave it out"
+    ):
+        data.prepare(settings(beir, test_queries=10))
+    (beir / "qrels" / "test.tsv").unlink()
+    with pytest.raises(
+        UserError, match=r"datasets\.made\.test_queries: 41 is more than half of the 80 training queries"
+    ):
+        data.prepare(settings(beir, test_queries=41))
 
 
 def test_slices_by_hand(beir):

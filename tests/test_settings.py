@@ -111,6 +111,12 @@ def test_configs_that_come_with_negbench_are_suites():
          "datasets.arguana: arguana has no training labels; name by `trained_on` the dataset of this suite whose "),
         ({"datasets": {"scifact": {"test_split": "train"}}},
          "datasets.scifact.test_split: what is trained on is no test; name another split"),
+        ({"datasets": {"nq-train": None}}, "datasets.nq-train: nq-train has no test split; `test_queries: 1000` sets "),
+        ({"datasets": {"scifact": None, "nq-train": {"trained_on": "scifact"}}},
+         "datasets.nq-train: nq-train has no test split; train on it"),
+        ({"datasets": {"scifact": None, "away": {"source": "nq", "trained_on": "scifact", "test_queries": 9}}},
+         "datasets.away.test_queries: a dataset of the kind retrieval that is evaluated alone has no such setting"),
+        ({"datasets": {"scifact": {"test_queries": 0}}}, "datasets.scifact.test_queries: "),
         ({"datasets": {"scifact": {"test_split": "../x"}}}, "datasets.scifact.test_split: string should match"),
         ({"datasets": {"scifact": {"relevant_grade": 0}}},
          "datasets.scifact.relevant_grade.train: input should be greater than or equal to 1, found 0"),
@@ -234,7 +240,7 @@ def test_defaults_of_a_dataset_are_filled_in():
     "change",
     [
         {"regime": "strict"}, {"documents": 99}, {"train_queries": 9}, {"dev_queries": 0}, {"seed": 1},
-        {"test_split": "dev"}, {"relevant_grade": 2}, {"relevant_grade": {"test": 2}},
+        {"test_split": "dev"}, {"test_queries": 9}, {"relevant_grade": 2}, {"relevant_grade": {"test": 2}},
     ],
 )  # fmt: skip
 def test_dataset_key_follows_every_setting(change):
@@ -295,13 +301,38 @@ def test_folder_and_archive_are_sources(tmp_path, monkeypatch):
 
 def test_settings_of_labels_are_told_where_they_say_something():
     """So a dataset that was prepared before they came keeps its folder."""
-    for said in ({}, {"test_split": "test", "relevant_grade": 1}):
-        assert not {"test_split", "relevant_grade"} & set(
+    for said in ({}, {"test_split": "test", "relevant_grade": 1, "test_queries": None}):
+        assert not {"test_split", "relevant_grade", "test_queries"} & set(
             suite(datasets={"scifact": said}).dataset("scifact")
         )
     away = {"source": "arguana", "trained_on": "scifact", "test_split": "dl20", "relevant_grade": {"test": 2}}
     told = suite(datasets={"scifact": None, "away": away}).dataset("away")
     assert (told["test_split"], told["relevant_grade"]) == ("dl20", {"test": 2})
+
+
+def test_nq_is_trained_on_under_the_name_of_its_training_zip():
+    found = suite(datasets={"nq-train": {"test_queries": 1000}, "nq": {"trained_on": "nq-train"}})
+    assert found.dataset("nq-train")["test_queries"] == 1000
+    assert found.homes() == {"nq": "nq-train"}
+    assert "test_queries" not in found.dataset("nq")
+    gates = {
+        "bm25": {
+            "dataset": "nq-train",
+            "system": "bm25_search",
+            "expected": 0.5,
+            "tolerance": 0.1,
+            "source": "none",
+        }
+    }
+    gates["bm25"] |= {
+        "tokenizer": "bm25s",
+        "fields": "title and text",
+        "self_ids": "left out",
+        "k1": 1.5,
+        "b": 0.75,
+    }
+    alone = suite(datasets={"nq-train": {"test_queries": 1000}}, methods={}, gates=gates)
+    assert alone.dataset("nq-train")["test_queries"] == 1000
 
 
 def paths(value, prefix=()):

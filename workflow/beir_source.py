@@ -7,8 +7,8 @@ BEIR layout is a folder with
 - `qrels/<split>.tsv`: relevance judgments, `query-id <tab> corpus-id <tab> score`, after a header line.
 
 A zip is downloaded whole to a temporary file beside its place in the cache, which it takes only if its MD5 is
-right; a download that broke off begins anew. CQADupStack is one zip of twelve folders, each a dataset (`path` in
-`datasets.yaml`). Files are looked up by the names above and written under those names, so nothing else in a zip ever
+right, or, where BEIR tells none, if it is a whole zip; a download that broke off begins anew. CQADupStack is one zip
+of twelve folders, each a dataset (`path` in `datasets.yaml`). Files are looked up by the names above and written under those names, so nothing else in a zip ever
 reaches the disk; `zipfile.Path` behaves like `pathlib.Path`, so folders and zips are read by the same code.
 """
 
@@ -27,7 +27,7 @@ from typing import IO
 import platformdirs
 import pooch
 
-from workflow.catalogue import known_datasets
+from workflow.catalogue import UNRECORDED, known_datasets
 from workflow.errors import UserError
 from workflow.files import replacing
 
@@ -58,7 +58,8 @@ def fetch_beir(name: str, target: Path) -> dict[str, str]:
     zip_name = path.partition("/")[0]
     with zipfile.ZipFile(_cached_zip(zip_name, known.md5, path)) as archive:
         copy_layout(zipfile.Path(archive, f"{path}/"), target)
-    return {"source": f"BEIR's {zip_name}.zip (MD5 {known.md5})", "licence": known.licence}
+    md5 = "no MD5 recorded" if known.md5 == UNRECORDED else f"MD5 {known.md5}"
+    return {"source": f"BEIR's {zip_name}.zip ({md5})", "licence": known.licence}
 
 
 def downloads_folder() -> Path:
@@ -115,18 +116,29 @@ def _copy(file: Source, target: Path) -> None:
 def _cached_zip(name: str, md5: str, path: str) -> Path:
     """The zip with this MD5 from the cache, where pooch first puts it if it isn't there or has been changed."""
     base = (os.environ.get("NEGBENCH_BEIR_URL") or BEIR_URL).rstrip("/")
+    recorded = md5 != UNRECORDED
     cache = pooch.create(
         path=downloads_folder(),
         base_url=f"{base}/",
-        registry={f"{name}.zip": f"md5:{md5}"},
+        registry={f"{name}.zip": f"md5:{md5}" if recorded else None},
         retry_if_failed=RETRIES,
     )
     download = pooch.HTTPDownloader(timeout=TIMEOUT_S, progressbar=sys.stderr.isatty())
     try:
-        return Path(cache.fetch(f"{name}.zip", downloader=download))
+        found = Path(cache.fetch(f"{name}.zip", downloader=download))
+        return found if recorded else _whole(found)
     except (OSError, ValueError) as error:
+        expected = f"a zip with MD5 {md5}" if recorded else "a whole zip"
         raise UserError(
             f"{base}/{name}.zip: can't be fetched, tried up to {1 + RETRIES} times"
-            f" ({textwrap.shorten(str(error), 200)}); expected a zip with MD5 {md5}. Check the network, or"
+            f" ({textwrap.shorten(str(error), 200)}); expected {expected}. Check the network, or"
             f" put corpus.jsonl, queries.jsonl and qrels/*.tsv into <data>/{path}/ and set NEGBENCH_DATA to <data>"
         ) from error
+
+
+def _whole(file: Path) -> Path:
+    """Return a zip that no MD5 vouches for if its table of contents is there, which stands at its end; else drop it."""
+    if not zipfile.is_zipfile(file):
+        file.unlink()
+        raise ValueError("what came is no whole zip")
+    return file

@@ -33,7 +33,15 @@ def origin(card: Mapping[str, Any]) -> list[Fact]:
         ("regime", card["regime"]),
         ("documents", documents),
         ("queries", queries),
+        *_test_split(card),
     ]
+
+
+def _test_split(card: Mapping[str, Any]) -> list[Fact]:
+    if "test_queries" not in card:
+        return []
+    drawn = f"{card['test_queries']:,} training queries, set aside by negbench"
+    return [("test split", f"{drawn}: no published split, without published figures")]
 
 
 def counted(card: Mapping[str, Any]) -> list[Fact]:

@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 
 STS = "STS"
 """The metric of record of a dataset of sentences: the mean over its STS tasks."""
+UNRECORDED = "unrecorded"
+"""The MD5 of a zip that BEIR hands out without one."""
 STS_TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsbenchmark", "sick2014")
 """The seven tasks that papers on sentence vectors report the mean of."""
 
@@ -20,8 +22,9 @@ class Known(BaseModel):
 
     licence: str
     train: bool
+    test: bool = True
     kind: Literal["retrieval", "sentences"] = "retrieval"
-    md5: str | None = None  # of BEIR's zip
+    md5: str | None = None  # of BEIR's zip, or UNRECORDED
     path: str | None = None  # of the folder in BEIR's zip and in a data folder, where it isn't the name
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 

@@ -48,6 +48,19 @@ class Collection:
     """The least grade that says relevant, a split; 1 where none is named."""
 
 
+def with_test(collection: Collection, wanted: int, seed: int, name: str) -> Collection:
+    """Set `wanted` training queries that have a relevant document aside as test split, drawn by seed."""
+    train = collection.qrels.get("train", np.empty((0, 3), np.int64))
+    answered = np.unique(train[train[:, 2] >= collection.relevant.get("train", 1), 0])
+    if wanted > len(answered) // 2:
+        raise UserError(
+            f"datasets.{name}.test_queries: {wanted:,} is more than half of the {len(answered):,} training queries "
+            "with a relevant document; lower it"
+        )
+    is_test = np.isin(train[:, 0], stream(seed, "test split").permutation(answered)[:wanted])
+    return replace(collection, qrels={**collection.qrels, "train": train[~is_test], "test": train[is_test]})
+
+
 def with_dev(collection: Collection, wanted: int, seed: int) -> Collection:
     """Set training queries aside as dev split where there is none: `wanted`, at most a tenth of them."""
     if "dev" in collection.qrels or "train" not in collection.qrels or not wanted:
@@ -142,8 +155,11 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
         records = Records(place, shown)
         records.check()
         facts["sha256"] = _checked_sha256(source, records, test_split)
-        found = read(records, test_split)
+        set_aside = _test_queries(settings, records)
+        found = read(records, None if set_aside else test_split)
         full = _numbered(found, settings.get("relevant_grade", {}))
+        if set_aside:
+            full = with_test(full, set_aside, seed, name)
         collection = _test_alone(full) if test_only else _cut_training(full, settings)
         collection = with_documents(
             _without_unlabelled_queries(collection), settings["documents"], seed, name
@@ -230,6 +246,17 @@ def _graded_card(tasks: dict[str, list[Pair]]) -> dict[str, Any]:
     content = canonical(tasks).encode("utf-8", "surrogatepass")
     counts = {task: len(pairs) for task, pairs in tasks.items()}
     return {"graded_pairs": counts, "graded_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _test_queries(settings: dict[str, Any], records: Records) -> int | None:
+    """Return how many training queries become the test split, None where the dataset has one of its own."""
+    if wanted := settings.get("test_queries"):
+        if settings.get("test_split", "test") in records.splits():
+            raise UserError(
+                f"datasets.{settings['name']}.test_queries: {records.name()} has a test split of its own; leave it out"
+            )
+        return int(wanted)
+    return None
 
 
 def _cut_training(full: Collection, settings: dict[str, Any]) -> Collection:
@@ -379,6 +406,7 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
         },
         **({"relevant_grade": dict(collection.relevant)} if collection.relevant else {}),
         **({"test_split": settings["test_split"]} if settings.get("test_split", "test") != "test" else {}),
+        **({"test_queries": settings["test_queries"]} if settings.get("test_queries") else {}),
     }
 
 

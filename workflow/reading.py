@@ -38,13 +38,17 @@ class Reading:
     """How many odd records were handled, by kind."""
 
 
-def read(records: Records, test_split: str = "test") -> Reading:
-    """Read a collection, with the split `test_split` as its test split. Queries without any label are left out."""
+def read(records: Records, test_split: str | None = "test") -> Reading:
+    """Read a collection, with the split `test_split` as its test split, None where it has none.
+
+    Queries without any label are left out.
+    """
     there = records.splits()
     names: dict[str, str] = {
         split: split for split in ("train", "dev") if split in there and split != test_split
     }
-    names["test"] = test_split
+    if test_split is not None:
+        names["test"] = test_split
     odd: Counter[str] = Counter()
     labels = {split: _labels(records, name, odd) for split, name in names.items()}
     queries = _queries(records, odd)

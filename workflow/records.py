@@ -125,8 +125,8 @@ class Records:
         if not files:
             there = ", ".join(self.splits()) or "no split"
             raise UserError(
-                f"{self.name()}: there is no qrels/{split}.tsv; a board needs a test split: put one there, or name "
-                f"another by `test_split` ({there} is there)"
+                f"{self.name()}: there is no qrels/{split}.tsv; a board needs a test split: put one there, name "
+                f"another by `test_split` ({there} is there), or set training queries aside by `test_queries`"
             )
         return files[0]
 

@@ -19,6 +19,8 @@ from workflow.tuning import Point, points
 SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
 LABEL_KEYS = frozenset({"test_split", "relevant_grade"})
 TRANSFER_KEYS = frozenset({"trained_on", "kind", "source", "documents", "seed"}) | LABEL_KEYS
+LATER_KEYS = LABEL_KEYS | {"test_queries"}
+"""Told only where they say something, so that datasets prepared before they came stay as they are."""
 STS_TRANSFER_KEYS = frozenset({"trained_on", "kind", "sts"})
 TRIAL_SEEDS = 3
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
@@ -111,8 +113,10 @@ class DatasetSettings(_Settings):
     """Number of training queries, drawn by seed. Null: all."""
     dev_queries: Whole = Field(default=100, ge=0)
     """Training queries set aside as dev split where the dataset has none."""
+    test_queries: Whole | None = Field(default=None, ge=1)
+    """Training queries set aside as test split, of a dataset that has none (`nq-train`); at most half of them."""
     seed: Whole = 0
-    """Seed of the sub-collection and of the dev split; no run's seed changes them."""
+    """Seed of the sub-collection and of the splits made here; no run's seed changes them."""
     test_split: SplitName = "test"
     """Which of the dataset's splits is the test split: `dl20` takes qrels/dl20.tsv, `dev` MS MARCO's dev queries."""
     relevant_grade: Grades = {}
@@ -400,11 +404,10 @@ class Suite(_Settings):
         """Return the full settings of a dataset, its source named."""
         settings = self.datasets[name] or DatasetSettings()
         alone = bool(settings.trained_on) or not self.methods
-        keys = TRANSFER_KEYS if alone and settings.kind == "retrieval" else settings.keys()
+        keys = TRANSFER_KEYS | LATER_KEYS if alone and settings.kind == "retrieval" else settings.keys()
         told = settings.model_dump(include=set(keys) - {"trained_on"})
         changed = settings.model_dump(exclude_defaults=True)
-        # left out where they say nothing, so that datasets prepared before they came stay as they are
-        told = {key: value for key, value in told.items() if key not in LABEL_KEYS or key in changed}
+        told = {key: value for key, value in told.items() if key not in LATER_KEYS or key in changed}
         told |= {"test_only": True} if alone else {}
         if not told.get("hide"):
             told.pop("hide", None)  # the folder of a dataset that hides nothing keeps its name

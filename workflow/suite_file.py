@@ -197,6 +197,13 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
             f"{where}: {settings.source or name} has no training labels; name by `trained_on` the dataset "
             "of this suite whose runs are to be evaluated on it"
         )
+    if known and not known.test and settings.test_queries is None:
+        remedy = (
+            "train on it"
+            if settings.trained_on
+            else "`test_queries: 1000` sets training queries aside for one"
+        )
+        raise UserError(f"{where}: {settings.source or name} has no test split; {remedy}")
     for row in suite.methods if settings.kind == "sentences" else ():
         if suite.row_tier(row) != "finetune":
             raise UserError(

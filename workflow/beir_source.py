@@ -8,8 +8,9 @@ BEIR layout is a folder with
 
 A zip is downloaded whole to a temporary file beside its place in the cache, which it takes only if its MD5 is
 right, or, where BEIR tells none, if it is a whole zip; a download that broke off begins anew. CQADupStack is one zip
-of twelve folders, each a dataset (`path` in `datasets.yaml`). Files are looked up by the names above and written under those names, so nothing else in a zip ever
-reaches the disk; `zipfile.Path` behaves like `pathlib.Path`, so folders and zips are read by the same code.
+of twelve folders, each a dataset (`path` in `datasets.yaml`). Files are looked up by the names above and written under
+those names, so nothing else in a zip ever reaches the disk; `zipfile.Path` behaves like `pathlib.Path`, so folders and
+zips are read by the same code.
 """
 
 import contextlib

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from workflow.failures import go_on_without
 from workflow.files import canonical
 from workflow.layout import open_suite
 from workflow.sources import asset, sources
@@ -50,6 +51,10 @@ include: "workflow/rules/leaderboard.smk"
 include: "workflow/rules/reproduce.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"
+
+
+onerror:
+    go_on_without(LAYOUT.recorded_failures())
 
 
 onsuccess:

@@ -15,10 +15,11 @@ from workflow.layout import Layout, open_suite
 from workflow.suite_file import load
 
 HARDWARE = {"cpu": "Z80", "cores": 1, "gpus": [], "memory_gibibytes": 0.1, "machine": "z", "system": "CP/M"}
-TABLE = """dataset,method,tier,track,nDCG@10/all/mean,nDCG@10/all/low,STS/all/mean
-mine,random,adapter,controlled,0.5,0.4,
-away,random,adapter,controlled,0.25,0.2,
-mine,untrained,,baseline,0.125,,
+TABLE = """dataset,method,tier,track,nDCG@10/all/mean,nDCG@10/all/low,STS/all/mean,status
+mine,random,adapter,controlled,0.5,0.4,,ok
+away,random,adapter,controlled,0.25,0.2,,ok
+mine,untrained,,baseline,0.125,,,ok
+mine,simans,adapter,controlled,,,,diverged
 """
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from workflow.comparison import Comparison
+from workflow.failures import FailedRow
 
 LEXICAL = "bm25_search"
 METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
@@ -52,16 +53,21 @@ class Contents(BaseModel):
     curved: list[str] = []
     """The datasets of which runs leave learning curves."""
 
+    failed: list[FailedRow] = []
+    """The rows that have no numbers, on the datasets of which that is so."""
+
     def trained(self) -> list[str]:
         """Return the datasets that are trained on."""
         return [name for name in self.cards if name not in self.homes]
 
     def runs(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""
+        without = {(one.dataset, one.method) for one in self.failed}
         return [
             Path("results/runs", self.suite, name, method, run_folder(seed))
             for name in datasets or self.cards
             for method in self.methods
+            if (name, method) not in without
             for seed in self.seeds
         ]
 

@@ -99,8 +99,14 @@ def _rankings(
     name: str,
     reference: str,
 ) -> Iterator[pd.DataFrame]:
-    """The rows of each tier and track, those of baselines with each tier."""
-    rows = {method: row.about for method, row in next(iter(scores.values())).rows.items()}
+    """The rows of each tier and track, those of baselines with each tier.
+
+    A row that failed on one of the datasets is in no average over them.
+    """
+    everywhere = set.intersection(*(set(found.rows) for found in scores.values()))
+    rows = {
+        method: row.about for method, row in next(iter(scores.values())).rows.items() if method in everywhere
+    }
     for tier in in_order([row["tier"] for row in rows.values() if row["tier"]]) or [""]:
         mine = {method: row for method, row in rows.items() if row["tier"] in {tier, None}}
         held = _reference(mine, reference)

@@ -14,6 +14,7 @@ from workflow import tiers
 from workflow.comparison import Entry, comparisons
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
+from workflow.failures import FailedRow, Failure, Place, is_partial, read_failures, record_path, with_heirs
 from workflow.figures.catalogue import BY_NAME
 from workflow.files import canonical, read_json, short_hash
 from workflow.settings import Suite
@@ -53,6 +54,8 @@ class Layout:
         self.suite = suite.with_copies(self._copies)
         if suite.tuned and not self.untuned:
             self._take_tuned()
+        self.failed = self._left_out() if is_partial() else {}
+        """The rows and trials that are done without."""
         self.wandb = f"results/wandb/{suite.suite}.json"
         self.wandb_board = f"results/wandb/{suite.suite}.board.json"
 
@@ -67,6 +70,27 @@ class Layout:
         self._copies |= tuned
         self.suite = self.suite.with_copies(tuned)
         self.rows += tuned
+
+    def recorded_failures(self) -> list[Failure]:
+        """Return the failures of runs and trials that were recorded since they last began."""
+        rows = [(name, row) for name in self.suite.datasets for row in (*self.rows, *self._trials)]
+        return read_failures(self.suite.suite, rows, {seeds[0] for seeds, _ in self.jobs()})
+
+    def failure(self, dataset: str, method: str, seeds: Sequence[int]) -> str:
+        """Return where a job leaves a record if it fails."""
+        return str(record_path(self.suite.suite, dataset, method, seeds[0]))
+
+    def _left_out(self) -> dict[Place, Failure]:
+        """Return what the second plan of a suite does without: rows whose runs failed in the first, and their heirs."""
+        rows = [(name, row) for name in self.suite.datasets for row in self.rows]
+        return with_heirs(self.recorded_failures(), {place: self._heir_of(*place) for place in rows})
+
+    def _heir_of(self, dataset: str, row: str) -> tuple[Place, str] | None:
+        """Return the row without whose runs this one has none, if any, and how it hangs on it."""
+        if (home := self.suite.home(dataset)) != dataset:
+            return (home, row), f"it is trained on {home}"
+        start = self.suite.start(row)
+        return ((dataset, start), f"it starts from {start}") if start else None
 
     def dataset(self, name: str) -> str:
         """Return the folder of a prepared dataset."""
@@ -119,6 +143,7 @@ class Layout:
             f"results/runs/{self.suite.suite}/{dataset}/{row}/{run_folder(seed)}/dev.parquet"
             for dataset in self.with_dev()
             for row in self._trials
+            if (dataset, row) not in self.failed
             for seed in self.suite.trial_seeds()
         ]
 
@@ -133,6 +158,7 @@ class Layout:
                 "rates": rates,
                 "points": self._points,
                 "under": under,
+                "failed": sorted(place for place in self.failed if place[1] in self._trials),
             }
         )
 
@@ -239,6 +265,7 @@ class Layout:
 
     def contents(self) -> Contents:
         """Return what stands on the board."""
+        lacking = {one.method for one in self.failed.values()}
         return Contents(
             suite=self.suite.suite,
             cards={name: self.card(name) for name in self.suite.datasets},
@@ -249,8 +276,13 @@ class Layout:
             homes=self.suite.homes(),
             curved=self.curved(),
             controls=[row for row in self.rows if self._is_told(row)],
-            comparisons=comparisons([self._entry(row) for row in self.rows]),
+            comparisons=comparisons([self._entry(row) for row in self.rows if row not in lacking]),
+            failed=[self._failed_row(one) for one in self.failed.values() if one.method in self.rows],
         )
+
+    def _failed_row(self, failure: Failure) -> FailedRow:
+        about = json.loads(self.about(failure.dataset, failure.method))
+        return FailedRow(**failure.model_dump(), **{key: about[key] for key in ("title", "tier", "track")})
 
     def _is_told(self, row: str) -> bool:
         kind = self.suite.method(row)

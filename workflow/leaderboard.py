@@ -4,6 +4,7 @@ Everything shown is computed from the rows of `standings.standings`; equal input
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from typer import Option
 from workflow import stage
 from workflow.contents import Contents
 from workflow.differences import read_differences
+from workflow.failures import FailedRow
 from workflow.files import read_json, write_text
 from workflow.latex import latex
 from workflow.overview import overview
@@ -23,14 +25,20 @@ from workflow.views import csv, markdown, summary
 from workflow.words import captions
 
 
-def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], folder: Path) -> str:
+def collate(
+    metrics: list[Path],
+    cards: list[Path],
+    settings: dict[str, Any],
+    folder: Path,
+    failed: Sequence[FailedRow] = (),
+) -> str:
     """Write leaderboard.csv, .md, .tex, .html and summary.txt into `folder`; returns the summary's text.
 
     `metrics` are the metrics.json of a suite's runs, `cards` its datasets' cards. `settings` is what every
     method shared and the board must say: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
     others are held against. In `folder` must lie differences.csv, which says how far they are from it. The page takes
     in the figures of `folder`/figures, and the board of a dataset that hides labels the false negatives that its audit
-    in `folder`/audit counts.
+    in `folder`/audit counts. `failed` are the rows without a result, which stand last in their tables.
     """
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
@@ -38,11 +46,12 @@ def collate(metrics: list[Path], cards: list[Path], settings: dict[str, Any], fo
     apart = read_differences(folder / "differences.csv")
     frame = with_false_negatives(with_differences(frame, apart), described, folder / "audit")
     whole = overview(frame, apart)
-    text = summary(frame, described, settings)
-    write_text(folder / "leaderboard.csv", csv(frame))
-    write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite))
-    write_text(folder / "leaderboard.tex", latex(frame, whole, suite, captions(frame, described, settings)))
-    write_text(folder / "leaderboard.html", page(frame, whole, described, settings, suite, folder))
+    text = summary(frame, described, settings, failed)
+    write_text(folder / "leaderboard.csv", csv(frame, failed))
+    write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite, failed))
+    said = captions(frame, described, settings, failed)
+    write_text(folder / "leaderboard.tex", latex(frame, whole, suite, said))
+    write_text(folder / "leaderboard.html", page(frame, whole, described, settings, suite, folder, failed))
     write_text(folder / "summary.txt", text)
     return text
 
@@ -55,7 +64,7 @@ def main(
     """Write the leaderboard of a suite."""
     listed = Contents.model_validate_json(contents)
     cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
-    collate(listed.files("metrics.json"), cards, json.loads(settings), folder)
+    collate(listed.files("metrics.json"), cards, json.loads(settings), folder, listed.failed)
 
 
 if __name__ == "__main__":

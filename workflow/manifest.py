@@ -21,6 +21,7 @@ from typer import Option
 
 from workflow import stage
 from workflow.contents import BASELINES
+from workflow.failures import OK
 from workflow.files import canonical, read_json, sha256_file, write_json
 from workflow.layout import Layout
 from workflow.pretrained import CONFIG, TOKENIZER, WEIGHTS, find_model
@@ -120,7 +121,9 @@ def _dataset(layout: Layout, name: str, facts: Mapping[str, Mapping[str, Any]]) 
 
 
 def _rows(table: Path) -> list[tuple[str, str]]:
-    frame = pd.read_csv(table, usecols=["dataset", "method"], dtype=str)
+    """Return dataset and method of each row that has a result."""
+    frame = pd.read_csv(table, usecols=["dataset", "method", "status"], dtype=str)
+    frame = frame[frame["status"] == OK]
     return sorted(zip(frame["dataset"], frame["method"], strict=True))
 
 

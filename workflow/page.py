@@ -4,7 +4,7 @@ import base64
 import importlib.resources
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from workflow.card_text import counted
 from workflow.claims import READING, difference_text, read_claims, sentence
 from workflow.columns import Column, columns
 from workflow.contents import run_folder
+from workflow.failures import FailedRow
 from workflow.figures.catalogue import FIGURES, OF_SUITE
 from workflow.notation import MISSING, chance, marked, number, rank_text, seeds_text
 from workflow.overview import Overview
@@ -42,11 +43,12 @@ def page(
     settings: dict[str, Any],
     suite: str,
     folder: Path,
+    failed: Sequence[FailedRow] = (),
 ) -> str:
     """One HTML file that needs no network: tables that sort and filter (DataTables), figures, card facts.
 
-    `frame` are the board's rows, `overview` the table of all datasets, if there are several. In `folder` may
-    lie claims.csv and, in figures/, the figures of each dataset.
+    `frame` are the board's rows, `overview` the table of all datasets, if there are several, `failed` the rows without
+    a result. In `folder` may lie claims.csv and, in figures/, the figures of each dataset.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(REPORT),
@@ -57,7 +59,15 @@ def page(
     )
     names = tiers(frame)
     sections = [
-        _section(part, cards[name], settings, suite, folder / "figures") for name, part in datasets(frame)
+        {
+            **_section(part, cards[name], settings, suite, folder / "figures"),
+            "failed": [
+                {**one.model_dump(), "place": _place(names, one.tier)}
+                for one in failed
+                if one.dataset == name
+            ],
+        }
+        for name, part in datasets(frame)
     ]
     return environment.get_template("leaderboard.html").render(
         suite=suite,
@@ -103,7 +113,7 @@ def _section(
         "rows": [
             {
                 **row,
-                "place": names.index(row["tier"]) if row["tier"] else 0,
+                "place": _place(names, row["tier"]),
                 "rank": rank_text(row),
                 "seeds": seeds_text(row),
                 "runs": _runs(card["name"], row, suite, settings),
@@ -114,6 +124,11 @@ def _section(
         "figures": [figure for kind in kinds if (figure := _figure(figures, f"{card['name']}-{kind}"))],
         "foresight": _foresight(figures.parent / "foresight" / f"{card['name']}.csv", frame),
     }
+
+
+def _place(tiers_shown: list[str], tier: str) -> int:
+    """Where a tier stands in a table: a baseline, which has none, with the first, a tier without a result last."""
+    return tiers_shown.index(tier) if tier in tiers_shown else len(tiers_shown) * bool(tier)
 
 
 def _cell(column: Column, row: Row, frame: pd.DataFrame) -> dict[str, Any]:

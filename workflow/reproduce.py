@@ -24,6 +24,7 @@ from typer import Option
 
 from workflow import stage
 from workflow.errors import UserError
+from workflow.failures import OK
 from workflow.files import read_json, sha256_file, write_text
 from workflow.layout import MANIFEST
 from workflow.manifest import TABLE, means
@@ -146,7 +147,10 @@ def _read(path: Path) -> pd.DataFrame:
         raise UserError(
             f"{path}: lacks the column {lacking[0]}, as boards of an older form do; build it anew"
         )
-    return frame.fillna(dict.fromkeys(KEYS, ""))
+    kept = (
+        frame[frame["status"] == OK] if "status" in frame else frame
+    )  # a row that failed has nothing to compare
+    return kept.fillna(dict.fromkeys(KEYS, ""))
 
 
 def _judged(

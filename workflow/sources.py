@@ -13,7 +13,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("workflow", "methods")
 # What these decide reaches a job through its parameters, which Snakemake compares by value.
-NEUTRAL = frozenset(f"workflow.{name}" for name in ("settings", "suite_file", "stage", "errors", "sources"))
+NEUTRAL = frozenset(
+    f"workflow.{name}" for name in ("settings", "suite_file", "stage", "errors", "failures", "sources")
+)
 
 
 def sources(*modules: str) -> list[str]:

@@ -14,6 +14,7 @@ import typer
 from tqdm import tqdm
 
 from workflow.errors import UserError
+from workflow.failures import record_error
 
 LOG_VARIABLE = "NEGBENCH_LOG"
 SECONDS_BETWEEN_LINES = 5.0
@@ -39,11 +40,13 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         try:
             function(*arguments, **options)
         except UserError as error:
+            record_error(error)
             logging.getLogger(__name__).error("%s", error)
             if log:
                 print(f"error: {error}", file=sys.stderr, flush=True)
             raise typer.Exit(1) from None
         except Exception as error:
+            record_error(error)
             logging.getLogger(__name__).error("%s", traceback.format_exc())
             if log:
                 print(

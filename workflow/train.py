@@ -22,7 +22,7 @@ from workflow.checkpoint import Checkpoint
 from workflow.clock import Clock
 from workflow.collection import write_table
 from workflow.contents import seed_of
-from workflow.errors import UserError
+from workflow.errors import DivergedError
 from workflow.files import read_json, replacing, sha256_file, write_json
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, Ledger
@@ -105,7 +105,7 @@ def rate_factor(step: int, steps: int, warmup: float) -> float:
 
 
 def one_step(run: Run, step: int, keep_scores: bool) -> None:
-    """Run one optimiser step and record it. Raises `UserError` if the loss is no finite number."""
+    """Run one optimiser step and record it. Raises `DivergedError` if the loss is no finite number."""
     run.encoder.begin(run.seed, step)
     with run.clock.own():
         run.method.refresh(step)
@@ -114,7 +114,7 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
         faithful = run.services.track == "faithful"
         loss = run.method.faithful_loss(example) if faithful else run.method.loss(example)
     if not torch.isfinite(loss):
-        raise UserError(
+        raise DivergedError(
             f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
         )
     with run.clock.own():

@@ -29,6 +29,8 @@ def trials_table(plan: dict[str, Any]) -> pd.DataFrame:
     for dataset in plan["under"]:
         for row, points in plan["points"].items():
             for number, (factor, params) in enumerate(points):
+                if [dataset, trial_row(row, number)] in plan["failed"]:
+                    continue
                 folder = Path("results/runs", plan["suite"], dataset, trial_row(row, number))
                 about = {"dataset": dataset, "row": row, "trial": number, "factor": factor}
                 about |= {"learning_rate": rate_of(plan["rates"][row], factor), "params": canonical(params)}

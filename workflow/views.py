@@ -1,6 +1,7 @@
 """The views of a board's rows: CSV, Markdown and a table for the terminal."""
 
 import io
+from collections.abc import Sequence
 from itertools import groupby
 from typing import Any
 
@@ -12,20 +13,35 @@ from rich.text import Text
 from tabulate import tabulate
 
 from workflow.columns import APART, AUDIT, COST, Column, columns
-from workflow.notation import marked, plain, rank_text
+from workflow.failures import OK, FailedRow
+from workflow.notation import MISSING, marked, plain, rank_text
 from workflow.overview import Overview
 from workflow.standings import Row, datasets, ranked_by, records, tiers
 from workflow.truth import RATE
-from workflow.words import overview_sentence, reading, sentences, size_sentence, start_sentence
+from workflow.words import (
+    failed_sentence,
+    overview_sentence,
+    reading,
+    sentences,
+    size_sentence,
+    start_sentence,
+)
 
 TEXT_COLUMNS = (
     "dataset", "regime", "method", "title", "tier", "track", "class", "start", "hardware",
-    "adaptations", "summary", "paper", "params",
+    "adaptations", "summary", "paper", "params", "status", "reason",
 )  # fmt: skip
 
 
-def csv(frame: pd.DataFrame) -> str:
-    """The rows in full precision. Text that a spreadsheet would run as a formula gets an apostrophe."""
+def csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
+    """The rows in full precision, those that failed last, with a status and a reason instead of numbers.
+
+    Text that a spreadsheet would run as a formula gets an apostrophe.
+    """
+    frame = frame.assign(status=OK, reason="")
+    if failed:
+        frame = pd.concat([frame, pd.DataFrame([one.model_dump() for one in failed])], ignore_index=True)
+        frame[list(TEXT_COLUMNS)] = frame[list(TEXT_COLUMNS)].fillna("")
     safe = frame.assign(**{column: frame[column].map(_inert) for column in TEXT_COLUMNS if column in frame})
     return safe.to_csv(index=False, lineterminator="\n")
 
@@ -41,6 +57,7 @@ def markdown(
     cards: dict[str, Any],
     settings: dict[str, Any],
     suite: str,
+    failed: Sequence[FailedRow] = (),
 ) -> str:
     """The board for a repository's page: all datasets, then size, sentences, table and adaptations of each."""
     parts = [f"# Leaderboard: {plain(suite)}", plain(reading(frame))]
@@ -49,7 +66,8 @@ def markdown(
     for name, part in datasets(frame):
         size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
         parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
-        parts += [_markdown_table(part), *_adaptations(part)]
+        lost = [one for one in failed if one.dataset == name]
+        parts += [_markdown_table(part, lost), *_failed(lost), *_adaptations(part)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,7 +86,7 @@ def _overview_table(overview: Overview) -> str:
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
 
 
-def _markdown_table(frame: pd.DataFrame) -> str:
+def _markdown_table(frame: pd.DataFrame, failed: Sequence[FailedRow]) -> str:
     shown = [column for column in columns(frame) if column.brief]
     several = len(tiers(frame)) > 1
     rows = [
@@ -79,6 +97,10 @@ def _markdown_table(frame: pd.DataFrame) -> str:
             *(_bold(column, row, frame) for column in shown),
         ]
         for row in records(frame)
+    ]
+    rows += [
+        ["", plain(marked(one.model_dump())), *([one.tier] if several else []), *[MISSING] * len(shown)]
+        for one in failed
     ]
     heads = [
         column.heading if column.group in (APART, COST, AUDIT) else f"{column.group} {column.heading}"
@@ -92,6 +114,16 @@ def _markdown_table(frame: pd.DataFrame) -> str:
 def _bold(column: Column, row: Row, frame: pd.DataFrame) -> str:
     text = column.text(row)
     return f"**{text}**" if column.is_best(row, frame) else text
+
+
+def _failed(failed: Sequence[FailedRow]) -> list[str]:
+    """Why rows have no result, one line a row."""
+    several = len({one.tier for one in failed}) > 1
+    lines = [
+        f"- {plain(marked(one.model_dump(), several))}: {plain(f'{one.status}: {one.reason}')}"
+        for one in failed
+    ]
+    return ["Without a result:\n\n" + "\n".join(lines)] if lines else []
 
 
 def _adaptations(frame: pd.DataFrame) -> list[str]:
@@ -108,7 +140,9 @@ def terminal_table(frame: pd.DataFrame) -> Group:
     return Group(*(_terminal_part(str(name), part) for name, part in datasets(frame)))
 
 
-def summary(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any]) -> str:
+def summary(
+    frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any], failed: Sequence[FailedRow] = ()
+) -> str:
     """The terminal tables as plain text of 100 columns, each dataset with its size and sentences."""
     out = io.StringIO()
     console = Console(
@@ -117,6 +151,7 @@ def summary(frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any]
     for name, part in datasets(frame):
         console.print(terminal_table(part))
         said = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
+        said.append(failed_sentence([one for one in failed if one.dataset == name]))
         console.print(Text(" ".join(line for line in said if line)), "\n")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip() + "\n"
 

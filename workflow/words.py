@@ -3,13 +3,14 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from workflow.catalogue import STS
 from workflow.comparison import TIERS
+from workflow.failures import FailedRow
 from workflow.notation import chance, counted, decimals, listed, marked, number
 from workflow.overview import AVERAGE, Overview
 from workflow.standings import (
@@ -112,14 +113,28 @@ def _budget(tier: str, training: Mapping[str, Any]) -> str:
 
 
 def captions(
-    frame: pd.DataFrame, cards: Mapping[str, dict[str, Any]], settings: dict[str, Any]
+    frame: pd.DataFrame,
+    cards: Mapping[str, dict[str, Any]],
+    settings: dict[str, Any],
+    failed: Sequence[FailedRow] = (),
 ) -> dict[str, str]:
     """What stands below the table of each dataset in a paper, by its name."""
-    return {
-        name: f"{name}. {size_sentence(cards[name], settings)} {start_sentence(part)} Means over seeds ± half the 95 % "
-        "interval over seeds."
-        for name, part in datasets(frame)
-    }
+    said = {}
+    for name, part in datasets(frame):
+        size, start = size_sentence(cards[name], settings), start_sentence(part)
+        lost = failed_sentence([one for one in failed if one.dataset == name])
+        text = f"{name}. {size} {start} Means over seeds ± half the 95 % interval over seeds. {lost}"
+        said[name] = text.rstrip()
+    return said
+
+
+def failed_sentence(failed: Sequence[FailedRow]) -> str:
+    """Which rows have no result and why; empty where all have one."""
+    if not failed:
+        return ""
+    several = len({one.tier for one in failed}) > 1
+    told = [f"{marked(one.model_dump(), several)} ({one.status}: {one.reason})" for one in failed]
+    return f"Without a result: {listed(told)}."
 
 
 def overview_sentence(overview: Overview) -> str:

@@ -29,10 +29,12 @@ for SEEDS in LAYOUT.batches():
             dataset=lambda wildcards, input: Path(input.qrels).parent,
             vectors=lambda wildcards, input: Path(input.documents).parent,
             models=lambda wildcards, input: Path(input.models[0]).parent.parent,
+            failure=lambda wildcards, seeds=SEEDS: LAYOUT.failure(wildcards.dataset, wildcards.method, seeds),
         shell:
-            "NEGBENCH_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
+            "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q};"
+            " python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
-            " --models {params.models:q}"
+            " --models {params.models:q} || python -m workflow.failures {params.failure:q} $?"
 
 
 rule evaluate_baseline:

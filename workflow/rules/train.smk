@@ -41,7 +41,9 @@ for SEEDS, ROWS in LAYOUT.jobs():
             vectors=lambda wildcards, input: Path(input.documents).parent,
             launcher=lambda wildcards: LAYOUT.launcher(wildcards.method),
             state="results/state/{suite}/{dataset}/{method}",
+            failure=lambda wildcards, seeds=SEEDS: LAYOUT.failure(wildcards.dataset, wildcards.method, seeds),
         shell:
-            "NEGBENCH_LOG={log:q} {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
+            "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q}; {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} {params.pools}"
             " {params.teacher} --start '{input.start}' --state {params.state:q} --threads {threads}"
+            " || python -m workflow.failures {params.failure:q} $?"

@@ -84,7 +84,11 @@ def write_suite(folder: Path, suite: dict[str, Any]) -> None:
 
 
 def snakemake(
-    folder: Path, *options: str, check: bool = True, config: str | None = "suite.yaml"
+    folder: Path,
+    *options: str,
+    check: bool = True,
+    config: str | None = "suite.yaml",
+    seconds: float = 570,
 ) -> subprocess.CompletedProcess[str]:
     """Run snakemake on the suite in a copy of the project, with the copy's own sources."""
     environment = {
@@ -95,7 +99,9 @@ def snakemake(
     }
     suite = ["--configfile", config] if config else []
     command = [sys.executable, "-m", "snakemake", *suite, "--cores", "2", *options]
-    done = subprocess.run(command, cwd=folder, env=environment, text=True, capture_output=True, timeout=570)
+    done = subprocess.run(
+        command, cwd=folder, env=environment, text=True, capture_output=True, timeout=seconds
+    )
     if check and done.returncode:
         raise AssertionError(f"snakemake ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done

@@ -15,10 +15,17 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers.utils import logging as transformers_logging
 
 from workflow.files import canonical, sha256_file
-from workflow.pretrained import CONFIG, WEIGHTS, config_content, device, keep_freed_memory, pooling
+from workflow.pretrained import (
+    CONFIG,
+    WEIGHTS,
+    config_content,
+    device,
+    hush_transformers,
+    keep_freed_memory,
+    pooling,
+)
 from workflow.tokens import Tokens
 
 VERSION = 2
@@ -51,8 +58,7 @@ class Encoder:
     """
 
     def __init__(self, model: Path, dtype: str, normalize: bool = True) -> None:
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
+        hush_transformers()
         loaded = transformers.AutoModel.from_pretrained(
             model, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation=ATTENTION[device()]
         )

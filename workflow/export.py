@@ -21,7 +21,6 @@ from sentence_transformers.sentence_transformer.modules import (
     Router,
     Transformer,
 )
-from transformers.utils import logging as transformers_logging
 from typer import Argument, Option
 
 from workflow import stage
@@ -30,7 +29,7 @@ from workflow.errors import UserError
 from workflow.files import read_json, replacing_folder, write_text
 from workflow.finetune import SHARED, load_side
 from workflow.model_card import model_card
-from workflow.pretrained import find_model, pooling
+from workflow.pretrained import find_model, hush_transformers, pooling
 
 MODEL, MANIFEST, METRICS, CARD = "model.safetensors", "manifest.json", "metrics.json", "README.md"
 POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
@@ -122,8 +121,7 @@ def main(
     encoder: Annotated[str, Option(help="the suite's encoder settings that the run started from, as JSON")],
 ) -> None:
     """Turn a trained run into a folder that SentenceTransformer opens, with a model card."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
+    hush_transformers()
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output}: this folder is there already; delete it to write it anew")
     manifest = read_json(run / MANIFEST)

@@ -34,7 +34,14 @@ from workflow.encoder import Encoder, batches, pool
 from workflow.errors import UserError
 from workflow.files import canonical
 from workflow.materials import Materials
-from workflow.pretrained import find_model, keep_freed_memory, pooling, resolve_dtype, set_dropout
+from workflow.pretrained import (
+    find_model,
+    hush_transformers,
+    keep_freed_memory,
+    pooling,
+    resolve_dtype,
+    set_dropout,
+)
 from workflow.seeds import torch_seed
 from workflow.tier import BiEncoder, Kept, Rows
 from workflow.tokens import Texts, Tokens, tokens_of
@@ -65,6 +72,7 @@ def load_tower(model: Path, similarity: str, dropout: float | None = None) -> To
     from transformers import AutoConfig, AutoTokenizer
 
     keep_freed_memory()
+    hush_transformers()
     config = AutoConfig.from_pretrained(model)
     set_dropout(config, dropout)
     padding = AutoTokenizer.from_pretrained(model).pad_token_id or 0

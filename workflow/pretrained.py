@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers.utils import logging as transformers_logging
 
 from workflow.errors import UserError
 from workflow.folders import local_models
@@ -15,6 +16,12 @@ from workflow.folders import local_models
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
 CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
+
+
+def hush_transformers() -> None:
+    """Keep transformers' bars and its notes on layers that nothing here asks for, as a pooler, off the terminal."""
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 @functools.cache

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
-from transformers.utils import logging as transformers_logging
 
 from methods.base import NO_DOCUMENT, Batch, Negatives
 from workflow import collection, stage
@@ -26,7 +25,7 @@ from workflow.encoder import batches
 from workflow.errors import UserError
 from workflow.index import Found, Searcher
 from workflow.materials import Materials
-from workflow.pretrained import find_model, keep_freed_memory, resolve_dtype, set_dropout
+from workflow.pretrained import find_model, hush_transformers, keep_freed_memory, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import Rows, Similarities
 
@@ -38,7 +37,7 @@ class PairTexts:
     """The texts of a dataset, joined in pairs to what a cross-encoder reads."""
 
     def __init__(self, dataset: Path, model: Path, length: int) -> None:
-        transformers_logging.set_verbosity_error()
+        hush_transformers()
         self._tokenizer = AutoTokenizer.from_pretrained(model)
         self._length = min(length, self._tokenizer.model_max_length)
         self._documents, self._queries = collection.texts(dataset)

@@ -34,7 +34,7 @@ for SEEDS in LAYOUT.batches():
             "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q};"
             " python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
-            " --models {params.models:q} || python -m workflow.failures {params.failure:q} $?"
+            " --models {params.models:q} || NEGBENCH_LOG= python -m workflow.failures {params.failure:q} $?"
 
 
 rule evaluate_baseline:

@@ -46,4 +46,4 @@ for SEEDS, ROWS in LAYOUT.jobs():
             "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q}; {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} {params.pools}"
             " {params.teacher} --start '{input.start}' --state {params.state:q} --threads {threads}"
-            " || python -m workflow.failures {params.failure:q} $?"
+            " || NEGBENCH_LOG= python -m workflow.failures {params.failure:q} $?"

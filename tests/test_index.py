@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import Stemmer
 
+from workflow import index
 from workflow.index import BM25Searcher, DenseSearcher
 
 DOCUMENTS = [
@@ -110,6 +111,21 @@ def test_bm25_ties_stand_in_the_order_of_the_documents():
     ).search(np.array([0]), 2)
     assert ids[0].tolist() == [1, 2]
     assert len(set(scores[0].tolist())) == 1
+
+
+@pytest.mark.parametrize("room", [1, 7, 40])
+def test_bm25_finds_the_same_a_few_queries_at_a_time(room, monkeypatch):
+    rng = np.random.default_rng(0)
+    words = [f"word{number}" for number in range(30)]
+    documents = [" ".join(rng.choice(words, size=6)) for _ in range(50)]
+    queries = [" ".join(rng.choice([*words, "nowhere"], size=size)) for size in rng.integers(1, 6, size=20)]
+    searcher = BM25Searcher(documents, queries, 1.2, 0.75)
+    whole = searcher.search(np.arange(20), 9)
+    monkeypatch.setattr(index, "SCORES_AT_A_TIME", room)
+    parts = searcher.search(np.arange(20), 9)
+    assert (whole[0] == parts[0]).all()
+    assert (whole[1] == parts[1]).all()
+    assert searcher.search(np.arange(0), 9)[0].shape == (0, 9)
 
 
 def test_bm25_pairs_equal_the_search():

@@ -196,10 +196,12 @@ def write_hash_encoder(folder: Path) -> Path:
 
 
 def write_collection(folder: Path, documents: int, train: int, test: int) -> None:
-    """Write short documents of words drawn by Zipf's law; a query is four words of its document and one other."""
+    """Write short documents of words drawn by Zipf's law, without its head; a query is four words of its document and one other."""
     rng = np.random.default_rng(0)
     (folder / "qrels").mkdir(parents=True)
-    weights = 1 / np.arange(1, WORDS + 1)
+    weights = 1 / np.arange(
+        50, WORDS + 50
+    )  # words that stand everywhere are stop words, which nobody searches
     asked = rng.permutation(documents)[: train + test]
     words = np.empty((len(asked), 8), dtype=np.int64)
     place = {int(document): row for row, document in enumerate(asked)}

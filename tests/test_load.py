@@ -196,7 +196,10 @@ def write_hash_encoder(folder: Path) -> Path:
 
 
 def write_collection(folder: Path, documents: int, train: int, test: int) -> None:
-    """Write short documents of words drawn by Zipf's law, without its head; a query is four words of its document and one other."""
+    """Write short documents of words drawn by Zipf's law, without its head.
+
+    A query is four words of its document and one other.
+    """
     rng = np.random.default_rng(0)
     (folder / "qrels").mkdir(parents=True)
     weights = 1 / np.arange(

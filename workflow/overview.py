@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from workflow.columns import Column
+from workflow.notation import decimals
 from workflow.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
 from workflow.verdicts import average
 
@@ -69,7 +70,9 @@ def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
     table = table.assign(place=table["tier"].map(place), apart=table["track"] == "faithful")
     table = table.sort_values(["place", "apart", "rank", "method"])
     shown = [
-        Column(str(name), ranked_by(part), f"value/{name}", better="most", form=".3f")
+        Column(
+            str(name), ranked_by(part), f"value/{name}", better="most", form=f".{decimals(ranked_by(part))}f"
+        )
         for (name, _), part in zip(datasets(frame), parts, strict=True)
     ]
     for column, part in zip(shown, parts, strict=True):

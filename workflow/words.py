@@ -218,7 +218,10 @@ def _winner(best: Row, reference: Row | None, untrained: Row | None, frame: pd.D
     value = number(best[by], best[f"{metric}/{ranking}/low"], digits)
     on = _queries(best, ranking) if metric != STS else counted(best["test_queries/all"], "STS pair")
     head = f"{best['title']} is first on the {on} with {metric} {value}"
-    return head + (f": {' and '.join(gains)}." if gains else ".")
+    told = head + (f": {' and '.join(gains)}." if gains else ".")
+    if untrained is not None and best[by] < untrained[by]:
+        told += f" So no method of this ranking reaches {untrained['title']}."
+    return told
 
 
 def _surely(row: Row, reference: Row, digits: int) -> str:
@@ -289,7 +292,7 @@ def _hidden(trained: pd.DataFrame, untrained: Row | None) -> list[str]:
     if untrained is not None:
         gain = {name: best[(key := f"{by}/{name}/mean")] - untrained[key] for name in SLICES}
         said.append(
-            f"Against {untrained['title']} it gains {gain['seen']:+.3f} on the {_queries(best, 'seen')} and "
+            f"Against {untrained['title']} it is at {gain['seen']:+.3f} on the {_queries(best, 'seen')} and "
             f"{gain['unseen']:+.3f} on the unseen ones; all queries together ({gain['all']:+.3f}) mix the two."
         )
     other = max(records(trained), key=lambda row: row[f"{by}/all/mean"])

@@ -7,6 +7,7 @@ from snakemake.utils import min_version
 
 from workflow.files import canonical
 from workflow.layout import open_suite
+from workflow.run_lock import hold_folder
 from workflow.sources import asset, sources
 from workflow.terminal import closing_words, one_line_a_job
 
@@ -50,6 +51,11 @@ include: "workflow/rules/leaderboard.smk"
 include: "workflow/rules/reproduce.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"
+
+
+# Not in a dry run or a report, and no longer than this process lives.
+onstart:
+    hold_folder()
 
 
 onsuccess:

@@ -63,7 +63,7 @@ def write_pydoc(folder: Path) -> None:
 
 def copy_project(folder: Path) -> None:
     """Copy what a run needs, so that a test may edit sources."""
-    for name in ("workflow", "methods", "config"):
+    for name in ("workflow", "methods", "config", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
     write_pydoc(folder / "pydoc")

@@ -14,6 +14,7 @@ import typer
 from tqdm import tqdm
 
 from workflow.errors import UserError
+from workflow.run_lock import end_with_the_run
 
 LOG_VARIABLE = "NEGBENCH_LOG"
 SECONDS_BETWEEN_LINES = 5.0
@@ -34,6 +35,7 @@ def command(function: Callable[..., None]) -> None:
 def _guarded(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
+        end_with_the_run()
         log = os.environ.get(LOG_VARIABLE)
         _log_to(Path(log) if log else None)
         try:

@@ -1,0 +1,58 @@
+"""Locks that end with the process that holds them, however it ends: nobody has to unlock anything after a kill.
+
+They are `flock`s, which the kernel keeps, on files that may lie about: a file alone locks nothing.
+"""
+
+import contextlib
+import fcntl
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO
+
+from workflow.errors import UserError
+
+WHOLE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
+
+
+def taken(stream: IO[str], kind: int = WHOLE, patience: float = 0.0) -> bool:
+    """Say whether the lock of an open file could be had within `patience` seconds; closing the file gives it back.
+
+    Raises OSError where the file system has no locks.
+    """
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(stream, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(0.05)
+        else:
+            return True
+
+
+def wait(stream: IO[str], kind: int = WHOLE) -> None:
+    """Wait for the lock of an open file, however long it takes."""
+    fcntl.flock(stream, kind)
+
+
+@contextlib.contextmanager
+def held(path: Path, waits: Callable[[], object]) -> Iterator[None]:
+    """Hold the lock of the file `path` while a block runs; where another process holds it, call `waits` and wait.
+
+    Raises `UserError` if the file can't be written. Where the file system has no locks, the block runs without.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a")
+    except OSError as error:
+        raise UserError(
+            f"{path}: can't be written ({error.strerror}); make room or mend the rights"
+        ) from error
+    with stream:
+        with contextlib.suppress(OSError):
+            if not taken(stream):
+                waits()
+                wait(stream)
+        yield

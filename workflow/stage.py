@@ -14,6 +14,7 @@ import typer
 from tqdm import tqdm
 
 from workflow.errors import UserError
+from workflow.files import is_unwritable, unwritable
 from workflow.run_lock import end_with_the_run
 
 LOG_VARIABLE = "NEGBENCH_LOG"
@@ -37,37 +38,45 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
     def guarded(*arguments: Any, **options: Any) -> None:
         end_with_the_run()
         log = os.environ.get(LOG_VARIABLE)
-        _log_to(Path(log) if log else None)
         try:
+            _log_to(Path(log) if log else None)
             function(*arguments, **options)
         except UserError as error:
-            logging.getLogger(__name__).error("%s", error)
-            if log:
-                print(f"error: {error}", file=sys.stderr, flush=True)
+            _tell(str(error), log)
             raise typer.Exit(1) from None
         except Exception as error:
-            logging.getLogger(__name__).error("%s", traceback.format_exc())
-            if log:
-                print(
-                    f"error: {type(error).__name__}: {error} (full report: {log})",
-                    file=sys.stderr,
-                    flush=True,
-                )
+            if is_unwritable(error):
+                _tell(str(unwritable(error, Path(getattr(error, "filename", None) or Path.cwd()))), log)
+            else:
+                _tell(f"{type(error).__name__}: {error} (full report: {log})", log, traceback.format_exc())
             raise typer.Exit(1) from None
 
     return guarded
 
 
+def _tell(line: str, log: str | None, report: str = "") -> None:
+    """Tell an error in the log, in full if there is more to it, and on the terminal in one line."""
+    logging.getLogger(__name__).error("%s", report or line)
+    if log:
+        print(f"error: {line}", file=sys.stderr, flush=True)
+
+
 def _log_to(path: Path | None) -> None:
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=path,
-        filemode="w",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
+    logging.raiseExceptions = (
+        False  # a log that can't be written any more is no reason to end, or for a traceback
     )
+    try:
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _write_log(logging.FileHandler(path, mode="w") if path else logging.StreamHandler())
+    except OSError:
+        _write_log(logging.NullHandler())
+        raise
+
+
+def _write_log(handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
 
 

@@ -60,9 +60,9 @@ def mounted(folder: Path, size: int) -> Iterator[Disk]:
 
 
 def used(folder: Path) -> int:
-    """Return the bytes that the files below a folder take, in whole blocks."""
-    sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
-    return sum(-(-size // BLOCK) * BLOCK for size in sizes)
+    """Return the bytes that the files below a folder take, in whole blocks; a file with two names takes them once."""
+    found = {path.stat().st_ino: path.stat().st_size for path in folder.rglob("*") if path.is_file()}
+    return sum(-(-size // BLOCK) * BLOCK for size in found.values())
 
 
 def partials(folder: Path) -> list[Path]:

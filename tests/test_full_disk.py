@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from builders import Bench, tiny_model
 from disks import BLOCK, Disk, mounted, partials, used
-from test_leaderboard import collated, write_suite
+from test_leaderboard import SETTINGS, write_differences, write_suite
 
 from workflow import candidates, data, embeddings, evaluate, shards
 from workflow.collection import write_table
+from workflow.encoder import TOKENS_PER_BATCH
 from workflow.errors import UserError
-from workflow.files import reserve
+from workflow.files import reserve, write_text
+from workflow.leaderboard import collate
 
 FULL = r"can't be written: the disk is full; make room, then the same command goes on"
 READ_ONLY = (
@@ -59,14 +61,22 @@ def stages(bench: Bench, encoder: Path, tmp_path: Path, monkeypatch: pytest.Monk
         evaluate.main([out / "untrained" / "metrics.json"], json.dumps(about), bench.dataset, bench.vectors)
 
     monkeypatch.setattr(shards, "ROWS_PER_SHARD", 16)
-    suite = write_suite(tmp_path / "made")
+    for device in TOKENS_PER_BATCH:
+        monkeypatch.setitem(TOKENS_PER_BATCH, device, 64)
+    metrics, cards = write_suite(tmp_path / "made")
+    write_differences(metrics, tmp_path / "made")
+
+    def board(out: Path) -> None:
+        write_text(out / "board" / "differences.csv", (tmp_path / "made" / "differences.csv").read_text())
+        collate(metrics, cards, SETTINGS, out / "board")
+
     return {
         "dataset": lambda out: data.write(bench.collection, out / "dataset"),
         "embeddings": embed,
         "pools": pool,
         "train": lambda out: bench.train(out / "run", bench.spec("simans", checkpoint_steps=2)) and None,
         "evaluate": evaluated,
-        "leaderboard": lambda out: collated(*suite, out / "board") and None,
+        "leaderboard": board,
     }
 
 
@@ -144,11 +154,12 @@ def test_an_encoding_goes_on_from_the_shards_before_the_disk_was_full(
 ) -> None:
     stages["embeddings"](tmp_path / "roomy")
     out = disk.folder / "out"
-    vectors = (tmp_path / "roomy" / "vectors" / "documents.npy").stat().st_size
-    disk.fill(left=used(tmp_path / "roomy" / "cache" / "tokens") + vectors + 5 * BLOCK)
+    disk.fill(
+        left=used(tmp_path / "roomy" / "cache" / "tokens") + BLOCK + 4 * BLOCK
+    )  # vectors, four shards of six
     with pytest.raises(UserError, match=FULL):
         stages["embeddings"](out)
-    assert list((out / "cache" / "unfinished").rglob("*.shard"))
+    assert len(list((out / "cache" / "unfinished").rglob("*.shard"))) == 4
     disk.empty()
     stages["embeddings"](out)
     assert written(out) == written(tmp_path / "roomy")

@@ -142,6 +142,6 @@ def test_a_lock_that_cannot_be_written_is_told_in_one_line(start: Start, tmp_pat
     (tmp_path / "folder.lock").mkdir()
     run = start("hold.py")
     assert run.communicate(timeout=60)[1] == (
-        "error: folder.lock: can't be locked (Is a directory); make room or mend the rights\n"
+        "error: folder.lock: can't be written: Is a directory; check the disk, then the same command goes on\n"
     )
     assert run.returncode == 1

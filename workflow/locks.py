@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from workflow.errors import UserError
+from workflow.files import unwritable
 
 WHOLE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
 
@@ -47,9 +47,7 @@ def held(path: Path, waits: Callable[[], object]) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         stream = path.open("a")
     except OSError as error:
-        raise UserError(
-            f"{path}: can't be written ({error.strerror}); make room or mend the rights"
-        ) from error
+        raise unwritable(error, path) from error
     with stream:
         with contextlib.suppress(OSError):
             if not taken(stream):

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 from typing import IO, NoReturn
 
+from workflow.files import unwritable
 from workflow.locks import SHARED, taken, wait
 
 FOLDER_LOCK = Path(".snakemake/negbench.lock")
@@ -46,7 +47,7 @@ def hold_folder(path: Path = FOLDER_LOCK) -> None:
         stream.write(f"process {os.getpid()} on {socket.gethostname()}, begun {time.strftime('%F %T')},")
         stream.flush()
     except OSError as error:
-        _quit(f"{path}: can't be locked ({error.strerror}); make room or mend the rights")
+        _quit(str(unwritable(error, path)))
     _held.append(stream)
     os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}:{path.resolve()}"
 

@@ -5,15 +5,18 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from workflow.files import canonical, sweep
+from workflow.files import canonical
 from workflow.layout import open_suite
 from workflow.mending import damaged_results, promise
-from workflow.run_lock import hold_folder
+from workflow.run_start import begin, check_folder
 from workflow.sources import asset, sources
 from workflow.terminal import closing_words, one_line_a_job
 
 min_version("9.20")
 one_line_a_job()
+
+if workflow.is_main_process:
+    check_folder()
 
 LAYOUT = open_suite(config, workflow.configfiles)
 CONTENTS = LAYOUT.contents()
@@ -65,9 +68,7 @@ include: "workflow/rules/export.smk"
 
 # Not in a dry run or a report, and no longer than this process lives.
 onstart:
-    hold_folder()
-    sweep(Path("results"))
-    promise(DAMAGED)
+    begin(DAMAGED)
 
 
 onsuccess:

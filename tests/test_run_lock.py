@@ -16,8 +16,12 @@ from workflow.run_lock import RUN_VARIABLE
 HOLD = """
 import subprocess, sys, time
 from pathlib import Path
+from workflow.errors import UserError
 from workflow.run_lock import hold_folder
-hold_folder(Path("folder.lock"))
+try:
+    hold_folder(Path("folder.lock"))
+except UserError as error:
+    sys.exit(f"error: {error}")
 if "job" in sys.argv:
     subprocess.Popen(["bash", "-c", sys.executable + " job.py; true"])  # with a shell between, as Snakemake has it
 print("held", flush=True)

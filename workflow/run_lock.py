@@ -9,12 +9,12 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO
 
+from workflow.errors import UserError
 from workflow.files import unwritable
 from workflow.locks import SHARED, taken, wait
 
@@ -28,7 +28,7 @@ _held: list[IO[str]] = []
 
 
 def hold_folder(path: Path = FOLDER_LOCK) -> None:
-    """Hold the lock of a folder until this process ends, or end the process with a line if another run holds it.
+    """Hold the lock of a folder until this process ends. Raises `UserError` if another run holds it.
 
     A snakemake that is itself a job of a run in this folder is part of that run.
     """
@@ -40,14 +40,14 @@ def hold_folder(path: Path = FOLDER_LOCK) -> None:
         if not taken(stream, patience=PATIENCE_S):
             stream.seek(0)
             holder = stream.read().strip() or "another snakemake"
-            _quit(
+            raise UserError(
                 f"{path}: {holder} works in this folder; wait until it has ended, or end it. Nothing was done"
             )
         stream.truncate(0)
         stream.write(f"process {os.getpid()} on {socket.gethostname()}, begun {time.strftime('%F %T')},")
         stream.flush()
     except OSError as error:
-        _quit(str(unwritable(error, path)))
+        raise unwritable(error, path) from error
     _held.append(stream)
     os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}:{path.resolve()}"
 
@@ -79,8 +79,3 @@ def _alive(process: int) -> bool:
         except ProcessLookupError:
             return False
     return True
-
-
-def _quit(line: str) -> NoReturn:
-    print(f"error: {line}", file=sys.stderr, flush=True)
-    raise SystemExit(1)

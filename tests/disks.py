@@ -18,10 +18,9 @@ class Disk:
         self._filler = folder / ".filler"
 
     def fill(self, left: int = 0) -> None:
-        """Fill it up but for `left` bytes."""
-        self.empty()
+        """Fill it up but for `left` bytes; a disk that has been filled before gets its rest filled."""
         content = bytes(BLOCK)
-        with self._filler.open("wb", buffering=0) as stream:
+        with self._filler.open("ab", buffering=0) as stream:
             try:
                 while True:
                     stream.write(content)

@@ -104,8 +104,8 @@ def unwritable(error: BaseException, path: Path) -> UserError:
 
 
 def is_unwritable(error: BaseException) -> bool:
-    """Say whether an error is that of a disk that is full or read-only."""
-    return getattr(error, "errno", None) in {*NO_ROOM, *NOT_ALLOWED}
+    """Say whether an error is that of writing to a disk that is full or read-only, whatever was written."""
+    return getattr(error, "errno", None) in {*NO_ROOM, errno.EROFS}
 
 
 def write_text(path: Path, text: str) -> None:

@@ -4,6 +4,7 @@ They are `flock`s, which the kernel keeps, on files that may lie about: a file a
 """
 
 import contextlib
+import errno
 import fcntl
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,13 @@ from typing import IO
 from workflow.files import unwritable
 
 WHOLE, SHARED = fcntl.LOCK_EX, fcntl.LOCK_SH
+NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 def taken(stream: IO[str], kind: int = WHOLE, patience: float = 0.0) -> bool:
     """Say whether the lock of an open file could be had within `patience` seconds; closing the file gives it back.
 
-    Raises OSError where the file system has no locks.
+    Where the file system has no locks, as some network ones, everybody has them.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -28,6 +30,10 @@ def taken(stream: IO[str], kind: int = WHOLE, patience: float = 0.0) -> bool:
             if time.monotonic() >= deadline:
                 return False
             time.sleep(0.05)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            return True
         else:
             return True
 
@@ -41,7 +47,7 @@ def wait(stream: IO[str], kind: int = WHOLE) -> None:
 def held(path: Path, waits: Callable[[], object]) -> Iterator[None]:
     """Hold the lock of the file `path` while a block runs; where another process holds it, call `waits` and wait.
 
-    Raises `UserError` if the file can't be written. Where the file system has no locks, the block runs without.
+    Raises `UserError` if the file can't be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,8 +55,7 @@ def held(path: Path, waits: Callable[[], object]) -> Iterator[None]:
     except OSError as error:
         raise unwritable(error, path) from error
     with stream:
-        with contextlib.suppress(OSError):
-            if not taken(stream):
-                waits()
-                wait(stream)
+        if not taken(stream):
+            waits()
+            wait(stream)
         yield

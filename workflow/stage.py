@@ -46,7 +46,8 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(1) from None
         except Exception as error:
             if is_unwritable(error):
-                _tell(str(unwritable(error, Path(getattr(error, "filename", None) or Path.cwd()))), log)
+                named = [getattr(error, name, None) for name in ("filename2", "filename")]
+                _tell(str(unwritable(error, Path(named[0] or named[1] or Path.cwd()))), log)
             else:
                 _tell(f"{type(error).__name__}: {error} (full report: {log})", log, traceback.format_exc())
             raise typer.Exit(1) from None

@@ -8,14 +8,27 @@ from snakemake.utils import min_version
 from workflow.failures import go_on_without
 from workflow.files import canonical
 from workflow.layout import open_suite
+from workflow.mending import damaged_results, promise
+from workflow.run_start import begin, check_folder
 from workflow.sources import asset, sources
 from workflow.terminal import closing_words, one_line_a_job
 
 min_version("9.20")
 one_line_a_job()
 
+if workflow.is_main_process:
+    check_folder()
+
 LAYOUT = open_suite(config, workflow.configfiles)
 CONTENTS = LAYOUT.contents()
+DAMAGED = damaged_results(LAYOUT) if workflow.is_main_process else []
+
+
+def damaged_as_well(wildcards):
+    """Add no input; what is damaged of a goal's own inputs, however far away, is made again with it."""
+    workflow.dag.forcefiles.update(DAMAGED)
+    return []
+
 
 # Jobs run with this interpreter, also where its environment is not activated.
 shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
@@ -37,6 +50,7 @@ rule all:
     default_target: True
     input:
         LAYOUT.targets(),
+        damaged_as_well,
     localrule: True
 
 
@@ -53,10 +67,16 @@ include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"
 
 
+# Not in a dry run or a report, and no longer than this process lives.
+onstart:
+    begin(DAMAGED)
+
+
 onerror:
     go_on_without(LAYOUT.recorded_failures())
 
 
 onsuccess:
+    promise([])
     if "reproduce" not in workflow.dag_settings.targets:  # which ends with its own table
         print(closing_words(LAYOUT.board, untuned=LAYOUT.untuned))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import shutil
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 from builders import collection_of
 
-from workflow import collection, data, embeddings, shards, tokens
+from workflow import collection, data, embeddings, shards, stage, tokens
 from workflow.encoder import Encoder
 from workflow.pretrained import find_model
 from workflow.tokens import Texts, tokenise
@@ -267,3 +268,50 @@ def test_place_falls_back_to_a_copy(tmp_path, monkeypatch):
     assert (tmp_path / "copied").read_bytes() == b"vectors"
     assert not (tmp_path / "copied").samefile(tmp_path / "cached")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cached", "copied", "linked"]
+
+
+def test_two_runs_at_once_encode_once(long_dataset, tmp_path, monkeypatch):
+    """The second asks while the first is in the middle; it waits and takes the same vectors."""
+    calls, middle, go_on = [], threading.Event(), threading.Event()
+    whole, lines = Encoder.encode, []
+
+    def slow(self, tokens, rows, *options):
+        calls.append(len(rows))
+        if len(calls) == 3:
+            middle.set()
+            assert go_on.wait(60)
+        return whole(self, tokens, rows, *options)
+
+    monkeypatch.setattr(Encoder, "encode", slow)
+    monkeypatch.setattr(stage, "say", lambda line: lines.append(line))
+    runs = [threading.Thread(target=run, args=(long_dataset, tmp_path / name)) for name in ("one", "two")]
+    runs[0].start()
+    assert middle.wait(60)
+    runs[1].start()
+    while "another run encodes the same texts; waiting for it to end" not in lines:
+        runs[1].join(0.02)
+        assert runs[1].is_alive()
+    go_on.set()
+    for thread in runs:
+        thread.join(60)
+    assert sum(calls) == 42, "each text once"
+    assert stored_bytes(tmp_path / "one") == stored_bytes(tmp_path / "two")
+
+
+@pytest.mark.parametrize("cut", [1, 200])
+def test_cached_vectors_that_were_cut_off_are_encoded_again(dataset, tmp_path, capsys, monkeypatch, cut):
+    run(dataset, tmp_path / "one")
+    whole = stored_bytes(tmp_path / "one")
+    vectors = tmp_path / "cache" / "vectors"
+    file = next(path for path in vectors.iterdir() if path.samefile(tmp_path / "one" / "documents.npy"))
+    content = file.read_bytes()
+    file.write_bytes(content[:-cut])
+    monkeypatch.setenv("NEGBENCH_LOG", str(tmp_path / "log"))
+    calls = count_calls(monkeypatch)
+    run(dataset, tmp_path / "two")
+    assert calls == [4]
+    assert (
+        f"{file}: damaged: it has {len(content) - cut:,} bytes instead of {len(content):,}"
+        in capsys.readouterr().err
+    )
+    assert stored_bytes(tmp_path / "two") == whole

@@ -1,11 +1,13 @@
 """Files appear whole or not at all, and hashes stand for what files hold."""
 
+import errno
 import hashlib
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from safetensors import SafetensorError
 
 from workflow import files
 from workflow.errors import UserError
@@ -39,13 +41,53 @@ def test_old_file_stays_when_writing_fails(tmp_path):
     assert names(tmp_path) == ["x.txt"]
 
 
-def test_full_disk_is_told_in_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; make room"),
+        (SafetensorError("Error while serializing: I/O error (os error 28)"), "the disk is full; make room"),
+        (OSError(errno.EROFS, "Read-only file system"), "is read-only; mend its rights"),
+        (OSError(errno.EIO, "Input/output error"), "Input/output error; check the disk"),
+    ],
+)
+def test_what_a_disk_refuses_is_told_in_one_line(tmp_path, error, words):
     path = tmp_path / "x.txt"
-    with pytest.raises(UserError, match=r"x\.txt: can't be written \(No space left on device\)") as caught, \
-            files.replacing(path):  # fmt: skip
-        raise OSError(28, "No space left on device")
-    assert "\n" not in str(caught.value)
+    for writing in (files.replacing, files.replacing_folder):
+        with pytest.raises(UserError, match=rf"x\.txt: can't be written: .*{words}") as caught, writing(path):
+            raise error
+        assert "\n" not in str(caught.value)
     assert names(tmp_path) == []
+
+
+def test_an_error_of_another_file_stays_what_it_is(tmp_path):
+    with pytest.raises(FileNotFoundError), files.replacing(tmp_path / "out" / "x.txt"):
+        (tmp_path / "in" / "source").read_bytes()
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    inner = tmp_path / "a"
+    (inner / ".partial-model.safetensors-00aa.safetensors").parent.mkdir()
+    (inner / ".partial-model.safetensors-00aa.safetensors").write_text("half")
+    (inner / ".partial-step-000000003-00aa").mkdir()
+    (inner / ".partial-step-000000003-00aa" / "x").write_text("half")
+    (inner / "model.safetensors").write_text("whole")
+    files.sweep_beside(inner / "model.safetensors")
+    assert names(inner) == [".partial-step-000000003-00aa", "model.safetensors"]
+    files.sweep(tmp_path)
+    assert names(inner) == ["model.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("writing", "make"), [(files.replacing, Path.touch), (files.replacing_folder, Path.mkdir)]
+)
+def test_the_names_of_partial_files_are_those_that_are_swept(tmp_path, writing, make):
+    path = tmp_path / ("x" * 100 + ".npy")
+    with writing(path) as partial:
+        files.sweep_beside(path)
+        gone = not partial.exists()
+        make(partial)
+    assert gone
+    assert names(tmp_path) == [path.name]
 
 
 def test_partial_keeps_the_suffix_and_the_usual_rights(tmp_path):
@@ -98,7 +140,7 @@ def test_folder_that_cant_be_placed_is_a_user_error(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Path, "rename", refuse)
     with (
-        pytest.raises(UserError, match="cache: can't be put in place"),
+        pytest.raises(UserError, match="cache: can't be written: the disk is full"),
         files.replacing_folder(tmp_path / "cache"),
     ):
         pass

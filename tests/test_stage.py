@@ -8,7 +8,7 @@ import pytest
 from builders import ROOT
 
 SCRIPT = """
-import sys, warnings
+import errno, sys, warnings
 from typing import Annotated
 from typer import Option
 from workflow import stage
@@ -20,6 +20,10 @@ def main(how: Annotated[str, Option(help="what happens")], times: Annotated[int,
         raise UserError("a key\\n  is wrong")
     if how == "bug":
         {}["absent"]
+    if how == "full":
+        raise OSError(errno.ENOSPC, "No space left on device", "vectors.bin")
+    if how == "unreadable":
+        raise PermissionError(errno.EACCES, "Permission denied", "corpus.jsonl")
     warnings.warn("watch out")
     stage.say(f"done {times}")
 
@@ -66,6 +70,28 @@ def test_bug_is_one_line_and_its_traceback_lies_in_the_log(run, tmp_path):
     assert done.stderr == f"error: KeyError: 'absent' (full report: {tmp_path / 'logs' / 'x.log'})\n"
     assert "Traceback" in log_of(tmp_path)
     assert "line 13, in main" in log_of(tmp_path)
+
+
+def test_a_full_disk_is_one_line_wherever_it_shows(run, tmp_path):
+    done = run("--how", "full")
+    line = "vectors.bin: can't be written: the disk is full; make room, then the same command goes on"
+    assert (done.returncode, done.stderr) == (os.EX_IOERR, f"error: {line}\n")
+    assert "Traceback" not in log_of(tmp_path)
+
+
+def test_what_may_not_be_read_is_no_full_disk(run):
+    assert (
+        "error: PermissionError: [Errno 13] Permission denied: 'corpus.jsonl'"
+        in run("--how", "unreadable").stderr
+    )
+
+
+def test_a_log_that_cannot_be_written_is_one_line(run, tmp_path):
+    (tmp_path / "logs").write_text("a file where a folder should be")
+    done = run("--how", "well")
+    assert done.returncode == 1
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: FileExistsError")
 
 
 def test_without_log_the_terminal_gets_it_once(run):

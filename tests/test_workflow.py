@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import html
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from sentence_transformers import SentenceTransformer
 from tiny import ROOT, SUITE, copy_project, reported, scheduled, snakemake, write_suite
 
 from workflow import adapter_maps, collection
+from workflow.mending import NOTE
 
 RUNS = "results/runs/tiny/pydoc"
 BOARD = "results/leaderboards/tiny"
@@ -101,6 +103,51 @@ def test_editing_the_loop_runs_every_method_but_no_shared_stage(project: Path) -
     assert not [
         path for path in made if path.startswith(("results/datasets", "results/embeddings", "results/pools"))
     ]
+
+
+def test_cut_results_are_told_and_made_again_with_what_hangs_on_them(project: Path) -> None:
+    cut = {
+        f"{RUNS}/random/seed-0/negatives.parquet": lambda size: size // 2,
+        f"{RUNS}/inbatch/seed-1/run.trec.gz": lambda size: size - 1,
+        f"{BOARD}/leaderboard.md": lambda size: 0,
+    }
+    whole = {name: (project / name).read_bytes() for name in cut}
+    for name, size in cut.items():
+        os.truncate(project / name, size(len(whole[name])))
+    planned = scheduled(project)
+    assert {path for path in planned if path.startswith(RUNS)} == {
+        f"{RUNS}/random/seed-0/model.safetensors",
+        f"{RUNS}/random/seed-0/metrics.json",
+        f"{RUNS}/inbatch/seed-1/metrics.json",
+    }  # a job is named by its first output
+    assert f"{BOARD}/audit/pydoc.csv" in planned
+    assert f"{BOARD}/leaderboard.csv" in planned
+    assert (project / f"{BOARD}/leaderboard.md").read_bytes() == b"", "a dry run changes nothing"
+    done = snakemake(project)
+    for name in cut:
+        told = [line for line in done.stderr.splitlines() if line.startswith(f"damaged: {name}: ")]
+        assert len(told) == 1
+    for name in list(cut)[:2]:  # the third has measured seconds in it
+        assert (project / name).read_bytes() == whole[name]
+    assert (project / f"{BOARD}/leaderboard.md").stat().st_size > 500
+    again = snakemake(project, "--dry-run")
+    assert "damaged:" not in again.stdout + again.stderr
+    assert scheduled(project) == set()
+
+
+def test_a_mended_file_that_a_kill_has_lost_is_not_forgotten(project: Path) -> None:
+    """Snakemake removes it before it is made again, and would not miss a ledger that nothing waits for."""
+    name = f"{RUNS}/random/seed-1/negatives.parquet"
+    whole = (project / name).read_bytes()
+    note = project / NOTE
+    note.write_text(json.dumps([name]) + "\n")
+    (project / name).unlink()
+    planned = scheduled(project)
+    assert f"{RUNS}/random/seed-1/model.safetensors" in planned
+    assert f"damaged: {name}: it was to be made again" in snakemake(project).stderr
+    assert (project / name).read_bytes() == whole
+    assert json.loads(note.read_text()) == []
+    assert scheduled(project) == set()
 
 
 def test_adding_a_seed_schedules_its_jobs_only(project: Path) -> None:

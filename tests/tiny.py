@@ -1,5 +1,6 @@
 """A tiny collection of real English that is on every machine, and a copy of the project to run it in."""
 
+import csv
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from typing import Any
 
 import yaml
 
+MEASURED = frozenset({"train_seconds", "own_seconds", "peak_mebibytes"})
 ROOT = Path(__file__).resolve().parent.parent
 SUITE: dict[str, Any] = {
     "suite": "tiny",
@@ -63,7 +65,7 @@ def write_pydoc(folder: Path) -> None:
 
 def copy_project(folder: Path) -> None:
     """Copy what a run needs, so that a test may edit sources."""
-    for name in ("workflow", "methods", "config"):
+    for name in ("workflow", "methods", "config", "profiles"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "Snakefile", folder / "Snakefile")
     write_pydoc(folder / "pydoc")
@@ -83,6 +85,18 @@ def write_suite(folder: Path, suite: dict[str, Any]) -> None:
     (folder / "suite.yaml").write_text(yaml.safe_dump(suite, sort_keys=False))
 
 
+def environment(folder: Path, cache: Path) -> dict[str, str]:
+    """Return the variables for a snakemake in a copy of the project, with the copy's own sources."""
+    places = {"PYTHONPATH": str(folder), "NEGBENCH_CACHE": str(cache), "XDG_CACHE_HOME": str(cache)}
+    return {**os.environ, **places}
+
+
+def command(*options: str, config: str | None = "suite.yaml") -> list[str]:
+    """Return the command of a snakemake that runs the suite."""
+    suite = ["--configfile", config] if config else []
+    return [sys.executable, "-m", "snakemake", *suite, "--cores", "2", *options]
+
+
 def snakemake(
     folder: Path,
     *options: str,
@@ -90,21 +104,23 @@ def snakemake(
     config: str | None = "suite.yaml",
     seconds: float = 570,
 ) -> subprocess.CompletedProcess[str]:
-    """Run snakemake on the suite in a copy of the project, with the copy's own sources."""
-    environment = {
-        **os.environ,
-        "PYTHONPATH": str(folder),
-        "NEGBENCH_CACHE": str(folder / "cache"),
-        "XDG_CACHE_HOME": str(folder / "cache"),
-    }
-    suite = ["--configfile", config] if config else []
-    command = [sys.executable, "-m", "snakemake", *suite, "--cores", "2", *options]
+    """Run snakemake on the suite in a copy of the project and wait for it."""
     done = subprocess.run(
-        command, cwd=folder, env=environment, text=True, capture_output=True, timeout=seconds
-    )
+        command(*options, config=config), cwd=folder, env=environment(folder, folder / "cache"), text=True,
+        capture_output=True, timeout=seconds,
+    )  # fmt: skip
     if check and done.returncode:
         raise AssertionError(f"snakemake ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done
+
+
+def measured_apart(folder: Path, suite: str = "tiny") -> list[dict[str, str]]:
+    """Return the rows of a board without what is measured: `MEASURED`, which no two runs have in common."""
+    with (folder / f"results/leaderboards/{suite}/leaderboard.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert rows
+    assert rows[0].keys() >= MEASURED
+    return [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
 
 
 def scheduled(folder: Path, *options: str, config: str | None = "suite.yaml") -> set[str]:

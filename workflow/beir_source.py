@@ -25,12 +25,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-import platformdirs
 import pooch
 
+from workflow.cache import alone
 from workflow.catalogue import UNRECORDED, known_datasets
 from workflow.errors import UserError
-from workflow.files import replacing
+from workflow.files import is_unwritable, replacing, unwritable
+from workflow.folders import cache_folder
 
 BEIR_URL = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
 RETRIES = 3
@@ -65,7 +66,7 @@ def fetch_beir(name: str, target: Path) -> dict[str, str]:
 
 def downloads_folder() -> Path:
     """Where downloaded zips stay for the next run; the environment variable NEGBENCH_CACHE moves it."""
-    return Path(os.environ.get("NEGBENCH_CACHE") or platformdirs.user_cache_dir("negbench")) / "downloads"
+    return cache_folder() / "downloads"
 
 
 def copy_layout(folder: Source, target: Path) -> None:
@@ -126,9 +127,12 @@ def _cached_zip(name: str, md5: str, path: str) -> Path:
     )
     download = pooch.HTTPDownloader(timeout=TIMEOUT_S, progressbar=sys.stderr.isatty())
     try:
-        found = Path(cache.fetch(f"{name}.zip", downloader=download))
-        return found if recorded else _whole(found)
+        with alone(downloads_folder() / f"{name}.zip", f"downloads {name}.zip"):
+            found = Path(cache.fetch(f"{name}.zip", downloader=download))
+            return found if recorded else _whole(found)
     except (OSError, ValueError) as error:
+        if is_unwritable(error):
+            raise unwritable(error, downloads_folder() / f"{name}.zip") from error
         expected = f"a zip with MD5 {md5}" if recorded else "a whole zip"
         raise UserError(
             f"{base}/{name}.zip: can't be fetched, tried up to {1 + RETRIES} times"

@@ -18,13 +18,15 @@ import numpy as np
 from typer import Option
 
 from workflow import collection, shards, stage
+from workflow.cache import alone
 from workflow.encoder import Encoder, vectors_key
-from workflow.files import canonical, replacing, write_json
+from workflow.files import canonical, replacing, reserve, write_json
 from workflow.folders import cache_folder
 from workflow.pretrained import find_model, resolve_dtype
 from workflow.provenance import process_cost
 from workflow.tokens import Texts, Tokens, tokens_key, tokens_of
 from workflow.vectors import DOCUMENTS, QUERIES
+from workflow.whole import damage
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +44,7 @@ def embed(
     how = dtype, settings["similarity"], settings["output"]
     keys = {name: vectors_key(model, tokens_key(model, side), *how) for name, side in sides.items()}
     files = {name: cache_folder() / "vectors" / f"{key[:32]}.npy" for name, key in keys.items()}
-    missing = {name: side for name, side in sides.items() if not files[name].is_file()}
+    missing = {name: side for name, side in sides.items() if not _is_whole(files[name])}
     if missing:
         encoder = Encoder(model, dtype, normalize=settings["similarity"] == "cosine")
         tokens = {name: tokens_of(model, side) for name, side in missing.items()}
@@ -82,20 +84,36 @@ def _encode(
 def _encode_side(
     encoder: Encoder, tokens: Tokens, path: Path, output: str, threads: int, advance: Callable[[int], object]
 ) -> None:
-    """Write the vectors of a side to `path`; what an earlier try has left isn't encoded again."""
+    """Write the vectors of a side to `path`; what an earlier try has left isn't encoded again.
+
+    Where another run is encoding the same texts, its vectors are waited for and taken.
+    """
     kept = cache_folder() / "unfinished" / path.stem
-    with replacing(path) as partial:
-        shape = len(tokens), encoder.dimension
-        vectors = np.lib.format.open_memmap(partial, "w+", np.dtype(output), shape)
-        shards.fill(
-            vectors,
-            encoder.plan(tokens),
-            kept,
-            encode=lambda rows: encoder.encode(tokens, rows, advance, threads),
-            found=lambda rows: advance(int(tokens.lengths[rows].sum())),
-        )
-        vectors.flush()
-    shutil.rmtree(kept, ignore_errors=True)
+    with alone(path, "encodes the same texts"):
+        if _is_whole(path):
+            advance(int(tokens.starts[-1]))
+            return
+        with replacing(path) as partial:
+            shape = len(tokens), encoder.dimension
+            vectors = np.lib.format.open_memmap(partial, "w+", np.dtype(output), shape)
+            reserve(partial)
+            shards.fill(
+                vectors,
+                encoder.plan(tokens),
+                kept,
+                encode=lambda rows: encoder.encode(tokens, rows, advance, threads),
+                found=lambda rows: advance(int(tokens.lengths[rows].sum())),
+            )
+            vectors.flush()
+        shutil.rmtree(kept, ignore_errors=True)
+
+
+def _is_whole(path: Path) -> bool:
+    """Say whether vectors are in the cache; those that were cut off are told and made again."""
+    trouble = damage(path) if path.is_file() else None
+    if trouble:
+        stage.say(f"{path}: damaged: {trouble}; the texts are encoded again")
+    return path.is_file() and not trouble
 
 
 def _place(source: Path, target: Path) -> None:

@@ -11,5 +11,9 @@ class UserError(Exception):
         super().__init__(" ".join(message.split()))
 
 
+class UnwritableError(UserError):
+    """A disk that is full or a folder that may not be written, which is no fault of the run that met it."""
+
+
 class DivergedError(UserError):
     """A run whose loss is no number any more; the run says at which step."""

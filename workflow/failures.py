@@ -5,6 +5,7 @@ Snakemake knows no board with a hole in it, so a suite whose runs failed is plan
 begins, so the same command again tries the failed ones and no others.
 """
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from typing import Annotated
 from pydantic import BaseModel
 from typer import Argument
 
-from workflow.errors import DivergedError, UserError
+from workflow.errors import DivergedError, UnwritableError, UserError
 from workflow.files import read_json, write_json
 
 FOLDER = Path("results/failures")
@@ -23,10 +24,9 @@ RECORD_VARIABLE = "NEGBENCH_FAILURE"
 PARTIAL_VARIABLE = "NEGBENCH_PARTIAL"
 OK = "ok"
 DIVERGED, OUT_OF_MEMORY, KILLED, FAILED = "diverged", "out of memory", "killed", "failed"
-STOPPED = {
-    130,
-    143,
-}  # exit codes of a process that its user, or the machine going down, stopped: no fault of the run
+UNWRITABLE = os.EX_IOERR
+STOPPED = {130, 143, UNWRITABLE}
+"""Exit codes of a process that its user, the machine going down, or a full disk stopped: no fault of the run."""
 SIGKILL = 137
 NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
 
@@ -66,11 +66,18 @@ def record(path: Path, status: str, reason: str) -> None:
     write_json(path, {"status": status, "reason": " ".join(reason.split())})
 
 
-def record_error(error: BaseException) -> None:
-    """Leave a record of what stopped this process, where the workflow has named a place for it."""
+def record_error(error: BaseException) -> int:
+    """Leave a record of what stopped this process, where the workflow has named a place for it.
+
+    Returns the exit code. A disk that can't be written is no fault of the run, and isn't recorded.
+    """
+    if isinstance(error, UnwritableError):
+        return UNWRITABLE
     if path := os.environ.get(RECORD_VARIABLE):
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
-        record(Path(path), status_of(error), f"{kind}{error}")
+        with contextlib.suppress(UnwritableError):
+            record(Path(path), status_of(error), f"{kind}{error}")
+    return 1
 
 
 def record_path(suite: str, dataset: str, method: str, seed: int) -> Path:

@@ -1,16 +1,26 @@
 """Files that appear whole or not at all, and the hashes that name what they hold."""
 
 import contextlib
+import errno
+import glob
 import hashlib
 import json
 import os
+import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from workflow.errors import UserError
+from safetensors import SafetensorError
+
+from workflow.errors import UnwritableError, UserError
+
+PARTIAL = ".partial-"
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
+NOT_ALLOWED = frozenset({errno.EROFS, errno.EACCES, errno.EPERM})
+LEAST_FREE = 1 << 16  # bytes
 
 
 @contextlib.contextmanager
@@ -18,21 +28,17 @@ def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it goes.
 
     Readers see the old file or the whole new one. The suffix is kept, as many writers look at it.
+    Raises `UserError` where the disk is full or the folder may not be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=".partial-", suffix="".join(path.suffixes), dir=path.parent)
-    os.close(handle)
-    partial = Path(name)
-    partial.chmod(0o666 & ~_umask())
+    partial = _beside(path)
     try:
-        yield partial
-        partial.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: can't be written ({error.strerror or error}); make room or mend the rights"
-        ) from error
+        with _in_one_line(path, partial):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.touch()
+            yield partial
+            partial.replace(path)
     finally:
-        partial.unlink(missing_ok=True)
+        _forget(partial)
 
 
 @contextlib.contextmanager
@@ -40,18 +46,66 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     """Give an empty folder beside `path` that becomes `path` when the block ends well.
 
     Where `path` has come into being meanwhile (another process made the same thing), the first one stays.
+    Raises `UserError` as `replacing`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=".partial-", dir=path.parent))
-    partial.chmod(0o777 & ~_umask())
+    partial = _beside(path)
     try:
-        yield partial
-        with contextlib.suppress(OSError):
-            partial.rename(path)
-        if not path.exists():
-            raise UserError(f"{path}: can't be put in place; make room or mend the rights")
+        with _in_one_line(path, partial):
+            partial.mkdir(parents=True)
+            yield partial
+            try:
+                partial.rename(path)
+            except OSError:
+                if not path.exists():
+                    raise
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        _forget(partial)
+
+
+def reserve(path: Path) -> None:
+    """Claim the disk space of a file that only has its size yet, before it is mapped into memory and filled.
+
+    A disk that is full shows itself here as an OSError; in the midst of a mapped file it kills the process.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS
+        return
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # a file system that can't
+                raise
+
+
+def sweep(folder: Path) -> None:
+    """Remove what writers that were killed have left in a folder and below it. Nobody may be writing there."""
+    for partial in [*folder.rglob(f"{PARTIAL}*")]:
+        _forget(partial)
+
+
+def sweep_beside(path: Path) -> None:
+    """Remove what killed writers of `path` have left beside it. Nobody else may be writing it."""
+    for partial in path.parent.glob(f"{PARTIAL}{glob.escape(_short(path))}-*"):
+        _forget(partial)
+
+
+def unwritable(error: BaseException, path: Path) -> UnwritableError:
+    """Return a failure to write `path` in one line: what happened, and how to mend it."""
+    number = getattr(error, "errno", None) or _number_in(str(error))
+    if number is None and _free(path) < LEAST_FREE:
+        number = errno.ENOSPC  # numpy and safetensors tell no number
+    if number in NO_ROOM:
+        told, mend = "the disk is full", "make room"
+    elif number in NOT_ALLOWED:
+        told, mend = "the folder or the file is read-only", "mend its rights"
+    else:
+        told, mend = str(getattr(error, "strerror", None) or error), "check the disk"
+    return UnwritableError(f"{path}: can't be written: {told}; {mend}, then the same command goes on")
+
+
+def is_unwritable(error: BaseException) -> bool:
+    """Say whether an error is that of writing to a disk that is full or read-only, whatever was written."""
+    return getattr(error, "errno", None) in {*NO_ROOM, errno.EROFS}
 
 
 def write_text(path: Path, text: str) -> None:
@@ -91,7 +145,41 @@ def short_hash(value: Any) -> str:
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:8]
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _beside(path: Path) -> Path:
+    """Return a path that nobody else writes, in the same folder, with the same suffix."""
+    return path.with_name(f"{PARTIAL}{_short(path)}-{secrets.token_hex(4)}{''.join(path.suffixes)}")
+
+
+def _short(path: Path) -> str:
+    return path.name[:80]
+
+
+@contextlib.contextmanager
+def _in_one_line(path: Path, partial: Path) -> Iterator[None]:
+    """Tell a failure to write `path` in one line; an error that names another file is none."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        named = str(getattr(error, "filename", None) or partial)
+        if named.startswith(str(path.parent)) or str(partial).startswith(named):
+            raise unwritable(error, path) from error
+        raise
+
+
+def _number_in(text: str) -> int | None:
+    found = re.search(r"os error (\d+)", text)
+    return int(found[1]) if found else None
+
+
+def _free(path: Path) -> int:
+    """Return the bytes that are free where a file is to be written."""
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def _forget(partial: Path) -> None:
+    """Remove a file or folder as far as that is possible."""
+    if partial.is_dir():
+        shutil.rmtree(partial, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        partial.unlink(missing_ok=True)

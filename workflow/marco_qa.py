@@ -10,6 +10,7 @@ or with `passages` as a list of objects. A file is the split that its name holds
 question without any is a query without a relevant document, which the card counts.
 """
 
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from typing import Any, NamedTuple, TextIO
 from workflow.beir_source import opened
 from workflow.collection import SPLITS
 from workflow.errors import UserError
+from workflow.files import replacing
 from workflow.records import CORPUS, QUERIES, role
 
 FILE = re.compile(r".*\.jsonl?(\.gz)?")
@@ -61,8 +63,10 @@ def write_beir(files: list[Path], folder: Path, shown: str) -> None:
                     qrels.writelines(_labels(question, numbers))
 
 
-def _writing(path: Path) -> TextIO:
-    return path.open("w", encoding="utf-8")
+@contextlib.contextmanager
+def _writing(path: Path) -> Iterator[TextIO]:
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as stream:
+        yield stream
 
 
 def _new_documents(question: Question, numbers: dict[str, str]) -> Iterator[str]:

@@ -15,6 +15,8 @@ from tqdm import tqdm
 
 from workflow.errors import UserError
 from workflow.failures import record_error
+from workflow.files import is_unwritable, unwritable
+from workflow.run_lock import end_with_the_run
 
 LOG_VARIABLE = "NEGBENCH_LOG"
 SECONDS_BETWEEN_LINES = 5.0
@@ -35,40 +37,52 @@ def command(function: Callable[..., None]) -> None:
 def _guarded(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
+        end_with_the_run()
         log = os.environ.get(LOG_VARIABLE)
-        _log_to(Path(log) if log else None)
         try:
+            _log_to(Path(log) if log else None)
             function(*arguments, **options)
-        except UserError as error:
-            record_error(error)
-            logging.getLogger(__name__).error("%s", error)
-            if log:
-                print(f"error: {error}", file=sys.stderr, flush=True)
-            raise typer.Exit(1) from None
         except Exception as error:
-            record_error(error)
-            logging.getLogger(__name__).error("%s", traceback.format_exc())
-            if log:
-                print(
-                    f"error: {type(error).__name__}: {error} (full report: {log})",
-                    file=sys.stderr,
-                    flush=True,
-                )
-            raise typer.Exit(1) from None
+            raise typer.Exit(_told(error, log)) from None
 
     return guarded
 
 
+def _told(error: Exception, log: str | None) -> int:
+    """Tell why a stage ends, record it where the workflow wants that, and return the exit code."""
+    if is_unwritable(error):
+        named = [getattr(error, name, None) for name in ("filename2", "filename")]
+        error = unwritable(error, Path(named[0] or named[1] or Path.cwd()))
+    if isinstance(error, UserError):
+        _tell(str(error), log)
+    else:
+        _tell(f"{type(error).__name__}: {error} (full report: {log})", log, traceback.format_exc())
+    return record_error(error)
+
+
+def _tell(line: str, log: str | None, report: str = "") -> None:
+    """Tell an error in the log, in full if there is more to it, and on the terminal in one line."""
+    logging.getLogger(__name__).error("%s", report or line)
+    if log:
+        print(f"error: {line}", file=sys.stderr, flush=True)
+
+
 def _log_to(path: Path | None) -> None:
-    if path:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(
-        filename=path,
-        filemode="w",
-        level=logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        force=True,
+    logging.raiseExceptions = (
+        False  # a log that can't be written any more is no reason to end, or for a traceback
     )
+    try:
+        if path:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        _write_log(logging.FileHandler(path, mode="w") if path else logging.StreamHandler())
+    except OSError:
+        _write_log(logging.NullHandler())
+        raise
+
+
+def _write_log(handler: logging.Handler) -> None:
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
 
 

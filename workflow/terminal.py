@@ -28,8 +28,10 @@ def one_line_a_job() -> None:
     """Drop Snakemake's paragraphs about every job from the terminal; its log file keeps them.
 
     A dry run, `--verbose`, `--printshellcmds` and `--quiet` are left as Snakemake shows them. This looks at
-    the filters that Snakemake has put on its handlers; where they are not found, nothing is changed.
+    the filters that Snakemake has put on its handlers; where they are not found, nothing is changed. A log file that
+    can't be written any more is no reason for a traceback a line: what the disk refuses is told by the jobs.
     """
+    logging.raiseExceptions = False
     from snakemake.logging import DefaultFilter, logger
 
     for handler in logger.handlers:

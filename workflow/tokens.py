@@ -17,6 +17,7 @@ import numpy as np
 import transformers
 from numpy.typing import NDArray
 
+from workflow.cache import alone
 from workflow.errors import UserError
 from workflow.files import canonical, replacing_folder, sha256_file
 from workflow.folders import cache_folder
@@ -68,16 +69,12 @@ def tokens_of(model: Path, side: Texts) -> Tokens:
     Raises `UserError` if the side's length exceeds what the model can read.
     """
     folder = cache_folder() / "tokens" / tokens_key(model, side)[:32]
-    found = read(folder)
-    if found is None or len(found) != len(side.lines):
-        if folder.exists():
-            log.warning("%s: damaged; the texts are tokenised again", folder)
-            shutil.rmtree(folder)
-        tokenizer = _open(model, side.length)
-        write(folder, chunks(tokenizer, side), len(tokenizer))
-        found = read(folder)
+    found = _read_whole(folder, side)
     if found is None:
-        raise UserError(f"{folder}: can't be read back after it was written; check the disk")
+        with alone(folder, "tokenises the same texts"):
+            found = _read_whole(folder, side)
+            if found is None:
+                found = _tokenise(model, side, folder)
     return found
 
 
@@ -140,6 +137,24 @@ def read(folder: Path) -> Tokens | None:
         return None
     ids = np.memmap(folder / IDS, dtype=width, mode="r") if total else np.empty(0, width)
     return Tokens(ids, starts)
+
+
+def _read_whole(folder: Path, side: Texts) -> Tokens | None:
+    found = read(folder)
+    return found if found is not None and len(found) == len(side.lines) else None
+
+
+def _tokenise(model: Path, side: Texts, folder: Path) -> Tokens:
+    """Write the tokens of a side to the cache, in place of damaged ones if there are any."""
+    if folder.exists():
+        log.warning("%s: damaged; the texts are tokenised again", folder)
+        shutil.rmtree(folder)
+    tokenizer = _open(model, side.length)
+    write(folder, chunks(tokenizer, side), len(tokenizer))
+    found = read(folder)
+    if found is None:
+        raise UserError(f"{folder}: can't be read back after it was written; check the disk")
+    return found
 
 
 def _open(model: Path, length: int) -> Any:

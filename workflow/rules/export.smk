@@ -27,6 +27,7 @@ rule export:
 
 rule models:
     input:
+        damaged_as_well,
         expand(
             "results/models/{suite}/{dataset}/{method}/seed-{seed}",
             suite=CONTENTS.suite,

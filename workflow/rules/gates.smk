@@ -32,6 +32,7 @@ rule gates:
         metrics=expand(
             "results/gates/{suite}/{gate}/metrics.json", suite=CONTENTS.suite, gate=LAYOUT.suite.gates
         ),
+        damaged=damaged_as_well,
         sources=sources("workflow.gates"),
     output:
         csv=report(

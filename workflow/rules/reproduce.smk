@@ -33,6 +33,7 @@ if LAYOUT.rebuilds:
         input:
             manifest=rules.manifest.output.manifest,
             table=rules.leaderboard.output.csv,
+            damaged=damaged_as_well,
         log:
             f"results/logs/reproduce/{LAYOUT.suite.suite}.log",
         localrule: True
@@ -59,5 +60,5 @@ else:
             snakefile=workflow.main_snakefile,
             suite=LAYOUT.suite.suite,
         shell:
-            "python -m snakemake --snakefile {params.snakefile:q} --nolock --cores {threads}"
+            "python -m snakemake --snakefile {params.snakefile:q} --cores {threads}"
             " reproduce --config reproduce={params.suite:q} 2>&1 | tee {log:q} >&2"

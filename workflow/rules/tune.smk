@@ -3,6 +3,7 @@
 rule tune:
     input:
         trials=LAYOUT.trials(),
+        damaged=damaged_as_well,
         sources=sources("workflow.tune"),
     output:
         tuned=LAYOUT.tuned,

@@ -1,11 +1,17 @@
 """The one exception for what a user can mend; everything else is a bug and keeps its traceback."""
 
+LONGEST = 1500
+
 
 class UserError(Exception):
     """A mistake or a lack outside negbench: told in one line, without a traceback.
 
-    The message names the file, key or address, what was expected, and how to mend it.
+    The message names the file, key or address, what was expected, and how to mend it. Whatever a file or config put
+    into it, the line can be shown: signs that don't print are escaped, and the middle of a long one is left out.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        line = " ".join(message.split())
+        if len(line) > LONGEST:
+            line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
+        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line))

@@ -4,13 +4,14 @@ import ctypes
 import functools
 import importlib.metadata
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from workflow.errors import UserError
-from workflow.folders import local_models
+from workflow.folders import is_folder, local_models
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
@@ -35,7 +36,7 @@ def find_model(name: str, key: str = "encoder.model") -> Path:
     Only safetensors weights are accepted, as a pickle runs code when it is loaded. `key` names the setting in
     messages.
     """
-    folder = Path(name).expanduser() if Path(name).expanduser().is_dir() else None
+    folder = found if is_folder(found := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
     folder = folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
     for needed in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / needed).is_file():
@@ -89,7 +90,7 @@ def _in_models(name: str) -> Path | None:
     """Look in the folder of local models, where owner/name may lie as name."""
     models = local_models()
     found = [models / part for part in (name, Path(name).name)] if models else []
-    return next((folder for folder in found if folder.is_dir()), None)
+    return next((folder for folder in found if is_folder(folder)), None)
 
 
 def _in_package(name: str) -> Path | None:

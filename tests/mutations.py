@@ -80,7 +80,7 @@ def damaged_bytes(content: bytes, random: Random) -> bytes:
     row, other = (random.randrange(max(len(lines), 1)) for _ in range(2))
     line = lines[row] if lines else b""
     kind = random.choice(
-        ["flip", "cut", "lose", "double", "swap", "insert", "field", "fields", "end", "number"]
+        ["flip", "cut", "lose", "double", "swap", "insert", "field", "fields", "end", "number", "value"]
     )
     if kind == "flip":
         return content[:place] + bytes([random.randrange(256)]) + content[place + 1 :]
@@ -96,6 +96,10 @@ def damaged_bytes(content: bytes, random: Random) -> bytes:
         lines.insert(other, line)
     elif kind == "swap" and lines:
         lines[row], lines[other] = lines[other], lines[row]
+    elif kind == "value":
+        lines[row : row + 1] = [
+            re.sub(rb': ("[^"]*"|\d+)', lambda _: b": " + random.choice(VALUES), line, count=1)
+        ]
     elif kind == "number":
         lines[row : row + 1] = [re.sub(rb"\d+", random.choice(NUMBERS), line)]
     else:
@@ -115,4 +119,8 @@ JUNK = [
     b"\0", b"\t", b"\n", b"\r", b"\xff\xfe", b"\xc0\x80", b"\xed\xa0\x80", b"\\ud800", b"[" * 3000, b'{"a":' * 3000,
     b"x" * 100_000, b"\xe2\x80\xae", b"\xef\xbb\xbf", b"\x1a", b"\x1f\x8b", b"\x85", b"\xe2\x80\xa8", b'"', b"\\",
     b":", b"- ",
+]  # fmt: skip
+VALUES = [
+    b"[" * 3000 + b"]" * 3000, b'{"a":' * 3000 + b"1" + b"}" * 3000, b"null", b"NaN", b"1e999", b"9" * 5000, b'""',
+    b'"\\u0000"', b'"a b"', b'"\\ud800"', b'"\\n"', b"[]", b"{}", b"true", b"1.5", b'"' + b"x" * 100_000 + b'"',
 ]  # fmt: skip

@@ -1,6 +1,6 @@
 """From the records of a collection to labels by number, with every odd record refused in one line or counted.
 
-Refused, with file and line: a record that can't be read, an id that stands for two texts, a label of an unknown
+Refused, with file and line: a record that can't be read, an id that is empty, holds a NUL or stands for two texts, a label of an unknown
 query, two labels of one pair that differ, a labelled query without text, a split without a label, a corpus of fewer
 than two documents. Handled, and counted in what is returned: labels of documents that the corpus lacks are left out
 (ArguAna has five), records that come again word for word count once, documents without a text stay in the corpus,

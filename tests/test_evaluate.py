@@ -224,8 +224,8 @@ def test_runs_of_one_job_get_what_each_gets_alone(bench, tmp_path):
 
 
 ODD_IDS = [
-    "a b", " a", "a\tb", "a\nb", "a\u2028b", "=1+1", "../../x", "/x", "<script>", "\\x", '"', "'", "\u202ea", "\x1b[31m",
-    "a%20b", "\u00e9", "\U0001f600", "x" * 100_000, "-1", "#", ",", "NaN", "\ufeff",
+    "a b", " a", "a\tb", "a\nb", "a\u2028b", "=1+1", "../../x", "/x", "<script>", "\\x", '"', "'", "\u202ea", 
+    "\x1b[31m", "a%20b", "\u00e9", "\U0001f600", "x" * 100_000, "-1", "#", ",", "NaN", "\ufeff",
 ]  # fmt: skip
 
 

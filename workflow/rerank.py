@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 from transformers.utils import logging as transformers_logging
 
 from methods.base import NO_DOCUMENT, Batch, Negatives
@@ -26,6 +26,7 @@ from workflow.encoder import batches
 from workflow.errors import UserError
 from workflow.index import Found, Searcher
 from workflow.materials import Materials
+from workflow.model_files import open_config, open_network, open_tokenizer
 from workflow.pretrained import find_model, keep_freed_memory, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import Rows, Similarities
@@ -39,7 +40,7 @@ class PairTexts:
 
     def __init__(self, dataset: Path, model: Path, length: int) -> None:
         transformers_logging.set_verbosity_error()
-        self._tokenizer = AutoTokenizer.from_pretrained(model)
+        self._tokenizer = open_tokenizer(model)
         self._length = min(length, self._tokenizer.model_max_length)
         self._documents, self._queries = collection.texts(dataset)
 
@@ -125,16 +126,14 @@ def build(
     """
     keep_freed_memory()
     model = model_folder(encoder, budget)
-    labels = AutoConfig.from_pretrained(model).num_labels
+    labels = open_config(model).num_labels
     if budget["model"] and labels != 1:
         raise UserError(
             f"rerank.model: {budget['model']} has {labels} labels; a cross-encoder with one is needed"
         )
-    config = AutoConfig.from_pretrained(model, num_labels=1)
+    config = open_config(model, num_labels=1)
     set_dropout(config, dropout)
-    network = AutoModelForSequenceClassification.from_pretrained(
-        model, config=config, dtype=torch.float32, use_safetensors=True
-    )
+    network = open_network(AutoModelForSequenceClassification, model, config=config, dtype=torch.float32)
     for module in network.modules():
         if isinstance(module, nn.Linear) and module.out_features == 1:
             module.__class__ = Logit

@@ -18,6 +18,7 @@ import methods
 from methods.base import Claim, Method, Params
 
 GROUP = "negbench.methods"
+LONGEST_TITLE = 200
 SENTENCES = (
     "adaptations", "faithful_adaptations", "supervised_only", "sentence_adaptations", "ungraded_only",
 )  # fmt: skip
@@ -48,6 +49,10 @@ def check(method: type[Method]) -> None:
     if not re.fullmatch("[a-z][a-z0-9_]{0,40}", method.name):
         raise ValueError(
             f"{where}: name {method.name!r} must be lower case letters, digits and underscores, 41 at most"
+        )
+    if not (method.title.strip() and method.title.isprintable() and len(method.title) <= LONGEST_TITLE):
+        raise ValueError(
+            f"{where}: title must be one line of at most {LONGEST_TITLE} signs that print, found {method.title!r}"
         )
     if inspect.isabstract(method):
         raise ValueError(f"{where}: doesn't implement {', '.join(sorted(method.__abstractmethods__))}")

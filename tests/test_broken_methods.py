@@ -80,6 +80,10 @@ def test_a_whole_one_is_taken(written):
         ('    name = "mine"\n', "    name = 3\n", "Mine: the class attribute 'name' must be a string"),
         ('    name = "mine"\n', '    name = "../Mine"\n', "Mine: name '../Mine' must be lower case letters"),
         ('    title = "Mine"\n', "", "Mine: the class attribute 'title' must be a string"),
+        *(
+            ('title = "Mine"', f"title = {title!r}", "Mine: title must be one line of at most 200 signs that print")
+            for title in ("a\nb", "", " ", "\x1b[31m", "\u202e", "x" * 201)
+        ),
         ("def negatives(", "def positives(", "Mine: doesn't implement negatives"),
         ('"""Mine: a method that nothing is wrong with."""', '""', "Mine: its module needs a docstring, whose first"),
         ("base.Params", "BaseModel", "Mine: Params must be a subclass of methods.base.Params, which refuses unknown"),

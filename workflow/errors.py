@@ -14,4 +14,9 @@ class UserError(Exception):
         line = " ".join(message.split())
         if len(line) > LONGEST:
             line = f"{line[: LONGEST // 2]} ... {line[-LONGEST // 2 :]}"
-        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line))
+        super().__init__(printable(line))
+
+
+def printable(line: str) -> str:
+    """Return a line with every sign that doesn't print (a terminal's commands, a change of direction) escaped."""
+    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line)

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import typer
 from tqdm import tqdm
 
-from workflow.errors import UserError
+from workflow.errors import UserError, printable
 
 LOG_VARIABLE = "NEGBENCH_LOG"
 SECONDS_BETWEEN_LINES = 5.0
@@ -71,6 +71,7 @@ def _log_to(path: Path | None) -> None:
 
 def say(line: str) -> None:
     """Tell the person at the terminal what was done, in one line, and the log too."""
+    line = printable(line)
     logging.getLogger("negbench").info("%s", line)
     if os.environ.get(LOG_VARIABLE):
         print(f"  {line}", file=sys.stderr, flush=True)

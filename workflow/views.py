@@ -18,21 +18,17 @@ from workflow.standings import Row, datasets, ranked_by, records, tiers
 from workflow.truth import RATE
 from workflow.words import overview_sentence, reading, sentences, size_sentence, start_sentence
 
-TEXT_COLUMNS = (
-    "dataset", "regime", "method", "title", "tier", "track", "class", "start", "hardware",
-    "adaptations", "summary", "paper", "params",
-)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a spreadsheet takes for the begin of a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def csv(frame: pd.DataFrame) -> str:
     """The rows in full precision. Text that a spreadsheet would run as a formula gets an apostrophe."""
-    safe = frame.assign(**{column: frame[column].map(_inert) for column in TEXT_COLUMNS if column in frame})
-    return safe.to_csv(index=False, lineterminator="\n")
+    return frame.map(_inert).to_csv(index=False, lineterminator="\n")
 
 
-def _inert(text: str) -> str:
-    """Disarm a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+def _inert(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def markdown(

@@ -37,11 +37,11 @@ ATTACK = (
     "\\input{/etc/passwd}\\end{table}</title></style>'\"[x](javascript:alert(1))"
 )
 LINES = f"{ATTACK}\n\t\u202e\x1b[31m{ATTACK}"
-STARTS = ["=1+1", "+1", "-1", "@SUM(1)", "\tx", "\rx", "../../up", "/etc/x", "<b>", "a b", "a\nb", "\u202e", "\x1b[31m",
-          "%", "\\", "'", '"', "\u00e9", "x" * 2000, "{a}", "$(x)", "#", ",", ";", "\ufeff", "\u2028", "NaN", "."]  # fmt: skip
-METHOD = """{attack!r}
-
-from methods.base import Claim, Method, Negatives
+STARTS = [
+    "=1+1", "+1", "-1", "@SUM(1)", "\tx", "\rx", "../../up", "/etc/x", "<b>", "a b", "a\nb", "\u202e", "\x1b[31m", "%",
+    "\\", "'", '"', "\u00e9", "x" * 2000, "{a}", "$(x)", "#", ",", ";", "\ufeff", "\u2028", "NaN", ".",
+]  # fmt: skip
+METHOD = """from methods.base import Claim, Method, Negatives
 import numpy as np
 
 ATTACK, LINES = {attack!r}, {lines!r}

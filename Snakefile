@@ -1,5 +1,6 @@
 """negbench: which negatives should I train my retriever on? One suite (config/*.yaml) gives one board."""
 
+import shlex
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def damaged_as_well(wildcards):
 
 
 # Jobs run with this interpreter, also where its environment is not activated.
-shell.prefix(f"export PATH={Path(sys.executable).parent}:$PATH; ")
+shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 
 
 report: "workflow/report/workflow.rst"

@@ -9,14 +9,14 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, get_args
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from methods import losses
+from methods import losses, values
 
 Ids = NDArray[np.int64]
 NO_DOCUMENT = -1
@@ -33,7 +33,19 @@ RANKER = (
 class Params(BaseModel):
     """Typed parameters of a method; the defaults are the paper's, each field describes itself."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
+        """Take numbers and truth values that a config could only give as text; a type takes nothing else's values."""
+        wanted = cls.model_fields[info.field_name or ""].annotation
+        kinds = get_args(wanted) or (wanted,)
+        for kind, meant in ((int, values.whole), (float, values.number), (bool, values.truth)):
+            value = meant(value) if kind in kinds else value
+        return value
 
 
 @dataclass(frozen=True)
@@ -358,5 +370,5 @@ class Method(ABC):
     @classmethod
     def summary(cls) -> str:
         """Return the first line of the docstring of the method's module."""
-        documentation = sys.modules[cls.__module__].__doc__ or cls.__doc__ or ""
+        documentation = getattr(sys.modules.get(cls.__module__), "__doc__", None) or cls.__doc__ or ""
         return documentation.strip().partition("\n")[0]

@@ -15,9 +15,14 @@ from functools import cache
 from importlib.metadata import entry_points
 
 import methods
-from methods.base import Method
+from methods.base import Claim, Method, Params
 
 GROUP = "negbench.methods"
+LONGEST_TITLE = 200
+SENTENCES = (
+    "adaptations", "faithful_adaptations", "supervised_only", "sentence_adaptations", "ungraded_only",
+)  # fmt: skip
+"""Class attributes that hold sentences."""
 
 
 @cache
@@ -37,22 +42,64 @@ def available() -> dict[str, type[Method]]:
 
 def check(method: type[Method]) -> None:
     """Raise ValueError with the reason if a class can't stand on a board."""
-    where = f"{method.__module__}.{method.__qualname__}"
+    where = f"{place(method)}: {method.__qualname__}"
     for attribute in ("name", "title"):
         if not isinstance(getattr(method, attribute, None), str):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
-    if not re.fullmatch("[a-z][a-z0-9_]*", method.name):
-        raise ValueError(f"{where}: name {method.name!r} must be lower case letters, digits and underscores")
+    if not re.fullmatch("[a-z][a-z0-9_]{0,40}", method.name):
+        raise ValueError(
+            f"{where}: name {method.name!r} must be lower case letters, digits and underscores, 41 at most"
+        )
+    if not (method.title.strip() and method.title.isprintable() and len(method.title) <= LONGEST_TITLE):
+        raise ValueError(
+            f"{where}: title must be one line of at most {LONGEST_TITLE} signs that print, found {method.title!r}"
+        )
     if inspect.isabstract(method):
         raise ValueError(f"{where}: doesn't implement {', '.join(sorted(method.__abstractmethods__))}")
+    if not method.summary():
+        raise ValueError(f"{where}: its module needs a docstring, whose first line the board shows")
+    _check_kinds(method, where)
     if unknown := set(method.pools) - {"bm25", "dense"}:
         raise ValueError(f"{where}: unknown pool {sorted(unknown)[0]!r}; there are 'bm25' and 'dense'")
+    if not (inspect.isclass(method.Params) and issubclass(method.Params, Params)):
+        raise ValueError(
+            f"{where}: Params must be a subclass of methods.base.Params, which refuses unknown keys"
+        )
+
+
+def _check_kinds(method: type[Method], where: str) -> None:
+    """Check the class attributes that a board shows or a rule asks."""
+    if not (
+        isinstance(method.pools, set | frozenset) and all(isinstance(kind, str) for kind in method.pools)
+    ):
+        raise ValueError(f"{where}: pools must be a set of names, as frozenset({{'dense'}})")
+    for attribute in ("citation", "needs_vectors"):
+        if not isinstance(getattr(method, attribute), str):
+            raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
+    for attribute in ("faithful", "gives_positives", "knows_hidden", "uses_teacher"):
+        if not isinstance(getattr(method, attribute), bool):
+            raise ValueError(f"{where}: the class attribute {attribute!r} must be True or False")
+    for attribute, kind in (*dict.fromkeys(SENTENCES, str).items(), ("claims", Claim)):
+        entries = getattr(method, attribute)
+        if not (isinstance(entries, tuple) and all(isinstance(entry, kind) for entry in entries)):
+            raise ValueError(
+                f"{where}: the class attribute {attribute!r} must be a tuple of {kind.__name__}; a tuple of one "
+                "ends in a comma"
+            )
+
+
+def place(method: type[Method]) -> str:
+    """Return the file of a method, as a path from where its package lies."""
+    return f"{method.__module__.replace('.', '/')}.py"
 
 
 def _own() -> list[type[Method]]:
     found = []
     for module_info in pkgutil.iter_modules(methods.__path__):
-        module = importlib.import_module(f"methods.{module_info.name}")
+        try:
+            module = importlib.import_module(f"methods.{module_info.name}")
+        except Exception as error:
+            raise ValueError(f"methods/{module_info.name}.py: can't be imported: {_said(error)}") from error
         found += [
             value
             for _, value in inspect.getmembers(module, inspect.isclass)
@@ -67,10 +114,16 @@ def _announced() -> list[type[Method]]:
         try:
             method = entry.load()
         except Exception as error:
-            raise ValueError(f"entry point {entry.name} = {entry.value} can't be loaded: {error}") from error
+            raise ValueError(
+                f"entry point {entry.name} = {entry.value} can't be loaded: {_said(error)}"
+            ) from error
         if not (inspect.isclass(method) and issubclass(method, Method)):
             raise ValueError(
                 f"entry point {entry.name} = {entry.value} is no subclass of methods.base.Method"
             )
         found.append(method)
     return found
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"

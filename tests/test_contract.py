@@ -472,7 +472,7 @@ def test_wrong_shapes_are_refused_and_said(start, negatives, message):
             return negatives
 
     run = start(Wrong)
-    with pytest.raises(ValueError, match="toy: " + message):
+    with pytest.raises(UserError, match=r"^test_contract\.py: toy: " + message):
         train.one_step(run, 0, keep_scores=False)
 
 

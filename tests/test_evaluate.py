@@ -221,3 +221,36 @@ def test_runs_of_one_job_get_what_each_gets_alone(bench, tmp_path):
         for name in ("metrics.json", "per_query.parquet", "run.trec.gz"):
             assert one.with_name(name).read_bytes() == other.with_name(name).read_bytes()
     assert jobs[0][0].read_bytes() != jobs[0][1].read_bytes()
+
+
+ODD_IDS = [
+    "a b", " a", "a\tb", "a\nb", "a\u2028b", "=1+1", "../../x", "/x", "<script>", "\\x", '"', "'", "\u202ea", 
+    "\x1b[31m", "a%20b", "\u00e9", "\U0001f600", "x" * 100_000, "-1", "#", ",", "NaN", "\ufeff",
+]  # fmt: skip
+
+
+def test_a_run_file_keeps_its_columns_whatever_ids_hold(tmp_path):
+    run = {
+        name: {other: float(len(ODD_IDS) - place) for place, other in enumerate(ODD_IDS)}
+        for name in ODD_IDS[:3]
+    }
+    evaluate.write_run(tmp_path / "run.trec.gz", run, "tag")
+    text = gzip.decompress((tmp_path / "run.trec.gz").read_bytes()).decode()
+    rows = [line.split() for line in text.split("\n")[:-1]]
+    assert {len(row) for row in rows} == {6}
+    assert [row[0] for row in rows[:: len(ODD_IDS)]] == ["a%20b", "%20a", "a%09b"]
+    names = [row[2] for row in rows[: len(ODD_IDS)]]
+    assert names[:5] == ["a%20b", "%20a", "a%09b", "a%0Ab", "a%E2%80%A8b"]
+    assert names[5:] == ODD_IDS[5:]  # nothing else is changed
+
+
+def test_metrics_are_the_same_whatever_ids_hold():
+    plain = [f"d{place:02}" for place in range(len(ODD_IDS))]
+    made = dict(zip(plain, sorted(ODD_IDS), strict=True))  # equal scores are ordered by id
+    labels = {"q": {plain[3]: 1, plain[7]: 2}, "r": {plain[20]: 1}}
+    scores = {name: {key: float(place // 2) for place, key in enumerate(plain)} for name in labels}
+    odd = [
+        {name: {made[key]: value for key, value in row.items()} for name, row in part.items()}
+        for part in (labels, scores)
+    ]
+    assert evaluate.evaluate_run(*odd) == evaluate.evaluate_run(labels, scores)

@@ -1,7 +1,6 @@
 """A suite's config: every mistake is one line that names the key and what is allowed; keys follow settings."""
 
 import copy
-import json
 import os
 import re
 import subprocess
@@ -10,8 +9,6 @@ import sys
 import pytest
 import yaml
 from builders import ROOT
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from methods import registry
 from workflow.errors import UserError
@@ -19,9 +16,7 @@ from workflow.folders import local_data
 from workflow.settings import Suite
 from workflow.suite_file import export_folders, load
 
-QUICKSTART, SCIFACT = (
-    yaml.safe_load((ROOT / "config" / f"{name}.yaml").read_text()) for name in ("quickstart", "scifact")
-)
+SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
 METHODS = ", ".join(sorted(registry.available()))
 SIZES = "dev_queries, documents, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
 
@@ -129,8 +124,27 @@ def test_configs_that_come_with_negbench_are_suites():
          f"methods.simnas: unknown method 'simnas'; did you mean 'simans'? allowed: {METHODS}"),
         ({"methods": {"xyz": None}}, f"methods.xyz: unknown method 'xyz'; allowed: {METHODS}"),
         ({"methods": {"mine": {"method": "rando"}}}, "methods.mine: unknown method 'rando'; did you mean 'random'? "),
-        ({"methods": {"mine": {"method": ["random"]}}}, "methods.mine: unknown method '['random']'; "),
-        ({"methods": {"mine": {"method": None}}}, f"methods.mine: unknown method 'None'; allowed: {METHODS}"),
+        ({"methods": {"mine": {"method": ["random"]}}},
+         "methods.mine.method: input should be a valid string, found ['random']"),
+        ({"methods": {"mine": {"method": None}}}, "methods.mine.method: input should be a valid string, found None"),
+        ({"methods": {"mine": {"method": "simans", "start": "a"}, "simans": {"start": "b"}}},
+         "methods.mine.start: unknown row 'a'; allowed: mine, simans"),
+        ({"methods": {"random": {"start": "simans"}, "simans": {"start": "b"}}},
+         "methods.simans.start: unknown row 'b'; allowed: random, simans"),
+        ({"methods": {"simans": {"track": {"faithful": 1}}}},
+         "methods.simans.track: input should be a valid string, found {'faithful': 1}"),
+        ({"methods": {"simans": {"depth": 3.7}}}, "methods.simans.depth: input should be a valid integer"),
+        ({"methods": {"simans": {"depth": True}}}, "methods.simans.depth: input should be a valid integer, found True"),
+        ({"methods": {"simans": {"a": True}}}, "methods.simans.a: input should be a valid number, found True"),
+        ({"methods": {"simans": {"depth": 2**31}}},
+         "methods.simans.depth: input should lie within 2,147,483,647 of 0, found 2147483648"),
+        ({"training": {"steps": 10**30}},
+         "training.steps: input should lie within 2,147,483,647 of 0, found 1000"),
+        ({"suite": "s" * 65}, "suite: string should have at most 64 characters, found 'sss"),
+        ({"encoder": {"query_prompt": "\ud800"}},
+         "encoder.query_prompt: input should be a valid string, unable to parse raw data as a unicode string"),
+        ({"encoder": {"query_prompt": "a\0"}}, "encoder.query_prompt: input should be text without NUL, found "),
+        ({"data": "x" * 300}, "data: there is no folder xxx"),
         ({"methods": {"simans": {"dept": 5}}},
          "methods.simans.dept: unknown key; did you mean 'depth'? allowed: a, b, depth, kernel, "),
         ({"methods": {"simans": {"depth": "deep"}}}, "methods.simans.depth: input should be a valid integer"),
@@ -335,64 +349,6 @@ def test_nq_is_trained_on_under_the_name_of_its_training_zip():
     assert alone.dataset("nq-train")["test_queries"] == 1000
 
 
-def paths(value, prefix=()):
-    """Every key's place in a nested config."""
-    for key, inner in value.items():
-        yield (*prefix, key)
-        if isinstance(inner, dict):
-            yield from paths(inner, (*prefix, key))
-
-
-SPARE_VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.just([]), st.just({}),
-    st.sampled_from(["2e-5", "inf", "strict", "./", "simans", [1, 1], ["a"], {"a": 1}, {"method": []}, {3: 4}]),
-    st.dictionaries(st.sampled_from(["method", "source", "a", "steps"]), st.one_of(st.integers(), st.text(max_size=3))),
-)  # fmt: skip
-
-
-@st.composite
-def mutated(draw):
-    config = copy.deepcopy(draw(st.sampled_from([QUICKSTART, SCIFACT])))
-    for _ in range(draw(st.integers(1, 3))):
-        places = list(paths(config))
-        if not places:
-            break
-        *above, key = draw(st.sampled_from(places))
-        inner = config
-        for part in above:
-            inner = inner[part]
-        what = draw(st.sampled_from(["delete", "rename", "retarget"]))
-        if what == "retarget":
-            inner[key] = copy.deepcopy(draw(SPARE_VALUES))
-        else:
-            value = inner.pop(key)
-            if what == "rename":
-                inner[draw(st.one_of(st.text(max_size=6), st.integers(), st.none(), st.just(f"{key}s")))] = (
-                    value
-                )
-    return config
-
-
-@settings(max_examples=100, deadline=None)
-@given(mutated())
-def test_any_config_is_a_suite_or_one_line(config):
-    found, said = None, "s.yaml: "
-    try:
-        found = load(config, "s.yaml")
-    except UserError as error:
-        said = str(error)
-    assert len(said.splitlines()) == 1
-    assert said.startswith("s.yaml: ")
-    assert "errors.pydantic.dev" not in said
-    if found is None:
-        return
-    for row in found.methods:
-        json.dumps(found.parameters(row), allow_nan=False)
-    json.dumps(found.training.model_dump(), allow_nan=False)
-    assert found.encoder_key()
-    assert all(found.dataset_key(name) for name in found.datasets)
-
-
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -405,7 +361,7 @@ def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
     done = subprocess.run(
         [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(ROOT / "Snakefile"), "--directory",
          str(tmp_path), "--configfile", "bad.yaml"],
-        capture_output=True, text=True, timeout=120, cwd=tmp_path,
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "NEGBENCH_CACHE": str(tmp_path / "cache")},
     )  # fmt: skip
     assert done.returncode != 0

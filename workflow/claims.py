@@ -25,6 +25,7 @@ from workflow.notation import MISSING, chance, counted, decimals, listed, number
 from workflow.query_scores import QueryScores, read_query_scores
 from workflow.standings import Row, records
 from workflow.statistics import CONFIDENCE
+from workflow.views import csv
 
 REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = VERDICTS = (
     "reproduced", "contradicted", "not shown", "not testable here",
@@ -114,7 +115,7 @@ def main(
     names = list(listed_contents.cards)
     scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
     judged = judge({name: method.claims for name, method in registry.available().items()}, scores)
-    write_text(folder / "claims.csv", judged.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "claims.csv", csv(judged))
     write_text(folder / "claims.md", markdown(judged, listed_contents.suite))
     stage.say(sentence(judged))
 

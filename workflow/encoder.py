@@ -17,15 +17,8 @@ import transformers
 from numpy.typing import NDArray
 
 from workflow.files import canonical, sha256_file
-from workflow.pretrained import (
-    CONFIG,
-    WEIGHTS,
-    config_content,
-    device,
-    hush_transformers,
-    keep_freed_memory,
-    pooling,
-)
+from workflow.model_files import CONFIG, WEIGHTS, open_network
+from workflow.pretrained import config_content, device, keep_freed_memory, pooling
 from workflow.tokens import Tokens
 
 VERSION = 2
@@ -58,9 +51,11 @@ class Encoder:
     """
 
     def __init__(self, model: Path, dtype: str, normalize: bool = True) -> None:
-        hush_transformers()
-        loaded = transformers.AutoModel.from_pretrained(
-            model, dtype=getattr(torch, dtype), use_safetensors=True, attn_implementation=ATTENTION[device()]
+        loaded = open_network(
+            transformers.AutoModel,
+            model,
+            dtype=getattr(torch, dtype),
+            attn_implementation=ATTENTION[device()],
         )
         self._take(loaded.to(device()), pooling(model), normalize)
 

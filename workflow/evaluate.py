@@ -6,8 +6,10 @@ so that equal configs give equal bytes: a TREC run, a row a query, and the means
 
 import gzip
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import numpy as np
 from typer import Argument, Option
@@ -24,6 +26,7 @@ from workflow.vectors import load as load_vectors
 DEPTH = 100
 MODEL = "model.safetensors"
 SLICES = ("all", "seen", "unseen")
+SPACE = re.compile(r"\s")
 
 
 class TestSplit:
@@ -148,15 +151,22 @@ def _searcher(
 
 
 def write_run(path: Path, run: Run, tag: str) -> None:
-    """Write a TREC run, compressed; nine digits give every float32 back exactly."""
+    """Write a TREC run, compressed; nine digits give every float32 back exactly.
+
+    Its columns are parted by white space, so that within an id is written as in a web address: `a b` as `a%20b`.
+    """
     lines = (
-        f"{query} Q0 {document} {place} {score:.9g} {tag}\n"
+        f"{_word(query)} Q0 {_word(document)} {place} {score:.9g} {tag}\n"
         for query, documents in run.items()
         for place, (document, score) in enumerate(documents.items(), start=1)
     )
     packed = gzip.compress("".join(lines).encode(), compresslevel=3, mtime=0)
     with replacing(path) as partial:
         partial.write_bytes(packed)
+
+
+def _word(name: str) -> str:
+    return SPACE.sub(lambda found: quote(found[0]), name)
 
 
 if __name__ == "__main__":

@@ -29,7 +29,8 @@ from workflow.errors import UserError
 from workflow.files import read_json, replacing_folder, write_text
 from workflow.finetune import SHARED, load_side
 from workflow.model_card import model_card
-from workflow.pretrained import find_model, hush_transformers, pooling
+from workflow.model_files import hush_transformers
+from workflow.pretrained import find_model, pooling
 
 MODEL, MANIFEST, METRICS, CARD = "model.safetensors", "manifest.json", "metrics.json", "README.md"
 POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}

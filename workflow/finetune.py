@@ -34,14 +34,8 @@ from workflow.encoder import Encoder, batches, pool
 from workflow.errors import UserError
 from workflow.files import canonical
 from workflow.materials import Materials
-from workflow.pretrained import (
-    find_model,
-    hush_transformers,
-    keep_freed_memory,
-    pooling,
-    resolve_dtype,
-    set_dropout,
-)
+from workflow.model_files import open_config, open_network, open_tokenizer
+from workflow.pretrained import find_model, keep_freed_memory, pooling, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import BiEncoder, Kept, Rows
 from workflow.tokens import Texts, Tokens, tokens_of
@@ -69,14 +63,11 @@ class Tower(nn.Module):
 
 def load_tower(model: Path, similarity: str, dropout: float | None = None) -> Tower:
     """Open a model folder as a tower, ready to train; `dropout` None keeps what its config says."""
-    from transformers import AutoConfig, AutoTokenizer
-
     keep_freed_memory()
-    hush_transformers()
-    config = AutoConfig.from_pretrained(model)
+    config = open_config(model)
     set_dropout(config, dropout)
-    padding = AutoTokenizer.from_pretrained(model).pad_token_id or 0
-    network = AutoModel.from_pretrained(model, config=config, dtype=torch.float32, use_safetensors=True)
+    padding = open_tokenizer(model).pad_token_id or 0
+    network = open_network(AutoModel, model, config=config, dtype=torch.float32)
     for name, parameter in network.named_parameters():
         if name.startswith("pooler."):  # the pooling here never asks it: no gradient would reach it
             parameter.requires_grad_(False)

@@ -1,5 +1,6 @@
 """Folders outside the results, each named by a variable: local datasets, local models, and the cache."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -25,8 +26,22 @@ def cache_folder() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("negbench"))
 
 
+def is_folder(path: Path) -> bool:
+    """Say if a path is a folder; one that the system can't name, as it is too long, is none."""
+    with contextlib.suppress(OSError):
+        return path.is_dir()
+    return False
+
+
+def is_file(path: Path) -> bool:
+    """Say if a path is a file; one that the system can't name is none."""
+    with contextlib.suppress(OSError):
+        return path.is_file()
+    return False
+
+
 def _named(variable: str) -> Path | None:
     folder = os.environ.get(variable)
-    if folder and not Path(folder).is_dir():
+    if folder and not is_folder(Path(folder)):
         raise UserError(f"{variable}: there is no folder {folder}; mend the variable or unset it")
     return Path(folder) if folder else None

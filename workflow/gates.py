@@ -17,6 +17,7 @@ from workflow import stage
 from workflow.errors import UserError
 from workflow.files import read_json, write_text
 from workflow.notation import plain
+from workflow.views import csv
 
 HOW = {
     "source": "published by", "tokenizer": "words or tokens by", "k1": "k1", "b": "b", "fields": "fields:",
@@ -91,7 +92,7 @@ def main(
             f"gates: {len(failing)} of {len(judged)} fail ({', '.join(failing)}): a baseline isn't what was "
             "published, so no board is built; mend what differs, or say in the suite why it may"
         )
-    write_text(folder / "gates.csv", judged.to_csv(index=False, lineterminator="\n"))
+    write_text(folder / "gates.csv", csv(judged))
     write_text(folder / "gates.md", markdown(judged))
     stage.say(f"gates: all {len(judged)} hold")
 

@@ -12,6 +12,7 @@ import yaml
 from methods import registry
 from workflow import tiers
 from workflow.comparison import Entry, comparisons
+from workflow.config_file import refuse_repeated_keys
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
 from workflow.failures import FailedRow, Failure, Place, is_partial, read_failures, record_path, with_heirs
@@ -521,6 +522,8 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
         if REPRODUCE in config:
             return _reproduction(config, files)
         if files:
+            for file in files:
+                refuse_repeated_keys(Path(file))
             suite = load(config, " + ".join(map(str, files)))
         else:
             default = yaml.safe_load((ROOT / DEFAULT_SUITE).read_text(encoding="utf-8"))

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import numpy as np
-import transformers
 from numpy.typing import NDArray
 
 from workflow.files import replacing
 from workflow.folders import cache_folder
+from workflow.model_files import open_tokenizer
 from workflow.tokens import Texts, chunks, tokens_key
 
 UNCUT = 10**9
@@ -20,7 +20,7 @@ def lengths_of(model: Path, lines: list[str], prompt: str) -> NDArray[np.int64]:
     path = cache_folder() / "lengths" / f"{tokens_key(model, side)[:32]}.npy"
     if (found := _read(path, len(lines))) is not None:
         return found
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
+    tokenizer = open_tokenizer(model)
     counted = [len(line) for chunk in chunks(tokenizer, side) for line in chunk]
     lengths = np.array(counted, dtype=np.int64)
     with replacing(path) as partial:

@@ -24,7 +24,8 @@ from workflow.contents import BASELINES
 from workflow.failures import OK
 from workflow.files import canonical, read_json, sha256_file, write_json
 from workflow.layout import Layout
-from workflow.pretrained import CONFIG, TOKENIZER, WEIGHTS, find_model
+from workflow.model_files import CONFIG, TOKENIZER, WEIGHTS
+from workflow.pretrained import find_model
 from workflow.provenance import environment, sources_sha256
 from workflow.standings import METRICS, SLICES
 from workflow.suite_file import load

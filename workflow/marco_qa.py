@@ -24,6 +24,8 @@ from workflow.files import replacing
 from workflow.records import CORPUS, QUERIES, role
 
 FILE = re.compile(r".*\.jsonl?(\.gz)?")
+ID = re.compile(r"[^\t\r\n\0\ud800-\udfff]+")
+"""What can stand in a column of labels, and in a file."""
 
 
 class Question(NamedTuple):
@@ -101,13 +103,15 @@ def _questions(file: Path, shown: str) -> Iterator[Question]:
             texts = [record["query"], *(text for text, _ in pairs)]
             if not pairs or not all(isinstance(text, str) for text in texts):
                 raise ValueError
+            if not all(grade in (0, 1) for _, grade in pairs) or not ID.fullmatch(str(record["query_id"])):
+                raise ValueError
             yield Question(
                 str(record["query_id"]), record["query"], [(text, int(grade)) for text, grade in pairs]
             )
         except (KeyError, TypeError, ValueError):
             raise UserError(
-                f"{shown}: record {number}: expected query_id, query and passages with passage_text and is_selected; "
-                "mend the record"
+                f"{shown}: record {number}: expected query_id, query and passages with passage_text and is_selected "
+                "(0 or 1); mend the record"
             ) from None
 
 
@@ -124,5 +128,5 @@ def _records(file: Path, shown: str) -> Iterator[Any]:
             for line in stream:
                 if line.strip():
                     yield json.loads(line)
-    except (ValueError, OSError, EOFError) as error:
+    except (ValueError, OSError, EOFError, RecursionError) as error:
         raise UserError(f"{shown}: not JSON in UTF-8 ({error}); get the file again") from None

@@ -1,11 +1,14 @@
 """The README.md of an exported model: what it is, what it came from, how it is loaded."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from methods import registry
 from workflow.comparison import TRACKS
+from workflow.folders import is_folder
+from workflow.notation import plain
 
 TIERS = {"adapter": "a linear map a side behind the frozen encoder", "finetune": "the whole encoder"}
 CARD = """\
@@ -50,22 +53,22 @@ def model_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder:
     run = manifest["run"]
     method = registry.available()[run["class"]]
     started = _start(metrics.get("start", encoder["model"]), manifest["data"].get("start"))
-    rows = {**_rows(run, encoder), "started from": started, **_results(metrics)}
+    rows = {**_rows(run, encoder), "started from": plain(started), **_results(metrics)}
     return CARD.format(
-        title=metrics.get("title", method.title),
-        dataset=run["dataset"],
-        summary=method.summary(),
+        title=plain(metrics.get("title", method.title)),
+        dataset=plain(run["dataset"]),
+        summary=plain(method.summary()),
         table="\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
-        citation=method.citation,
+        citation=plain(method.citation),
     )
 
 
 def _start(text: str, sha256: str | None) -> str:
     """Name an encoder and what was done with it; `sha256` is of the run's model that training went on from."""
     model, comma, rest = text.partition(",")
-    folder = Path(model).expanduser()
+    folder = Path(os.path.expanduser(model))  # noqa: PTH111 (never raises)
     further = f"; trained further from the run whose model has SHA-256 {sha256}" if sha256 else ""
-    return f"{folder.name if folder.is_dir() else model}{comma}{rest}{further}"
+    return f"{folder.name if is_folder(folder) else model}{comma}{rest}{further}"
 
 
 def _rows(run: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,5 +90,5 @@ def _results(metrics: Mapping[str, Any]) -> dict[str, str]:
         for name, values in metrics.get("slices", {}).items()
     }
     if adaptations := metrics.get("adaptations"):
-        rows["differs from the paper"] = "; ".join(adaptations)
+        rows["differs from the paper"] = plain("; ".join(adaptations))
     return rows

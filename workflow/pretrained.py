@@ -3,25 +3,19 @@
 import ctypes
 import functools
 import importlib.metadata
-import json
+import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.utils import logging as transformers_logging
 
 from workflow.errors import UserError
-from workflow.folders import local_models
+from workflow.files import read_json
+from workflow.folders import is_folder, local_models
+from workflow.model_files import WEIGHTS, check_model
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
-CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json"
-
-
-def hush_transformers() -> None:
-    """Keep transformers' bars and its notes on layers that nothing here asks for, as a pooler, off the terminal."""
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
 
 
 @functools.cache
@@ -39,14 +33,11 @@ def keep_freed_memory() -> None:
 def find_model(name: str, key: str = "encoder.model") -> Path:
     """Return the folder of a model: a folder, one of its name below NEGBENCH_MODELS, a package's or the hub's.
 
-    Only safetensors weights are accepted, as a pickle runs code when it is loaded. `key` names the setting in
-    messages.
+    Only what `workflow.model_files` reads as data is accepted. `key` names the setting in messages.
     """
-    folder = Path(name).expanduser() if Path(name).expanduser().is_dir() else None
+    folder = found if is_folder(found := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
     folder = folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
-    for needed in (CONFIG, WEIGHTS, TOKENIZER):
-        if not (folder / needed).is_file():
-            raise UserError(f"{key}: {name} has no {needed}; a model folder needs it (safetensors only)")
+    check_model(folder, f"{key}: {name}")
     return folder
 
 
@@ -55,7 +46,7 @@ def pooling(model: Path) -> str:
     path = model / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"
-    settings = json.loads(path.read_text())
+    settings = read_json(path)
     known = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
     chosen = [how for key, how in known.items() if settings.get(f"pooling_mode_{key}")]
     named = settings.get("pooling_mode")  # how sentence-transformers writes it from version 6 on
@@ -88,7 +79,7 @@ def device() -> str:
 
 def config_content(path: Path) -> dict[str, Any]:
     """Read a config without what it says about where the model came from; nothing where there is no file."""
-    told = json.loads(path.read_text()) if path.is_file() else {}
+    told = read_json(path) if path.is_file() else {}
     return {key: value for key, value in told.items() if key not in ("_name_or_path", "name_or_path")}
 
 
@@ -96,7 +87,7 @@ def _in_models(name: str) -> Path | None:
     """Look in the folder of local models, where owner/name may lie as name."""
     models = local_models()
     found = [models / part for part in (name, Path(name).name)] if models else []
-    return next((folder for folder in found if folder.is_dir()), None)
+    return next((folder for folder in found if is_folder(folder)), None)
 
 
 def _in_package(name: str) -> Path | None:

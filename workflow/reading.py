@@ -1,11 +1,13 @@
 """From the records of a collection to labels by number, with every odd record refused in one line or counted.
 
-Refused, with file and line: a record that can't be read, an id that stands for two texts, a label of an unknown
-query, two labels of one pair that differ, a labelled query without text, a split without a label, a corpus of fewer
-than two documents. Handled, and counted in what is returned: labels of documents that the corpus lacks are left out
-(ArguAna has five), records that come again word for word count once, documents without a text stay in the corpus,
-test queries without a relevant document stay in the test split (and get 0), training queries without one are never
-asked. All counts are of the collection as it lies there, before any cut.
+Refused, with file and line: a record that can't be read, an id that is empty, holds a NUL or stands for two texts, a
+label of an unknown query, two labels of one pair that differ, a labelled query without text, a split without a label,
+a corpus of fewer than two documents.
+
+Handled, and counted in what is returned: labels of documents that the corpus lacks are left out (ArguAna has five),
+records that come again word for word count once, documents without a text stay in the corpus, test queries without a
+relevant document stay in the test split (and get 0), training queries without one are never asked. All counts are of
+the collection as it lies there, before any cut.
 """
 
 from collections import Counter

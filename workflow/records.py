@@ -36,6 +36,10 @@ TOPICS = {
 }
 """Files of the TREC Deep Learning tracks by the names that they are handed out under, without their endings."""
 SPLIT_FILE = re.compile(r"(qrels|queries)[./]([^/]+)")
+GRADE = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
+"""A whole number that fits into 32 bits; `int` alone would also take 1_0 and digits of other scripts."""
+LONGEST_LINE = 1 << 26
+"""Bytes of a line beyond which a file is no collection: a gzipped one could hold gigabytes without a line end."""
 HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
@@ -87,15 +91,12 @@ class Records:
             if not columns and len(fields) == 3 and fields[-1].lower() == "score":
                 continue
             columns = columns or len(fields)
-            try:
-                if not fields or len(fields) != columns:
-                    raise ValueError
-                yield Judgment(number, fields[0], fields[-2], int(fields[-1]))
-            except ValueError:
+            if not fields or len(fields) != columns or not GRADE.fullmatch(fields[-1]):
                 raise UserError(
                     f"{self.place(name, number)}: expected query-id, corpus-id and a whole score with tabs between, "
                     "or TREC's four columns: query, anything, document, grade; mend the line"
-                ) from None
+                )
+            yield Judgment(number, fields[0], fields[-2], int(fields[-1]))
 
     def corpus(self) -> str:
         """Return the file of documents, by its name in the folder."""
@@ -155,7 +156,7 @@ class Records:
                 row = json.loads(line)
                 text = Text(number, row["_id"], row.get("title") or "", row["text"])
                 whole = all(isinstance(part, str) for part in text[1:])
-            except (ValueError, KeyError, TypeError, AttributeError):
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
                 whole = False
             if not whole:
                 raise UserError(
@@ -165,6 +166,7 @@ class Records:
                 raise UserError(
                     f"{self.place(name, number)}: an escape \\ud8.. to \\udf.. stands alone, which is no sign; mend it"
                 )
+            self._check_id(text.id, name, number)
             yield text
 
     def _tabbed(self, name: str) -> Iterator[Text]:
@@ -174,12 +176,20 @@ class Records:
                 raise UserError(
                     f"{self.place(name, number)}: expected an id, a tab and a text; mend the line"
                 )
+            self._check_id(identifier, name, number)
             yield Text(number, identifier, "", text)
+
+    def _check_id(self, identifier: str, name: str, number: int) -> None:
+        """Refuse an id that trec_eval, which is written in C, can't tell from another."""
+        if not identifier or "\0" in identifier:
+            raise UserError(
+                f"{self.place(name, number)}: the id {identifier!r} is empty or holds a NUL; give it another"
+            )
 
     def _lines(self, name: str) -> Iterator[tuple[int, str]]:
         """Give the lines of a file that aren't blank, without their ends, each with its number."""
         marks = windows = blank = 0
-        for number, raw in _raw_lines(self.folder / name):
+        for number, raw in _raw_lines(self.folder / name, self.place(name)):
             if number == 1 and raw.startswith(BYTE_ORDER_MARK):
                 raw, marks = raw.removeprefix(BYTE_ORDER_MARK), 1
             windows += raw.endswith(b"\r\n")
@@ -234,16 +244,21 @@ def role(name: str) -> str | None:
 
 def text_lines(file: Source) -> Iterator[tuple[str, str]]:
     """The lines of a UTF-8 file, plain or gzipped, without their ends, each with its place for error messages."""
-    for number, raw in _raw_lines(file):
+    for number, raw in _raw_lines(file, str(file)):
         try:
             yield f"{file}: line {number}", raw.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
             raise UserError(f"{file}: line {number}: not UTF-8; save the file as UTF-8") from None
 
 
-def _raw_lines(file: Source) -> Iterator[tuple[int, bytes]]:
+def _raw_lines(file: Source, shown: str) -> Iterator[tuple[int, bytes]]:
     with opened(file) as stream:
-        yield from enumerate(stream, start=1)
+        for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), start=1):
+            if len(line) == LONGEST_LINE:
+                raise UserError(
+                    f"{shown}: line {number}: longer than {LONGEST_LINE >> 20} MB; end it with a line end"
+                )
+            yield number, line
 
 
 def _plain_first(folder: Path) -> list[str]:

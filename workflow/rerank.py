@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification
 
 from methods.base import NO_DOCUMENT, Batch, Negatives
 from workflow import collection, stage
@@ -25,7 +25,8 @@ from workflow.encoder import batches
 from workflow.errors import UserError
 from workflow.index import Found, Searcher
 from workflow.materials import Materials
-from workflow.pretrained import find_model, hush_transformers, keep_freed_memory, resolve_dtype, set_dropout
+from workflow.model_files import open_config, open_network, open_tokenizer
+from workflow.pretrained import find_model, keep_freed_memory, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import Rows, Similarities
 
@@ -37,8 +38,7 @@ class PairTexts:
     """The texts of a dataset, joined in pairs to what a cross-encoder reads."""
 
     def __init__(self, dataset: Path, model: Path, length: int) -> None:
-        hush_transformers()
-        self._tokenizer = AutoTokenizer.from_pretrained(model)
+        self._tokenizer = open_tokenizer(model)
         self._length = min(length, self._tokenizer.model_max_length)
         self._documents, self._queries = collection.texts(dataset)
 
@@ -124,16 +124,14 @@ def build(
     """
     keep_freed_memory()
     model = model_folder(encoder, budget)
-    labels = AutoConfig.from_pretrained(model).num_labels
+    labels = open_config(model).num_labels
     if budget["model"] and labels != 1:
         raise UserError(
             f"rerank.model: {budget['model']} has {labels} labels; a cross-encoder with one is needed"
         )
-    config = AutoConfig.from_pretrained(model, num_labels=1)
+    config = open_config(model, num_labels=1)
     set_dropout(config, dropout)
-    network = AutoModelForSequenceClassification.from_pretrained(
-        model, config=config, dtype=torch.float32, use_safetensors=True
-    )
+    network = open_network(AutoModelForSequenceClassification, model, config=config, dtype=torch.float32)
     for module in network.modules():
         if isinstance(module, nn.Linear) and module.out_features == 1:
             module.__class__ = Logit

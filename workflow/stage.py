@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import typer
 from tqdm import tqdm
 
-from workflow.errors import UserError
+from workflow.errors import UserError, printable
 from workflow.failures import record_error
 from workflow.files import is_unwritable, unwritable
 from workflow.run_lock import end_with_the_run
@@ -88,6 +88,7 @@ def _write_log(handler: logging.Handler) -> None:
 
 def say(line: str) -> None:
     """Tell the person at the terminal what was done, in one line, and the log too."""
+    line = printable(line)
     logging.getLogger("negbench").info("%s", line)
     if os.environ.get(LOG_VARIABLE):
         print(f"  {line}", file=sys.stderr, flush=True)

@@ -1,12 +1,11 @@
 """A suite's config file, checked: a mistake in it is answered by one line that names the key and what is allowed."""
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from methods import registry
 from methods.base import Method
@@ -15,9 +14,10 @@ from workflow.catalogue import known_datasets
 from workflow.comparison import TIERS, TRACKS
 from workflow.contents import BASELINES
 from workflow.errors import UserError
-from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE
-from workflow.settings import HIDINGS, DatasetSettings, GateSettings, Suite
+from workflow.folders import DATA_VARIABLE, MODELS_VARIABLE, is_file, is_folder
+from workflow.settings import ROW_KEYS, DatasetSettings, Suite
 from workflow.tuning import TUNED
+from workflow.validation import nearest, shown, validated
 
 
 def load(config: Mapping[str, Any], file: str) -> Suite:
@@ -25,11 +25,13 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
 
     `file` names the config in messages. A key that is unknown is answered with the nearest allowed one.
     """
-    suite = _validated(Suite, config, file)
+    suite = validated(Suite, config, file)
     if not suite.methods and not suite.gates:
         raise UserError(
             f"{file}: methods: name at least one, or `gates:` where baselines alone are evaluated"
         )
+    for row in suite.methods:
+        _check_row(suite, row, file)
     for row in suite.methods:
         _check_method(suite, row, file)
     rows = {*suite.methods, *(suite.method(row).name for row in suite.methods)}
@@ -50,7 +52,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
             f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't lie within an optimiser step"
         )
     for key, folder in (("data", suite.data), ("models", suite.models)):
-        if folder and not Path(folder).is_dir():
+        if folder and not is_folder(Path(folder)):
             raise UserError(f"{file}: {key}: there is no folder {folder}")
     return suite
 
@@ -62,27 +64,31 @@ def export_folders(suite: Suite) -> None:
             os.environ[variable] = str(Path(folder).resolve())
 
 
-def nearest(word: str, allowed: list[str]) -> str:
-    """Return the end of a message: the nearest allowed word, if one is near, and all that are allowed."""
-    guess = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
-    hint = f"did you mean '{guess[0]}'? " if guess else ""
-    return f"{hint}allowed: {', '.join(sorted(allowed))}"
+def _check_row(suite: Suite, row: str, file: str) -> None:
+    """Check what a row says beside its parameters, so that rows may be asked about each other."""
+    where = f"{file}: methods.{row}"
+    if row in BASELINES:
+        raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
+    for key, value in (suite.methods[row] or {}).items():
+        if key in ROW_KEYS and not isinstance(value, str) and not (key == "start" and value is None):
+            raise UserError(f"{where}.{key}: input should be a valid string, found {shown(value)}")
+    start = suite.start(row)
+    if start is not None and start not in suite.methods:
+        raise UserError(f"{where}.start: unknown row {start!r}; {nearest(start, list(suite.methods))}")
 
 
 def _check_method(suite: Suite, row: str, file: str) -> None:
     where = f"{file}: methods.{row}"
-    if row in BASELINES:
-        raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
     try:
         available = registry.available()
     except ValueError as error:
-        raise UserError(f"methods: {error}") from error
+        raise UserError(f"{error}; mend the method, or take its file away") from error
     name = suite.method_name(row)
-    if not isinstance(name, str) or name not in available:
-        raise UserError(f"{where}: unknown method '{name}'; {nearest(str(name), list(available))}")
+    if name not in available:
+        raise UserError(f"{where}: unknown method {name!r}; {nearest(name, list(available))}")
     _check_track(suite, row, available[name], where)
-    params = _validated(available[name].Params, suite.given(row), where, separator=".")
-    needed = available[name].vectors_needed(params, suite.track(row))
+    params = validated(available[name].Params, suite.given(row), where, separator=".")
+    needed = _asked(available[name], params, suite.track(row), suite.row_tier(row))
     if suite.row_tier(row) == "rerank" and needed:
         raise UserError(
             f"{where}.tier: this row of {name} needs {needed}, which a cross-encoder has not; "
@@ -90,19 +96,30 @@ def _check_method(suite: Suite, row: str, file: str) -> None:
         )
 
 
+def _asked(method: type[Method], params: BaseModel, track: str, tier: str) -> str:
+    """Ask a method all that a plan asks it, and return what vectors it needs; its code may raise anything."""
+    try:
+        method.footnotes(track, tier)
+        if not all(tried.values for tried in method.space(params, track).values()):
+            raise ValueError("space() names a parameter without values to try")
+        return method.vectors_needed(params, track)
+    except Exception as error:
+        raise UserError(
+            f"{registry.place(method)}: {method.name} can't be asked: {type(error).__name__}: {error}; mend the method"
+        ) from error
+
+
 def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> None:
     track, start = suite.track(row), suite.start(row)
     if track not in TRACKS:
-        raise UserError(f"{where}.track: unknown track {track!r}; {nearest(str(track), list(TRACKS))}")
+        raise UserError(f"{where}.track: unknown track {track!r}; {nearest(track, list(TRACKS))}")
     if track == "faithful" and not method.faithful:
         raise UserError(
             f"{where}.track: {method.name} has no recipe beside its negatives; only 'controlled' is allowed"
         )
     tier = suite.row_tier(row)
     if tier not in TIERS:
-        raise UserError(f"{where}.tier: unknown tier {tier!r}; {nearest(str(tier), list(TIERS))}")
-    if start is not None and start not in suite.methods:
-        raise UserError(f"{where}.start: unknown row {start!r}; {nearest(str(start), list(suite.methods))}")
+        raise UserError(f"{where}.tier: unknown tier {tier!r}; {nearest(tier, list(TIERS))}")
     if start is not None and suite.row_tier(start) != tier:
         raise UserError(
             f"{where}.start: {start} is of the tier {suite.row_tier(start)}, this row of the tier {tier}; "
@@ -140,7 +157,7 @@ def _check_tuning(suite: Suite, file: str) -> None:
             )
         for point in suite.points(row):
             given = {**suite.given(row), **point.params}
-            _validated(suite.method(row).Params, given, f"{file}: methods.{row}: its space for tuning", ".")
+            validated(suite.method(row).Params, given, f"{file}: methods.{row}: its space for tuning", ".")
     if suite.tuned and (without := [name for name in suite.sentences() if suite.home(name) == name]):
         raise UserError(f"{file}: tuned: {without[0]} has sentences and so no dev split to tune on")
 
@@ -230,7 +247,7 @@ def _check_home(suite: Suite, name: str, where: str) -> None:
 
 def _check_sentences(source: str, where: str) -> None:
     names = _names("sentences")
-    if source in names or (source.endswith((".txt", ".txt.gz")) and Path(source).is_file()):
+    if source in names or (source.endswith((".txt", ".txt.gz")) and is_file(Path(source))):
         return
     raise UserError(
         f"{where}: unknown sentences '{source}'; {nearest(source, names)}, "
@@ -244,7 +261,7 @@ def _names(kind: str) -> list[str]:
 
 def _check_source(source: str, where: str) -> None:
     if "/" in source or source.startswith(".") or source.endswith(ENDINGS):
-        if not Path(source).is_dir() and not (is_archive(Path(source)) and Path(source).is_file()):
+        if not is_folder(Path(source)) and not (is_archive(Path(source)) and is_file(Path(source))):
             raise UserError(
                 f"{where}: there is no folder {source} in BEIR layout, nor such an archive ({', '.join(ENDINGS)})"
             )
@@ -255,44 +272,3 @@ def _check_source(source: str, where: str) -> None:
             f"{where}: unknown dataset '{source}'; {nearest(source, _names('retrieval'))}, "
             "or a folder or archive in BEIR layout, written with a slash, as ./mine or ./mine.zip"
         )
-
-
-def _validated(model: type[BaseModel], value: Any, where: str, separator: str = ": ") -> Any:
-    if not isinstance(value, Mapping):
-        raise UserError(f"{where}: expected keys and values, found {value!r}")
-    try:
-        return model.model_validate(dict(value))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in {"[key]", *HIDINGS})
-        raise UserError(f"{where}{separator}{key}: {_said(model, first)}") from None
-
-
-def _said(model: type[BaseModel], error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        owner = _model_at(model, error["loc"][:-1])
-        return f"unknown key; {nearest(str(error['loc'][-1]), list(owner.model_fields))}"
-    if error["type"] == "missing":
-        return "this key is missing"
-    message = error["msg"][0].lower() + error["msg"][1:]
-    return f"{message}, found {error['input']!r}"
-
-
-ENTRIES: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "gates": GateSettings}
-"""What stands in a section by names of the user's own."""
-
-
-def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
-    """Follow a location of pydantic's through nested models to the one that holds the key."""
-    for part in location:
-        if str(part) in HIDINGS:
-            model = HIDINGS[str(part)]
-        field = model.model_fields.get(str(part))
-        if field is None:
-            continue
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            model = inner
-        elif str(part) in ENTRIES:
-            model = ENTRIES[str(part)]
-    return model

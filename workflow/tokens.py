@@ -5,7 +5,6 @@ Texts are tokenised once for every content: the files lie in the cache, keyed by
 
 import hashlib
 import importlib.metadata
-import json
 import logging
 import shutil
 from collections.abc import Iterable, Iterator
@@ -19,9 +18,10 @@ from numpy.typing import NDArray
 
 from workflow.cache import alone
 from workflow.errors import UserError
-from workflow.files import canonical, replacing_folder, sha256_file
+from workflow.files import canonical, read_json, replacing_folder, sha256_file
 from workflow.folders import cache_folder
-from workflow.pretrained import CONFIG, TOKENIZER, config_content
+from workflow.model_files import CONFIG, TOKENIZER, open_tokenizer
+from workflow.pretrained import config_content
 
 IDS, STARTS = "ids.bin", "starts.npy"
 WIDTHS: dict[int, np.dtype[Any]] = {2: np.dtype(np.uint16), 4: np.dtype(np.int32)}
@@ -158,8 +158,8 @@ def _tokenise(model: Path, side: Texts, folder: Path) -> Tokens:
 
 
 def _open(model: Path, length: int) -> Any:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(model)
-    told = json.loads((model / CONFIG).read_text())
+    tokenizer = open_tokenizer(model)
+    told = read_json(model / CONFIG)
     readable = min(
         tokenizer.model_max_length, told.get("max_position_embeddings", tokenizer.model_max_length)
     )

@@ -22,7 +22,7 @@ from workflow.checkpoint import Checkpoint
 from workflow.clock import Clock
 from workflow.collection import write_table
 from workflow.contents import seed_of
-from workflow.errors import DivergedError
+from workflow.contract import check_loss, check_negatives
 from workflow.files import read_json, replacing, sha256_file, write_json
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, Ledger
@@ -113,10 +113,7 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
     with run.clock.own():
         faithful = run.services.track == "faithful"
         loss = run.method.faithful_loss(example) if faithful else run.method.loss(example)
-    if not torch.isfinite(loss):
-        raise DivergedError(
-            f"{run.method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
-        )
+    check_loss(loss, step, run.method)
     with run.clock.own():
         run.method.observe(example)
     if step % run.accumulation == 0:
@@ -222,7 +219,7 @@ def _example(run: Run, step: int) -> Step:
     batch = run.encoder.batch(step, queries, positives)
     with run.clock.own():
         negatives = run.method.negatives(batch)
-    _check(negatives, batch, run.method.name)
+    check_negatives(negatives, batch, run.method)
     found = run.encoder.similarities(batch, negatives)
     used = _used(negatives, len(queries))
     _count(run, batch, negatives)
@@ -260,35 +257,6 @@ def _count(run: Run, batch: Batch, negatives: Negatives) -> None:
         return
     counters.query_vectors += len(batch.queries)
     counters.document_vectors += len(batch.positives) + given
-
-
-def _check(negatives: Negatives, batch: Batch, name: str) -> None:
-    """Hold a method to the contract's shapes; cheap enough for every step."""
-    size = len(batch.queries)
-    count = 0
-    if negatives.ids is not None:
-        if negatives.ids.ndim != 2 or len(negatives.ids) != size or negatives.ids.dtype != np.int64:
-            raise ValueError(f"{name}: ids must be int64 of shape [{size}, M], found {_shape(negatives.ids)}")
-        count += negatives.ids.shape[1]
-    if negatives.vectors is not None:
-        shape, dimension = negatives.vectors.shape, batch.query_vectors.shape[1]
-        if len(shape) != 3 or (shape[0], shape[2]) != (size, dimension):
-            raise ValueError(
-                f"{name}: vectors must be [{size}, V, {dimension}], found {_shape(negatives.vectors)}"
-            )
-        count += negatives.vectors.shape[1]
-    if negatives.weights is not None and tuple(negatives.weights.shape) != (size, count):
-        raise ValueError(f"{name}: weights must be [{size}, {count}], found {_shape(negatives.weights)}")
-    if negatives.in_batch is not None and (
-        tuple(negatives.in_batch.shape) != (size, size) or negatives.in_batch.dtype != torch.bool
-    ):
-        raise ValueError(
-            f"{name}: in_batch must be bool [{size}, {size}], found {_shape(negatives.in_batch)}"
-        )
-
-
-def _shape(array: NDArray | torch.Tensor) -> str:
-    return f"{array.dtype} {tuple(array.shape)}"
 
 
 def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:

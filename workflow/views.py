@@ -27,10 +27,8 @@ from workflow.words import (
     start_sentence,
 )
 
-TEXT_COLUMNS = (
-    "dataset", "regime", "method", "title", "tier", "track", "class", "start", "hardware",
-    "adaptations", "summary", "paper", "params", "status", "reason",
-)  # fmt: skip
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+"""What a spreadsheet takes for the begin of a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
@@ -41,14 +39,11 @@ def csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
     frame = frame.assign(status=OK, reason="")
     if failed:
         frame = pd.concat([frame, pd.DataFrame([one.model_dump() for one in failed])], ignore_index=True)
-        frame[list(TEXT_COLUMNS)] = frame[list(TEXT_COLUMNS)].fillna("")
-    safe = frame.assign(**{column: frame[column].map(_inert) for column in TEXT_COLUMNS if column in frame})
-    return safe.to_csv(index=False, lineterminator="\n")
+    return frame.map(_inert).to_csv(index=False, lineterminator="\n")
 
 
-def _inert(text: str) -> str:
-    """Disarm a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
-    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
+def _inert(cell: Any) -> Any:
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
 
 
 def markdown(

@@ -43,7 +43,7 @@ rule warm_up:
         mem_mb=4000,
         runtime="12h",
     params:
-        settings=canonical(LAYOUT.suite.encoder.model_dump()),
+        settings=lambda wildcards: canonical(LAYOUT.suite.encoder.model_dump()),
         training=canonical(LAYOUT.suite.finetune.decides()),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         folder=lambda wildcards, output: Path(output.facts).parent,
@@ -106,7 +106,7 @@ rule card:
         mem_mb=2000,
         runtime="1h",
     params:
-        settings=canonical(LAYOUT.suite.encoder.model_dump()),
+        settings=lambda wildcards: canonical(LAYOUT.suite.encoder.model_dump()),
         dataset=lambda wildcards, input: Path(input.told).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.card"

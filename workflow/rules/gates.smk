@@ -56,7 +56,7 @@ rule gates:
         mem_mb=1000,
         runtime="30m",
     params:
-        gates=LAYOUT.gate_settings(),
+        gates=lambda wildcards: LAYOUT.gate_settings(),
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.gates {input.metrics:q} --gates {params.gates:q}"

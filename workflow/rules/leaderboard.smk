@@ -94,7 +94,7 @@ rule leaderboard:
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),
-        settings=LAYOUT.board_settings(),
+        settings=lambda wildcards: LAYOUT.board_settings(),
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.leaderboard --contents {params.contents:q}"

@@ -20,7 +20,7 @@ rule manifest:
         mem_mb=2000,
         runtime="30m",
     params:
-        suite=canonical(LAYOUT.written.resolved()),
+        suite=lambda wildcards: canonical(LAYOUT.written.resolved()),
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.manifest"
         " --suite {params.suite:q} --table {input.table:q} --output {output.manifest:q}"

@@ -16,7 +16,7 @@ rule track:
         runtime="1h",
     params:
         contents=CONTENTS.model_dump_json(),
-        settings=canonical(LAYOUT.suite.tracking.model_dump()),
+        settings=lambda wildcards: canonical(LAYOUT.suite.tracking.model_dump()),
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"
         " --settings {params.settings:q} --receipt {output.receipt:q}"
@@ -40,7 +40,7 @@ rule track_board:
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),
-        settings=canonical(LAYOUT.suite.tracking.model_dump()),
+        settings=lambda wildcards: canonical(LAYOUT.suite.tracking.model_dump()),
         folder=lambda wildcards, input: Path(input.table).parent,
     shell:
         "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"

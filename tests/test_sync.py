@@ -22,8 +22,8 @@ if Path("hang").exists():
     import time
     time.sleep(60)
 """
-RECEIPTS = [Path("results/wandb/s.json"), Path("results/wandb/s.board.json")]
-OUTPUT = Path("results/wandb/s.synced.json")
+RECEIPTS = [Path("results/tracking/s.json"), Path("results/tracking/s.board.json")]
+OUTPUT = Path("results/tracking/s.synced.json")
 
 
 @pytest.fixture
@@ -37,6 +37,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     for folder in made:
         folder.mkdir(parents=True)
         (folder / f"run-{folder.name[12:]}.wandb").write_bytes(b"records")
+    RECEIPTS[0].parent.mkdir()
     for receipt, part in zip(RECEIPTS, (made[:2], made[2:]), strict=True):
         runs = [{"run": folder.name, "sent": True, "folder": str(folder), "seconds": 0.1} for folder in part]
         receipt.write_text(json.dumps({"mode": "offline", "runs": runs}))

@@ -22,7 +22,7 @@ CONTENTS = Contents(
 )  # fmt: skip
 RUNS = CONTENTS.runs("made")
 EVALUATED = [*CONTENTS.runs("away"), *CONTENTS.baselines()]
-RECEIPT = Path("results/wandb/s.json")
+RECEIPT = Path("results/tracking/s.json")
 BOARD = Path("results/leaderboards/s")
 TABLE = """dataset,rank,method,seeds,nDCG@10/unseen/mean,train_seconds,paper
 made,1,random,2,0.25,1.625,"Somebody, 2020"
@@ -179,7 +179,7 @@ def test_offline_runs_are_what_was_measured(runs, tmp_path):
 
 
 def test_the_board_is_a_table_and_an_artifact(runs):
-    receipt = track(Path("results/wandb/s.board.json"), BOARD)
+    receipt = track(Path("results/tracking/s.board.json"), BOARD)
     (entry,) = receipt["runs"]
     records = read(entry)
     assert (records["run"][0]["run_group"], records["run"][0]["job_type"]) == ("s", "board")
@@ -231,7 +231,7 @@ def test_points_and_summary_by_hand(runs, fake):
 def test_same_run_has_the_same_identity(runs, fake):
     track()
     track()
-    track(Path("results/wandb/s.board.json"), BOARD)
+    track(Path("results/tracking/s.board.json"), BOARD)
     identities = [run.options["id"] for run in fake]
     assert identities[:7] == identities[7:14]
     assert len(set(identities)) == 8
@@ -276,7 +276,8 @@ def test_missing_wandb_is_told_in_the_receipt(runs, monkeypatch):
 def test_disabled_wandb_is_not_even_imported(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "wandb", None)
     assert track(mode="disabled") == {"mode": "disabled", "runs": []}
-    assert [path.name for path in Path("results/wandb").iterdir()] == ["s.json"]
+    assert list(RECEIPT.parent.iterdir()) == [RECEIPT]
+    assert not Path("results/wandb").exists()
 
 
 def test_failure_is_told_at_the_terminal(runs, monkeypatch, capsys):
@@ -287,4 +288,4 @@ def test_failure_is_told_at_the_terminal(runs, monkeypatch, capsys):
     assert len(lines) == 2
     assert lines[0].startswith("  wandb (offline): 0 runs in ")
     assert "warning: 7 runs were not sent to W&B (ModuleNotFoundError" in lines[1]
-    assert "delete results/wandb/s.json and run again" in lines[1]
+    assert "delete results/tracking/s.json and run again" in lines[1]

@@ -92,7 +92,7 @@ def test_editing_a_method_runs_that_method_alone(project: Path) -> None:
     runs = {path for path in made if path.startswith(RUNS)}
     assert {path.split("/")[4] for path in runs} == {"simans"}
     assert len(runs) == 4  # two seeds, trained and evaluated
-    assert all(path.startswith((RUNS, BOARD, "results/wandb")) for path in made)
+    assert all(path.startswith((RUNS, BOARD, "results/tracking")) for path in made)
 
 
 def test_editing_the_loop_runs_every_method_but_no_shared_stage(project: Path) -> None:

@@ -57,8 +57,8 @@ class Layout:
             self._take_tuned()
         self.failed = self._left_out() if is_partial() else {}
         """The rows and trials that are done without."""
-        self.wandb = f"results/wandb/{suite.suite}.json"
-        self.wandb_board = f"results/wandb/{suite.suite}.board.json"
+        self.wandb = f"results/tracking/{suite.suite}.json"
+        self.wandb_board = f"results/tracking/{suite.suite}.board.json"
 
     def _take_tuned(self) -> None:
         """Put the tuned rows on the board, behind the others."""

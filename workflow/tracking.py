@@ -26,7 +26,8 @@ from typer import Option
 
 from workflow import stage
 from workflow.contents import Contents
-from workflow.files import canonical, read_json, write_json
+from workflow.files import canonical, is_unwritable, read_json, write_json
+from workflow.wandb_file import is_whole
 
 log = logging.getLogger(__name__)
 FOLDER = Path("results")  # W&B makes its own folder `wandb` in it
@@ -96,7 +97,9 @@ def send(make: Callable[[], Job], run: Path, settings: dict[str, Any]) -> dict[s
         outcome: dict[str, Any] = {"sent": True, **_send(make(), settings)}
     except Exception as error:  # nothing of W&B's may stop a suite
         log.warning("%s: not sent to W&B: %s: %s", run, type(error).__name__, error)
-        outcome = {"sent": False, "reason": f"{type(error).__name__}: {error}"}
+        full = f"{FOLDER / 'wandb'}: the disk is full or read-only; make room or mend its rights"
+        reason = full if is_unwritable(error) else f"{type(error).__name__}: {error}"
+        outcome = {"sent": False, "reason": reason}
     return {**outcome, "run": str(run), "seconds": round(time.perf_counter() - started, 3)}
 
 
@@ -117,6 +120,7 @@ def main(
     for run, make in stage.progress(jobs, "wandb"):
         sent.append(_given_up(run) if _is_hopeless(sent, options) else send(make, run, options))
     _close()
+    sent = [_checked(entry) for entry in sent]
     write_json(receipt, {"mode": options["mode"], "runs": sent})
     _tell(sent, options, receipt)
 
@@ -135,6 +139,18 @@ def _is_hopeless(sent: list[dict[str, Any]], options: dict[str, Any]) -> bool:
 
 def _given_up(run: Path) -> dict[str, Any]:
     return {"sent": False, "reason": "not tried, as those before failed", "run": str(run), "seconds": 0.0}
+
+
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a receipt, corrected where W&B took a run and hasn't written it to its end."""
+    if "folder" not in entry or is_whole(Path(entry["folder"])):
+        return entry
+    reason = f"{entry['folder']}: W&B has not written it to its end; most often the disk is full: make room"
+    return {
+        **{key: value for key, value in entry.items() if key != "folder"},
+        "sent": False,
+        "reason": reason,
+    }
 
 
 def _close() -> None:

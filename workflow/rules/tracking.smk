@@ -53,7 +53,7 @@ rule sync:
         receipts=[rules.track.output.receipt, rules.track_board.output.receipt],
         sources=sources("workflow.sync"),
     output:
-        receipt=f"results/wandb/{LAYOUT.suite.suite}.synced.json",
+        receipt=f"results/tracking/{LAYOUT.suite.suite}.synced.json",
     log:
         f"results/logs/sync/{LAYOUT.suite.suite}.log",
     localrule: True

@@ -1,6 +1,7 @@
 """Small datasets, vectors, pools and specs made by hand, for the tests of the stages."""
 
 import json
+import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
@@ -178,3 +179,9 @@ def tiny_model(folder: Path, dropout: float = 0.1) -> Path:
     BertModel(config).save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)
     return folder
+
+
+def lines_of(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Return what a snakemake said, without the line in which it names the project's profile."""
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    return [line for line in lines if not line.startswith("Using workflow specific profile")]

@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 import pytest
 import yaml
-from builders import ROOT
+from builders import ROOT, lines_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mutations import STRANGE, damaged, damaged_bytes
@@ -233,7 +233,7 @@ def dry_run(folder: Path, config: str) -> list[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "NEGBENCH_CACHE": str(folder / "cache")}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder, env=environment)
     assert done.returncode != 0
-    return (done.stdout + done.stderr).strip().splitlines()
+    return lines_of(done)
 
 
 def test_snakemake_ends_where_a_key_stands_twice(tmp_path):

@@ -11,9 +11,11 @@ from builders import ROOT
 
 from workflow import manifest
 from workflow.errors import UserError
+from workflow.formats import BOARD_KEYS
 from workflow.layout import Layout, open_suite
 from workflow.suite_file import load
 
+EMPTY: dict[str, Any] = dict.fromkeys(BOARD_KEYS)
 HARDWARE = {"cpu": "Z80", "cores": 1, "gpus": [], "memory_gibibytes": 0.1, "machine": "z", "system": "CP/M"}
 TABLE = """dataset,method,tier,track,nDCG@10/all/mean,nDCG@10/all/low,STS/all/mean,status
 mine,random,adapter,controlled,0.5,0.4,,ok
@@ -112,7 +114,7 @@ def test_a_config_written_out_says_the_same(file: Path) -> None:
 
 def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> None:
     monkeypatch.delenv("NEGBENCH_DATA", raising=False)
-    write("results/leaderboards/s/manifest.json", {"suite": layout.written.resolved()})
+    write("results/leaderboards/s/manifest.json", {**EMPTY, "suite": layout.written.resolved()})
     again = open_suite({"reproduce": "s", "data": "texts"}, [])
     assert (again.rebuilds, again.committed) == (True, "results/leaderboards/s")
     assert again.board == "results/reproduced/s"
@@ -134,7 +136,7 @@ def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> 
     ],
 )  # fmt: skip
 def test_mistakes_in_naming_a_board(layout: Layout, config, files, said, capsys) -> None:
-    write("results/leaderboards/s/manifest.json", {"suite": layout.written.resolved()})
+    write("results/leaderboards/s/manifest.json", {**EMPTY, "suite": layout.written.resolved()})
     with pytest.raises(SystemExit):
         open_suite(config, files)
     told = capsys.readouterr().err
@@ -143,7 +145,10 @@ def test_mistakes_in_naming_a_board(layout: Layout, config, files, said, capsys)
 
 
 def test_a_manifest_of_another_version_is_told(layout: Layout, capsys) -> None:
-    write("results/leaderboards/s/manifest.json", {"suite": {**layout.written.resolved(), "colour": "red"}})
+    write(
+        "results/leaderboards/s/manifest.json",
+        {**EMPTY, "suite": {**layout.written.resolved(), "colour": "red"}},
+    )
     with pytest.raises(SystemExit):
         open_suite({"reproduce": "s"}, [])
     assert "results/leaderboards/s/manifest.json: colour: unknown key" in capsys.readouterr().err

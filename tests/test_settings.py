@@ -8,7 +8,7 @@ import sys
 
 import pytest
 import yaml
-from builders import ROOT
+from builders import ROOT, lines_of
 
 from methods import registry
 from workflow.errors import UserError
@@ -365,7 +365,7 @@ def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
         env={**os.environ, "PYTHONPATH": str(ROOT), "NEGBENCH_CACHE": str(tmp_path / "cache")},
     )  # fmt: skip
     assert done.returncode != 0
-    lines = (done.stdout + done.stderr).strip().splitlines()
+    lines = lines_of(done)
     assert len(lines) == 1
     assert lines[0].startswith("error: ")
     assert f"bad.yaml: {said}" in lines[0]

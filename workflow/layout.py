@@ -17,7 +17,8 @@ from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
 from workflow.failures import FailedRow, Failure, Place, is_partial, read_failures, record_path, with_heirs
 from workflow.figures.catalogue import BY_NAME
-from workflow.files import canonical, read_json, short_hash
+from workflow.files import canonical, short_hash
+from workflow.formats import read_board
 from workflow.settings import Suite
 from workflow.sources import ROOT, method_sources, sources
 from workflow.suite_file import export_folders, load
@@ -551,7 +552,7 @@ def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Lay
             "(a run of a suite writes one beside its board)"
         )
     places = {key: config[key] for key in ("data", "models") if key in config}
-    committed = {**read_json(path)["suite"], **places}
+    committed = {**read_board(path)["suite"], **places}
     suite = load({**committed, "suite": f"{name}-reproduced"}, str(path))
     export_folders(suite)
     return Layout(suite, committed=name)

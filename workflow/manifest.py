@@ -23,6 +23,7 @@ from workflow import stage
 from workflow.contents import BASELINES
 from workflow.failures import OK
 from workflow.files import canonical, read_json, sha256_file, write_json
+from workflow.formats import BOARD
 from workflow.layout import Layout
 from workflow.model_files import CONFIG, TOKENIZER, WEIGHTS
 from workflow.pretrained import find_model
@@ -42,6 +43,7 @@ def describe(layout: Layout, table: Path) -> dict[str, Any]:
     }
     environments = Distinct()
     return {
+        "format": BOARD,
         "suite": _with_precision(layout.written.resolved(), facts),
         "encoders": {owner: _weights(model) for owner, model in _models(layout, facts).items()},
         "datasets": {name: _dataset(layout, name, facts) for name in layout.suite.datasets},

@@ -25,7 +25,8 @@ from typer import Option
 from workflow import stage
 from workflow.errors import UserError
 from workflow.failures import OK
-from workflow.files import read_json, sha256_file, write_text
+from workflow.files import sha256_file, write_text
+from workflow.formats import read_board
 from workflow.layout import MANIFEST
 from workflow.manifest import TABLE, means
 from workflow.standings import SLICES
@@ -119,7 +120,7 @@ def main(
     rebuilt: Annotated[Path, Option(help="folder of the rebuilt board")],
 ) -> None:
     """Compare a rebuilt board with the committed one; the exit code says whether every row was reproduced."""
-    manifests = read_json(committed / MANIFEST), read_json(rebuilt / MANIFEST)
+    manifests = read_board(committed / MANIFEST), read_board(rebuilt / MANIFEST)
     judged = compare(_read(committed / TABLE), _read(rebuilt / TABLE), manifests)
     lines = explained(judged, manifests)
     if sha256_file(committed / TABLE) != manifests[0]["table"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from workflow.errors import UserError
 from workflow.files import sweep, unwritable
+from workflow.formats import hold_results
 from workflow.mending import promise
 from workflow.run_lock import hold_folder
 
@@ -28,6 +29,7 @@ def begin(damaged: Sequence[str]) -> None:
     """
     with _ending():
         hold_folder()
+        hold_results()
         sweep(Path("results"))
         promise(damaged)
 

@@ -154,6 +154,17 @@ def test_dense_equals_brute_force_with_ties_by_row(depth, threads):
     assert scores.tolist() == np.take_along_axis(products, wanted, axis=1).tolist()
 
 
+@pytest.mark.parametrize("rows", [1, 7, 64, 299])
+def test_blocks_of_any_size_find_the_same(monkeypatch, rows):
+    rng = np.random.default_rng(1)
+    documents = rng.integers(-1, 2, (300, 6)).astype(np.float16)
+    queries = rng.integers(-1, 2, (40, 6)).astype(np.float16)
+    whole = DenseSearcher(documents, queries, 1).search(np.arange(40), 20)
+    monkeypatch.setattr(index, "ROWS_AT_A_TIME", rows)
+    parts = DenseSearcher(documents, queries, 1).search(np.arange(40), 20)
+    assert [part.tolist() for part in parts] == [part.tolist() for part in whole]
+
+
 def test_dense_tie_over_the_whole_corpus():
     documents = np.ones((500, 4), dtype=np.float32)
     ids, _ = DenseSearcher(documents, documents[:3], 1).search(np.array([2, 0]), 7)

@@ -8,6 +8,9 @@ from scipy import sparse
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
 SCORES_AT_A_TIME = 1 << 23  # pairs of a query and a document with a word in common: 300 MB with their order
+ROWS_AT_A_TIME = (
+    1 << 17
+)  # a multiple of the rows that FAISS multiplies at once, so that blocks decide no score
 TIE_ROOM = 16  # documents searched beyond the depth, to see how far a tie reaches
 
 
@@ -26,15 +29,13 @@ class Searcher(Protocol):
 
 
 class DenseSearcher:
-    """Exact search by inner product."""
+    """Exact search by inner product, a block of documents after the other: vectors on disk are never all in memory."""
 
-    def __init__(self, documents: NDArray[np.float32], queries: NDArray[np.float32], threads: int) -> None:
+    def __init__(self, documents: NDArray[np.floating], queries: NDArray[np.floating], threads: int) -> None:
         import faiss
 
         faiss.omp_set_num_threads(threads)
         self._documents, self._queries = documents, queries
-        self._index = faiss.IndexFlatIP(documents.shape[1])
-        self._index.add(np.ascontiguousarray(documents))
 
     @property
     def documents(self) -> int:
@@ -43,22 +44,43 @@ class DenseSearcher:
 
     def search(self, queries: NDArray[np.int64], depth: int) -> Found:
         """Return the documents of highest inner product, of equal ones those of the lowest rows."""
-        ids, scores = self._search(queries, depth, min(depth + TIE_ROOM, self.documents))
-        return ids[:, :depth], scores[:, :depth]
-
-    def _search(self, queries: NDArray[np.int64], depth: int, width: int) -> Found:
-        """Search `width` deep, and deeper where the tie at `depth` reaches that far: its lowest rows may lie below."""
-        scores, ids = self._index.search(np.ascontiguousarray(self._queries[queries]), width)
-        ids, scores = _ties_by_row(ids.astype(np.int64), scores)
-        cut = np.flatnonzero(scores[:, depth - 1] == scores[:, -1])
-        if len(cut) and width < self.documents:
-            deeper = self._search(queries[cut], depth, min(2 * width, self.documents))
-            ids[cut], scores[cut] = deeper[0][:, :width], deeper[1][:, :width]
-        return ids, scores
+        asked = _float32(self._queries[queries])
+        best: Found = np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
+        for start in range(0, self.documents, ROWS_AT_A_TIME):
+            block = _float32(self._documents[start : start + ROWS_AT_A_TIME])
+            ids, scores = _best_in_block(asked, block, min(depth, len(block)), depth + TIE_ROOM)
+            best = merged(best, (ids + start, scores), depth)
+        return best
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return inner products."""
-        return np.einsum("nd,nd->n", self._queries[queries], self._documents[documents]).astype(np.float32)
+        asked, answers = _float32(self._queries[queries]), _float32(self._documents[documents])
+        return np.einsum("nd,nd->n", asked, answers).astype(np.float32)
+
+
+def merged(one: Found, other: Found, depth: int) -> Found:
+    """Return the best `depth` of two lists that are each whole to that depth: what one search of both would find."""
+    ids = np.concatenate([one[0], other[0]], axis=1)
+    ids, scores = _ties_by_row(ids, np.concatenate([one[1], other[1]], axis=1))
+    return ids[:, :depth], scores[:, :depth]
+
+
+def _best_in_block(asked: NDArray[np.float32], block: NDArray[np.float32], depth: int, width: int) -> Found:
+    """Search `width` deep, and deeper where the tie at `depth` reaches that far: its lowest rows may lie below."""
+    import faiss
+
+    width = min(width, len(block))
+    scores, ids = faiss.knn(asked, block, width, faiss.METRIC_INNER_PRODUCT)
+    ids, scores = _ties_by_row(ids.astype(np.int64), scores)
+    cut = np.flatnonzero(scores[:, depth - 1] == scores[:, -1])
+    ids, scores = ids[:, :depth], scores[:, :depth]
+    if len(cut) and width < len(block):
+        ids[cut], scores[cut] = _best_in_block(asked[cut], block, depth, 2 * width)
+    return ids, scores
+
+
+def _float32(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
 class BM25Searcher:

@@ -6,6 +6,8 @@ such as SimANS compare the two.
 
 import json
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +20,7 @@ from typer import Option
 from workflow import collection, stage
 from workflow.errors import UserError
 from workflow.files import replacing
-from workflow.index import BM25Searcher, DenseSearcher, Searcher
+from workflow.index import BM25Searcher, DenseSearcher, Found, Searcher
 from workflow.vectors import load as load_vectors
 
 NO_DOCUMENT = -1
@@ -66,39 +68,105 @@ class CandidatePool:
         return self._positive_scores[places]
 
 
+@dataclass(frozen=True)
+class Chunk:
+    """Some queries of a pool, which are searched together and `depth` deep."""
+
+    number: int
+    rows: slice
+    pairs: slice
+    depth: int
+
+
+class Wanted:
+    """What a pool holds: the queries that carry a training label, in order, each with `depth` candidates.
+
+    Chunks of queries are the unit of search, so however they are shared among jobs, the same is found.
+    """
+
+    def __init__(self, labels: collection.Qrels, documents: int, depth: int) -> None:
+        labels = labels.positives()
+        order = np.lexsort((labels.documents, labels.queries))
+        self.labels = collection.Qrels(labels.queries[order], labels.documents[order], labels.grades[order])
+        self.queries, self._starts, self._counts = np.unique(
+            self.labels.queries, return_index=True, return_counts=True
+        )
+        self.documents, self.depth = documents, depth
+
+    def chunks(self) -> list[Chunk]:
+        """Return the chunks; each is searched as deep as its positives demand, so that `depth` candidates are left."""
+        found = []
+        for number, start in enumerate(range(0, len(self.queries), CHUNK)):
+            rows = slice(start, min(start + CHUNK, len(self.queries)))
+            counts = self._counts[rows]
+            pairs = slice(int(self._starts[start]), int(self._starts[rows.stop - 1] + counts[-1]))
+            found.append(Chunk(number, rows, pairs, min(self.documents, self.depth + int(counts.max()))))
+        return found
+
+    def candidates(self, chunk: Chunk, found: Found) -> Found:
+        """Return ids and scores [rows, depth] of a chunk without its positives; short rows end in -1 and -inf."""
+        ids, scores = found
+        keys = np.repeat(np.arange(len(ids)), self._counts[chunk.rows]) * self.documents
+        keys += self.labels.documents[chunk.pairs]
+        usable = (ids != NO_DOCUMENT) & ~np.isin(np.arange(len(ids))[:, None] * self.documents + ids, keys)
+        best = np.argsort(~usable, axis=1, kind="stable")[:, : self.depth]
+        kept = np.take_along_axis(usable, best, axis=1)
+        return (
+            np.where(kept, np.take_along_axis(ids, best, axis=1), NO_DOCUMENT),
+            np.where(kept, np.take_along_axis(scores, best, axis=1), -np.inf).astype(np.float32),
+        )
+
+
+def search(searcher: Searcher, wanted: Wanted, chunk: Chunk) -> tuple[Found, NDArray[np.float32]]:
+    """Return what is found for a chunk, and the scores of its positives."""
+    pairs = wanted.labels.queries[chunk.pairs], wanted.labels.documents[chunk.pairs]
+    return searcher.search(wanted.queries[chunk.rows], chunk.depth), searcher.score_pairs(*pairs)
+
+
 def build_pool(
     searcher: Searcher, labels: collection.Qrels, documents: int, depth: int
 ) -> dict[str, NDArray[Any]]:
-    """Search the training queries and part positives from candidates. Returns the arrays of a pool.
+    """Search all training queries and part positives from candidates. Returns the arrays of a pool."""
+    wanted = Wanted(labels, documents, depth)
+    return gather(wanted, lambda chunk: search(searcher, wanted, chunk))
 
-    A query is searched as deep as its own number of positives demands, so that `depth` candidates are left.
-    """
-    labels = labels.positives()
-    order = np.lexsort((labels.documents, labels.queries))
-    labels = collection.Qrels(labels.queries[order], labels.documents[order], labels.grades[order])
-    queries, starts, counts = np.unique(labels.queries, return_index=True, return_counts=True)
-    ids = np.full((len(queries), depth), NO_DOCUMENT, dtype=np.int32)
-    scores = np.full((len(queries), depth), -np.inf, dtype=np.float32)
-    for start in stage.progress(range(0, len(queries), CHUNK), "searching"):
-        rows = slice(start, start + CHUNK)
-        found, values = searcher.search(queries[rows], min(documents, depth + int(counts[rows].max())))
-        first, last = starts[rows][0], starts[rows][-1] + counts[rows][-1]
-        keys = np.repeat(np.arange(len(found)), counts[rows]) * documents + labels.documents[first:last]
-        usable = (found != NO_DOCUMENT) & ~np.isin(np.arange(len(found))[:, None] * documents + found, keys)
-        best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
-        kept = np.take_along_axis(usable, best, axis=1)
-        width = best.shape[1]
-        ids[rows, :width] = np.where(kept, np.take_along_axis(found, best, axis=1), NO_DOCUMENT)
-        scores[rows, :width] = np.where(kept, np.take_along_axis(values, best, axis=1), -np.inf)
+
+def gather(
+    wanted: Wanted, find: Callable[[Chunk], tuple[Found, NDArray[np.float32]]]
+) -> dict[str, NDArray[Any]]:
+    """Part positives from what `find` gives for every chunk, as `search` does. Returns the arrays of a pool."""
+    ids = np.full((len(wanted.queries), wanted.depth), NO_DOCUMENT, dtype=np.int32)
+    scores = np.full((len(wanted.queries), wanted.depth), -np.inf, dtype=np.float32)
+    positive_scores = np.empty(len(wanted.labels.queries), dtype=np.float32)
+    for chunk in stage.progress(wanted.chunks(), "searching"):
+        found, positive_scores[chunk.pairs] = find(chunk)
+        best = wanted.candidates(chunk, found)
+        width = best[0].shape[1]
+        ids[chunk.rows, :width], scores[chunk.rows, :width] = best
     return {
-        "queries": queries.astype(np.int32),
+        "queries": wanted.queries.astype(np.int32),
         "ids": ids,
         "scores": scores,
-        "documents": np.array([documents], dtype=np.int64),
-        "positive_queries": labels.queries.astype(np.int32),
-        "positive_documents": labels.documents.astype(np.int32),
-        "positive_scores": searcher.score_pairs(labels.queries, labels.documents),
+        "documents": np.array([wanted.documents], dtype=np.int64),
+        "positive_queries": wanted.labels.queries.astype(np.int32),
+        "positive_documents": wanted.labels.documents.astype(np.int32),
+        "positive_scores": positive_scores,
     }
+
+
+def open_searcher(
+    kind: str,
+    dataset: Path,
+    options: dict[str, Any],
+    vectors: Path | None,
+    threads: int,
+    share: tuple[int, int] = (0, 1),
+) -> DenseSearcher | BM25Searcher:
+    """Open the searcher of a kind of pool; a dense one has embeddings, and may have a share of the blocks."""
+    if kind == "dense":
+        assert vectors is not None
+        return DenseSearcher(*load_vectors(vectors), threads, share)
+    return BM25Searcher(*collection.texts(dataset), options["bm25_k1"], options["bm25_b"])
 
 
 def main(
@@ -112,18 +180,17 @@ def main(
     """Make the candidate pool of one retriever for all training queries."""
     started = time.perf_counter()
     options = json.loads(settings)
-    if kind == "dense":
-        assert vectors is not None
-        searcher: Searcher = DenseSearcher(*load_vectors(vectors), threads)
-    else:
-        searcher = BM25Searcher(*collection.texts(dataset), options["bm25_k1"], options["bm25_b"])
+    searcher = open_searcher(kind, dataset, options, vectors, threads)
     pool = build_pool(searcher, collection.qrels(dataset, "train"), searcher.documents, options["depth"])
+    write_pool(output, pool, f"{kind} pool of {dataset.name}", started)
+
+
+def write_pool(output: Path, pool: dict[str, NDArray[Any]], name: str, started: float) -> None:
+    """Write the arrays of a pool, and say so."""
     with replacing(output) as partial:
         save_file(pool, partial)
-    stage.say(
-        f"{kind} pool of {dataset.name}: {len(pool['queries']):,} queries, "
-        f"{options['depth']} deep, {time.perf_counter() - started:.1f} s"
-    )
+    queries, depth = pool["ids"].shape
+    stage.say(f"{name}: {queries:,} queries, {depth} deep, {time.perf_counter() - started:.1f} s")
 
 
 if __name__ == "__main__":

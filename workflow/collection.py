@@ -57,6 +57,11 @@ def joined(titles: Sequence[str], texts: Sequence[str]) -> list[str]:
     return [f"{title} {text}".strip() for title, text in zip(titles, texts, strict=True)]
 
 
+def count(folder: Path) -> int:
+    """Return how many documents there are."""
+    return int(pq.read_metadata(folder / DOCUMENTS).num_rows)
+
+
 def qrels(folder: Path, split: str) -> Qrels:
     """Return the labels of a split."""
     table = _table(folder / QRELS, ["split", "query", "document", "grade"])

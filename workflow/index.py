@@ -31,11 +31,19 @@ class Searcher(Protocol):
 class DenseSearcher:
     """Exact search by inner product, a block of documents after the other: vectors on disk are never all in memory."""
 
-    def __init__(self, documents: NDArray[np.floating], queries: NDArray[np.floating], threads: int) -> None:
+    def __init__(
+        self,
+        documents: NDArray[np.floating],
+        queries: NDArray[np.floating],
+        threads: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Search the documents of all blocks, or of one of several shares of the blocks: (number, of how many)."""
         import faiss
 
         faiss.omp_set_num_threads(threads)
         self._documents, self._queries = documents, queries
+        self._blocks = range(0, len(documents), ROWS_AT_A_TIME)[share[0] :: share[1]]
 
     @property
     def documents(self) -> int:
@@ -43,10 +51,13 @@ class DenseSearcher:
         return len(self._documents)
 
     def search(self, queries: NDArray[np.int64], depth: int) -> Found:
-        """Return the documents of highest inner product, of equal ones those of the lowest rows."""
+        """Return the documents of highest inner product, of equal ones those of the lowest rows.
+
+        Of a share of the blocks fewer than `depth` may come.
+        """
         asked = _float32(self._queries[queries])
         best: Found = np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
-        for start in range(0, self.documents, ROWS_AT_A_TIME):
+        for start in self._blocks:
             block = _float32(self._documents[start : start + ROWS_AT_A_TIME])
             ids, scores = _best_in_block(asked, block, min(depth, len(block)), depth + TIE_ROOM)
             best = merged(best, (ids + start, scores), depth)

@@ -315,3 +315,26 @@ def test_cached_vectors_that_were_cut_off_are_encoded_again(dataset, tmp_path, c
         in capsys.readouterr().err
     )
     assert stored_bytes(tmp_path / "two") == whole
+
+
+@pytest.mark.parametrize("parts", [1, 2, 5])
+def test_shares_made_by_several_jobs_are_gathered_without_an_encoder(dataset, tmp_path, monkeypatch, parts):
+    monkeypatch.setattr(shards, "ROWS_PER_SHARD", 1)
+    whole = run(dataset, tmp_path / "whole")
+    shutil.rmtree(tmp_path / "cache")
+    for part in reversed(range(parts)):
+        embeddings.main(dataset, json.dumps(SETTINGS), tmp_path / "parts", part=part, parts=parts)
+    assert len([*(tmp_path / "parts").iterdir()]) == parts
+    assert cached(dataset) == []
+
+    def refuse(*arguments, **options):
+        raise AssertionError("a text was encoded again")
+
+    monkeypatch.setattr(Encoder, "encode", refuse)
+    gathered = run(dataset, tmp_path / "gathered")
+    assert gathered["key"] == whole["key"]
+    for name in ("documents.npy", "queries.npy"):
+        assert (tmp_path / "gathered" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    embeddings.main(
+        dataset, json.dumps(SETTINGS), tmp_path / "parts", part=0, parts=parts
+    )  # nothing is left to do

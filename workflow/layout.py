@@ -20,6 +20,7 @@ from workflow.figures.catalogue import BY_NAME
 from workflow.files import canonical, short_hash
 from workflow.formats import read_board
 from workflow.settings import Suite
+from workflow.shards import part_name
 from workflow.sources import ROOT, method_sources, sources
 from workflow.suite_file import export_folders, load
 from workflow.tuning import TUNED, Chosen, Point, chosen_for, rate_of, read_tuned, told, trial_row
@@ -112,6 +113,30 @@ class Layout:
         return (
             f"results/pools/{self.suite.dataset_key(name)}/{owner}/{self.suite.pool_key()}/{kind}.safetensors"
         )
+
+    def encode_parts(self, folder: str) -> list[str]:
+        """Return the records of the jobs that encode a share each into a folder; none where one job encodes all."""
+        parts = self.suite.shards.encode
+        return [f"{folder}/{part_name(part, parts)}" for part in range(parts)] if parts > 1 else []
+
+    def pool_shares(self, kind: str) -> tuple[int, int]:
+        """Return among how many shares of documents and of queries the search for a pool is parted."""
+        shards = self.suite.shards
+        return shards.documents if kind == "dense" else 1, shards.queries
+
+    def pool_parts(self, folder: str, kind: str) -> list[str]:
+        """Return the parts of a pool's search in a folder, in their order; none where one job searches all."""
+        documents, queries = self.pool_shares(kind)
+        count, place = documents * queries, f"{folder}/{kind}-parts/{documents}x{queries}"
+        return [f"{place}/{part}.safetensors" for part in range(count)] if count > 1 else []
+
+    def pool_command(self, folder: str, kind: str) -> str:
+        """Return the stage that makes a pool: one that searches, or one that gathers its parts."""
+        if not self.pool_parts(folder, kind):
+            return f"workflow.candidates --kind {kind}"
+        documents, queries = self.pool_shares(kind)
+        parts = " ".join(f"--parts {part}" for part in self.pool_parts(folder, kind))
+        return f"workflow.pool_parts --documents {documents} --queries {queries} {parts}"
 
     def pools(self, name: str, method: str) -> dict[str, str]:
         """Return the pools that a row's method reads, by kind."""

@@ -233,6 +233,17 @@ class PoolSettings(_Settings):
     """Length normalisation."""
 
 
+class ShardSettings(_Settings):
+    """Jobs among which the work on one dataset is shared, for a cluster; no number changes a result."""
+
+    encode: Whole = Field(default=1, ge=1)
+    """Jobs that encode."""
+    documents: Whole = Field(default=1, ge=1)
+    """Shares of the corpus that are searched for a dense pool by jobs of their own."""
+    queries: Whole = Field(default=1, ge=1)
+    """Shares of the training queries that are searched for by jobs of their own."""
+
+
 class RerankSettings(TrainingSettings):
     """The budget that every method of the rerank tier gets: a cross-encoder is trained, one process a run.
 
@@ -367,6 +378,7 @@ class Suite(_Settings):
     finetune: FinetuneSettings = FinetuneSettings()
     rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()
+    shards: ShardSettings = ShardSettings()
     tracking: TrackingSettings = TrackingSettings()
     tuning: TuningSettings = TuningSettings()
     tuned: bool = False
@@ -381,9 +393,10 @@ class Suite(_Settings):
     def resolved(self) -> dict[str, Any]:
         """Return the config with every default written out, so that it says the same to a later version.
 
-        What one machine needs (`data`, `models`) and where runs are sent (`tracking`) is left out.
+        What machines need (`data`, `models`, `shards`) and where runs are sent (`tracking`) is left out.
         """
-        told = self.model_dump(mode="json", exclude={"data", "models", "tracking", "datasets", "methods"})
+        left_out = {"data", "models", "shards", "tracking"}
+        told = self.model_dump(mode="json", exclude={*left_out, "datasets", "methods"})
         return {
             **told,
             "datasets": {name: self._resolved_dataset(name) for name in self.datasets},

@@ -19,11 +19,14 @@ DIGEST_BYTES = hashlib.sha256().digest_size
 log = logging.getLogger(__name__)
 
 
+Encode = Callable[[NDArray[np.int64]], NDArray[np.float32]]
+
+
 def fill(
     vectors: NDArray[Any],
     plan: Iterable[NDArray[np.int64]],
     kept: Path,
-    encode: Callable[[NDArray[np.int64]], NDArray[np.float32]],
+    encode: Encode,
     found: Callable[[NDArray[np.int64]], object] = lambda rows: None,
 ) -> None:
     """Fill `vectors` [N, D] with what `encode` gives for rows, shard by shard; `plan` holds the rows of every batch.
@@ -32,15 +35,38 @@ def fill(
     changed or of another plan is made again.
     """
     for number, rows in enumerate(_shards(plan)):
-        path = kept / f"{number:05d}.shard"
-        shard = _read(path, rows, vectors)
-        if shard is None:
-            shard = encode(rows).astype(vectors.dtype)
-            with replacing(path) as partial:
-                partial.write_bytes(_digest(rows, shard.tobytes()) + shard.tobytes())
-        else:
-            found(rows)
-        vectors[rows] = shard
+        vectors[rows] = _shard(kept / f"{number:05d}.shard", rows, vectors.dtype, encode, found)
+
+
+def make(
+    kind: np.dtype[Any], plan: Iterable[NDArray[np.int64]], kept: Path, encode: Encode, share: tuple[int, int]
+) -> None:
+    """Leave one of several shares of the shards, (number, of how many), in `kept`, for a later call of `fill`."""
+    for number, rows in enumerate(_shards(plan)):
+        if number % share[1] == share[0]:
+            _shard(kept / f"{number:05d}.shard", rows, kind, encode, lambda rows: None)
+
+
+def part_name(part: int, parts: int) -> str:
+    """Return the name of the record of a job that has made a share of the shards."""
+    return f"part-{part}-of-{parts}.json"
+
+
+def _shard(
+    path: Path,
+    rows: NDArray[np.int64],
+    kind: np.dtype[Any],
+    encode: Encode,
+    found: Callable[[NDArray[np.int64]], object],
+) -> NDArray[Any]:
+    shard = _read(path, rows, kind)
+    if shard is not None:
+        found(rows)
+        return shard
+    shard = encode(rows).astype(kind)
+    with replacing(path) as partial:
+        partial.write_bytes(_digest(rows, shard.tobytes()) + shard.tobytes())
+    return shard
 
 
 def _shards(plan: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
@@ -56,7 +82,7 @@ def _shards(plan: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
         yield np.concatenate(gathered)
 
 
-def _read(path: Path, rows: NDArray[np.int64], vectors: NDArray[Any]) -> NDArray[Any] | None:
+def _read(path: Path, rows: NDArray[np.int64], kind: np.dtype[Any]) -> NDArray[Any] | None:
     try:
         content = path.read_bytes()
     except FileNotFoundError:  # not made yet, or another process has ended with the same texts
@@ -65,7 +91,7 @@ def _read(path: Path, rows: NDArray[np.int64], vectors: NDArray[Any]) -> NDArray
     if digest != _digest(rows, body):
         log.warning("%s: damaged, or of other texts; it is encoded again", path)
         return None
-    return np.frombuffer(body, dtype=vectors.dtype).reshape(len(rows), -1)
+    return np.frombuffer(body, dtype=kind).reshape(len(rows), -1)
 
 
 def _digest(rows: NDArray[np.int64], body: bytes) -> bytes:

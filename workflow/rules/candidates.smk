@@ -1,11 +1,54 @@
+BM25_POOLS, DENSE_POOLS = (f"results/pools/{{dataset}}/{owner}/{{settings}}" for owner in ("bm25", "{encoder}"))
+
+
+# Where the suite says so, jobs search a share each, and the pool's own job gathers what they found.
+rule pool_part:
+    input:
+        qrels=rules.dataset.output.qrels,
+        searched=lambda wildcards: (
+            rules.embeddings.output.documents.format(dataset=wildcards.dataset, encoder=wildcards.owner)
+            if wildcards.kind == "dense"
+            else f"results/datasets/{wildcards.dataset}/documents.parquet"
+        ),
+        sources=sources("workflow.pool_parts"),
+    output:
+        part=temp("results/pools/{dataset}/{owner}/{settings}/{kind}-parts/{documents}x{queries}/{part}.safetensors"),
+    log:
+        "results/logs/pools/{dataset}/{owner}-{settings}-{kind}-{documents}x{queries}-{part}.log",
+    wildcard_constraints:
+        kind="bm25|dense",
+        documents="[0-9]+",
+        queries="[0-9]+",
+        part="[0-9]+",
+    priority: 10
+    conda:
+        "../envs/negbench.yaml"
+    threads: lambda wildcards: 64 if wildcards.kind == "dense" else 1
+    resources:
+        mem_mb=4000,
+        runtime="4h",
+    params:
+        settings=LAYOUT.pool_settings(),
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        vectors=lambda wildcards, input: (
+            f"--vectors {Path(input.searched).parent}" if wildcards.kind == "dense" else ""
+        ),
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.pool_parts --part {wildcards.part}"
+        " --documents {wildcards.documents} --queries {wildcards.queries}"
+        " --dataset {params.dataset:q} {params.vectors} --settings {params.settings:q}"
+        " --output {output.part:q} --threads {threads}"
+
+
 rule bm25_pool:
     input:
+        parts=lambda wildcards: LAYOUT.pool_parts(BM25_POOLS.format(**wildcards), "bm25"),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
         qrels=rules.dataset.output.qrels,
-        sources=sources("workflow.candidates"),
+        sources=sources("workflow.candidates", "workflow.pool_parts"),
     output:
-        pool="results/pools/{dataset}/bm25/{settings}/bm25.safetensors",
+        pool=f"{BM25_POOLS}/bm25.safetensors",
     log:
         "results/logs/pools/{dataset}/bm25-{settings}.log",
     priority: 10
@@ -15,21 +58,23 @@ rule bm25_pool:
         mem_mb=4000,
         runtime="4h",
     params:
+        command=lambda wildcards: LAYOUT.pool_command(BM25_POOLS.format(**wildcards), "bm25"),
         settings=LAYOUT.pool_settings(),
         dataset=lambda wildcards, input: Path(input.documents).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.candidates --kind bm25"
+        "NEGBENCH_LOG={log:q} python -m {params.command}"
         " --dataset {params.dataset:q} --settings {params.settings:q} --output {output.pool:q}"
 
 
 rule dense_pool:
     input:
+        parts=lambda wildcards: LAYOUT.pool_parts(DENSE_POOLS.format(**wildcards), "dense"),
         qrels=rules.dataset.output.qrels,
         documents=rules.embeddings.output.documents,
         queries=rules.embeddings.output.queries,
-        sources=sources("workflow.candidates"),
+        sources=sources("workflow.candidates", "workflow.pool_parts"),
     output:
-        pool="results/pools/{dataset}/{encoder}/{settings}/dense.safetensors",
+        pool=f"{DENSE_POOLS}/dense.safetensors",
     log:
         "results/logs/pools/{dataset}/{encoder}-{settings}.log",
     priority: 10
@@ -40,10 +85,11 @@ rule dense_pool:
         mem_mb=4000,
         runtime="4h",
     params:
+        command=lambda wildcards: LAYOUT.pool_command(DENSE_POOLS.format(**wildcards), "dense"),
         settings=LAYOUT.pool_settings(),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: Path(input.documents).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.candidates --kind dense"
+        "NEGBENCH_LOG={log:q} python -m {params.command}"
         " --dataset {params.dataset:q} --vectors {params.vectors:q}"
         " --settings {params.settings:q} --output {output.pool:q} --threads {threads}"

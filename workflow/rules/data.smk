@@ -54,8 +54,36 @@ rule warm_up:
         " --state {params.state:q} --threads {threads}"
 
 
+# Where the suite says so, jobs encode a share each into the cache, and `embeddings` gathers them.
+rule encode_part:
+    input:
+        warmup=lambda wildcards: LAYOUT.warmup(wildcards.dataset, wildcards.encoder),
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        sources=sources("workflow.embeddings"),
+    output:
+        record=temp("results/embeddings/{dataset}/{encoder}/parts/part-{part}-of-{parts}.json"),
+    log:
+        "results/logs/embeddings/{dataset}/{encoder}-{part}-of-{parts}.log",
+    priority: 10
+    conda:
+        "../envs/negbench.yaml"
+    threads: 64
+    resources:
+        mem_mb=4000,
+        runtime="12h",
+    params:
+        settings=lambda wildcards: LAYOUT.encoder_settings(wildcards.dataset, wildcards.encoder),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+        folder=lambda wildcards, output: Path(output.record).parent,
+    shell:
+        "NEGBENCH_LOG={log:q} python -m workflow.embeddings --part {wildcards.part} --parts {wildcards.parts}"
+        " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q} --threads {threads}"
+
+
 rule embeddings:
     input:
+        parts=lambda wildcards: LAYOUT.encode_parts(f"results/embeddings/{wildcards.dataset}/{wildcards.encoder}/parts"),
         warmup=lambda wildcards: LAYOUT.warmup(wildcards.dataset, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,

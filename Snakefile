@@ -31,6 +31,11 @@ def damaged_as_well(wildcards):
     return []
 
 
+def memory(least):
+    """Ask for `least` megabytes, and for twice as many each time that a job is tried again (`--retries`)."""
+    return lambda wildcards, attempt: least * 2 ** (attempt - 1)
+
+
 # Jobs run with this interpreter, also where its environment is not activated.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
 

@@ -19,7 +19,7 @@ from workflow.failures import FailedRow, Failure, Place, is_partial, read_failur
 from workflow.figures.catalogue import BY_NAME
 from workflow.files import canonical, short_hash
 from workflow.formats import read_board
-from workflow.settings import Suite
+from workflow.settings import MACHINE, Suite
 from workflow.shards import part_name
 from workflow.sources import ROOT, method_sources, sources
 from workflow.suite_file import export_folders, load
@@ -28,7 +28,7 @@ from workflow.tuning import TUNED, Chosen, Point, chosen_for, rate_of, read_tune
 DEFAULT_SUITE = "config/quickstart.yaml"
 BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
 REPRODUCE = "reproduce"
-BESIDE_REPRODUCE = frozenset({REPRODUCE, "data", "models"})
+BESIDE_REPRODUCE = frozenset({REPRODUCE, *MACHINE})
 ROWS, TRIAL_ROWS = r"[a-z0-9][a-z0-9_-]*", r"[a-z0-9][a-z0-9_-]*\.trial-[0-9]+"
 CURVE_KEYS = frozenset({"curve_every", "curve_queries"})
 
@@ -239,6 +239,11 @@ class Layout:
         """Return the cores of a row's runs."""
         budget = self.suite.budget(self.suite.row_tier(method))
         return getattr(budget, "threads", 1) * getattr(budget, "processes", 1)
+
+    def gpus(self, method: str | None = None) -> int:
+        """Return how many GPUs a job that encodes, or one of a row, asks the scheduler for."""
+        many = method is not None and self.suite.row_tier(method) == "finetune"
+        return (self.suite.finetune.processes if many else 1) if self.suite.gpu else 0
 
     def launcher(self, method: str) -> str:
         """Return the command that runs a module: torch's launcher where a run has several processes.
@@ -576,7 +581,7 @@ def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Lay
             f"{REPRODUCE}: there is no {path}; boards with a manifest: {', '.join(there) or 'none'} "
             "(a run of a suite writes one beside its board)"
         )
-    places = {key: config[key] for key in ("data", "models") if key in config}
+    places = {key: config[key] for key in MACHINE if key in config}
     committed = {**read_board(path)["suite"], **places}
     suite = load({**committed, "suite": f"{name}-reproduced"}, str(path))
     export_folders(suite)

@@ -24,6 +24,8 @@ LATER_KEYS = LABEL_KEYS | {"test_queries"}
 """Told only where they say something, so that datasets prepared before they came stay as they are."""
 STS_TRANSFER_KEYS = frozenset({"trained_on", "kind", "sts"})
 TRIAL_SEEDS = 3
+MACHINE = frozenset({"data", "models", "shards", "gpu"})
+"""Keys of a suite that say where and how it runs, and nothing of what comes out."""
 ROW_KEYS = frozenset({"method", "track", "tier", "start"})
 
 
@@ -367,6 +369,8 @@ class Suite(_Settings):
     """One run a method and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)
     """Seeds that one process trains, one after the other: start-up is paid once, and a job lasts longer."""
+    gpu: Truth = False
+    """Jobs that encode or train ask the scheduler for a GPU, and runs of several processes for one each."""
     data: Text | None = None
     """Folder that is looked in before anything is downloaded; the environment variable NEGBENCH_DATA else."""
     models: Text | None = None
@@ -393,10 +397,9 @@ class Suite(_Settings):
     def resolved(self) -> dict[str, Any]:
         """Return the config with every default written out, so that it says the same to a later version.
 
-        What machines need (`data`, `models`, `shards`) and where runs are sent (`tracking`) is left out.
+        What machines need (`data`, `models`, `shards`, `gpu`) and where runs are sent (`tracking`) is left out.
         """
-        left_out = {"data", "models", "shards", "tracking"}
-        told = self.model_dump(mode="json", exclude={*left_out, "datasets", "methods"})
+        told = self.model_dump(mode="json", exclude={*MACHINE, "tracking", "datasets", "methods"})
         return {
             **told,
             "datasets": {name: self._resolved_dataset(name) for name in self.datasets},

@@ -12,7 +12,7 @@ rule audit:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),
@@ -38,7 +38,7 @@ rule foresight:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),

@@ -14,7 +14,7 @@ rule dataset:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="4h",  # MS MARCO has 8.8 million passages to read
     params:
         settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.by_key(wildcards.dataset)),
@@ -40,8 +40,9 @@ rule warm_up:
         "../envs/negbench.yaml"
     threads: 64
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="12h",
+        gpu=LAYOUT.gpus(),
     params:
         settings=lambda wildcards: canonical(LAYOUT.suite.encoder.model_dump()),
         training=canonical(LAYOUT.suite.finetune.decides()),
@@ -70,8 +71,9 @@ rule encode_part:
         "../envs/negbench.yaml"
     threads: 64
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="12h",
+        gpu=LAYOUT.gpus(),
     params:
         settings=lambda wildcards: LAYOUT.encoder_settings(wildcards.dataset, wildcards.encoder),
         dataset=lambda wildcards, input: Path(input.documents).parent,
@@ -99,8 +101,9 @@ rule embeddings:
         "../envs/negbench.yaml"
     threads: 64
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="12h",
+        gpu=LAYOUT.gpus(),
     params:
         settings=lambda wildcards: LAYOUT.encoder_settings(wildcards.dataset, wildcards.encoder),
         dataset=lambda wildcards, input: Path(input.documents).parent,
@@ -131,7 +134,7 @@ rule card:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         settings=lambda wildcards: canonical(LAYOUT.suite.encoder.model_dump()),

@@ -21,7 +21,7 @@ for SEEDS in LAYOUT.batches():
             "../envs/negbench.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
-            mem_mb=2000,
+            mem_mb=memory(2000),
             runtime="2h",
         params:
             module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),
@@ -51,7 +51,7 @@ rule evaluate_baseline:
         "../envs/negbench.yaml"
     threads: 1
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="2h",
     params:
         module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),

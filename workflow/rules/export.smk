@@ -15,7 +15,7 @@ rule export:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="30m",
     params:
         encoder=lambda wildcards: LAYOUT.encoder_settings(*LAYOUT.encoder_place(wildcards.dataset)),

@@ -14,7 +14,7 @@ rule gate:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="2h",
     params:
         about=lambda wildcards: LAYOUT.about_gate(wildcards.gate),
@@ -53,7 +53,7 @@ rule gates:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         gates=lambda wildcards: LAYOUT.gate_settings(),

@@ -15,7 +15,7 @@ rule differences:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         contents=CONTENTS.model_dump_json(),
@@ -44,7 +44,7 @@ rule claims:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime="1h",
     params:
         contents=CONTENTS.model_dump_json(),
@@ -90,7 +90,7 @@ rule leaderboard:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),
@@ -121,7 +121,7 @@ rule figures:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),
@@ -151,7 +151,7 @@ rule suite_figures:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),

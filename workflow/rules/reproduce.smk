@@ -17,7 +17,7 @@ rule manifest:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         suite=lambda wildcards: canonical(LAYOUT.written.resolved()),

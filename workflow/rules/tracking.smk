@@ -12,7 +12,7 @@ rule track:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="1h",
     params:
         contents=CONTENTS.model_dump_json(),
@@ -36,7 +36,7 @@ rule track_board:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime="30m",
     params:
         contents=CONTENTS.model_dump_json(),

@@ -31,8 +31,9 @@ for SEEDS, ROWS in LAYOUT.jobs():
             "../envs/negbench.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
-            mem_mb=2000,
+            mem_mb=memory(2000),
             runtime="12h",
+            gpu=lambda wildcards: LAYOUT.gpus(wildcards.method),
         params:
             spec=lambda wildcards: LAYOUT.spec(wildcards.dataset, wildcards.method),
             pools=lambda wildcards: LAYOUT.pool_options(wildcards.dataset, wildcards.method),
@@ -43,7 +44,8 @@ for SEEDS, ROWS in LAYOUT.jobs():
             state="results/state/{suite}/{dataset}/{method}",
             failure=lambda wildcards, seeds=SEEDS: LAYOUT.failure(wildcards.dataset, wildcards.method, seeds),
         shell:
-            "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q}; {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
+            "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q};"
+            " {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} {params.pools}"
             " {params.teacher} --start '{input.start}' --state {params.state:q} --threads {threads}"
             " || NEGBENCH_LOG= python -m workflow.failures {params.failure:q} $?"

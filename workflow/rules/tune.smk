@@ -13,7 +13,7 @@ rule tune:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime="30m",
     params:
         plan=LAYOUT.tuning(),

@@ -1,0 +1,155 @@
+"""The suite through the slurm profile on a real SLURM ends as it does without one, and survives what clusters do.
+
+python -m pytest -m slow -s tests/test_slurm.py     # apt-get install slurm-wlm munge; root
+"""
+
+import copy
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from slurm import Cluster, cluster
+from tiny import SUITE, command, copy_project, environment, measured_apart, scheduled, snakemake, write_suite
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+PROFILE = (
+    "--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue", "--max-threads", "2",
+    "--latency-wait", "5", "--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1",
+    "--slurm-no-account",
+)  # fmt: skip
+RUNS, BOARD = Path("results/runs/tiny/pydoc"), Path("results/leaderboards/tiny")
+SAME = (
+    "model.safetensors",
+    "negatives.parquet",
+    "history.parquet",
+    "metrics.json",
+    "per_query.parquet",
+    "run.trec.gz",
+)
+PATIENCE_S = 600
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    folder = tmp_path_factory.mktemp("slurm")
+    for part in (folder, *folder.parents[:2]):
+        part.chmod(0o755)  # munge's user looks for its socket below
+    with cluster(folder / "cluster") as made:
+        yield made
+
+
+def project(folder: Path) -> Path:
+    """A suite whose trainings are long enough to be met while they run."""
+    copy_project(folder)
+    suite = copy.deepcopy(SUITE)
+    suite["training"] |= {"steps": 3000, "checkpoint_steps": 100}
+    suite |= {"methods": {"inbatch": None, "simans": {"depth": 10}}, "seeds": [0, 1]}
+    write_suite(folder, suite)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The suite without a cluster."""
+    folder = project(tmp_path_factory.mktemp("local"))
+    snakemake(folder)
+    return folder
+
+
+class Submitted:
+    """A snakemake that submits, in the background."""
+
+    def __init__(self, folder: Path, slurm: Cluster, *options: str) -> None:
+        self.said = folder / "said.txt"
+        self._began = time.monotonic()
+        places = {**environment(folder, folder / "cache"), "SLURM_CONF": slurm.environment["SLURM_CONF"]}
+        self._process = subprocess.Popen(
+            command(*PROFILE, *options), cwd=folder, env=places, text=True,
+            stdout=self.said.open("w"), stderr=subprocess.STDOUT,
+        )  # fmt: skip
+
+    def end(self) -> int:
+        """Wait for its end and return its exit code."""
+        code = self._process.wait(timeout=PATIENCE_S)
+        print(f"\nexit code {code} after {time.monotonic() - self._began:.0f} s")
+        return code
+
+    def text(self) -> str:
+        return self.said.read_text()
+
+
+def wait_for(slurm: Cluster, names: str) -> str:
+    """Wait until a job runs and has left a checkpoint or two, and return its number."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not (found := slurm.jobs(names=names)):
+        assert time.monotonic() < deadline, slurm.call("squeue", "-a", "-t", "all")
+        time.sleep(0.2)
+    return found[0]
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    found = [path for path in (folder / RUNS).rglob("*") if path.name in SAME]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def assert_as_local(folder: Path, local: Path) -> None:
+    assert files(folder) == files(local)
+    assert measured_apart(folder) == measured_apart(local)
+    assert (folder / BOARD / "differences.csv").read_bytes() == (
+        local / BOARD / "differences.csv"
+    ).read_bytes()
+    assert scheduled(folder) == set()
+
+
+def test_the_board_is_the_local_one(slurm: Cluster, local: Path, tmp_path: Path) -> None:
+    run = Submitted(project(tmp_path), slurm)
+    assert run.end() == 0, run.text() + slurm.told()
+    states = slurm.call("squeue", "-h", "-a", "-t", "all", "-o", "%T").split()
+    print(f"{len(states)} jobs of SLURM: {sorted(set(states))}")
+    assert set(states) == {"COMPLETED"}
+    assert len(states) > 5
+    assert_as_local(tmp_path, local)
+
+
+def test_a_job_that_is_cancelled_goes_on_where_it_was(slurm: Cluster, local: Path, tmp_path: Path) -> None:
+    run = Submitted(project(tmp_path), slurm)
+    number = wait_for(slurm, "train")
+    time.sleep(8)
+    slurm.call("scancel", number)
+    if run.end():
+        run = Submitted(tmp_path, slurm)
+        assert run.end() == 0, run.text()
+    assert_as_local(tmp_path, local)
+
+
+def test_a_node_that_is_away_for_a_while(slurm: Cluster, local: Path, tmp_path: Path) -> None:
+    run = Submitted(project(tmp_path), slurm)
+    wait_for(slurm, "train")
+    slurm.stop_node()
+    time.sleep(10)
+    slurm.start_node()
+    if run.end():
+        run = Submitted(tmp_path, slurm)
+        assert run.end() == 0, run.text()
+    assert_as_local(tmp_path, local)
+
+
+def test_a_job_over_its_memory_is_tried_again_with_more(slurm: Cluster, local: Path, tmp_path: Path) -> None:
+    run = Submitted(project(tmp_path), slurm, "--set-resources", "train_0:mem_mb=150*2**attempt")
+    if run.end():
+        run = Submitted(tmp_path, slurm)
+        assert run.end() == 0, run.text()
+    states = slurm.call("squeue", "-h", "-a", "-t", "all", "-o", "%T")
+    print(sorted(set(states.split())))
+    assert_as_local(tmp_path, local)
+
+
+def test_a_job_over_its_time_goes_on_where_it_was(slurm: Cluster, local: Path, tmp_path: Path) -> None:
+    folder = project(tmp_path)
+    run = Submitted(folder, slurm, "--set-resources", "train_0:runtime=1")
+    if run.end():
+        run = Submitted(tmp_path, slurm)
+        assert run.end() == 0, run.text()
+    assert_as_local(tmp_path, local)

@@ -1,0 +1,110 @@
+"""What this machine does in a second, measured on made-up data in under a minute: what a plan multiplies.
+
+Every stage is asked for a little of its real work through its real code; what grows with the corpus is measured at two
+sizes and drawn on as a line. Nothing of a dataset is read, so a plan can be had before one is there.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from workflow import stage
+from workflow.candidates import CandidatePool, build_pool
+from workflow.collection import Qrels
+from workflow.encoder import Encoder
+from workflow.index import BM25Searcher, DenseSearcher
+from workflow.labels import Labels
+from workflow.materials import Materials
+from workflow.tokens import Texts, tokenise
+from workflow.train import one_step, set_up
+
+SMALL, LARGE = 2_000, 12_000
+"""Documents of the two made-up corpora."""
+QUERIES, DEPTH = 1_000, 100
+STEPS = 6
+TEXTS = 96
+
+
+def seconds_of(work: Callable[[], object]) -> float:
+    """Return how long a piece of work takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
+def start_seconds(module: str) -> float:
+    """Return how long a job of a stage takes before it does anything: Python, its imports, the command line."""
+    return seconds_of(
+        lambda: subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, check=True)
+    )
+
+
+def encoded_tokens(model: Path, dtype: str, length: int, threads: int) -> float:
+    """Return tokens a second of an encoder on texts of about `length` tokens."""
+    rng = np.random.default_rng(0)
+    words = ["time", "water", "people", "history", "music", "number", "river", "light"]
+    lines = [" ".join(rng.choice(words, max(length - 2, 1))) for _ in range(TEXTS)]
+    encoder, tokens = Encoder(model, dtype), tokenise(model, Texts(lines, length, ""))
+    encoder.encode(tokens, np.arange(8), lambda count: None, threads)
+    seconds = seconds_of(lambda: encoder.encode(tokens, np.arange(TEXTS), lambda count: None, threads))
+    return int(tokens.starts[-1]) / seconds
+
+
+def products(dimension: int, threads: int) -> float:
+    """Return multiplications a second of the exact search for dense candidates."""
+    rng = np.random.default_rng(0)
+    documents = rng.normal(size=(1 << 15, dimension)).astype(np.float32)
+    searcher = DenseSearcher(documents, documents[:1024], threads)
+    seconds = seconds_of(lambda: searcher.search(np.arange(1024), DEPTH))
+    return documents.size * 1024 / seconds
+
+
+def bm25(words: int) -> tuple[float, float]:
+    """Return texts of `words` words that BM25 indexes a second, and pairs of query and document that it scores."""
+    rng = np.random.default_rng(0)
+    lines = [" ".join(f"w{word}" for word in rng.zipf(1.2, words) % 30_000) for _ in range(LARGE)]
+    asked = [" ".join(line.split()[:6]) for line in lines[:200]]
+    started = time.perf_counter()
+    searcher = BM25Searcher(lines, asked, 1.2, 0.75)
+    indexed = LARGE / (time.perf_counter() - started)
+    return indexed, LARGE * 200 / seconds_of(lambda: searcher.search(np.arange(200), DEPTH))
+
+
+class World:
+    """A made-up dataset of vectors, on which any row of the adapter tier can take steps."""
+
+    def __init__(self, folder: Path, documents: int, dimension: int) -> None:
+        rng = np.random.default_rng(0)
+        vectors, queries = (_unit(rng.normal(size=(size, dimension))) for size in (documents, QUERIES))
+        labels = Qrels(
+            np.arange(QUERIES), rng.integers(documents, size=QUERIES), np.ones(QUERIES, dtype=np.int64)
+        )
+        searcher = DenseSearcher(vectors, queries, torch.get_num_threads())
+        self._pool = folder / f"{documents}.safetensors"
+        from safetensors.numpy import save_file
+
+        save_file(build_pool(searcher, labels, documents, DEPTH), self._pool)
+        pool = CandidatePool(self._pool)
+        pools = {"dense": pool, "bm25": pool}
+        self.materials = Materials(folder, vectors, queries, Labels(labels, documents), pools)
+
+    def step(self, spec: Mapping[str, Any]) -> tuple[float, float, float]:
+        """Return seconds of what a run of a row takes once, of its first step and of a later one."""
+        started = time.perf_counter()
+        run = set_up(spec, self.materials)
+        prepared = time.perf_counter() - started
+        first = seconds_of(lambda: one_step(run, 0, keep_scores=False))
+        one_step(run, 1, keep_scores=False)
+        later = seconds_of(lambda: [one_step(run, step, keep_scores=False) for step in range(2, STEPS)])
+        return prepared, first, later / (STEPS - 2)
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float32]:
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)

@@ -94,7 +94,7 @@ def write_runs(folder: Path, contents: Contents) -> None:
             values = np.clip(hardness + gain + 0.05 * rng.normal(size=QUERIES), 0, 1)
             metrics = dict.fromkeys(("nDCG@10", "MRR@10", "R@100"), float(values.mean()))
             chosen = {"all": QUERIES, "seen": QUERIES // 2, "unseen": QUERIES // 2}
-            facts: dict[str, Any] = dict.fromkeys(("title", "start", "summary", "paper"), method)
+            facts: dict[str, Any] = {**dict.fromkeys(("title", "summary", "paper"), method), "start": "e"}
             facts |= {
                 "suite": contents.suite,
                 "dataset": dataset,

@@ -119,7 +119,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for name, value in SECRETS.items():
             patch.setenv(name, value)
         done = snakemake(folder)
-        exported = snakemake(folder, "export")
+        exported = snakemake(folder, "models")
     told = done.stdout + done.stderr + exported.stdout + exported.stderr
     (folder / "terminal.txt").write_text(told, encoding="utf-8")
     return folder

@@ -1,9 +1,14 @@
 """Search equals the libraries' own and brute force, down to the order of ties."""
 
+import os
+import subprocess
+import sys
+
 import bm25s
 import numpy as np
 import pytest
 import Stemmer
+from builders import ROOT
 
 from workflow import index
 from workflow.index import BM25Searcher, DenseSearcher
@@ -69,6 +74,28 @@ def test_bm25_equals_bm25s(k1, b):
             retrieved = {int(d): v for d, v in zip(documents[0], values[0], strict=True) if v > 0}
             assert retrieved == pytest.approx(found, abs=1e-5)
             assert values[0][: len(found)] == pytest.approx(scores[row][: len(found)], abs=1e-5)
+
+
+def test_bm25_is_the_same_in_every_process(tmp_path):
+    """Python orders sets otherwise in every process, and sums of floats depend on their order."""
+    code = f"""
+import sys
+import numpy as np
+from workflow.index import BM25Searcher
+rng = np.random.default_rng(0)
+lines = [" ".join(f"w{{word}}" for word in rng.zipf(1.3, 30) % 500) for _ in range(400)]
+searcher = BM25Searcher(lines[:300], lines[300:], 1.2, 0.75)
+ids, scores = searcher.search(np.arange(100), 50)
+pairs = searcher.score_pairs(np.arange(100), np.arange(100))
+np.savez({str(tmp_path)!r} + "/" + sys.argv[1], ids=ids, scores=scores, pairs=pairs)
+"""
+    found = []
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, "-c", code, seed], env=environment, check=True)
+        with np.load(tmp_path / f"{seed}.npz") as arrays:
+            found.append([arrays[name].tobytes() for name in ("ids", "scores", "pairs")])
+    assert found[0] == found[1] == found[2]
 
 
 def test_bm25_formula_by_hand():

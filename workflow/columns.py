@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
+import numpy as np
 import pandas as pd
 
 from workflow.notation import MISSING, chance, compact, decimals, number
@@ -59,11 +60,15 @@ class Column:
 
     def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
         """Whether no row of the same ranking, and no baseline, is better; a baseline is held against the first."""
-        trained = frame[frame["track"] != "baseline"]
-        home = trained.iloc[0] if row["track"] == "baseline" and len(trained) else row
-        same = (frame["tier"] == home["tier"]) & (frame["track"] == home["track"])
-        peers = frame.loc[same | (frame["track"] == "baseline"), self.mean]
-        best = {"most": peers.max(), "least": peers.min(), "": math.nan}[self.better]
+        if not self.better:
+            return False
+        tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
+        trained = tracks != "baseline"
+        tier, track = row["tier"], row["track"]
+        if track == "baseline" and trained.any():
+            tier, track = tiers[trained][0], tracks[trained][0]
+        peers = values[((tiers == tier) & (tracks == track)) | ~trained]
+        best = np.fmax.reduce(peers) if self.better == "most" else np.fmin.reduce(peers)
         return bool(row[self.mean] == best)
 
 

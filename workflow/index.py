@@ -111,9 +111,13 @@ class BM25Searcher:
         if any(words):  # bm25s can't index a corpus in which stop words alone are left
             index = bm25s.BM25(method="lucene", k1=k1, b=b)
             index.index(words, show_progress=False)
-            self._vocabulary = index.vocab_dict
             parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
             by_word = sparse.csc_array(parts, shape=(len(documents), len(parts[2]) - 1))
+            # bm25s numbers words as a set gives them, each process otherwise, and sums follow that order; it also knows
+            # an empty word that no document has.
+            names = sorted(name for name, place in index.vocab_dict.items() if place < by_word.shape[1])
+            by_word = by_word[:, [index.vocab_dict[name] for name in names]]
+            self._vocabulary = {name: place for place, name in enumerate(names)}
         self._by_document = by_word.tocsr()
         self._by_word = by_word.T.tocsr()
         self._queries = self._counts(_words(queries))

@@ -238,17 +238,23 @@ def mean_squares(differences: Scores) -> Scores:
     return np.array(squares)[:, None]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(
+    maxsize=128
+)  # half a megabyte each; an average goes through all datasets for every pair of methods
 def _ratios(name: str, seeds: int, queries: int) -> Scores:
     """Draws [3, DRAWS] of degrees of freedom over chi-squared, for the mean squares of seeds, queries and rest.
 
     A Latin hypercube (McKay, Beckman & Conover 1979, https://doi.org/10.1080/00401706.1979.10489755): each takes all
     its quantiles once, in an order of its own. What is left of the error of drawing is in the fourth digit.
     """
-    quantiles = np.tile((np.arange(DRAWS) + 0.5) / DRAWS, (3, 1))
-    shuffled = stream("inference", name).permuted(quantiles, axis=1)
+    return stream("inference", name).permuted(_quantiles(seeds, queries), axis=1)
+
+
+@lru_cache(maxsize=16)
+def _quantiles(seeds: int, queries: int) -> Scores:
+    """What `_ratios` shuffles, the largest first; chi-squared's quantiles take long."""
     freedom = np.array([[seeds - 1], [queries - 1], [(seeds - 1) * (queries - 1)]])
-    return freedom / stats.chi2.ppf(shuffled, freedom)
+    return freedom / stats.chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, freedom)
 
 
 def _chance(difference: float, variances: Scores) -> float:

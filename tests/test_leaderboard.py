@@ -281,7 +281,7 @@ def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
 @pytest.mark.parametrize("title", ["=cmd()", "+1", "-1", "@SUM(A1)", "\tx"])
 def test_csv_disarms_formulas(tmp_path: Path, title: str) -> None:
     metrics, cards = write_suite(tmp_path, title=title)
-    text = views.csv(rows(metrics, cards))
+    text = views.board_csv(rows(metrics, cards))
     assert next(csv.DictReader(io.StringIO(text)))["title"] == f"'{title}"
 
 

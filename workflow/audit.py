@@ -17,6 +17,7 @@ from workflow.collection import Qrels
 from workflow.contents import Contents, seed_of
 from workflow.files import read_json, write_text
 from workflow.ledger import VECTOR, read_ledger
+from workflow.spreadsheet import csv
 
 WINDOWS = 10
 QUANTILES = (0.1, 0.5, 0.9)
@@ -90,7 +91,7 @@ def main(
             found.insert(0, "method", run.parent.name)
             parts.append(found)
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["method", "seed", "window"])
-    write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    write_text(output, csv(table, "%.6g"))
 
 
 def _keys(queries: NDArray, documents: NDArray, width: int) -> NDArray[np.int64]:

@@ -23,9 +23,9 @@ from workflow.files import write_text
 from workflow.inference import Difference, compare, holm
 from workflow.notation import MISSING, chance, counted, decimals, listed, number, plain
 from workflow.query_scores import QueryScores, read_query_scores
+from workflow.spreadsheet import csv
 from workflow.standings import Row, records
 from workflow.statistics import CONFIDENCE
-from workflow.views import csv
 
 REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = VERDICTS = (
     "reproduced", "contradicted", "not shown", "not testable here",

@@ -19,6 +19,7 @@ from workflow.errors import UserError
 from workflow.files import read_json, write_text
 from workflow.inference import Difference, Table, compare_family, groups, mean_of
 from workflow.query_scores import QueryScores, read_query_scores
+from workflow.spreadsheet import csv
 from workflow.standings import RANKED_BY
 
 MACRO = "all datasets"
@@ -77,7 +78,7 @@ def main(
         name: read_query_scores(listed, name) for name in stage.progress(list(listed.cards), "differences")
     }
     table = differences(scores, to_average(cards, listed), reference)
-    write_text(output, table.to_csv(index=False, lineterminator="\n"))
+    write_text(output, csv(table))
 
 
 def read_differences(path: Path) -> pd.DataFrame:

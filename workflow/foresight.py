@@ -38,6 +38,7 @@ from workflow.errors import UserError
 from workflow.files import read_json, write_text
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, read_ledger
+from workflow.spreadsheet import csv
 from workflow.vectors import load as load_vectors
 
 SHARE = 0.1
@@ -139,7 +140,7 @@ def main(
             early["false"] = _known(early, train, hidden, len(loaded[0]))
             rows.append({"method": run.parent.name, "seed": seed_of(run), **foresee(early)})
     table = pd.DataFrame(rows, columns=["method", "seed", "queries", "negatives", *SCORES])
-    write_text(output, table.to_csv(index=False, lineterminator="\n", float_format="%.6g"))
+    write_text(output, csv(table, "%.6g"))
 
 
 def _cosines(

@@ -17,7 +17,7 @@ from workflow import stage
 from workflow.errors import UserError
 from workflow.files import read_json, write_text
 from workflow.notation import plain
-from workflow.views import csv
+from workflow.spreadsheet import csv
 
 HOW = {
     "source": "published by", "tokenizer": "words or tokens by", "k1": "k1", "b": "b", "fields": "fields:",

@@ -21,7 +21,7 @@ from workflow.page import page
 from workflow.standings import one_suite, read_run, standings
 from workflow.truth import with_false_negatives
 from workflow.verdicts import with_differences
-from workflow.views import csv, markdown, summary
+from workflow.views import board_csv, markdown, summary
 from workflow.words import captions
 
 
@@ -47,7 +47,7 @@ def collate(
     frame = with_false_negatives(with_differences(frame, apart), described, folder / "audit")
     whole = overview(frame, apart)
     text = summary(frame, described, settings, failed)
-    write_text(folder / "leaderboard.csv", csv(frame, failed))
+    write_text(folder / "leaderboard.csv", board_csv(frame, failed))
     write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite, failed))
     said = captions(frame, described, settings, failed)
     write_text(folder / "leaderboard.tex", latex(frame, whole, suite, said))

@@ -29,6 +29,7 @@ from workflow.files import sha256_file, write_text
 from workflow.formats import read_board
 from workflow.layout import MANIFEST
 from workflow.manifest import TABLE, means
+from workflow.spreadsheet import csv
 from workflow.standings import SLICES
 
 KEYS = ("dataset", "method", "tier", "track")
@@ -130,7 +131,7 @@ def main(
     said = f"{committed}: {len(judged)} rows: {counts}"
     between = "\n".join(f"- {line}" for line in lines) or "- nothing"
     text = f"{table(judged)}\n\nBetween the two manifests differs:\n{between}\n\n{said}\n"
-    write_text(rebuilt / "comparison.csv", judged.to_csv(index=False, lineterminator="\n"))
+    write_text(rebuilt / "comparison.csv", csv(judged))
     write_text(rebuilt / "comparison.txt", text)
     print(f"\n{text}", file=sys.stderr, flush=True)
     if failing := judged.loc[judged["verdict"] == DIFFERS, "method"].tolist():

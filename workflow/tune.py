@@ -17,6 +17,7 @@ from workflow.contents import run_folder
 from workflow.dev_curves import METRIC, read_curve
 from workflow.errors import UserError
 from workflow.files import canonical, write_json, write_text
+from workflow.spreadsheet import csv
 from workflow.tuning import Chosen, Point, Tuned, rate_of, trial_row
 
 SHOWN = ("slice", "queries", METRIC, "vectors", "searches", "wall_seconds")
@@ -80,7 +81,7 @@ def main(
         )
     table = trials_table(asked)
     tuned = choose(asked, table)
-    write_text(output.with_name("trials.csv"), table.to_csv(index=False, lineterminator="\n"))
+    write_text(output.with_name("trials.csv"), csv(table))
     write_json(output, tuned.model_dump(mode="json"))
     for dataset, rows in tuned.datasets.items():
         for row, chosen in rows.items():

@@ -16,6 +16,7 @@ from workflow.columns import APART, AUDIT, COST, Column, columns
 from workflow.failures import OK, FailedRow
 from workflow.notation import MISSING, marked, plain, rank_text
 from workflow.overview import Overview
+from workflow.spreadsheet import csv
 from workflow.standings import Row, datasets, ranked_by, records, tiers
 from workflow.truth import RATE
 from workflow.words import (
@@ -27,23 +28,13 @@ from workflow.words import (
     start_sentence,
 )
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the begin of a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
 
-
-def csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
-    """The rows in full precision, those that failed last, with a status and a reason instead of numbers.
-
-    Text that a spreadsheet would run as a formula gets an apostrophe.
-    """
+def board_csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
+    """The rows in full precision, those that failed last, with a status and a reason instead of numbers."""
     frame = frame.assign(status=OK, reason="")
     if failed:
         frame = pd.concat([frame, pd.DataFrame([one.model_dump() for one in failed])], ignore_index=True)
-    return frame.map(_inert).to_csv(index=False, lineterminator="\n")
-
-
-def _inert(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    return csv(frame)
 
 
 def markdown(

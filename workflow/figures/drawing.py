@@ -23,8 +23,8 @@ from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.files import replacing, write_text
 from workflow.notation import marked
+from workflow.spreadsheet import csv
 from workflow.standings import RANKED_BY, ranking_slice, records, tiers
-from workflow.views import csv
 
 STYLE = Path(__file__).parents[1] / "report" / "negbench.mplstyle"
 COLUMN, PAGE = 3.35, 7.0

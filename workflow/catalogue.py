@@ -26,6 +26,9 @@ class Known(BaseModel):
     kind: Literal["retrieval", "sentences"] = "retrieval"
     md5: str | None = None  # of BEIR's zip, or UNRECORDED
     path: str | None = None  # of the folder in BEIR's zip and in a data folder, where it isn't the name
+    size: tuple[int, int, int, int, int] | None = (
+        None  # documents, train and test queries, words of each kind of text
+    )
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 
 

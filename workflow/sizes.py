@@ -5,13 +5,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
 from workflow.beir_source import find_local, opened, plain_or_gz
 from workflow.catalogue import known_datasets
+from workflow.collection import DOCUMENTS, QUERIES
 from workflow.errors import UserError
 from workflow.folders import local_data
 
-TOKENS_PER_BYTE = 1 / 4.3
-"""Of English text and BERT's vocabulary; only where no card has counted tokens."""
+TOKENS_A_WORD, BYTES_A_TOKEN = 1.35, 4.3
+"""Of English text and BERT's vocabulary, where nobody has counted tokens."""
+KEYS = 60
+"""Bytes of a line's keys, braces and id."""
 SAMPLE = 2_000
 """Lines of a file that are looked at for their length."""
 
@@ -40,7 +46,7 @@ def size_of(name: str, source: str, card: Path) -> Size:
     Raises `UserError` where nothing tells it.
     """
     if card.is_file():
-        return _of_card(json.loads(card.read_text(encoding="utf-8")))
+        return _of_card(card)
     folder = Path(source) if Path(source).is_dir() else None
     if source in known_datasets():
         folder = folder or find_local(source, local_data())
@@ -48,21 +54,62 @@ def size_of(name: str, source: str, card: Path) -> Size:
         return _of_files(folder)
     known = known_datasets().get(source)
     if known is not None and known.size is not None:
-        documents, train, test, words = known.size
-        return Size(documents, train, test, 1.3 * words, 9.0, "the table of datasets")
+        documents, train, test, words, asked = known.size
+        return Size(
+            documents, train, test, TOKENS_A_WORD * words, TOKENS_A_WORD * asked, "the table of datasets"
+        )
     raise UserError(
         f"datasets.{name}: nothing tells how large it is; prepare it first: snakemake --cores all {card}"
     )
 
 
-def _of_card(card: dict[str, Any]) -> Size:
-    queries = card["queries"]
-    told = card.get("bytes", {})
+def _of_card(card: Path) -> Size:
+    told = json.loads(card.read_text(encoding="utf-8"))
+    documents, queries = (_mean_bytes(card.with_name(name)) for name in (DOCUMENTS, QUERIES))
+    counts = told["queries"]
     return Size(
-        card["documents"],
-        queries.get("train", 0),
-        queries.get("test", 0),
-        told.get("documents", 400) * TOKENS_PER_BYTE,
-        told.get("queries", 45) * TOKENS_PER_BYTE,
-        "its card",
+        told["documents"], counts.get("train", 0), counts.get("test", 0), documents / BYTES_A_TOKEN,
+        queries / BYTES_A_TOKEN, "its card",
+    )  # fmt: skip
+
+
+def _mean_bytes(table: Path) -> float:
+    """Return the mean length of the first texts of a table, titles too."""
+    group = pq.ParquetFile(table).read_row_group(0)
+    names = [name for name in ("title", "text") if name in group.column_names]
+    lengths = [
+        pc.mean(pc.binary_length(group.column(name).slice(0, SAMPLE))).as_py() or 0.0 for name in names
+    ]
+    return float(sum(lengths))
+
+
+def _of_files(folder: Path) -> Size:
+    """Count the lines of a folder in BEIR layout."""
+    documents, size = _lines(folder, "corpus.jsonl")
+    _, asked = _lines(folder, "queries.jsonl")
+    counts = {split: _asked(folder, f"qrels/{split}.tsv") for split in ("train", "test")}
+    return Size(
+        documents, counts["train"], counts["test"], size / BYTES_A_TOKEN, asked / BYTES_A_TOKEN, "its files"
     )
+
+
+def _lines(folder: Path, name: str) -> tuple[int, float]:
+    """Return how many lines a file has, and the mean bytes of the first ones, without the keys of their JSON."""
+    file, count, sampled = plain_or_gz(folder, name), 0, 0
+    if file is None:
+        return 0, 0.0
+    with opened(file) as stream:
+        for line in stream:
+            count += 1
+            if count <= SAMPLE:
+                sampled += max(len(line) - KEYS, 1)
+    return count, sampled / max(min(count, SAMPLE), 1)
+
+
+def _asked(folder: Path, name: str) -> int:
+    """Return how many queries a file of judgments names."""
+    file = plain_or_gz(folder, name)
+    if file is None:
+        return 0
+    with opened(file) as stream:
+        return len({line.partition(b"\t")[0] for line in stream}) - 1

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from workflow import stage
 from workflow.candidates import CandidatePool, build_pool
 from workflow.collection import Qrels
 from workflow.encoder import Encoder

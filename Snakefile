@@ -69,6 +69,7 @@ include: "workflow/rules/audit.smk"
 include: "workflow/rules/gates.smk"
 include: "workflow/rules/leaderboard.smk"
 include: "workflow/rules/reproduce.smk"
+include: "workflow/rules/plan.smk"
 include: "workflow/rules/tracking.smk"
 include: "workflow/rules/export.smk"
 

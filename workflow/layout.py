@@ -440,6 +440,11 @@ class Layout:
         """Return what is there only once all gates hold; nothing in a suite without gates."""
         return [f"{self.board}/gates.csv", f"{self.board}/gates.md"] if self.suite.gates else []
 
+    def as_given(self) -> dict[str, Any]:
+        """Return the config of the suite, what only this machine needs too."""
+        told = self.suite.model_dump(mode="json", include={*MACHINE, "tracking"})
+        return {**self.written.resolved(), **{key: value for key, value in told.items() if value is not None}}
+
     def targets(self) -> list[str]:
         """Return what a suite is run for: the board with its audits, or gates and cards where nothing is trained."""
         contents = self.contents()

@@ -1,0 +1,312 @@
+"""What a suite will take before any of it runs: `snakemake plan --cores 2 --configfile config/mine.yaml`.
+
+The jobs are those that a dry run tells, so what is done already isn't counted. Each gets its seconds from the sizes of
+its dataset and its settings (`workflow.estimates`) and from what this machine does in a second, measured for it
+(`workflow.throughput`). Every plan is kept, and held against what Snakemake has measured since.
+"""
+
+import json
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Annotated, Any
+
+from tabulate import tabulate
+from typer import Option
+
+from workflow import estimates, stage, throughput
+from workflow.estimates import Encoding, Machine, RowCost
+from workflow.files import read_json, write_json
+from workflow.jobs import Done, Job, done, planned
+from workflow.layout import Layout
+from workflow.pretrained import find_model, resolve_dtype
+from workflow.sizes import Size, size_of
+from workflow.suite_file import load
+
+PLANS = Path("results/plans")
+WIDTHS = (1, 2, 4, 8, 16, 64, 256)
+PHASES = (
+    ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool"),
+    ("train", "evaluate", "evaluate_baseline", "gate"),
+)  # fmt: skip
+"""Rules by when they run; all others come last, and within a phase jobs run side by side."""
+SNAKEMAKE_S, JOB_S = 6.0, 0.35
+"""Seconds of Snakemake's own: until the first job begins, and for each."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A job with the seconds that it will take on `cores` cores."""
+
+    job: Job
+    kind: str
+    seconds: float
+    cores: int
+
+
+class Planner:
+    """Gives every job of a suite its seconds."""
+
+    def __init__(self, layout: Layout, machine: Machine, dimension: int) -> None:
+        self._layout, self._machine = layout, machine
+        settings = layout.suite.encoder
+        self._how = Encoding(settings.query_length, settings.document_length, dimension)
+        self._sizes: dict[str, Size] = {}
+
+    def estimate(self, job: Job) -> Estimate:
+        """Return what a job takes."""
+        kind = kind_of(job.rule)
+        seconds = getattr(self, f"_{kind}", self._collating)(job)
+        return Estimate(job, kind, seconds + JOB_S, max(job.threads, 1))
+
+    def size(self, name: str) -> Size:
+        """Return the size of a dataset of the suite."""
+        if name not in self._sizes:
+            settings = self._layout.suite.dataset(name)
+            found = size_of(name, settings["source"], Path(self._layout.card(name)))
+            self._sizes[name] = found.cut(settings)
+        return self._sizes[name]
+
+    def _by_key(self, job: Job) -> Size:
+        return self.size(self._layout.by_key(job.wildcards["dataset"]))
+
+    def _dataset(self, job: Job) -> float:
+        return estimates.dataset_seconds(self._by_key(job), self._machine)
+
+    def _embeddings(self, job: Job) -> float:
+        if self._layout.suite.shards.encode > 1:
+            return self._collating(job)
+        return estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
+
+    def _encode_part(self, job: Job) -> float:
+        whole = estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
+        start = self._machine.start["torch"]
+        return start + (whole - start) / int(job.wildcards["parts"])
+
+    def _warm_up(self, job: Job) -> float:
+        suite = self._layout.suite
+        budget = {**suite.finetune.model_dump(), "steps": suite.encoder.warmup_steps}
+        size = self._by_key(job)
+        start = self._machine.start["torch"]
+        return start + estimates.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
+
+    def _dense_pool(self, job: Job) -> float:
+        return estimates.dense_pool_seconds(self._by_key(job), self._how, self._machine)
+
+    def _bm25_pool(self, job: Job) -> float:
+        return estimates.bm25_pool_seconds(self._by_key(job), self._machine)
+
+    def _pool_part(self, job: Job) -> float:
+        whole = self._dense_pool(job) if job.wildcards["kind"] == "dense" else self._bm25_pool(job)
+        start = self._machine.start["light"]
+        return start + (whole - start) / int(job.wildcards["documents"]) / int(job.wildcards["queries"])
+
+    def _train(self, job: Job) -> float:
+        row, name = job.wildcards["method"], job.wildcards["dataset"]
+        layout, size = self._layout, self.size(job.wildcards["dataset"])
+        tier, training = layout.suite.row_tier(row), layout.training(name, row)
+        refreshes = estimates.refreshes_of(layout.parameters(name, row), training["steps"])
+        run = estimates.train_seconds(size, self._how, self._machine, row, training, refreshes, tier)
+        if every := training.get("curve_every"):
+            points = training["steps"] // every + 1
+            asked = replace(size, test=training.get("curve_queries") or size.test)
+            run += points * estimates.evaluate_seconds(asked, self._how, self._machine, tier)
+        return self._machine.start["torch"] + run * self._seeds(job)
+
+    def _evaluate(self, job: Job) -> float:
+        tier = self._layout.suite.row_tier(job.wildcards["method"])
+        size = self.size(job.wildcards["dataset"])
+        run = estimates.evaluate_seconds(size, self._how, self._machine, tier)
+        return self._machine.start["torch"] + run * self._seeds(job)
+
+    def _evaluate_baseline(self, job: Job) -> float:
+        size = self.size(job.wildcards["dataset"])
+        if job.wildcards.get("baseline") != "untrained":
+            return estimates.bm25_pool_seconds(replace(size, train=size.test), self._machine)
+        return estimates.dense_pool_seconds(replace(size, train=size.test), self._how, self._machine)
+
+    def _collating(self, job: Job) -> float:
+        start = self._machine.start["figures" if "figures" in job.rule else "light"]
+        return start + estimates.COLLATING
+
+    def _seeds(self, job: Job) -> int:
+        first = int(job.rule.split("_")[1])
+        return next((len(batch) for batch, _ in self._layout.jobs() if batch[0] == first), 1)
+
+
+def kind_of(rule: str) -> str:
+    """Return the stage of a rule: those of runs have the seeds of their batch in their names."""
+    stem, _, rest = rule.partition("_")
+    return stem if stem in ("train", "evaluate") and rest.replace("_", "").isdigit() else rule
+
+
+def wall_seconds(found: Sequence[Estimate], width: int) -> float:
+    """Return how long the jobs take on so many cores, a phase after the other, each free core taking the next job."""
+    total, left = SNAKEMAKE_S, list(found)
+    for phase in (*PHASES, None):
+        mine = [one for one in left if phase is None or one.kind in phase]
+        left = [one for one in left if one not in mine]
+        total += _side_by_side(mine, width)
+    return total
+
+
+def _side_by_side(jobs: Sequence[Estimate], width: int) -> float:
+    free: list[float] = [0.0] * width
+    for one in sorted(jobs, key=lambda job: -job.seconds):
+        taken = sorted(heappop(free) for _ in range(min(one.cores, width)))
+        for _ in taken:
+            heappush(free, taken[-1] + one.seconds)
+    return max(free)
+
+
+def measured(plan: Mapping[str, Any], jobs: Sequence[Done]) -> tuple[int, float] | None:
+    """Return how many jobs of a plan were done since it was made, and how long they took from first to last.
+
+    None unless all of them were.
+    """
+    since = [job for job in jobs if job.began >= plan["made"] and _is_of(job, plan["suite"])]
+    if len(since) < plan["jobs"]:
+        return None
+    return len(since), max(job.ended for job in since) - min(job.began for job in since)
+
+
+def _is_of(job: Done, suite: str) -> bool:
+    places = ("results/datasets/", "results/embeddings/", "results/pools/", "results/warmups/")
+    return f"/{suite}/" in job.output or f"/{suite}." in job.output or job.output.startswith(places)
+
+
+def table(found: Sequence[Estimate], gpu: bool) -> str:
+    """Return the plan as a table, a stage a line."""
+    by_kind: dict[str, list[Estimate]] = defaultdict(list)
+    for one in found:
+        by_kind[one.kind].append(one)
+    rows = [
+        [
+            kind, len(ones), _hours(sum(one.seconds * one.cores for one in ones)),
+            *([_hours(sum(one.seconds * one.job.gpus for one in ones))] if gpu else []),
+            _clock(max(one.seconds for one in ones)), f"{max(one.job.memory for one in ones):,} MB",
+        ]
+        for kind, ones in by_kind.items()
+    ]  # fmt: skip
+    total = sum(one.seconds * one.cores for one in found)
+    spent = [_hours(sum(one.seconds * one.job.gpus for one in found))] if gpu else []
+    rows.append(["total", len(found), _hours(total), *spent, "", ""])
+    heads = ["stage", "jobs", "core hours", *(["GPU hours"] if gpu else []), "longest job", "memory asked"]
+    return tabulate(
+        rows,
+        heads,
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=["left", *["right"] * (len(heads) - 1)],
+    )
+
+
+def calibrated(layout: Layout, threads: int) -> tuple[Machine, int]:
+    """Measure this machine for a suite; returns also the dimension of its encoder's vectors."""
+    settings = layout.suite.encoder
+    model = find_model(settings.model)
+    dimension = int(read_json(model / "config.json")["hidden_size"])
+    modules = {"torch": "workflow.train", "light": "workflow.audit", "figures": "workflow.figures.cost"}
+    start = {kind: throughput.start_seconds(module) for kind, module in modules.items()}
+    length = min(settings.document_length, 128)
+    tokens = throughput.encoded_tokens(model, resolve_dtype(settings.dtype), length, threads)
+    indexed, scored = throughput.bm25(40)
+    with tempfile.TemporaryDirectory() as folder:
+        rows = _rows(layout, Path(folder), dimension)
+    products = throughput.products(dimension, threads)
+    return Machine(start, tokens, products, 20_000, indexed, scored, rows, threads), dimension
+
+
+def _rows(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
+    """Measure a run of every row of the adapter tier, on two corpora."""
+    asked = [row for row in layout.suite.methods if layout.suite.row_tier(row) == "adapter"]
+    if not asked:
+        return {}
+    sizes = (throughput.SMALL, throughput.LARGE)
+    worlds = [throughput.World(folder, size, dimension) for size in sizes]
+    name = layout.with_dev()[0] if layout.with_dev() else next(iter(layout.suite.datasets))
+    found = {}
+    for row in stage.progress(asked, "calibrating"):
+        spec = {**json.loads(layout.spec(name, row)), "seed": 0}
+        one, other = (world.step(spec) for world in worlds)
+        lines = [_line(sizes, pair) for pair in zip(one, other, strict=True)]
+        found[row] = RowCost(lines[0], lines[1], lines[2])
+    return found
+
+
+def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> tuple[float, float]:
+    """Return where a line through two measurements begins and what it rises by, neither below 0."""
+    rise = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.0)
+    return max(seconds[0] - rise * sizes[0], 0.0), rise
+
+
+def main(
+    suite: Annotated[str, Option(help="the whole config of the suite, as JSON")],
+    cores: Annotated[int, Option(help="cores of this machine that the suite will get")],
+) -> None:
+    """Print what a suite will take."""
+    began, told = time.time(), json.loads(suite)
+    layout = Layout(load(told, "suite"))
+    jobs = planned(told, cores)
+    if not jobs:
+        print(f"{layout.suite.suite}: nothing is left to do", file=sys.stderr)
+        return
+    machine, dimension = calibrated(layout, cores)
+    planner = Planner(layout, machine, dimension)
+    found = [planner.estimate(job) for job in jobs]
+    walls = {width: wall_seconds(found, width) for width in sorted({*WIDTHS, cores})}
+    print(_report(layout, planner, found, walls, time.time() - began), file=sys.stderr, flush=True)
+    name = layout.suite.suite
+    made = time.time()
+    plan = {"suite": name, "made": made, "jobs": len(found), "cores": cores, "wall_seconds": walls[cores]}
+    write_json(PLANS / f"{name}-{made:.0f}.json", plan)
+
+
+def _report(
+    layout: Layout, planner: Planner, found: Sequence[Estimate], walls: Mapping[int, float], seconds: float
+) -> str:
+    sizes = [
+        f"  {name}: {(size := planner.size(name)).documents:,} documents, {size.train:,} training and "
+        f"{size.test:,} test queries ({size.told_by})"
+        for name in layout.suite.datasets
+    ]
+    widths = [f"{width:,} cores: {_clock(wall)}" for width, wall in walls.items()]
+    return "\n".join([
+        f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, "",
+        table(found, layout.suite.gpu), "", f"Wall time on {', '.join(widths)}.", *_errors(),
+    ])  # fmt: skip
+
+
+def _errors() -> list[str]:
+    """Return how far earlier plans in this folder were from what was measured."""
+    jobs, lines = done(), []
+    for path in sorted(PLANS.glob("*.json")):
+        plan = read_json(path)
+        if (seen := measured(plan, jobs)) is not None:
+            off = plan["wall_seconds"] / seen[1] - 1
+            lines.append(
+                f"  {plan['suite']}: planned {_clock(plan['wall_seconds'])} on {plan['cores']} cores, "
+                f"measured {_clock(seen[1])}: {off:+.0%}"
+            )
+    return ["", "Earlier plans, and what was measured:", *lines] if lines else []
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.2f}" if seconds < 36_000 else f"{seconds / 3600:,.0f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours / 24:,.1f} days"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+if __name__ == "__main__":
+    stage.command(main)

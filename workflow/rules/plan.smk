@@ -1,0 +1,10 @@
+# Prints and keeps nothing that anything waits for, so it runs whenever it is asked for.
+rule plan:
+    localrule: True
+    conda:
+        "../envs/negbench.yaml"
+    threads: 64
+    params:
+        suite=lambda wildcards: canonical(LAYOUT.as_given()),
+    shell:
+        "python -m workflow.plan --suite {params.suite:q} --cores {threads}"

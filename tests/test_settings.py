@@ -1,6 +1,7 @@
 """A suite's config: every mistake is one line that names the key and what is allowed; keys follow settings."""
 
 import copy
+import json
 import os
 import re
 import subprocess
@@ -13,6 +14,7 @@ from builders import ROOT, lines_of
 from methods import registry
 from workflow.errors import UserError
 from workflow.folders import local_data
+from workflow.layout import Layout
 from workflow.settings import Suite
 from workflow.suite_file import export_folders, load
 
@@ -376,6 +378,19 @@ def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
     [
         ({"inbatch": {"track": "faithfull"}}, ["methods.inbatch.track", "did you mean 'faithful'"]),
         ({"inbatch": {"track": "faithful"}}, ["methods.inbatch.track", "only 'controlled' is allowed"]),
+        ({"simans": {"budget": {"steps": 9}}}, ["methods.simans.budget", "all have the suite's budget"]),
+        (
+            {"simans": {"track": "faithful", "budget": {"stepz": 9}}},
+            ["methods.simans.budget.stepz", "'steps'"],
+        ),
+        (
+            {"simans": {"track": "faithful", "budget": {"steps": 0}}},
+            ["methods.simans.budget.steps", "equal to 1"],
+        ),
+        (
+            {"simans": {"track": "faithful", "budget": 9}},
+            ["methods.simans.budget", "expected keys and values"],
+        ),
         (
             {"inbatch": {"start": "simnas"}, "simans": None},
             ["methods.inbatch.start", "did you mean 'simans'"],
@@ -427,3 +442,16 @@ def test_pooled_labels_are_found_by_the_bm25_of_the_pools():
     }  # fmt: skip
     other = suite(datasets=asked)
     assert other.dataset_key("scifact") != found.dataset_key("scifact")
+
+
+def test_a_faithful_row_may_have_its_papers_budget():
+    own = {"method": "simans", "track": "faithful", "budget": {"steps": 7, "batch_size": 24}}
+    found = suite(methods={"inbatch": None, "simans": None, "paper": own})
+    layout = Layout(found)
+    usual, paper = (layout.training("scifact", row) for row in ("simans", "paper"))
+    assert {key for key in usual if usual[key] != paper[key]} == {"steps", "batch_size"}
+    assert (paper["steps"], paper["batch_size"]) == (7, 24)
+    adaptations = json.loads(layout.about("scifact", "paper"))["adaptations"]
+    assert "trained with a budget of its own: steps 7, batch size 24" in adaptations
+    again = Layout(load({**found.resolved()}, "s.yaml"))
+    assert again.training("scifact", "paper") == paper

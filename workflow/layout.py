@@ -176,7 +176,7 @@ class Layout:
 
     def tuning(self) -> str:
         """Return what the stage `tune` needs to know, as canonical JSON."""
-        rates = {row: self.suite.budget(self.suite.row_tier(row)).learning_rate for row in self._points}
+        rates = {row: self.suite.row_budget(row).learning_rate for row in self._points}
         under = {name: {row: self.tuned_under(name, row) for row in self._points} for name in self.with_dev()}
         return canonical(
             {
@@ -192,7 +192,7 @@ class Layout:
     def tuned_under(self, dataset: str, row: str) -> str:
         """Return what stands for all settings under which a row is tuned on a dataset."""
         spec = json.loads(self.spec(dataset, row))
-        spec["training"] = self.suite.budget(self.suite.row_tier(row)).decides()
+        spec["training"] = self.suite.row_budget(row).decides()
         teacher = self.suite.encoder_key(teacher=True)
         keys = [self.suite.dataset_key(dataset), self.suite.encoder_key(), self.suite.pool_key(), teacher]
         return short_hash([spec, *keys])
@@ -209,7 +209,7 @@ class Layout:
 
     def training(self, dataset: str, row: str) -> dict[str, Any]:
         """Return the budget of a row's runs, with its learning rate and its curve, if it has one."""
-        budget = self.suite.budget(self.suite.row_tier(row))
+        budget = self.suite.row_budget(row)
         found = budget.model_dump(exclude={"first_stage", "depth"})
         if point := self.point(dataset, row):
             found["learning_rate"] = rate_of(budget.learning_rate, point.factor)
@@ -237,20 +237,20 @@ class Layout:
 
     def threads(self, method: str) -> int:
         """Return the cores of a row's runs."""
-        budget = self.suite.budget(self.suite.row_tier(method))
+        budget = self.suite.row_budget(method)
         return getattr(budget, "threads", 1) * getattr(budget, "processes", 1)
 
     def gpus(self, method: str | None = None) -> int:
         """Return how many GPUs a job that encodes, or one of a row, asks the scheduler for."""
-        many = method is not None and self.suite.row_tier(method) == "finetune"
-        return (self.suite.finetune.processes if many else 1) if self.suite.gpu else 0
+        processes = getattr(self.suite.row_budget(method), "processes", 1) if method else 1
+        return processes if self.suite.gpu else 0
 
     def launcher(self, method: str) -> str:
         """Return the command that runs a module: torch's launcher where a run has several processes.
 
         (`accelerate launch` starts several on GPUs alone; under torch's, accelerate finds them on CPUs as well.)
         """
-        processes = self.suite.finetune.processes if self.suite.row_tier(method) == "finetune" else 1
+        processes = getattr(self.suite.row_budget(method), "processes", 1)
         many = f"python -m torch.distributed.run --standalone --nproc_per_node {processes} -m"
         return many if processes > 1 else "python -m"
 
@@ -351,7 +351,7 @@ class Layout:
 
     def curved_rows(self) -> list[str]:
         """Return the rows of the board whose runs leave learning curves."""
-        return [row for row in self.rows if self.suite.budget(self.suite.row_tier(row)).curve_every]
+        return [row for row in self.rows if self.suite.row_budget(row).curve_every]
 
     def curved(self) -> list[str]:
         """Return the datasets of which learning curves are drawn."""
@@ -382,6 +382,9 @@ class Layout:
                 "first_stage": budget.first(self.suite.pools),
                 "ranker": budget.model_dump(include={"model", "precision", "chunk_tokens"}),
             }
+        if own := self.suite.own_budget(method):
+            said = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in own.items())
+            adaptations.append(f"trained with a budget of its own: {said}")
         if start := self.suite.start(method):
             adaptations.append(f"starts from the trained model of {start}")
             begins += f", then the model of {start}"

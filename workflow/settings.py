@@ -26,7 +26,7 @@ STS_TRANSFER_KEYS = frozenset({"trained_on", "kind", "sts"})
 TRIAL_SEEDS = 3
 MACHINE = frozenset({"data", "models", "shards", "gpu"})
 """Keys of a suite that say where and how it runs, and nothing of what comes out."""
-ROW_KEYS = frozenset({"method", "track", "tier", "start"})
+ROW_KEYS = frozenset({"method", "track", "tier", "start", "budget"})
 
 
 def _text(value: str) -> str:
@@ -492,6 +492,15 @@ class Suite(_Settings):
         """Return the training settings of a tier."""
         return {"finetune": self.finetune, "rerank": self.rerank}.get(tier, self.training)
 
+    def own_budget(self, row: str) -> dict[str, Any]:
+        """Return what a faithful row changes of its tier's budget, to have its paper's."""
+        return dict((self.methods[row] or {}).get("budget") or {})
+
+    def row_budget(self, row: str) -> TrainingSettings:
+        """Return the training settings of a row: its tier's, and what it changes of them."""
+        budget = self.budget(self.row_tier(row))
+        return type(budget).model_validate({**budget.model_dump(), **self.own_budget(row)})
+
     def tiers(self) -> dict[str, str]:
         """Return the tier of every row."""
         return {row: self.row_tier(row) for row in self.methods}
@@ -534,7 +543,8 @@ class Suite(_Settings):
     def _resolved_row(self, row: str) -> dict[str, Any]:
         start = {"start": self.start(row)} if self.start(row) else {}
         place = {"method": self.method_name(row), "track": self.track(row), "tier": self.row_tier(row)}
-        return {**self.parameters(row), **place, **start}
+        own = {"budget": self.own_budget(row)} if self.own_budget(row) else {}
+        return {**self.parameters(row), **place, **start, **own}
 
     def method_name(self, row: str) -> str:
         """Return the name of the method behind a row, which the row has itself unless it says otherwise."""

@@ -70,7 +70,11 @@ def _check_row(suite: Suite, row: str, file: str) -> None:
     if row in BASELINES:
         raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
     for key, value in (suite.methods[row] or {}).items():
-        if key in ROW_KEYS and not isinstance(value, str) and not (key == "start" and value is None):
+        if (
+            key in ROW_KEYS - {"budget"}
+            and not isinstance(value, str)
+            and not (key == "start" and value is None)
+        ):
             raise UserError(f"{where}.{key}: input should be a valid string, found {shown(value)}")
     start = suite.start(row)
     if start is not None and start not in suite.methods:
@@ -87,6 +91,7 @@ def _check_method(suite: Suite, row: str, file: str) -> None:
     if name not in available:
         raise UserError(f"{where}: unknown method {name!r}; {nearest(name, list(available))}")
     _check_track(suite, row, available[name], where)
+    _check_budget(suite, row, where)
     params = validated(available[name].Params, suite.given(row), where, separator=".")
     needed = _asked(available[name], params, suite.track(row), suite.row_tier(row))
     if suite.row_tier(row) == "rerank" and needed:
@@ -94,6 +99,21 @@ def _check_method(suite: Suite, row: str, file: str) -> None:
             f"{where}.tier: this row of {name} needs {needed}, which a cross-encoder has not; "
             "allowed: adapter, finetune"
         )
+
+
+def _check_budget(suite: Suite, row: str, where: str) -> None:
+    """Check what a row changes of its tier's budget; on the controlled track all have the same one."""
+    own = (suite.methods[row] or {}).get("budget")
+    if own is None:
+        return
+    if suite.track(row) != "faithful":
+        raise UserError(
+            f"{where}.budget: rows of the controlled track all have the suite's budget; add `track: faithful`, or take "
+            "it away"
+        )
+    tier = suite.budget(suite.row_tier(row))
+    whole = {**tier.model_dump(), **own} if isinstance(own, dict) else own
+    validated(type(tier), whole, f"{where}.budget", separator=".")
 
 
 def _asked(method: type[Method], params: BaseModel, track: str, tier: str) -> str:

@@ -14,6 +14,7 @@ from slurm import Cluster, cluster
 from tiny import SUITE, command, copy_project, environment, measured_apart, scheduled, snakemake, write_suite
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
+pytest.importorskip("snakemake_executor_plugin_slurm", reason="pip install -e .[slurm]")
 PROFILE = (
     "--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue", "--max-threads", "2",
     "--latency-wait", "5", "--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1",

@@ -1,4 +1,6 @@
-BM25_POOLS, DENSE_POOLS = (f"results/pools/{{dataset}}/{owner}/{{settings}}" for owner in ("bm25", "{encoder}"))
+BM25_POOLS, DENSE_POOLS = (
+    f"results/pools/{{dataset}}/{owner}/{{settings}}" for owner in ("bm25", "{encoder}")
+)
 
 
 # Where the suite says so, jobs search a share each, and the pool's own job gathers what they found.
@@ -12,7 +14,9 @@ rule pool_part:
         ),
         sources=sources("workflow.pool_parts"),
     output:
-        part=temp("results/pools/{dataset}/{owner}/{settings}/{kind}-parts/{documents}x{queries}/{part}.safetensors"),
+        part=temp(
+            "results/pools/{dataset}/{owner}/{settings}/{kind}-parts/{documents}x{queries}/{part}.safetensors"
+        ),
     log:
         "results/logs/pools/{dataset}/{owner}-{settings}-{kind}-{documents}x{queries}-{part}.log",
     wildcard_constraints:

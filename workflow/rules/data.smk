@@ -85,7 +85,9 @@ rule encode_part:
 
 rule embeddings:
     input:
-        parts=lambda wildcards: LAYOUT.encode_parts(f"results/embeddings/{wildcards.dataset}/{wildcards.encoder}/parts"),
+        parts=lambda wildcards: LAYOUT.encode_parts(
+            f"results/embeddings/{wildcards.dataset}/{wildcards.encoder}/parts"
+        ),
         warmup=lambda wildcards: LAYOUT.warmup(wildcards.dataset, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,

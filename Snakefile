@@ -9,7 +9,7 @@ from snakemake.utils import min_version
 from workflow.failures import go_on_without
 from workflow.files import canonical
 from workflow.layout import open_suite
-from workflow.mending import damaged_results, promise
+from workflow.mending import damaged_results, promise, remade
 from workflow.run_start import begin, check_folder
 from workflow.sources import asset, sources
 from workflow.terminal import closing_words, one_line_a_job
@@ -23,13 +23,7 @@ if workflow.is_main_process:
 LAYOUT = open_suite(config, workflow.configfiles)
 CONTENTS = LAYOUT.contents()
 DAMAGED = damaged_results(LAYOUT) if workflow.is_main_process else []
-
-
-def damaged_as_well(wildcards):
-    """Add no input; what is damaged of a goal's own inputs, however far away, is made again with it."""
-    workflow.dag.forcefiles.update(DAMAGED)
-    return []
-
+damaged_as_well = remade(workflow, DAMAGED)
 
 def memory(least):
     """Ask for `least` megabytes, and for twice as many each time that a job is tried again (`--retries`)."""

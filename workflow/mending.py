@@ -1,8 +1,9 @@
 """What Snakemake should make again though it is there: results that were cut off after they were written."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from workflow.collection import DOCUMENTS, QRELS, QUERIES
 from workflow.contents import METRICS_FILE, PER_QUERY, RUN
@@ -36,6 +37,19 @@ def damaged_results(layout: Layout, note: Path = NOTE) -> list[str]:
     for path, trouble in {**found, **lost}.items():
         print(f"damaged: {path}: {trouble}; to be made again, with what depends on it", file=sys.stderr)
     return [str(path) for path in {**found, **lost}]
+
+
+def remade(workflow: Any, paths: Sequence[str]) -> Callable[[Any], list[str]]:
+    """Return a function of no input that lets Snakemake make `paths` again where a goal depends on them, however far.
+
+    A goal asks it when the plan is made, which is late enough for there to be one.
+    """
+
+    def forced(wildcards: Any) -> list[str]:
+        workflow.dag.forcefiles.update(paths)
+        return []
+
+    return forced
 
 
 def promise(paths: Sequence[str], note: Path = NOTE) -> None:

@@ -11,6 +11,7 @@ from workflow.files import canonical
 from workflow.layout import open_suite
 from workflow.mending import damaged_results, promise, remade
 from workflow.run_start import begin, check_folder
+from workflow.scheduling import memory
 from workflow.sources import asset, sources
 from workflow.terminal import closing_words, one_line_a_job
 
@@ -24,11 +25,6 @@ LAYOUT = open_suite(config, workflow.configfiles)
 CONTENTS = LAYOUT.contents()
 DAMAGED = damaged_results(LAYOUT) if workflow.is_main_process else []
 damaged_as_well = remade(workflow, DAMAGED)
-
-def memory(least):
-    """Ask for `least` megabytes, and for twice as many each time that a job is tried again (`--retries`)."""
-    return lambda wildcards, attempt: least * 2 ** (attempt - 1)
-
 
 # Jobs run with this interpreter, also where its environment is not activated.
 shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")

@@ -73,6 +73,47 @@ def test_a_board_comes_from_nothing(finished: Path) -> None:
         assert (finished / BOARD / name).stat().st_size > 500
 
 
+def test_files_have_the_shapes_of_their_formats(finished: Path) -> None:
+    """A change of a shape comes with a new number in workflow/formats.py; what is told is then recorded."""
+    recorded = json.loads((ROOT / "tests" / "formats.json").read_text())
+    results, board = shapes(finished / "results"), shapes(finished / BOARD)
+    found = {
+        "results": {"format": formats.RESULTS, "shapes": results},
+        "board": {"format": formats.BOARD, "shapes": board},
+    }
+    (finished / "formats.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
+    for kind, told in found.items():
+        changed = told["shapes"] != recorded[kind]["shapes"]
+        raised = told["format"] != recorded[kind]["format"]
+        assert changed == raised, (
+            f"{kind}: raise its number if a shape changed, then record what lies in {finished}"
+        )
+    assert found == recorded
+
+
+def shapes(folder: Path) -> dict[str, list[str]]:
+    """Return columns or keys of the files that other stages or versions read, by the kind of file."""
+    below = {"cards", "figures", "logs", "state", "leaderboards", "tracking", "wandb"}
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_file() or below & set(path.relative_to(folder).parts[:-1]):
+            continue
+        if path.suffix == ".parquet":
+            shape = [f"{field.name} {field.type}" for field in pq.read_schema(path)]
+        elif path.suffix == ".json":
+            shape = sorted(json.loads(path.read_text()))
+        elif path.suffix == ".csv":
+            shape = list(pd.read_csv(path, nrows=0))
+        elif path.suffix == ".safetensors":
+            with safe_open(path, "np") as tensors:
+                shape = sorted(f"{name} {tensors.get_tensor(name).dtype}" for name in tensors.keys())  # noqa: SIM118
+        else:
+            continue
+        parts = path.relative_to(folder).parts
+        found["/".join(dict.fromkeys((parts[0], parts[-1])))] = shape
+    return found
+
+
 def test_the_terminal_ends_with_the_table_and_the_page(finished: Path) -> None:
     text = (finished / "terminal.txt").read_text()
     assert "SimANS" in text
@@ -476,44 +517,3 @@ def test_the_first_run_tunes_and_the_second_makes_the_board(tmp_path: Path) -> N
         assert same == (chosen["trial"] == 0), "equal settings give equal runs, under either name"
     assert "pydoc-curves" in {path.stem for path in (tmp_path / BOARD / "figures").iterdir()}
     assert scheduled(tmp_path) == set()
-
-
-def test_files_have_the_shapes_of_their_formats(finished: Path) -> None:
-    """A change of a shape comes with a new number in workflow/formats.py; what is told is then recorded."""
-    recorded = json.loads((ROOT / "tests" / "formats.json").read_text())
-    results, board = shapes(finished / "results"), shapes(finished / BOARD)
-    found = {
-        "results": {"format": formats.RESULTS, "shapes": results},
-        "board": {"format": formats.BOARD, "shapes": board},
-    }
-    (finished / "formats.json").write_text(json.dumps(found, indent=1, sort_keys=True) + "\n")
-    for kind, told in found.items():
-        changed = told["shapes"] != recorded[kind]["shapes"]
-        raised = told["format"] != recorded[kind]["format"]
-        assert changed == raised, (
-            f"{kind}: raise its number if a shape changed, then record what lies in {finished}"
-        )
-    assert found == recorded
-
-
-def shapes(folder: Path) -> dict[str, list[str]]:
-    """Return columns or keys of the files that other stages or versions read, by the kind of file."""
-    below = {"cards", "figures", "logs", "state", "leaderboards", "tracking", "wandb"}
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if not path.is_file() or below & set(path.relative_to(folder).parts[:-1]):
-            continue
-        if path.suffix == ".parquet":
-            shape = [f"{field.name} {field.type}" for field in pq.read_schema(path)]
-        elif path.suffix == ".json":
-            shape = sorted(json.loads(path.read_text()))
-        elif path.suffix == ".csv":
-            shape = list(pd.read_csv(path, nrows=0))
-        elif path.suffix == ".safetensors":
-            with safe_open(path, "np") as tensors:
-                shape = sorted(f"{name} {tensors.get_tensor(name).dtype}" for name in tensors.keys())  # noqa: SIM118
-        else:
-            continue
-        parts = path.relative_to(folder).parts
-        found["/".join(dict.fromkeys((parts[0], parts[-1])))] = shape
-    return found

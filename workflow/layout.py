@@ -15,7 +15,7 @@ from workflow.comparison import Entry, comparisons
 from workflow.config_file import refuse_repeated_keys
 from workflow.contents import BASELINES, Contents, run_folder
 from workflow.errors import UserError
-from workflow.failures import FailedRow, Failure, Place, is_partial, read_failures, record_path, with_heirs
+from workflow.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
 from workflow.figures.catalogue import BY_NAME
 from workflow.files import canonical, short_hash
 from workflow.formats import read_board
@@ -79,10 +79,6 @@ class Layout:
         rows = [(name, row) for name in self.suite.datasets for row in (*self.rows, *self._trials)]
         return read_failures(self.suite.suite, rows, {seeds[0] for seeds, _ in self.jobs()})
 
-    def failure(self, dataset: str, method: str, seeds: Sequence[int]) -> str:
-        """Return where a job leaves a record if it fails."""
-        return str(record_path(self.suite.suite, dataset, method, seeds[0]))
-
     def _left_out(self) -> dict[Place, Failure]:
         """Return what the second plan of a suite does without: rows whose runs failed in the first, and their heirs."""
         rows = [(name, row) for name in self.suite.datasets for row in self.rows]
@@ -102,6 +98,11 @@ class Layout:
     def card(self, name: str) -> str:
         """Return the card of a dataset."""
         return f"{self.dataset(name)}/card.json"
+
+    def dataset_files(self, name: str) -> list[str]:
+        """Return what the dataset stage leaves of a dataset."""
+        tables = (f"{self.dataset(name)}/{table}.parquet" for table in ("documents", "queries", "qrels"))
+        return [*tables, self.card(name)]
 
     def vectors(self, name: str, teacher: bool = False) -> str:
         """Return the folder of a dataset's embeddings by the encoder or by the teacher."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from workflow.collection import DOCUMENTS, QRELS, QUERIES
 from workflow.contents import METRICS_FILE, PER_QUERY, RUN
 from workflow.files import read_json, write_json
 from workflow.layout import Layout
@@ -64,7 +63,6 @@ def results(layout: Layout) -> list[Path]:
     trained = contents.trained()
     trials = [str(Path(file).parent) for file in layout.trials()]
     folders: dict[tuple[str, ...], Iterable[Path | str]] = {
-        (DOCUMENTS, QUERIES, QRELS, "card.json"): [layout.dataset(name) for name in contents.cards],
         ("embeddings.json", *SIDES): [
             Path(file).parent for files in layout.facts().values() for file in files.values()
         ],
@@ -78,7 +76,8 @@ def results(layout: Layout) -> list[Path]:
         path for name in trained for row in contents.methods for path in layout.pools(name, row).values()
     }
     warm = [path for name in trained for path in layout.warmup(*layout.encoder_place(name))]
-    shared = [Path(path) for path in [*sorted(pools), *warm]]
+    prepared = [file for name in contents.cards for file in layout.dataset_files(name)]
+    shared = [Path(path) for path in [*prepared, *sorted(pools), *warm]]
     return [
         *shared,
         *(Path(folder, name) for names, places in folders.items() for folder in places for name in names),

@@ -224,7 +224,7 @@ def calibrated(layout: Layout, threads: int) -> tuple[Machine, int]:
 
 def _rows(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
     """Measure a run of every row of the adapter tier, on two corpora."""
-    asked = [row for row in layout.suite.methods if layout.suite.row_tier(row) == "adapter"]
+    asked = [row for row in layout.rows if layout.suite.row_tier(row) == "adapter"]
     if not asked:
         return {}
     sizes = (throughput.SMALL, throughput.LARGE)

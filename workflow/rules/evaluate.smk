@@ -29,12 +29,15 @@ for SEEDS in LAYOUT.batches():
             dataset=lambda wildcards, input: Path(input.qrels).parent,
             vectors=lambda wildcards, input: Path(input.documents).parent,
             models=lambda wildcards, input: Path(input.models[0]).parent.parent,
-            failure=lambda wildcards, seeds=SEEDS: LAYOUT.failure(wildcards.dataset, wildcards.method, seeds),
         shell:
-            "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q};"
+            # The record of a failure is named after the log and not by a parameter: that would make runs anew which
+            # another job made.
+            "export NEGBENCH_LOG={log:q}; failure=${{NEGBENCH_LOG#results/logs/*/}};"
+            ' export NEGBENCH_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGBENCH_FAILURE";'
+            ""
             " python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
-            " --models {params.models:q} || NEGBENCH_LOG= python -m workflow.failures {params.failure:q} $?"
+            " --models {params.models:q} || NEGBENCH_LOG= python -m workflow.failures $NEGBENCH_FAILURE $?"
 
 
 rule evaluate_baseline:

@@ -42,10 +42,12 @@ for SEEDS, ROWS in LAYOUT.jobs():
             vectors=lambda wildcards, input: Path(input.documents).parent,
             launcher=lambda wildcards: LAYOUT.launcher(wildcards.method),
             state="results/state/{suite}/{dataset}/{method}",
-            failure=lambda wildcards, seeds=SEEDS: LAYOUT.failure(wildcards.dataset, wildcards.method, seeds),
         shell:
-            "export NEGBENCH_LOG={log:q} NEGBENCH_FAILURE={params.failure:q}; rm -f {params.failure:q};"
+            # The record of a failure is named after the log and not by a parameter: that would make runs anew which
+            # another job made.
+            "export NEGBENCH_LOG={log:q}; failure=${{NEGBENCH_LOG#results/logs/*/}};"
+            ' export NEGBENCH_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGBENCH_FAILURE";'
             " {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} {params.pools}"
             " {params.teacher} --start '{input.start}' --state {params.state:q} --threads {threads}"
-            " || NEGBENCH_LOG= python -m workflow.failures {params.failure:q} $?"
+            " || NEGBENCH_LOG= python -m workflow.failures $NEGBENCH_FAILURE $?"

@@ -208,6 +208,10 @@ class Layout:
         point = self.point(dataset, row)
         return {**self.suite.parameters(row), **(point.params if point else {})}
 
+    def original(self, row: str) -> str:
+        """Return the row of the suite that a trial or a tuned row is a copy of; any other is its own."""
+        return self._copies.get(row, row)
+
     def training(self, dataset: str, row: str) -> dict[str, Any]:
         """Return the budget of a row's runs, with its learning rate and its curve, if it has one."""
         budget = self.suite.row_budget(row)

@@ -111,7 +111,9 @@ class Planner:
         layout, size = self._layout, self.size(job.wildcards["dataset"])
         tier, training = layout.suite.row_tier(row), layout.training(name, row)
         refreshes = estimates.refreshes_of(layout.parameters(name, row), training["steps"])
-        run = estimates.train_seconds(size, self._how, self._machine, row, training, refreshes, tier)
+        run = estimates.train_seconds(
+            size, self._how, self._machine, layout.original(row), training, refreshes, tier
+        )
         if every := training.get("curve_every"):
             points = training["steps"] // every + 1
             asked = replace(size, test=training.get("curve_queries") or size.test)
@@ -224,7 +226,7 @@ def calibrated(layout: Layout, threads: int) -> tuple[Machine, int]:
 
 def _rows(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
     """Measure a run of every row of the adapter tier, on two corpora."""
-    asked = [row for row in layout.rows if layout.suite.row_tier(row) == "adapter"]
+    asked = [row for row in layout.written.methods if layout.suite.row_tier(row) == "adapter"]
     if not asked:
         return {}
     sizes = (throughput.SMALL, throughput.LARGE)

@@ -7,7 +7,6 @@ its dataset and its settings (`workflow.estimates`) and from what this machine d
 
 import json
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -19,12 +18,12 @@ from typing import Annotated, Any
 from tabulate import tabulate
 from typer import Option
 
-from workflow import estimates, stage, throughput
-from workflow.estimates import Encoding, Machine, RowCost
+from workflow import estimates, stage
+from workflow.calibration import CORES_A_GPU, STATED, Network, machine_of
+from workflow.estimates import Encoding, Machine
 from workflow.files import read_json, write_json
 from workflow.jobs import Done, Job, done, planned
 from workflow.layout import Layout
-from workflow.pretrained import find_model, resolve_dtype
 from workflow.sizes import Size, size_of
 from workflow.suite_file import load
 
@@ -35,6 +34,8 @@ PHASES = (
     ("train", "evaluate", "evaluate_baseline", "gate"),
 )  # fmt: skip
 """Rules by when they run; all others come last, and within a phase jobs run side by side."""
+RUN_BYTES = 100 * 12
+"""Of a query in a run of a hundred documents, compressed, and in the table of queries."""
 SNAKEMAKE_S, JOB_S = 6.0, 0.35
 """Seconds of Snakemake's own: until the first job begins, and for each."""
 
@@ -55,7 +56,7 @@ class Planner:
     def __init__(self, layout: Layout, machine: Machine, dimension: int) -> None:
         self._layout, self._machine = layout, machine
         settings = layout.suite.encoder
-        self._how = Encoding(settings.query_length, settings.document_length, dimension)
+        self.how = Encoding(settings.query_length, settings.document_length, dimension)
         self._sizes: dict[str, Size] = {}
 
     def estimate(self, job: Job) -> Estimate:
@@ -81,10 +82,10 @@ class Planner:
     def _embeddings(self, job: Job) -> float:
         if self._layout.suite.shards.encode > 1:
             return self._collating(job)
-        return estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
+        return estimates.embeddings_seconds(self._by_key(job), self.how, self._machine)
 
     def _encode_part(self, job: Job) -> float:
-        whole = estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
+        whole = estimates.embeddings_seconds(self._by_key(job), self.how, self._machine)
         start = self._machine.start["torch"]
         return start + (whole - start) / int(job.wildcards["parts"])
 
@@ -93,10 +94,10 @@ class Planner:
         budget = {**suite.finetune.model_dump(), "steps": suite.encoder.warmup_steps}
         size = self._by_key(job)
         start = self._machine.start["torch"]
-        return start + estimates.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
+        return start + estimates.train_seconds(size, self.how, self._machine, "", budget, 0, "finetune")
 
     def _dense_pool(self, job: Job) -> float:
-        return estimates.dense_pool_seconds(self._by_key(job), self._how, self._machine)
+        return estimates.dense_pool_seconds(self._by_key(job), self.how, self._machine)
 
     def _bm25_pool(self, job: Job) -> float:
         return estimates.bm25_pool_seconds(self._by_key(job), self._machine)
@@ -112,25 +113,25 @@ class Planner:
         tier, training = layout.suite.row_tier(row), layout.training(name, row)
         refreshes = estimates.refreshes_of(layout.parameters(name, row), training["steps"])
         run = estimates.train_seconds(
-            size, self._how, self._machine, layout.original(row), training, refreshes, tier
+            size, self.how, self._machine, layout.original(row), training, refreshes, tier
         )
         if every := training.get("curve_every"):
             points = training["steps"] // every + 1
             asked = replace(size, test=training.get("curve_queries") or size.test)
-            run += points * estimates.evaluate_seconds(asked, self._how, self._machine, tier)
+            run += points * estimates.evaluate_seconds(asked, self.how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate(self, job: Job) -> float:
         tier = self._layout.suite.row_tier(job.wildcards["method"])
         size = self.size(job.wildcards["dataset"])
-        run = estimates.evaluate_seconds(size, self._how, self._machine, tier)
+        run = estimates.evaluate_seconds(size, self.how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate_baseline(self, job: Job) -> float:
         size = self.size(job.wildcards["dataset"])
         if job.wildcards.get("baseline") != "untrained":
             return estimates.bm25_pool_seconds(replace(size, train=size.test), self._machine)
-        return estimates.dense_pool_seconds(replace(size, train=size.test), self._how, self._machine)
+        return estimates.dense_pool_seconds(replace(size, train=size.test), self.how, self._machine)
 
     def _collating(self, job: Job) -> float:
         start = self._machine.start["figures" if "figures" in job.rule else "light"]
@@ -147,13 +148,18 @@ def kind_of(rule: str) -> str:
     return stem if stem in ("train", "evaluate") and rest.replace("_", "").isdigit() else rule
 
 
-def wall_seconds(found: Sequence[Estimate], width: int) -> float:
-    """Return how long the jobs take on so many cores, a phase after the other, each free core taking the next job."""
+def wall_seconds(found: Sequence[Estimate], width: int, gpus: int = 0) -> float:
+    """Return how long the jobs take on so many cores and GPUs, a phase after the other, each free one taking the next.
+
+    Jobs that ask for GPUs wait for those alone, the others for cores alone.
+    """
     total, left = SNAKEMAKE_S, list(found)
     for phase in (*PHASES, None):
         mine = [one for one in left if phase is None or one.kind in phase]
         left = [one for one in left if one not in mine]
-        total += _side_by_side(mine, width)
+        on_gpus = [replace(one, cores=one.job.gpus) for one in mine if one.job.gpus]
+        on_cores = [one for one in mine if not one.job.gpus]
+        total += max(_side_by_side(on_gpus, max(gpus, 1)), _side_by_side(on_cores, width))
     return total
 
 
@@ -208,45 +214,6 @@ def table(found: Sequence[Estimate], gpu: bool) -> str:
     )
 
 
-def calibrated(layout: Layout, threads: int) -> tuple[Machine, int]:
-    """Measure this machine for a suite; returns also the dimension of its encoder's vectors."""
-    settings = layout.suite.encoder
-    model = find_model(settings.model)
-    dimension = int(read_json(model / "config.json")["hidden_size"])
-    modules = {"torch": "workflow.train", "light": "workflow.audit", "figures": "workflow.figures.cost"}
-    start = {kind: throughput.start_seconds(module) for kind, module in modules.items()}
-    length = min(settings.document_length, 128)
-    tokens = throughput.encoded_tokens(model, resolve_dtype(settings.dtype), length, threads)
-    indexed, scored = throughput.bm25(40)
-    with tempfile.TemporaryDirectory() as folder:
-        rows = _rows(layout, Path(folder), dimension)
-    products = throughput.products(dimension, threads)
-    return Machine(start, tokens, products, 20_000, indexed, scored, rows, threads), dimension
-
-
-def _rows(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
-    """Measure a run of every row of the adapter tier, on two corpora."""
-    asked = [row for row in layout.written.methods if layout.suite.row_tier(row) == "adapter"]
-    if not asked:
-        return {}
-    sizes = (throughput.SMALL, throughput.LARGE)
-    worlds = [throughput.World(folder, size, dimension) for size in sizes]
-    name = layout.with_dev()[0] if layout.with_dev() else next(iter(layout.suite.datasets))
-    found = {}
-    for row in stage.progress(asked, "calibrating"):
-        spec = {**json.loads(layout.spec(name, row)), "seed": 0}
-        one, other = (world.step(spec) for world in worlds)
-        lines = [_line(sizes, pair) for pair in zip(one, other, strict=True)]
-        found[row] = RowCost(lines[0], lines[1], lines[2])
-    return found
-
-
-def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> tuple[float, float]:
-    """Return where a line through two measurements begins and what it rises by, neither below 0."""
-    rise = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.0)
-    return max(seconds[0] - rise * sizes[0], 0.0), rise
-
-
 def main(
     suite: Annotated[str, Option(help="the whole config of the suite, as JSON")],
     cores: Annotated[int, Option(help="cores of this machine that the suite will get")],
@@ -258,30 +225,62 @@ def main(
     if not jobs:
         print(f"{layout.suite.suite}: nothing is left to do", file=sys.stderr)
         return
-    machine, dimension = calibrated(layout, cores)
-    planner = Planner(layout, machine, dimension)
+    machine, network = machine_of(layout, cores)
+    planner = Planner(layout, machine, network.dimension)
     found = [planner.estimate(job) for job in jobs]
-    walls = {width: wall_seconds(found, width) for width in sorted({*WIDTHS, cores})}
-    print(_report(layout, planner, found, walls, time.time() - began), file=sys.stderr, flush=True)
-    name = layout.suite.suite
-    made = time.time()
-    plan = {"suite": name, "made": made, "jobs": len(found), "cores": cores, "wall_seconds": walls[cores]}
-    write_json(PLANS / f"{name}-{made:.0f}.json", plan)
+    if layout.suite.gpu:
+        walls = {width: wall_seconds(found, width * CORES_A_GPU, width) for width in WIDTHS}
+    else:
+        walls = {width: wall_seconds(found, width) for width in sorted({*WIDTHS, cores})}
+    print(_report(layout, planner, found, walls, network, time.time() - began), file=sys.stderr, flush=True)
+    name, made = layout.suite.suite, time.time()
+    if not layout.suite.gpu:  # what was measured here says nothing of GPUs elsewhere
+        plan = {"suite": name, "made": made, "jobs": len(found), "cores": cores, "wall_seconds": walls[cores]}
+        write_json(PLANS / f"{name}-{made:.0f}.json", plan)
 
 
 def _report(
-    layout: Layout, planner: Planner, found: Sequence[Estimate], walls: Mapping[int, float], seconds: float
+    layout: Layout,
+    planner: Planner,
+    found: Sequence[Estimate],
+    walls: Mapping[int, float],
+    network: Network,
+    seconds: float,
 ) -> str:
+    gpu, encoder = layout.suite.gpu, layout.suite.encoder
     sizes = [
         f"  {name}: {(size := planner.size(name)).documents:,} documents, {size.train:,} training and "
         f"{size.test:,} test queries ({size.told_by})"
         for name in layout.suite.datasets
     ]
-    widths = [f"{width:,} cores: {_clock(wall)}" for width, wall in walls.items()]
+    unit = f"GPUs with {CORES_A_GPU} cores each" if gpu else "cores"
+    widths = ", ".join(f"{width:,}: {_clock(wall)}" for width, wall in walls.items())
     return "\n".join([
-        f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, "",
-        table(found, layout.suite.gpu), "", f"Wall time on {', '.join(widths)}.", *_errors(),
+        f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, f"  {encoder.model}: {network.told()}",
+        *([f"  {STATED}"] if gpu else []), "", table(found, gpu), "", f"Wall time by the number of {unit}: {widths}.",
+        f"Disk: {disk_gigabytes(layout, planner, network):,.1f} GB.", *_errors(),
     ])  # fmt: skip
+
+
+def disk_gigabytes(layout: Layout, planner: Planner, network: Network) -> float:
+    """Return what vectors, pools and the files of runs will take on the disk, the cache's tokens too."""
+    suite, total = layout.suite, 0.0
+    width = 2 if suite.encoder.output == "float16" else 4
+    for name in suite.datasets:
+        size = planner.size(name)
+        tokens = sum(estimates.corpus_tokens(size, planner.how))
+        total += (size.documents + size.train + size.test) * network.dimension * width + 4 * tokens
+        if suite.home(name) == name:
+            kinds = {kind for row in layout.written.methods for kind in suite.method(row).pools}
+            total += len(kinds) * size.train * suite.pools.depth * 8
+        for row in layout.written.methods:
+            finetuned = suite.row_tier(row) != "adapter"
+            model = 4 * network.parameters if finetuned else 8 * network.dimension**2
+            steps = layout.training(name, row)
+            ledger = 8 * steps["steps"] * steps["batch_size"] * steps["negatives"]
+            trained = model + ledger if suite.home(name) == name else 0
+            total += len(suite.seeds) * (trained + size.test * RUN_BYTES)
+    return total / 1e9
 
 
 def _errors() -> list[str]:

@@ -45,6 +45,27 @@ def start_seconds(module: str) -> float:
     )
 
 
+def prepared_texts(folder: Path) -> float:
+    """Return texts a second of the dataset stage: read, checked, cut and written."""
+    rng = np.random.default_rng(0)
+    rows = [" ".join(f"w{word}" for word in drawn) for drawn in rng.integers(9_999, size=(LARGE, 40))]
+    (folder / "made" / "qrels").mkdir(parents=True)
+    for name, count in (("corpus", LARGE), ("queries", QUERIES)):
+        lines = (json.dumps({"_id": f"{row}", "text": rows[row]}) for row in range(count))
+        (folder / "made" / f"{name}.jsonl").write_text("\n".join(lines))
+    for split, asked in (("train", range(QUERIES // 2)), ("test", range(QUERIES // 2, QUERIES))):
+        (folder / "made" / "qrels" / f"{split}.tsv").write_text(
+            "".join(f"{row}\t{row}\t1\n" for row in asked)
+        )
+    settings = {
+        "name": "made", "source": str(folder / "made"), "seed": 0, "documents": None, "train_queries": None,
+        "dev_queries": 0, "regime": "standard",
+    }  # fmt: skip
+    started = time.perf_counter()
+    data.write(data.prepare(settings)[0], folder / "prepared")
+    return (LARGE + QUERIES) / (time.perf_counter() - started)
+
+
 def encoded_tokens(model: Path, dtype: str, length: int, threads: int) -> float:
     """Return tokens a second of an encoder on texts of about `length` tokens."""
     rng = np.random.default_rng(0)

@@ -4,6 +4,7 @@ Every stage is asked for a little of its real work through its real code; what g
 sizes and drawn on as a line. Nothing of a dataset is read, so a plan can be had before one is there.
 """
 
+import json
 import subprocess
 import sys
 import time
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from workflow import data
 from workflow.candidates import CandidatePool, build_pool
 from workflow.collection import Qrels
 from workflow.encoder import Encoder

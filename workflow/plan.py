@@ -70,7 +70,8 @@ class Planner:
         if name not in self._sizes:
             settings = self._layout.suite.dataset(name)
             found = size_of(name, settings["source"], Path(self._layout.card(name)))
-            self._sizes[name] = found.cut(settings)
+            found = found.cut(settings)
+            self._sizes[name] = replace(found, train=0) if settings.get("trained_on") else found
         return self._sizes[name]
 
     def _by_key(self, job: Job) -> Size:
@@ -97,15 +98,24 @@ class Planner:
         return start + estimates.train_seconds(size, self.how, self._machine, "", budget, 0, "finetune")
 
     def _dense_pool(self, job: Job) -> float:
-        return estimates.dense_pool_seconds(self._by_key(job), self.how, self._machine)
+        gathers = self._layout.pool_shares("dense") != (1, 1)
+        return self._collating(job) if gathers else self._searched(job, "dense")
 
     def _bm25_pool(self, job: Job) -> float:
-        return estimates.bm25_pool_seconds(self._by_key(job), self._machine)
+        gathers = self._layout.pool_shares("bm25") != (1, 1)
+        return self._collating(job) if gathers else self._searched(job, "bm25")
 
     def _pool_part(self, job: Job) -> float:
-        whole = self._dense_pool(job) if job.wildcards["kind"] == "dense" else self._bm25_pool(job)
-        start = self._machine.start["light"]
-        return start + (whole - start) / int(job.wildcards["documents"]) / int(job.wildcards["queries"])
+        documents, queries = int(job.wildcards["documents"]), int(job.wildcards["queries"])
+        size = self._by_key(job)
+        mine = replace(size, train=size.train // queries, documents=size.documents // documents)
+        return self._searched(job, job.wildcards["kind"], mine)
+
+    def _searched(self, job: Job, kind: str, size: Size | None = None) -> float:
+        size = size or self._by_key(job)
+        if kind == "dense":
+            return estimates.dense_pool_seconds(size, self.how, self._machine)
+        return estimates.bm25_pool_seconds(size, self._machine)
 
     def _train(self, job: Job) -> float:
         row, name = job.wildcards["method"], job.wildcards["dataset"]

@@ -174,7 +174,10 @@ def _caption(frame: pd.DataFrame, found: Found, tidy: pd.DataFrame) -> str:
         words = Counter(
             orders.verdict(one, "dataset").rpartition(": ")[2].rstrip(".") for one, _ in found.values()
         )
-        summed = "; ".join(f"{words[word]} times {word}" for word in sorted(words))
+        times = {1: "once", 2: "twice"}
+        summed = "; ".join(
+            f"{times.get(words[word], f'{words[word]} times')} {word}" for word in sorted(words)
+        )
         told = f"Of {len(found)} comparisons, which the table has in full: {summed}."
     seeds = drawing.counted(tidy.groupby(["tier", "track", "dataset", "other", "method", "axis"]).size())
     return (

@@ -1,7 +1,8 @@
 """A real SLURM of one node on this machine, in a folder of its own, for as long as a test takes.
 
-Needs root, and Debian's packages slurm-wlm and munge; tests skip and say so where they are missing. Nothing outside the
-folder is touched: configuration, keys, sockets, ports and logs are the cluster's own.
+Needs root, and Debian's packages slurm-wlm and munge; tests skip and say so where they are missing. Keys, sockets, ports
+and logs are the cluster's own, in its folder. Outside of it there is only, meanwhile, a link to its configuration where
+SLURM looks for one, as jobs start without the variable that names another; where one is already, tests skip.
 """
 
 import os
@@ -16,8 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pytest
 
+PLACE = Path("/etc/slurm/slurm.conf")
 PROGRAMS = ("munged", "munge", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "sinfo")
 CONFIG = """
 ClusterName=negbench
@@ -56,8 +59,9 @@ PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 class Cluster:
     """A SLURM with one node; commands find it by `environment`."""
 
-    def __init__(self, folder: Path, cores: int = 2, memory: int = 6000) -> None:
+    def __init__(self, folder: Path, cores: int = 2) -> None:
         self.folder, self.cores = folder, cores
+        memory = psutil.virtual_memory().total // 2**20 - 1000
         control, node = free_ports(2)
         folder.mkdir(mode=0o755)
         for name in ("state", "spool"):
@@ -71,6 +75,8 @@ class Cluster:
 
     def start(self) -> None:
         """Start all daemons and wait until the node takes jobs."""
+        PLACE.parent.mkdir(exist_ok=True)
+        PLACE.symlink_to(self.folder / "slurm.conf")
         self._start_munge()
         self._run("slurmctld", "-D", "-i")
         self.start_node()
@@ -89,6 +95,7 @@ class Cluster:
         subprocess.run(["scancel", "--user", "root"], env=self.environment, capture_output=True, timeout=60)
         for name in ("slurmd", "slurmctld", "munged"):
             self._end(name)
+        PLACE.unlink(missing_ok=True)
 
     def call(self, *command: str) -> str:
         """Return what a command of SLURM's prints."""
@@ -163,6 +170,9 @@ def cluster(folder: Path) -> Iterator[Cluster]:
         pytest.skip(f"no {missing[0]} on this machine: apt-get install slurm-wlm munge")
     if os.geteuid():
         pytest.skip("a SLURM of one's own needs root")
+    if PLACE.exists():
+        pytest.skip(f"there is a {PLACE}: this machine has a SLURM already")
+    PLACE.unlink(missing_ok=True)  # of a test that was killed
     made = Cluster(folder)
     try:
         made.start()

@@ -1,8 +1,8 @@
 """A real SLURM of one node on this machine, in a folder of its own, for as long as a test takes.
 
-Needs root, and Debian's packages slurm-wlm and munge; tests skip and say so where they are missing. Keys, sockets, ports
-and logs are the cluster's own, in its folder. Outside of it there is only, meanwhile, a link to its configuration where
-SLURM looks for one, as jobs start without the variable that names another; where one is already, tests skip.
+Needs root, and Debian's packages slurm-wlm and munge; tests skip and say so where they are missing. Keys, sockets,
+ports and logs are the cluster's own, in its folder. Outside of it there is only, meanwhile, a link to its configuration
+where SLURM looks for one, as jobs start without the variable that names another; where one is already, tests skip.
 """
 
 import os

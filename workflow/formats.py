@@ -2,8 +2,7 @@
 
 A number is raised when what stands in its files changes its name, its place or its meaning; tests/formats.json holds
 the shapes that go with the numbers, and a test compares. Files from before there were numbers have the first ones.
-What is kept in the cache needs none: its names are hashes of all that it depends on, and damaged
-files are made again.
+What is kept in the cache needs none: its names are hashes of all that it depends on, and damaged files are made again.
 """
 
 from pathlib import Path

@@ -238,9 +238,8 @@ def mean_squares(differences: Scores) -> Scores:
     return np.array(squares)[:, None]
 
 
-@lru_cache(
-    maxsize=128
-)  # half a megabyte each; an average goes through all datasets for every pair of methods
+# Half a megabyte each; an average goes through all datasets for every pair of methods.
+@lru_cache(maxsize=128)
 def _ratios(name: str, seeds: int, queries: int) -> Scores:
     """Draws [3, DRAWS] of degrees of freedom over chi-squared, for the mean squares of seeds, queries and rest.
 

@@ -34,7 +34,6 @@ for SEEDS in LAYOUT.batches():
             # another job made.
             "export NEGBENCH_LOG={log:q}; failure=${{NEGBENCH_LOG#results/logs/*/}};"
             ' export NEGBENCH_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGBENCH_FAILURE";'
-            ""
             " python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
             " --models {params.models:q} || NEGBENCH_LOG= python -m workflow.failures $NEGBENCH_FAILURE $?"

@@ -226,7 +226,7 @@ def test_vectors_may_be_stored_in_half_the_space(dataset, tmp_path):
     assert np.load(tmp_path / "half" / "documents.npy").dtype == np.float16
     for exact, found in zip(load_vectors(tmp_path / "whole"), load_vectors(tmp_path / "half"), strict=True):
         assert isinstance(exact, np.memmap)
-        assert (exact.dtype, found.dtype) == (np.float32, np.float32)
+        assert (exact.dtype, found.dtype) == (np.float32, np.float16)
         assert 0 < np.abs(exact - found).max() < 1e-3
 
 

@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
 
 from workflow.adapter_maps import load_maps
 from workflow.materials import Materials
 from workflow.tier import BiEncoder, Rows
+from workflow.vectors import Vectors, blocks
 
 
 def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "AdapterEncoder":
@@ -27,7 +26,7 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "AdapterEncod
 class AdapterEncoder(BiEncoder, nn.Module):
     """Encodes rows from cached vectors [N, D] and [Q, D]: a `tier.TrainedEncoder`."""
 
-    def __init__(self, documents: NDArray[np.float32], queries: NDArray[np.float32]) -> None:
+    def __init__(self, documents: Vectors, queries: Vectors) -> None:
         super().__init__()
         self._documents, self._queries = torch.from_numpy(documents), torch.from_numpy(queries)
         dimension = documents.shape[1]
@@ -61,11 +60,11 @@ class AdapterEncoder(BiEncoder, nn.Module):
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of queries."""
-        return self._queries[torch.from_numpy(rows)]
+        return self._queries[torch.from_numpy(rows)].float()
 
     def warmup_documents(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of documents."""
-        return self._documents[torch.from_numpy(rows)]
+        return self._documents[torch.from_numpy(rows)].float()
 
     def load(self, path: Path) -> None:
         """Start from the maps of another run."""
@@ -102,7 +101,9 @@ class AdapterEncoder(BiEncoder, nn.Module):
 
     @torch.no_grad()
     def _mapped_corpus(self, weight: torch.Tensor) -> torch.Tensor:
-        vectors = self._documents @ weight.T
+        vectors = torch.empty(len(self._documents), len(weight))
+        for rows in blocks(len(vectors)):
+            torch.matmul(self._documents[rows].float(), weight.T, out=vectors[rows])
         # in place: `normalize` would write a second corpus, which takes as long as a quarter of the product
         return vectors.div_(torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(1e-12))
 
@@ -125,4 +126,4 @@ class AdapterMoment:
 
 def apply_map(vectors: torch.Tensor, rows: Rows, weight: torch.Tensor) -> torch.Tensor:
     """Return rows of `vectors` [N, D] times a map [D, D], of unit length."""
-    return functional.normalize(vectors[torch.from_numpy(rows)] @ weight.T, dim=1)
+    return functional.normalize(vectors[torch.from_numpy(rows)].float() @ weight.T, dim=1)

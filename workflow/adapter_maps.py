@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from workflow.errors import UserError
+from workflow.vectors import Vectors, blocks, float32
 from workflow.vectors import load as load_vectors
 
 SIDES = ("query", "document")
@@ -27,7 +28,7 @@ def trained_side(
     weight = load_maps(model)[side]
     if rows is None:
         return mapped(untrained, weight)
-    changed = np.zeros_like(untrained)
+    changed = np.zeros(untrained.shape, np.float32)
     changed[rows] = mapped(untrained[rows], weight)
     return changed
 
@@ -43,7 +44,10 @@ def load_maps(path: Path) -> dict[str, NDArray[np.float32]]:
         ) from error
 
 
-def mapped(vectors: NDArray[np.float32], weight: NDArray[np.float32]) -> NDArray[np.float32]:
+def mapped(vectors: Vectors, weight: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return vectors [N, D] times the map, of unit length: what `adapter.AdapterEncoder` computes."""
-    product = vectors @ weight.T
-    return product / np.maximum(np.linalg.norm(product, axis=1, keepdims=True), 1e-12)
+    product = np.empty((len(vectors), len(weight)), np.float32)
+    for rows in blocks(len(vectors)):
+        part = np.matmul(float32(vectors[rows]), weight.T, out=product[rows])
+        part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+    return product

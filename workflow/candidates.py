@@ -13,17 +13,20 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 from typer import Option
 
 from workflow import collection, stage
+from workflow.approximate import ApproximateSearcher, cells_of, recall, sampled
 from workflow.errors import UserError
 from workflow.files import replacing
 from workflow.index import BM25Searcher, DenseSearcher, Found, Searcher
 from workflow.vectors import load as load_vectors
 
 NO_DOCUMENT = -1
+INDEX = "index"
+"""Key of a pool's header."""
 CHUNK = 2048
 
 
@@ -165,6 +168,8 @@ def open_searcher(
     """Open the searcher of a kind of pool; a dense one has embeddings, and may have a share of the blocks."""
     if kind == "dense":
         assert vectors is not None
+        if found := options.get("index"):
+            return ApproximateSearcher(*load_vectors(vectors), threads, share, found)
         return DenseSearcher(*load_vectors(vectors), threads, share)
     return BM25Searcher(*collection.texts(dataset), options["bm25_k1"], options["bm25_b"])
 
@@ -181,16 +186,51 @@ def main(
     started = time.perf_counter()
     options = json.loads(settings)
     searcher = open_searcher(kind, dataset, options, vectors, threads)
-    pool = build_pool(searcher, collection.qrels(dataset, "train"), searcher.documents, options["depth"])
-    write_pool(output, pool, f"{kind} pool of {dataset.name}", started)
+    labels = collection.qrels(dataset, "train")
+    pool = build_pool(searcher, labels, searcher.documents, options["depth"])
+    del searcher  # an index holds the vectors, which are read again for what it missed
+    missed = index_facts(pool, labels, options, vectors, threads) if kind == "dense" else {}
+    write_pool(output, pool, f"{kind} pool of {dataset.name}", started, missed)
 
 
-def write_pool(output: Path, pool: dict[str, NDArray[Any]], name: str, started: float) -> None:
-    """Write the arrays of a pool, and say so."""
+def index_facts(
+    pool: dict[str, NDArray[Any]],
+    labels: collection.Qrels,
+    options: dict[str, Any],
+    vectors: Path | None,
+    threads: int,
+) -> dict[str, Any]:
+    """Return how an approximate index was made and what it found of the exact search's; nothing of a flat one."""
+    if "index" not in options or vectors is None:
+        return {}
+    searcher, asked = DenseSearcher(*load_vectors(vectors), threads), sampled(labels)
+    exact = build_pool(searcher, asked, searcher.documents, options["depth"])
+    depths = sorted({min(10, options["depth"]), options["depth"]})
+    found = {str(depth): recall(pool, exact, depth) for depth in depths}
+    made = dict(options["index"])
+    if made.get("cells") == 0:
+        made["cells"] = cells_of(searcher.documents)
+    return {"settings": made, "queries": len(exact["queries"]), "recall": found}
+
+
+def write_pool(
+    output: Path, pool: dict[str, NDArray[Any]], name: str, started: float, index: dict[str, Any]
+) -> None:
+    """Write the arrays of a pool, with the facts about an approximate index, and say so."""
     with replacing(output) as partial:
-        save_file(pool, partial)
+        save_file(pool, partial, {INDEX: json.dumps(index)} if index else None)
     queries, depth = pool["ids"].shape
-    stage.say(f"{name}: {queries:,} queries, {depth} deep, {time.perf_counter() - started:.1f} s")
+    recalls = "".join(f", recall@{at} {share:.3f}" for at, share in index.get("recall", {}).items())
+    stage.say(f"{name}: {queries:,} queries, {depth} deep{recalls}, {time.perf_counter() - started:.1f} s")
+
+
+def read_index_facts(pool: Path) -> dict[str, Any]:
+    """Return the facts about the approximate index by which a pool was made; none of an exact search."""
+    try:
+        with safe_open(pool, "numpy") as arrays:
+            return json.loads((arrays.metadata() or {}).get(INDEX, "{}"))
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{pool}: can't be read ({error}); delete it and run again") from error
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from typer import Option
 
 from workflow import collection, stage
+from workflow.candidates import read_index_facts
 from workflow.card_text import markdown
 from workflow.catalogue import STS
 from workflow.collection import HIDDEN, SPLITS, Qrels
@@ -107,9 +108,12 @@ def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     settings: Annotated[str, Option(help="settings of the suite's encoder, as JSON")],
     output: Annotated[Path, Option(help="the JSON file that is written, Markdown beside it")],
+    pool: Annotated[Path | None, Option(help="the dense pool, if its index is approximate")] = None,
 ) -> None:
     """Write the card of a dataset."""
     card = describe(dataset, json.loads(settings))
+    if pool is not None:
+        card["index"] = read_index_facts(pool)
     write_json(output, card)
     write_text(output.with_suffix(".md"), markdown(card))
 

@@ -10,6 +10,7 @@ from workflow.notation import plain
 from workflow.words import hidden_words
 
 Fact = tuple[str, str]
+INDEXES = {"ivf": "IVF", "hnsw": "HNSW"}
 
 
 def markdown(card: Mapping[str, Any]) -> str:
@@ -57,6 +58,7 @@ def counted(card: Mapping[str, Any]) -> list[Fact]:
         *_overlap(card),
         *_copies(card),
         ("self-ids", _self_ids(card["self_ids"])),
+        *_index(card),
     ]
 
 
@@ -108,6 +110,17 @@ def _copies(card: Mapping[str, Any]) -> list[Fact]:
         facts.append(("queries whose text another split has", across))
         facts.append(("test queries seen by text, not by id", f"{found['positives_across']:,}"))
     return facts
+
+
+def _index(card: Mapping[str, Any]) -> list[Fact]:
+    if not (found := card.get("index")):
+        return []
+    made = ", ".join(f"{key} {value:,}" for key, value in found["settings"].items() if key != "kind")
+    recalls = ", ".join(
+        f"{100 * share:.1f} % of the best {depth}" for depth, share in found["recall"].items()
+    )
+    told = f"{recalls} that the exact search finds, over {found['queries']:,} training queries"
+    return [(f"dense pool by {INDEXES[found['settings']['kind']]} ({made})", told)]
 
 
 def _self_ids(found: Mapping[str, Any]) -> str:

@@ -39,6 +39,7 @@ from workflow.pretrained import find_model, keep_freed_memory, pooling, resolve_
 from workflow.seeds import torch_seed
 from workflow.tier import BiEncoder, Kept, Rows
 from workflow.tokens import Texts, Tokens, tokens_of
+from workflow.vectors import Vectors, float32
 
 SHARED = "both"
 SIDES = ("query", "document")
@@ -117,7 +118,8 @@ def trained_side(
     )
     tokens = tokens_of_sides(dataset, canonical(settings))[side]
     load_side(encoder.model, model, side)
-    rows = np.arange(len(tokens)) if rows is None else rows
+    if rows is None:
+        return encoder.encode(tokens, np.arange(len(tokens)), threads=threads)
     found = np.zeros((len(tokens), encoder.dimension), np.float32)
     found[rows] = encoder.encode(tokens, rows, threads=threads)
     return found
@@ -147,7 +149,7 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         self,
         tower: Tower,
         tokens: Mapping[str, Tokens],
-        warmup: Mapping[str, NDArray[np.float32]],
+        warmup: Mapping[str, Vectors],
         training_queries: Rows,
         *,
         precision: str = "auto",
@@ -190,14 +192,15 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         if "document" in self.trained:
             return self._all("document", np.arange(len(self._tokens["document"])))
         if self._frozen is None:
-            start = torch.from_numpy(self._warmup["document"])
-            self._frozen = self._all("document", np.arange(len(start))) if self._loaded else start
+            start = self._warmup["document"]
+            rows = np.arange(len(start))
+            self._frozen = self._all("document", rows) if self._loaded else torch.from_numpy(float32(start))
         return self._frozen
 
     def still(self, side: str, rows: Rows) -> torch.Tensor:
         """Encode rows without dropout; a frozen tower that is still the start has its vectors in the cache."""
         start = side not in self.trained and not self._loaded
-        return torch.from_numpy(self._warmup[side][rows]) if start else self._all(side, rows)
+        return self._start(side, rows) if start else self._all(side, rows)
 
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> Kept:
         """Encode corpus and training queries, or take up vectors that were kept."""
@@ -208,11 +211,11 @@ class FinetuneEncoder(BiEncoder, nn.Module):
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of queries."""
-        return torch.from_numpy(self._warmup["query"][rows])
+        return self._start("query", rows)
 
     def warmup_documents(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of documents."""
-        return torch.from_numpy(self._warmup["document"][rows])
+        return self._start("document", rows)
 
     def load(self, path: Path) -> None:
         """Start from the towers of another run."""
@@ -303,6 +306,9 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         tower = self._tower(side)
         encoder = Encoder.around(tower.model, tower.pooling, self._dtype, tower.normalize)
         return torch.from_numpy(encoder.encode(self._tokens[side], rows, threads=torch.get_num_threads()))
+
+    def _start(self, side: str, rows: Rows) -> torch.Tensor:
+        return torch.from_numpy(float32(self._warmup[side][rows]))
 
     def _tower(self, side: str) -> Any:
         return self.towers[SHARED] if SHARED in self.towers else self.towers[side]

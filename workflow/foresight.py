@@ -39,6 +39,7 @@ from workflow.files import read_json, write_text
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, read_ledger
 from workflow.spreadsheet import csv
+from workflow.vectors import float32
 from workflow.vectors import load as load_vectors
 
 SHARE = 0.1
@@ -146,7 +147,7 @@ def main(
 def _cosines(
     queries: NDArray[np.float32], documents: NDArray[np.float32], asked: pd.Series, given: pd.Series
 ) -> NDArray[np.float64]:
-    left, right = queries[asked.to_numpy(np.int64)], documents[given.to_numpy(np.int64)]
+    left, right = float32(queries[asked.to_numpy(np.int64)]), float32(documents[given.to_numpy(np.int64)])
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(
         right, axis=1
     )  # an encoder may not make unit vectors

@@ -1,16 +1,18 @@
 """Search over a whole corpus: BM25 by words (bm25s) and exact inner product by vectors (FAISS)."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from workflow.vectors import ROWS_AT_A_TIME, Vectors, float32
+
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+Find = Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], NDArray[np.int64]]]
+"""As FAISS searches: query vectors and a depth to scores and rows, best first, -1 where nothing is left."""
 SCORES_AT_A_TIME = 1 << 23  # pairs of a query and a document with a word in common: 300 MB with their order
-ROWS_AT_A_TIME = (
-    1 << 17
-)  # a multiple of the rows that FAISS multiplies at once, so that blocks decide no score
 TIE_ROOM = 16  # documents searched beyond the depth, to see how far a tie reaches
 
 
@@ -33,8 +35,8 @@ class DenseSearcher:
 
     def __init__(
         self,
-        documents: NDArray[np.floating],
-        queries: NDArray[np.floating],
+        documents: Vectors,
+        queries: Vectors,
         threads: int,
         share: tuple[int, int] = (0, 1),
     ) -> None:
@@ -55,17 +57,17 @@ class DenseSearcher:
 
         Of a share of the blocks fewer than `depth` may come.
         """
-        asked = _float32(self._queries[queries])
+        asked = float32(self._queries[queries])
         best: Found = np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
         for start in self._blocks:
-            block = _float32(self._documents[start : start + ROWS_AT_A_TIME])
-            ids, scores = _best_in_block(asked, block, min(depth, len(block)), depth + TIE_ROOM)
+            block = float32(self._documents[start : start + ROWS_AT_A_TIME])
+            ids, scores = best_of(_knn(block), asked, len(block), depth)
             best = merged(best, (ids + start, scores), depth)
         return best
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return inner products."""
-        asked, answers = _float32(self._queries[queries]), _float32(self._documents[documents])
+        asked, answers = float32(self._queries[queries]), float32(self._documents[documents])
         return np.einsum("nd,nd->n", asked, answers).astype(np.float32)
 
 
@@ -76,22 +78,26 @@ def merged(one: Found, other: Found, depth: int) -> Found:
     return ids[:, :depth], scores[:, :depth]
 
 
-def _best_in_block(asked: NDArray[np.float32], block: NDArray[np.float32], depth: int, width: int) -> Found:
-    """Search `width` deep, and deeper where the tie at `depth` reaches that far: its lowest rows may lie below."""
-    import faiss
+def best_of(find: Find, asked: NDArray[np.float32], size: int, depth: int, width: int = 0) -> Found:
+    """Return the best `depth` of `size` documents, of equal ones those of the lowest rows.
 
-    width = min(width, len(block))
-    scores, ids = faiss.knn(asked, block, width, faiss.METRIC_INNER_PRODUCT)
-    ids, scores = _ties_by_row(ids.astype(np.int64), scores)
-    cut = np.flatnonzero(scores[:, depth - 1] == scores[:, -1])
+    `find` is asked for a few more, and for yet more where the tie at `depth` reaches that far: its lowest rows may lie
+    below.
+    """
+    depth, width = min(depth, size), min(width or depth + TIE_ROOM, size)
+    scores, ids = find(asked, width)
+    ids, scores = _ties_by_row(ids.astype(np.int64), np.where(ids < 0, -np.inf, scores))
+    cut = np.flatnonzero((scores[:, depth - 1] == scores[:, -1]) & (ids[:, -1] >= 0))
     ids, scores = ids[:, :depth], scores[:, :depth]
-    if len(cut) and width < len(block):
-        ids[cut], scores[cut] = _best_in_block(asked[cut], block, depth, 2 * width)
+    if len(cut) and width < size:
+        ids[cut], scores[cut] = best_of(find, asked[cut], size, depth, 2 * width)
     return ids, scores
 
 
-def _float32(vectors: NDArray[np.floating]) -> NDArray[np.float32]:
-    return np.ascontiguousarray(vectors, dtype=np.float32)
+def _knn(block: NDArray[np.float32]) -> Find:
+    import faiss
+
+    return lambda asked, width: faiss.knn(asked, block, width, faiss.METRIC_INNER_PRODUCT)
 
 
 class BM25Searcher:

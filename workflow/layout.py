@@ -143,6 +143,11 @@ class Layout:
         """Return the pools that a row's method reads, by kind."""
         return {kind: self.pool(name, kind) for kind in sorted(self.suite.method(method).pools)}
 
+    def approximate(self, name: str) -> list[str]:
+        """Return the pools of a dataset whose index the card tells of: the dense one, if its search isn't exact."""
+        rows = self.rows if self.suite.home(name) == name and self.suite.pools.index.used() else []
+        return sorted({pools["dense"] for row in rows if "dense" in (pools := self.pools(name, row))})
+
     def pool_options(self, name: str, method: str) -> str:
         """Return a row's pools as options of the training command."""
         return " ".join(f"--pool {kind}={path}" for kind, path in self.pools(name, method).items())
@@ -517,7 +522,7 @@ class Layout:
 
     def pool_settings(self) -> str:
         """Return the settings of the pools, as canonical JSON."""
-        return canonical(self.suite.pools.model_dump())
+        return canonical(self.suite.pools.decides())
 
     def encoder_settings(self, dataset: str, key: str) -> str:
         """Return the settings of the encoder or teacher that folder names belong to, as canonical JSON."""

@@ -11,6 +11,7 @@ from workflow import collection
 from workflow.candidates import CandidatePool
 from workflow.collection import HIDDEN
 from workflow.labels import Labels
+from workflow.vectors import Vectors
 from workflow.vectors import load as load_vectors
 
 
@@ -19,11 +20,11 @@ class Materials:
     """What runs only read. Vectors are those of the encoder before training."""
 
     dataset: Path
-    documents: NDArray[np.float32]
-    queries: NDArray[np.float32]
+    documents: Vectors
+    queries: Vectors
     labels: Labels
     pools: Mapping[str, CandidatePool]
-    teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None
+    teacher: tuple[Vectors, Vectors] | None = None
     """Vectors of another encoder: documents and queries."""
     graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
     """Graded pairs beside the labels: rows [P, 2] of queries, and scores [P]."""
@@ -33,7 +34,7 @@ def load_materials(
     dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool], teacher: Path | None = None
 ) -> Materials:
     """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
-    documents, queries = (np.array(part) for part in load_vectors(vectors))
+    documents, queries = load_vectors(vectors)
     labels = Labels(collection.qrels(dataset, "train"), len(documents))
     rows, scores = collection.graded_pairs(dataset)
     return Materials(

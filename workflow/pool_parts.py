@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from typer import Option
 
 from workflow import collection, stage
-from workflow.candidates import Chunk, Wanted, gather, open_searcher, search, write_pool
+from workflow.candidates import Chunk, Wanted, gather, index_facts, open_searcher, search, write_pool
 from workflow.files import replacing
 from workflow.index import Found, merged
 
@@ -79,11 +79,12 @@ def main(
     if part is not None:
         make_part(part, shares, dataset, settings, output, vectors, threads)
         return
-    wanted = Wanted(
-        collection.qrels(dataset, "train"), collection.count(dataset), json.loads(settings)["depth"]
-    )
+    labels, options = collection.qrels(dataset, "train"), json.loads(settings)
+    wanted = Wanted(labels, collection.count(dataset), options["depth"])
     pool = gather(wanted, lambda chunk: find(parts or [], shares, chunk))
-    write_pool(output, pool, f"{output.stem} pool of {dataset.name}, in {len(parts or [])} parts", started)
+    missed = index_facts(pool, labels, options, vectors, threads)
+    name = f"{output.stem} pool of {dataset.name}, in {len(parts or [])} parts"
+    write_pool(output, pool, name, started, missed)
 
 
 if __name__ == "__main__":

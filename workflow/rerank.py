@@ -29,6 +29,7 @@ from workflow.model_files import open_config, open_network, open_tokenizer
 from workflow.pretrained import find_model, keep_freed_memory, resolve_dtype, set_dropout
 from workflow.seeds import torch_seed
 from workflow.tier import Rows, Similarities
+from workflow.vectors import float32
 
 QUERIES_AT_A_TIME = 64
 """Queries whose pairs are tokenised together when a test split is ranked."""
@@ -224,11 +225,11 @@ class CrossEncoder(nn.Module):
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the bi-encoder's vectors of queries."""
-        return torch.from_numpy(self._materials.queries[rows])
+        return torch.from_numpy(float32(self._materials.queries[rows]))
 
     def warmup_documents(self, rows: Rows) -> torch.Tensor:
         """Return the bi-encoder's vectors of documents."""
-        return torch.from_numpy(self._materials.documents[rows])
+        return torch.from_numpy(float32(self._materials.documents[rows]))
 
     def load(self, path: Path) -> None:
         """Start from the cross-encoder of another run."""

@@ -11,6 +11,7 @@ from methods.base import NO_DOCUMENT, Graded, Ids, Pool
 from workflow.labels import Labels
 from workflow.seeds import stream
 from workflow.tier import Moment, TrainedEncoder
+from workflow.vectors import Vectors, float32
 
 
 @dataclass
@@ -93,7 +94,7 @@ class TrainingServices:
         seed: int,
         negatives: int,
         temperature: float,
-        teacher: tuple[NDArray[np.float32], NDArray[np.float32]] | None = None,
+        teacher: tuple[Vectors, Vectors] | None = None,
         track: str = "controlled",
         graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
         hidden: Labels | None = None,
@@ -231,5 +232,5 @@ class TrainingServices:
         return vectors.reshape(*rows.shape, -1)
 
 
-def _rows(vectors: NDArray[np.float32], rows: Ids) -> torch.Tensor:
-    return torch.from_numpy(vectors[rows])
+def _rows(vectors: Vectors, rows: Ids) -> torch.Tensor:
+    return torch.from_numpy(float32(vectors[rows]))

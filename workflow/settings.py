@@ -224,6 +224,26 @@ class FinetuneSettings(TrainingSettings):
     """Cores of a process; runs side by side on one core each finish sooner than one run on all."""
 
 
+class IndexSettings(_Settings):
+    """How the corpus is searched for dense pools; what an approximate index misses is measured and told on the card."""
+
+    kind: Literal["flat", "ivf", "hnsw"] = "flat"
+    """`flat` is exact; `ivf` searches the cells nearest to a query, `hnsw` a graph of neighbours."""
+    cells: Whole = Field(default=0, ge=0)
+    """Of `ivf`: cells that the corpus is parted into; 0 takes four times the root of its documents."""
+    probes: Whole = Field(default=32, ge=1)
+    """Of `ivf`: cells that are searched for a query."""
+    links: Whole = Field(default=32, ge=2)
+    """Of `hnsw`: neighbours a document."""
+    breadth: Whole = Field(default=256, ge=1)
+    """Of `hnsw`: documents that are kept in view while the graph is built and walked."""
+
+    def used(self) -> dict[str, Any]:
+        """Return the settings that an approximate index uses; nothing of a flat one."""
+        keys = {"flat": (), "ivf": ("kind", "cells", "probes"), "hnsw": ("kind", "links", "breadth")}
+        return self.model_dump(include=set(keys[self.kind]))
+
+
 class PoolSettings(_Settings):
     """Candidate pools, made once and shared."""
 
@@ -233,6 +253,12 @@ class PoolSettings(_Settings):
     """Term frequency saturation."""
     bm25_b: Number = Field(default=0.75, ge=0, le=1)
     """Length normalisation."""
+    index: IndexSettings = IndexSettings()
+
+    def decides(self) -> dict[str, Any]:
+        """Return what decides the candidates."""
+        found = self.index.used()
+        return {**self.model_dump(exclude={"index"}), **({"index": found} if found else {})}
 
 
 class ShardSettings(_Settings):
@@ -470,7 +496,7 @@ class Suite(_Settings):
 
     def pool_key(self) -> str:
         """Return the folder name of the candidate pools with their settings."""
-        return f"pools-{short_hash(self.pools.model_dump())}"
+        return f"pools-{short_hash(self.pools.decides())}"
 
     def method(self, row: str) -> type[Method]:
         """Return the class behind a row of the board."""

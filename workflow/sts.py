@@ -22,6 +22,7 @@ from workflow.contents import METRICS_FILE, PER_QUERY, RUN, seed_of
 from workflow.errors import UserError
 from workflow.evaluate import MODEL, write_run
 from workflow.files import write_json
+from workflow.vectors import float32
 from workflow.vectors import load as load_vectors
 
 
@@ -84,7 +85,7 @@ def main(
             trained_side = tiers.module("evaluate", facts["tier"]).trained_side
             sentences = trained_side(facts, model, dataset, vectors, "query", rows, threads)
         else:
-            sentences = load_vectors(vectors)[1]
+            sentences = float32(load_vectors(vectors)[1])
         _write(
             pairs, cosines(sentences, pairs), {**facts, "seed": seed_of(folder) if trained else None}, folder
         )

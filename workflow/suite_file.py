@@ -51,6 +51,11 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
             f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is no multiple of "
             f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't lie within an optimiser step"
         )
+    if suite.pools.index.kind == "hnsw" and suite.shards.documents > 1:
+        raise UserError(
+            f"{file}: shards.documents: a graph (pools.index.kind: hnsw) can't be parted, found "
+            f"{suite.shards.documents}; leave it at 1, or take ivf"
+        )
     for key, folder in (("data", suite.data), ("models", suite.models)):
         if folder and not is_folder(Path(folder)):
             raise UserError(f"{file}: {key}: there is no folder {folder}")

@@ -1,22 +1,34 @@
 """The vectors of a dataset as they lie on disk: what every stage after the encoding reads, without torch."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+Vectors = NDArray[np.floating[Any]]
+
 DOCUMENTS, QUERIES = "documents.npy", "queries.npy"
 SIDES = (DOCUMENTS, QUERIES)
+ROWS_AT_A_TIME = 1 << 17
+"""Of a corpus: a multiple of the rows that FAISS multiplies at once, so that blocks decide no score."""
 
 
-def load(folder: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return document vectors [N, D] and query vectors [Q, D], memory-mapped and read-only.
+def load(folder: Path) -> tuple[Vectors, Vectors]:
+    """Return document vectors [N, D] and query vectors [Q, D] as they lie on disk, memory-mapped.
 
-    Vectors stored as float16 are read into memory as float32, which is what searches and towers compute in.
+    Nothing is in memory but what was looked at, and that once for all processes. A change stays in memory.
     """
-    return _side(folder / DOCUMENTS), _side(folder / QUERIES)
+    documents, queries = (np.load(folder / name, mmap_mode="c") for name in SIDES)
+    return documents, queries
 
 
-def _side(path: Path) -> NDArray[np.float32]:
-    stored = np.load(path, mmap_mode="r")
-    return stored if stored.dtype == np.float32 else stored.astype(np.float32)
+def float32(vectors: Vectors) -> NDArray[np.float32]:
+    """Return rows of vectors as what searches and towers compute in; no copy where they are stored so."""
+    return np.ascontiguousarray(vectors, dtype=np.float32)
+
+
+def blocks(rows: int) -> Iterator[slice]:
+    """Part a corpus into blocks of rows, to be computed with one after the other."""
+    return (slice(start, min(start + ROWS_AT_A_TIME, rows)) for start in range(0, rows, ROWS_AT_A_TIME))

@@ -122,6 +122,7 @@ rule card:
         queries=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/queries.parquet",
         qrels=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/qrels.parquet",
         told=lambda wildcards: LAYOUT.card(wildcards.dataset),
+        pools=lambda wildcards: LAYOUT.approximate(wildcards.dataset),
         sources=sources("workflow.card"),
     output:
         card=f"{LAYOUT.board}/cards/{{dataset}}.json",
@@ -141,6 +142,7 @@ rule card:
     params:
         settings=lambda wildcards: canonical(LAYOUT.suite.encoder.model_dump()),
         dataset=lambda wildcards, input: Path(input.told).parent,
+        pools=lambda wildcards, input: [f"--pool {pool}" for pool in input.pools],
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.card"
+        "NEGBENCH_LOG={log:q} python -m workflow.card {params.pools}"
         " --dataset {params.dataset:q} --settings {params.settings:q} --output {output.card:q}"

@@ -4,10 +4,13 @@ python -m pytest -m slow -s tests/test_slurm.py     # apt-get install slurm-wlm 
 """
 
 import copy
+import shutil
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from slurm import Cluster, cluster
@@ -29,7 +32,9 @@ SAME = (
     "per_query.parquet",
     "run.trec.gz",
 )
-PATIENCE_S = 600
+PATIENCE_S = 900
+LONG = 30_000
+"""Steps that take more than the least time limit SLURM has, a minute."""
 
 
 @pytest.fixture(scope="module")
@@ -41,13 +46,13 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield made
 
 
-def project(folder: Path) -> Path:
+def project(folder: Path, **changes: Any) -> Path:
     """A suite whose trainings are long enough to be met while they run."""
     copy_project(folder)
     suite = copy.deepcopy(SUITE)
     suite["training"] |= {"steps": 3000, "checkpoint_steps": 100}
-    suite |= {"methods": {"inbatch": None, "simans": {"depth": 10}}, "seeds": [0, 1]}
-    write_suite(folder, suite)
+    suite |= {"methods": {"inbatch": None, "simans": {"depth": 10}}, "seeds": [0]}
+    write_suite(folder, {**suite, **changes})
     return folder
 
 
@@ -56,6 +61,14 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The suite without a cluster."""
     folder = project(tmp_path_factory.mktemp("local"))
     snakemake(folder)
+    return folder
+
+
+def untrained(local: Path, folder: Path) -> Path:
+    """The suite with its data, vectors and pools, before anything is trained: where faults are played."""
+    shutil.copytree(local, folder, dirs_exist_ok=True, symlinks=True)
+    for path in (RUNS, BOARD, Path("results/state"), Path("results/tracking")):
+        shutil.rmtree(folder / path, ignore_errors=True)
     return folder
 
 
@@ -104,53 +117,78 @@ def assert_as_local(folder: Path, local: Path) -> None:
     assert scheduled(folder) == set()
 
 
-def test_the_board_is_the_local_one(slurm: Cluster, local: Path, tmp_path: Path) -> None:
-    run = Submitted(project(tmp_path), slurm)
+def finished(run: Submitted, folder: Path, slurm: Cluster, *options: str) -> None:
+    """Let a run end, and give the same command again where it fails: the second must go through."""
+    if run.end():
+        print(f"the same command again after:\n{run.text()[-1500:]}")
+        run = Submitted(folder, slurm, *options)
+        assert run.end() == 0, run.text() + slurm.told()
+
+
+def states(slurm: Cluster) -> Counter[str]:
+    """Count the states of all jobs that the cluster has had."""
+    return Counter(slurm.call("squeue", "-h", "-a", "-t", "all", "-o", "%T").split())
+
+
+def test_the_board_is_the_local_one(slurm: Cluster, tmp_path: Path) -> None:
+    local = project(tmp_path / "local", seeds=[0, 1])
+    snakemake(local)
+    before, folder = states(slurm), project(tmp_path / "far", seeds=[0, 1])
+    run = Submitted(folder, slurm)
     assert run.end() == 0, run.text() + slurm.told()
-    states = slurm.call("squeue", "-h", "-a", "-t", "all", "-o", "%T").split()
-    print(f"{len(states)} jobs of SLURM: {sorted(set(states))}")
-    assert set(states) == {"COMPLETED"}
-    assert len(states) > 5
-    assert_as_local(tmp_path, local)
+    found = states(slurm) - before
+    print(f"jobs of SLURM: {dict(found)}")
+    assert set(found) == {"COMPLETED"}
+    assert found["COMPLETED"] > 5
+    assert_as_local(folder, local)
 
 
 def test_a_job_that_is_cancelled_goes_on_where_it_was(slurm: Cluster, local: Path, tmp_path: Path) -> None:
-    run = Submitted(project(tmp_path), slurm)
+    before, folder = states(slurm), untrained(local, tmp_path)
+    run = Submitted(folder, slurm)
     number = wait_for(slurm, "train")
-    time.sleep(8)
+    time.sleep(10)
     slurm.call("scancel", number)
-    if run.end():
-        run = Submitted(tmp_path, slurm)
-        assert run.end() == 0, run.text()
-    assert_as_local(tmp_path, local)
+    finished(run, folder, slurm)
+    found = states(slurm) - before
+    print(f"cancelled: {dict(found)}")
+    assert found["CANCELLED"] == 1
+    assert_as_local(folder, local)
 
 
 def test_a_node_that_is_away_for_a_while(slurm: Cluster, local: Path, tmp_path: Path) -> None:
-    run = Submitted(project(tmp_path), slurm)
+    before, folder = states(slurm), untrained(local, tmp_path)
+    run = Submitted(folder, slurm)
     wait_for(slurm, "train")
     slurm.stop_node()
     time.sleep(10)
     slurm.start_node()
-    if run.end():
-        run = Submitted(tmp_path, slurm)
-        assert run.end() == 0, run.text()
-    assert_as_local(tmp_path, local)
+    finished(run, folder, slurm)
+    print(f"the node was away: {dict(states(slurm) - before)}")
+    assert_as_local(folder, local)
 
 
 def test_a_job_over_its_memory_is_tried_again_with_more(slurm: Cluster, local: Path, tmp_path: Path) -> None:
-    run = Submitted(project(tmp_path), slurm, "--set-resources", "train_0:mem_mb=150*2**attempt")
-    if run.end():
-        run = Submitted(tmp_path, slurm)
-        assert run.end() == 0, run.text()
-    states = slurm.call("squeue", "-h", "-a", "-t", "all", "-o", "%T")
-    print(sorted(set(states.split())))
-    assert_as_local(tmp_path, local)
+    before, folder = states(slurm), untrained(local, tmp_path)
+    options = ("--set-resources", "train_0:mem_mb=200*2**attempt")
+    finished(Submitted(folder, slurm, *options), folder, slurm, *options)
+    found = states(slurm) - before
+    print(f"over its memory: {dict(found)}")
+    assert set(found) - {"COMPLETED"}, "no job was over its memory"
+    assert_as_local(folder, local)
 
 
-def test_a_job_over_its_time_goes_on_where_it_was(slurm: Cluster, local: Path, tmp_path: Path) -> None:
-    folder = project(tmp_path)
-    run = Submitted(folder, slurm, "--set-resources", "train_0:runtime=1")
-    if run.end():
-        run = Submitted(tmp_path, slurm)
-        assert run.end() == 0, run.text()
-    assert_as_local(tmp_path, local)
+def test_a_job_over_its_time_goes_on_where_it_was(slurm: Cluster, tmp_path: Path) -> None:
+    long = {
+        "methods": {"inbatch": None},
+        "training": {**SUITE["training"], "steps": LONG, "checkpoint_steps": 500},
+    }
+    local = project(tmp_path / "local", **long)
+    snakemake(local)
+    before, folder = states(slurm), untrained(local, tmp_path / "far")
+    options = ("--set-resources", "train_0:runtime=1")
+    finished(Submitted(folder, slurm, *options), folder, slurm, *options)
+    found = states(slurm) - before
+    print(f"over its time: {dict(found)}")
+    assert found["TIMEOUT"] >= 1
+    assert_as_local(folder, local)

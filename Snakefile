@@ -8,10 +8,10 @@ from snakemake.utils import min_version
 
 from workflow.failures import go_on_without
 from workflow.files import canonical
+from workflow.footprint import Footprint, memory
 from workflow.layout import open_suite
 from workflow.mending import damaged_results, promise, remade
 from workflow.run_start import begin, check_folder
-from workflow.scheduling import memory
 from workflow.sources import asset, sources
 from workflow.terminal import closing_words, one_line_a_job
 
@@ -23,6 +23,7 @@ if workflow.is_main_process:
 
 LAYOUT = open_suite(config, workflow.configfiles)
 CONTENTS = LAYOUT.contents()
+FOOTPRINT = Footprint(LAYOUT)
 DAMAGED = damaged_results(LAYOUT) if workflow.is_main_process else []
 damaged_as_well = remade(workflow, DAMAGED)
 

@@ -7,6 +7,7 @@ of random vectors of its words. It goes through the whole engine as any other, b
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,9 +21,12 @@ import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from tabulate import tabulate
 from tiny import SUITE, copy_project, snakemake, write_suite
 
+from workflow.candidates import CandidatePool
 from workflow.contents import Contents
+from workflow.jobs import METADATA, done
 
 ROWS, DATASETS, SEEDS = 20, 20, 5  # 2,000 runs
 QUERIES = 300
@@ -251,3 +255,48 @@ def test_a_million_documents_pass_within_eight_gigabytes(tmp_path: Path) -> None
     assert board.loc["bm25_search", "nDCG@10/all/mean"] > 0.5, "four words of eight name a document"
     assert (board["nDCG@10/all/mean"] > 0.1).all()
     assert run.peak < 8 * GIBIBYTE
+
+
+SIZES = (10_000, 100_000, 1_000_000, 8_800_000)
+PASSAGES: dict[str, Any] = {
+    "suite": "passages",
+    "encoder": {"query_length": 8, "document_length": 8},
+    "shards": {"encode": 2, "documents": 4, "queries": 2},
+    "methods": dict.fromkeys(["inbatch", "bm25", "simans"]),
+    "seeds": [0],
+    "tracking": {"mode": "disabled"},
+}
+
+
+def pooled(folder: Path, size: int) -> dict[str, float]:
+    """Cut a collection to `size` passages, encode it in shares, and search it in shares for 2,000 queries.
+
+    Returns seconds by stage, all the seconds, and the peak of memory in MiB.
+    """
+    copy_project(folder)
+    write_collection(folder / "passages", size * 51 // 50, 2_000, 500)
+    cut = {"source": "./passages", "documents": size, "dev_queries": 0}
+    encoder = {"model": str(write_hash_encoder(folder / "hash")), **PASSAGES["encoder"]}
+    write_suite(folder, {**PASSAGES, "datasets": {"passages": cut}, "encoder": encoder})
+    with Watched() as run:
+        snakemake(folder, "--until", "bm25_pool", "dense_pool", seconds=7000)
+    taken = dict.fromkeys(
+        ("dataset", "encode_part", "embeddings", "pool_part", "bm25_pool", "dense_pool"), 0.0
+    )
+    for job in done(folder / METADATA):
+        taken[job.rule] += job.ended - job.began
+    pools = list((folder / "results/pools").rglob("*.safetensors"))
+    assert {path.stem: CandidatePool(path).depth for path in pools} == {"bm25": 200, "dense": 200}
+    shutil.rmtree(folder)
+    return {"passages": size, **taken, "all seconds": run.seconds, "peak MiB": run.peak / 2**20}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(9000)
+def test_cost_grows_with_the_corpus_up_to_that_of_ms_marco(tmp_path: Path) -> None:
+    found = [pooled(tmp_path / str(size), size) for size in SIZES]
+    print("\n" + tabulate(found, "keys", "github", floatfmt=",.0f", intfmt=","))
+    small, large = found[-2:]
+    growth = large["passages"] / small["passages"]
+    assert large["all seconds"] < 1.3 * growth * small["all seconds"]
+    assert max(row["peak MiB"] for row in found) < 8 * 1024

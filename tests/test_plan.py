@@ -38,6 +38,15 @@ localrule all:
     resources: tmpdir=/tmp
 
 [Mon Nov 23 15:11:21 2026]
+group job measured (jobs in lexicogr. order):
+    [Mon Nov 23 15:11:21 2026]
+    rule evaluate_0:
+        input: a
+        output: results/runs/s/d/simans/seed-0/metrics.json
+        wildcards: suite=s, dataset=d, method=simans
+        resources: tmpdir=/tmp, mem_mb=2500, gpu=0
+
+[Mon Nov 23 15:11:21 2026]
 localrule manifest:
     output: z
     jobid: 1
@@ -53,6 +62,7 @@ MACHINE = Machine(
 def test_jobs_of_a_dry_run() -> None:
     assert jobs.parsed(DRY_RUN) == [
         Job("train_0_1", {"suite": "s", "dataset": "d", "method": "simans"}, 4, 4000, 2),
+        Job("evaluate_0", {"suite": "s", "dataset": "d", "method": "simans"}, 1, 2500),
         Job("manifest", {}),
     ]
 

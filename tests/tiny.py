@@ -130,5 +130,5 @@ def scheduled(folder: Path, *options: str, config: str | None = "suite.yaml") ->
     return {
         line.split(":", 1)[1].split(",")[0].strip()
         for line in text.splitlines()
-        if line.startswith("    output:")
+        if line.strip().startswith("output:")  # the rules of a group stand indented further
     }

@@ -48,7 +48,10 @@ def column(folder: Path, table: str, name: str) -> list[Any]:
 def texts(folder: Path) -> tuple[list[str], list[str]]:
     """Return what encoders and BM25 read: documents as title + space + text, as BEIR does, and queries."""
     table = _table(folder / DOCUMENTS, ["title", "text"])
-    documents = joined(table.column("title").to_pylist(), table.column("text").to_pylist())
+    parts = (
+        batch.to_pydict() for batch in table.to_batches()
+    )  # a corpus of lists beside itself would be two
+    documents = [line for part in parts for line in joined(part["title"], part["text"])]
     return documents, column(folder, QUERIES, "text")
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from workflow.analysis import words_of
 from workflow.vectors import ROWS_AT_A_TIME, Vectors, float32
 
 Found = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -111,22 +112,18 @@ class BM25Searcher:
     def __init__(self, documents: list[str], queries: list[str], k1: float, b: float) -> None:
         import bm25s
 
-        words = _words(documents)
-        self._vocabulary: dict[str, int] = {}
+        words = words_of(documents)
+        self._vocabulary = words.vocab
         by_word = sparse.csc_array((len(documents), 0), dtype=np.float32)
-        if any(words):  # bm25s can't index a corpus in which stop words alone are left
+        if words.vocab:  # bm25s can't index a corpus in which stop words alone are left
             index = bm25s.BM25(method="lucene", k1=k1, b=b)
-            index.index(words, show_progress=False)
+            # Words come in the order of the alphabet, in which sums of floats are then the same in every process.
+            index.index(words, create_empty_token=False, show_progress=False)
             parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
-            by_word = sparse.csc_array(parts, shape=(len(documents), len(parts[2]) - 1))
-            # bm25s numbers words as a set gives them, each process otherwise, and sums follow that order; it also knows
-            # an empty word that no document has.
-            names = sorted(name for name, place in index.vocab_dict.items() if place < by_word.shape[1])
-            by_word = by_word[:, [index.vocab_dict[name] for name in names]]
-            self._vocabulary = {name: place for place, name in enumerate(names)}
+            by_word = sparse.csc_array(parts, shape=(len(documents), len(words.vocab)))
         self._by_document = by_word.tocsr()
         self._by_word = by_word.T.tocsr()
-        self._queries = self._counts(_words(queries))
+        self._queries = words_of(queries).counts(self._vocabulary)
 
     @property
     def documents(self) -> int:
@@ -162,27 +159,6 @@ class BM25Searcher:
         """Return BM25 scores of pairs; 0 where no word is shared."""
         products = self._queries[queries].multiply(self._by_document[documents])
         return np.asarray(products.sum(axis=1), dtype=np.float32).ravel()
-
-    def _counts(self, lines: list[list[str]]) -> sparse.csr_array:
-        """Count each query's known words: a sparse [queries, vocabulary] array."""
-        known = [[self._vocabulary[word] for word in line if word in self._vocabulary] for line in lines]
-        indptr = np.cumsum([0, *map(len, known)])
-        indices = np.fromiter((word for line in known for word in line), dtype=np.int64, count=indptr[-1])
-        counts = sparse.csr_array(
-            (np.ones(len(indices), np.float32), indices, indptr), shape=(len(lines), self._by_word.shape[0])
-        )
-        counts.sum_duplicates()
-        return counts
-
-
-def _words(lines: list[str]) -> list[list[str]]:
-    """Split into lower-case words, drop English stop words, stem (Snowball): the analyser of the board's BM25."""
-    import bm25s
-    import Stemmer
-
-    return bm25s.tokenize(
-        lines, stopwords="en", stemmer=Stemmer.Stemmer("english"), return_ids=False, show_progress=False
-    )
 
 
 def _ties_by_row(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Found:

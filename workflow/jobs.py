@@ -49,7 +49,7 @@ def parsed(text: str) -> list[Job]:
     """Return the jobs that a dry run tells; a rule that makes nothing, as `all`, is left out."""
     found: list[tuple[str, dict[str, str]]] = []
     for line in text.splitlines():
-        if head := HEAD.fullmatch(line):
+        if head := HEAD.fullmatch(line.strip()):  # the rules of a group stand indented
             found.append((head[1], {}))
         elif found and line.startswith("    ") and ": " in line:
             key, _, value = line.strip().partition(": ")

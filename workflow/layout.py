@@ -30,6 +30,8 @@ BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
 REPRODUCE = "reproduce"
 BESIDE_REPRODUCE = frozenset({REPRODUCE, *MACHINE})
 ROWS, TRIAL_ROWS = r"[a-z0-9][a-z0-9_-]*", r"[a-z0-9][a-z0-9_-]*\.trial-[0-9]+"
+MEASURED = "measured"
+"""The group of evaluations; profiles say how many go together."""
 CURVE_KEYS = frozenset({"curve_every", "curve_queries"})
 
 
@@ -255,14 +257,28 @@ class Layout:
         processes = getattr(self.suite.row_budget(method), "processes", 1) if method else 1
         return processes if self.suite.gpu else 0
 
-    def launcher(self, method: str) -> str:
-        """Return the command that runs a module: torch's launcher where a run has several processes.
+    def evaluation_gpus(self, method: str) -> int:
+        """Return how many GPUs the evaluation of a row asks for: one where it encodes."""
+        return int(self.suite.gpu and self.suite.row_tier(method) != "adapter")
 
-        (`accelerate launch` starts several on GPUs alone; under torch's, accelerate finds them on CPUs as well.)
+    def group(self, method: str) -> str | None:
+        """Return the group in which a row's evaluations go several to one job of a scheduler: short ones alone do."""
+        return None if self.evaluation_gpus(method) else MEASURED
+
+    def launcher(self, method: str) -> str:
+        """Return the command that runs a module: accelerate's launcher where a run has several processes.
+
+        That starts several on GPUs alone; under torch's own, accelerate finds them on CPUs as well.
         """
         processes = getattr(self.suite.row_budget(method), "processes", 1)
-        many = f"python -m torch.distributed.run --standalone --nproc_per_node {processes} -m"
-        return many if processes > 1 else "python -m"
+        if processes == 1:
+            return "python -m"
+        if self.suite.gpu:
+            return (
+                f"accelerate launch --multi_gpu --num_machines 1 --num_processes {processes} --mixed_precision no"
+                " --dynamo_backend no --module"
+            )
+        return f"python -m torch.distributed.run --standalone --nproc_per_node {processes} -m"
 
     def models(self, dataset: str, method: str, seeds: Sequence[int]) -> list[str]:
         """Return the models that are evaluated on a dataset: those of its own runs or of the runs it names."""

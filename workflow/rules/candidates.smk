@@ -29,7 +29,7 @@ rule pool_part:
         "../envs/negbench.yaml"
     threads: lambda wildcards: 64 if wildcards.kind == "dense" else 1
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, wildcards.kind)),
         runtime="4h",
     params:
         settings=LAYOUT.pool_settings(),
@@ -59,7 +59,7 @@ rule bm25_pool:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "bm25")),
         runtime="4h",
     params:
         command=lambda wildcards: LAYOUT.pool_command(BM25_POOLS.format(**wildcards), "bm25"),
@@ -86,7 +86,7 @@ rule dense_pool:
         "../envs/negbench.yaml"
     threads: 64
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "dense")),
         runtime="4h",
     params:
         command=lambda wildcards: LAYOUT.pool_command(DENSE_POOLS.format(**wildcards), "dense"),

@@ -14,7 +14,7 @@ rule dataset:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="4h",  # MS MARCO has 8.8 million passages to read
     params:
         settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.by_key(wildcards.dataset)),
@@ -40,7 +40,7 @@ rule warm_up:
         "../envs/negbench.yaml"
     threads: 64
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="12h",
         gpu=LAYOUT.gpus(),
     params:
@@ -71,7 +71,7 @@ rule encode_part:
         "../envs/negbench.yaml"
     threads: 64
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="12h",
         gpu=LAYOUT.gpus(),
     params:
@@ -103,9 +103,9 @@ rule embeddings:
         "../envs/negbench.yaml"
     threads: 64
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="12h",
-        gpu=LAYOUT.gpus(),
+        gpu=0 if LAYOUT.suite.shards.encode > 1 else LAYOUT.gpus(),  # to gather needs none
     params:
         settings=lambda wildcards: LAYOUT.encoder_settings(wildcards.dataset, wildcards.encoder),
         dataset=lambda wildcards, input: Path(input.documents).parent,
@@ -137,7 +137,7 @@ rule card:
     conda:
         "../envs/negbench.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="1h",
     params:
         settings=lambda wildcards: canonical(LAYOUT.suite.encoder.model_dump()),

@@ -17,12 +17,15 @@ for SEEDS in LAYOUT.batches():
             runs=LAYOUT.outputs(SEEDS, "run.trec.gz"),
         log:
             f"results/logs/evaluate/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
+        group:
+            lambda wildcards: LAYOUT.group(wildcards.method)
         conda:
             "../envs/negbench.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
-            mem_mb=memory(2000),
+            mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(wildcards.dataset)),
             runtime="2h",
+            gpu=lambda wildcards: LAYOUT.evaluation_gpus(wildcards.method),
         params:
             module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),
             about=lambda wildcards: LAYOUT.about(wildcards.dataset, wildcards.method),
@@ -53,7 +56,7 @@ rule evaluate_baseline:
         "../envs/negbench.yaml"
     threads: 1
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, lambda wildcards: FOOTPRINT.baseline(wildcards.dataset, wildcards.baseline)),
         runtime="2h",
     params:
         module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),

@@ -31,7 +31,7 @@ for SEEDS, ROWS in LAYOUT.jobs():
             "../envs/negbench.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
-            mem_mb=memory(2000),
+            mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(wildcards.dataset)),
             runtime="12h",
             gpu=lambda wildcards: LAYOUT.gpus(wildcards.method),
         params:

@@ -1,0 +1,79 @@
+"""The words of many texts as BM25 counts them: numbered, in one flat array, so that millions of texts fit in memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+TEXTS_AT_A_TIME = 1 << 16
+
+
+class Lines(Sequence[list[int]]):
+    """Lists of numbers that lie one after the other in `flat` [T]; `starts` [N + 1] says where each begins."""
+
+    def __init__(self, flat: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
+        self.flat, self.starts = flat, starts
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, line: int) -> list[int]:  # type: ignore[override]
+        if not 0 <= line < len(self):
+            raise IndexError(line)
+        return self.flat[self.starts[line] : self.starts[line + 1]].tolist()
+
+    def __iter__(self) -> Iterator[list[int]]:
+        for first in range(0, len(self), TEXTS_AT_A_TIME):
+            starts = self.starts[first : first + TEXTS_AT_A_TIME + 1]
+            part, places = self.flat[starts[0] : starts[-1]].tolist(), (starts - starts[0]).tolist()
+            yield from (part[start:end] for start, end in pairwise(places))
+
+
+@dataclass(frozen=True)
+class Words:
+    """Texts as numbers of words: what bm25s indexes. Words are numbered in the order of the alphabet."""
+
+    ids: Lines
+    vocab: dict[str, int] = field(default_factory=dict)
+
+    def counts(self, vocabulary: dict[str, int]) -> sparse.csr_array:
+        """Count each text's words of another vocabulary: a sparse [texts, words of it] array."""
+        number = np.full(len(self.vocab), -1, dtype=np.int64)
+        number[list(self.vocab.values())] = [vocabulary.get(word, -1) for word in self.vocab]
+        found = number[self.ids.flat]
+        rows = np.repeat(np.arange(len(self.ids)), np.diff(self.ids.starts))[found >= 0]
+        found = found[found >= 0]
+        ones, shape = np.ones(len(found), np.float32), (len(self.ids), len(vocabulary))
+        return sparse.coo_array((ones, (rows, found)), shape=shape).tocsr()
+
+
+def words_of(texts: Sequence[str]) -> Words:
+    """Split into lower-case words, drop English stop words, stem (Snowball): the analyser of the board's BM25.
+
+    bm25s does it, some texts at a time: its lists of lists of words would take a hundred bytes a word.
+    """
+    import bm25s
+    import Stemmer
+
+    vocabulary: dict[str, int] = {}
+    parts, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
+    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+        lines, stems = bm25s.tokenize(
+            list(texts[start : start + TEXTS_AT_A_TIME]), stopwords="en", stemmer=Stemmer.Stemmer("english"),
+            show_progress=False,
+        )  # fmt: skip
+        number = np.zeros(len(stems), np.int32)
+        number[list(stems.values())] = [vocabulary.setdefault(word, len(vocabulary)) for word in stems]
+        lengths.append(np.fromiter(map(len, lines), np.int64, len(lines)))
+        flat = np.fromiter((word for line in lines for word in line), np.int64, int(lengths[-1].sum()))
+        parts.append(number[flat])
+    rank = np.empty(len(vocabulary), np.int32)
+    ordered = sorted(vocabulary)
+    rank[[vocabulary[word] for word in ordered]] = np.arange(len(ordered))
+    starts = np.concatenate([[0], np.cumsum(np.concatenate(lengths))])
+    return Words(
+        Lines(rank[np.concatenate(parts)], starts), {word: place for place, word in enumerate(ordered)}
+    )

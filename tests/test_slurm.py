@@ -21,7 +21,7 @@ pytest.importorskip("snakemake_executor_plugin_slurm", reason="pip install -e .[
 PROFILE = (
     "--workflow-profile", "profiles/slurm", "--slurm-status-command", "squeue", "--max-threads", "2",
     "--latency-wait", "5", "--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1",
-    "--slurm-no-account",
+    "--slurm-no-account", "--group-components", "measured=2",
 )  # fmt: skip
 RUNS, BOARD = Path("results/runs/tiny/pydoc"), Path("results/leaderboards/tiny")
 SAME = (

@@ -72,7 +72,7 @@ def test_the_test_sees_what_it_looks_for(line):
 
 PLAIN = {
     "threads", "wildcards.figure", "input.start", "params.launcher", "params.module", "params.pools", "params.teacher",
-    "params.vectors",
+    "params.vectors", "params.command",
 }  # fmt: skip
 """What stands in a shell line as it is: options, and paths whose parts are names that the settings bound."""
 
@@ -81,7 +81,9 @@ PLAIN = {
 def test_every_value_of_a_config_is_quoted_in_a_shell_line(path):
     """A name or text with a space or a quote in it would else be words of the shell."""
     text = path.read_text(encoding="utf-8")
-    for block in re.findall(r"shell:\n((?: +\".*\"\n)+)", text):
+    blocks = re.findall(r"shell:\n((?: +(?:#.*|\".*\"|'.*')\n)+)", text)
+    assert len(blocks) == text.count("shell:\n")
+    for block in blocks:
         for name, how in re.findall(r"(?<!\{)\{([a-z][\w.\[\]]*)(?::(\w))?\}", block):
             assert how == "q" or name in PLAIN, name
 

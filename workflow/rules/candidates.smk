@@ -38,8 +38,8 @@ rule pool_part:
             f"--vectors {Path(input.searched).parent}" if wildcards.kind == "dense" else ""
         ),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.pool_parts --part {wildcards.part}"
-        " --documents {wildcards.documents} --queries {wildcards.queries}"
+        "NEGBENCH_LOG={log:q} python -m workflow.pool_parts --part {wildcards.part:q}"
+        " --documents {wildcards.documents:q} --queries {wildcards.queries:q}"
         " --dataset {params.dataset:q} {params.vectors} --settings {params.settings:q}"
         " --output {output.part:q} --threads {threads}"
 

@@ -79,7 +79,7 @@ rule encode_part:
         dataset=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.record).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.embeddings --part {wildcards.part} --parts {wildcards.parts}"
+        "NEGBENCH_LOG={log:q} python -m workflow.embeddings --part {wildcards.part:q} --parts {wildcards.parts:q}"
         " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q} --threads {threads}"
 
 

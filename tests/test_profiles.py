@@ -11,7 +11,10 @@ from tiny import ROOT, SUITE, copy_project, scheduled, snakemake, write_suite
 from workflow.jobs import METADATA, done
 
 PROFILES = ROOT / "workflow" / "profiles"
-PLUGINS = {"slurm": "snakemake_executor_plugin_slurm", "kubernetes": "snakemake_executor_plugin_kubernetes"}
+PLUGINS = {
+    "slurm": "snakemake_executor_plugin_slurm",
+    "kubernetes": "snakemake_executor_plugin_cluster_generic",
+}
 
 
 def project(folder: Path) -> Path:

@@ -8,7 +8,7 @@ rule pool_part:
     input:
         qrels=rules.dataset.output.qrels,
         searched=lambda wildcards: (
-            rules.embeddings.output.documents.format(dataset=wildcards.dataset, encoder=wildcards.owner)
+            f"results/embeddings/{wildcards.dataset}/{wildcards.owner}/documents.npy"
             if wildcards.kind == "dense"
             else f"results/datasets/{wildcards.dataset}/documents.parquet"
         ),

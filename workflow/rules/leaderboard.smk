@@ -3,7 +3,7 @@ from workflow.figures.catalogue import OF_DATASET, OF_SUITE, planned
 
 rule differences:
     input:
-        cards=expand(rules.card.output.card, dataset=CONTENTS.cards),
+        cards=expand(f"{LAYOUT.board}/cards/{{dataset}}.json", dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         per_query=CONTENTS.files("per_query.parquet"),
@@ -59,7 +59,7 @@ rule leaderboard:
     input:
         differences=rules.differences.output,
         claims=rules.claims.output.csv,
-        cards=expand(rules.card.output.card, dataset=CONTENTS.cards),
+        cards=expand(f"{LAYOUT.board}/cards/{{dataset}}.json", dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         audits=expand(f"{LAYOUT.board}/audit/{{dataset}}.csv", dataset=LAYOUT.suite.known_truth()),

@@ -1,4 +1,4 @@
-"""A real SLURM of one node on this machine, in a folder of its own, for as long as a test takes.
+"""A real SLURM on this machine, in a folder of its own, for as long as a test takes: of one node, or of several.
 
 Needs root, and Debian's packages slurm-wlm and munge; tests skip and say so where they are missing. Keys, sockets,
 ports and logs are the cluster's own, in its folder. Outside of it there is only, meanwhile, a link to its configuration
@@ -14,7 +14,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -26,7 +26,6 @@ CONFIG = """
 ClusterName=negbench
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={control}
-SlurmdPort={node}
 SlurmUser=root
 SlurmdUser=root
 AuthType=auth/munge
@@ -46,29 +45,33 @@ KillWait=5
 OverTimeLimit=0
 MailProg=/bin/true
 StateSaveLocation={folder}/state
-SlurmdSpoolDir={folder}/spool
+SlurmdSpoolDir={folder}/spool-%n
+SlurmdParameters=config_overrides
 SlurmctldPidFile={folder}/slurmctld.pid
-SlurmdPidFile={folder}/slurmd.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
 SlurmctldLogFile={folder}/slurmctld.log
-SlurmdLogFile={folder}/slurmd.log
-NodeName={host} NodeAddr=127.0.0.1 CPUs={cores} RealMemory={memory} State=UNKNOWN
+SlurmdLogFile={folder}/slurmd-%n.log
 PartitionName=all Nodes=ALL Default=YES MaxTime=INFINITE State=UP
+"""
+NODE = """
+NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cores} RealMemory={memory} State=UNKNOWN
 """
 
 
 class Cluster:
-    """A SLURM with one node; commands find it by `environment`."""
+    """A SLURM whose nodes are daemons of this machine; commands find it by `environment`."""
 
-    def __init__(self, folder: Path, cores: int = 2) -> None:
+    def __init__(self, folder: Path, nodes: int = 1, cores: int = 2) -> None:
         self.folder, self.cores = folder, cores
-        memory = psutil.virtual_memory().total // 2**20 - 1000
-        control, node = free_ports(2)
+        self.nodes = [f"node{number}" for number in range(nodes)]
+        memory, host = psutil.virtual_memory().total // 2**20 - 1000, socket.gethostname()
+        control, *ports = free_ports(1 + nodes)
         folder.mkdir(mode=0o755)
-        for name in ("state", "spool"):
+        for name in ("state", *(f"spool-{node}" for node in self.nodes)):
             (folder / name).mkdir()
-        text = CONFIG.format(
-            host=socket.gethostname(), control=control, node=node, folder=folder, cores=cores, memory=memory
-        )
+        text = CONFIG.format(host=host, control=control, folder=folder)
+        for name, port in zip(self.nodes, ports, strict=True):
+            text += NODE.format(name=name, host=host, port=port, cores=cores, memory=memory // nodes)
         (folder / "slurm.conf").write_text(text)
         self.environment = {**os.environ, "SLURM_CONF": str(folder / "slurm.conf")}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -79,21 +82,37 @@ class Cluster:
         PLACE.symlink_to(self.folder / "slurm.conf")
         self._start_munge()
         self._run("slurmctld", "-D", "-i")
-        self.start_node()
+        for node in self.nodes:
+            self.start_node(node)
 
-    def start_node(self) -> None:
-        """Start the node's daemon, and wait until the node takes jobs."""
-        self._run("slurmd", "-D")
-        self._wait(lambda: self.call("sinfo", "-h", "-o", "%T").strip() in {"idle", "mixed", "allocated"})
+    def start_node(self, node: str = "node0") -> None:
+        """Start a node's daemon, and wait until the node takes jobs."""
+        self._run("slurmd", "-D", "-N", node, name=node)
+        ready = {"idle", "mixed", "allocated"}
+        self._wait(lambda: self.call("sinfo", "-h", "-N", "-n", node, "-o", "%T").strip() in ready)
 
-    def stop_node(self) -> None:
-        """Stop the node's daemon; its jobs go on."""
-        self._end("slurmd")
+    def stop_node(self, node: str = "node0") -> None:
+        """Stop a node's daemon; its jobs go on."""
+        self._end(node)
+
+    def kill_node(self, node: str) -> None:
+        """Kill a node with all its jobs, as a power cut does."""
+        steps = [
+            process for process in psutil.process_iter(["cmdline", "environ"])
+            if any("slurmstepd" in word for word in process.info["cmdline"] or [])
+        ]  # fmt: skip
+        self._running.pop(node).kill()
+        for job in self.call("squeue", "-h", "-w", node, "-o", "%i").split():
+            for step in steps:
+                if f"[{job}." in " ".join(step.info["cmdline"]):
+                    for process in (*step.children(recursive=True), step):
+                        with suppress(psutil.NoSuchProcess):
+                            process.kill()
 
     def stop(self) -> None:
         """Cancel all jobs and stop all daemons."""
         subprocess.run(["scancel", "--user", "root"], env=self.environment, capture_output=True, timeout=60)
-        for name in ("slurmd", "slurmctld", "munged"):
+        for name in (*self.nodes, "slurmctld", "munged"):
             self._end(name)
         PLACE.unlink(missing_ok=True)
 
@@ -121,10 +140,10 @@ class Cluster:
         )  # fmt: skip
         self._wait(lambda: (self.folder / "munge.socket").exists())
 
-    def _run(self, program: str, *options: str, user: str = "") -> None:
+    def _run(self, program: str, *options: str, user: str = "", name: str = "") -> None:
         before = ["runuser", "-u", user, "--"] if user else []
         with (self.folder / f"{program}.out").open("ab") as out:
-            self._running[program] = subprocess.Popen(
+            self._running[name or program] = subprocess.Popen(
                 [*before, shutil.which(program) or program, *options],
                 env=self.environment, stdout=out, stderr=subprocess.STDOUT,
             )  # fmt: skip
@@ -164,7 +183,7 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Cluster]:
+def cluster(folder: Path, nodes: int = 1) -> Iterator[Cluster]:
     """Run a cluster, or skip the test and say what to install."""
     if missing := [name for name in PROGRAMS if not shutil.which(name)]:
         pytest.skip(f"no {missing[0]} on this machine: apt-get install slurm-wlm munge")
@@ -173,7 +192,7 @@ def cluster(folder: Path) -> Iterator[Cluster]:
     if PLACE.exists():
         pytest.skip(f"there is a {PLACE}: this machine has a SLURM already")
     PLACE.unlink(missing_ok=True)  # of a test that was killed
-    made = Cluster(folder)
+    made = Cluster(folder, nodes)
     try:
         made.start()
         yield made

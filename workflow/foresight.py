@@ -39,7 +39,7 @@ from workflow.files import read_json, write_text
 from workflow.labels import Labels
 from workflow.ledger import VECTOR, read_ledger
 from workflow.spreadsheet import csv
-from workflow.vectors import float32
+from workflow.vectors import Vectors, float32
 from workflow.vectors import load as load_vectors
 
 SHARE = 0.1
@@ -48,7 +48,7 @@ SAFE = 0.1
 """m, the margin in units of s' at which a negative counts as wholly safe; the abstract names none."""
 SCORES = ("eci", "efficiency", "hardness", "margin", "false_negative_rate")
 
-Vectors = tuple[NDArray[np.float32], NDArray[np.float32]]
+Sides = tuple[Vectors, Vectors]
 """[N, D] of documents and [Q, D] of queries."""
 
 
@@ -93,7 +93,7 @@ def foresee(negatives: pd.DataFrame) -> dict[str, float]:
 
 
 def first_negatives(
-    ledger: pd.DataFrame, training: dict[str, Any], seed: int, labels: Labels, vectors: Vectors
+    ledger: pd.DataFrame, training: dict[str, Any], seed: int, labels: Labels, vectors: Sides
 ) -> pd.DataFrame:
     """Return the ledger's rows of the first `SHARE` of the steps, with the scores that `foresee` asks for.
 
@@ -144,9 +144,7 @@ def main(
     write_text(output, csv(table, "%.6g"))
 
 
-def _cosines(
-    queries: NDArray[np.float32], documents: NDArray[np.float32], asked: pd.Series, given: pd.Series
-) -> NDArray[np.float64]:
+def _cosines(queries: Vectors, documents: Vectors, asked: pd.Series, given: pd.Series) -> NDArray[np.float64]:
     left, right = float32(queries[asked.to_numpy(np.int64)]), float32(documents[given.to_numpy(np.int64)])
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(
         right, axis=1

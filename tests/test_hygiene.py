@@ -20,6 +20,7 @@ MAY_READ = {
     "dev": {"dev", "train"},  # train to say which dev queries are unseen
     "materials": {"train", HIDDEN},  # HIDDEN in `hidden_labels`, for a control
     "candidates": {"train"},
+    "pool_parts": {"train"},
     "warmup": {"train"},
     "foresight": {"train", HIDDEN},  # what is known of false negatives
 }

@@ -606,7 +606,7 @@ def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Lay
         told = "--configfile" if files else foreign[0]
         raise UserError(
             f"{REPRODUCE}: the config comes from {BOARDS}/{name}/{MANIFEST}; leave out {told} "
-            f"(beside it only {' and '.join(sorted(BESIDE_REPRODUCE - {REPRODUCE}))} may be given)"
+            f"(beside it only {', '.join(sorted(BESIDE_REPRODUCE - {REPRODUCE}))} may be given)"
         )
     path = Path(BOARDS, name, MANIFEST)
     if not path.is_file():

@@ -17,7 +17,7 @@ CONFIG = ROOT / "config" / "msmarco.yaml"
 SMALL = {
     "gpu": False,
     "encoder": {
-        "model": "sentence-transformers/paraphrase-MiniLM-L3-v2", "query_length": 16, "document_length": 48,
+        "model": "sentence-transformers/paraphrase-MiniLM-L3-v2", "query_length": 16, "document_length": 32,
         "dtype": "float32",
     },
     "finetune": {
@@ -88,8 +88,13 @@ def test_it_runs_over_real_slices(tmp_path: Path) -> None:
         pytest.skip("NEGBENCH_DATA names no folder with slices of MS MARCO")
     copy_project(tmp_path)
     sources = {
-        "msmarco": {"source": str(data / "msmarco-devpos"), "test_split": "test", "train_queries": 400},
-        "dl19": {"source": str(data / "msmarco-dl"), "documents": 5_000},
+        "msmarco": {
+            "source": str(data / "msmarco-devpos"),
+            "test_split": "test",
+            "train_queries": 400,
+            "documents": 2_000,
+        },
+        "dl19": {"source": str(data / "msmarco-dl"), "documents": 4_200},
     }
     small = updated(suite(), {**SMALL, "datasets": sources})
     write_suite(tmp_path, small)

@@ -9,7 +9,7 @@ import pytest
 from conftest import World, write_world
 from tiny import SUITE, copy_project, snakemake, write_suite
 
-from workflow import approximate, candidates, index, pool_parts
+from workflow import candidates, index, pool_parts
 from workflow.approximate import ApproximateSearcher, cells_of, recall
 from workflow.candidates import CandidatePool, read_index_facts
 from workflow.card_text import counted
@@ -25,8 +25,7 @@ def settings(found: dict[str, Any] | None) -> str:
 
 @pytest.fixture
 def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    for module in (index, approximate):
-        monkeypatch.setattr(module, "ROWS_AT_A_TIME", 50)
+    monkeypatch.setattr(index, "ROWS_AT_A_TIME", 50)
     monkeypatch.setattr(candidates, "CHUNK", 16)
     return write_world(tmp_path, documents=400, queries=60, dimension=12)
 

@@ -14,7 +14,19 @@ from typing import Any
 
 import pytest
 from slurm import Cluster, cluster
-from tiny import SUITE, command, copy_project, environment, measured_apart, scheduled, snakemake, write_suite
+from tiny import (
+    BOARD,
+    RUNS,
+    SAME,
+    SUITE,
+    command,
+    copy_project,
+    environment,
+    measured_apart,
+    scheduled,
+    snakemake,
+    write_suite,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]
 pytest.importorskip("snakemake_executor_plugin_slurm", reason="pip install -e .[slurm]")
@@ -23,15 +35,6 @@ PROFILE = (
     "--latency-wait", "5", "--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1",
     "--slurm-no-account", "--group-components", "measured=2",
 )  # fmt: skip
-RUNS, BOARD = Path("results/runs/tiny/pydoc"), Path("results/leaderboards/tiny")
-SAME = (
-    "model.safetensors",
-    "negatives.parquet",
-    "history.parquet",
-    "metrics.json",
-    "per_query.parquet",
-    "run.trec.gz",
-)
 PATIENCE_S = 900
 LONG = 30_000
 """Steps that take more than the least time limit SLURM has, a minute."""

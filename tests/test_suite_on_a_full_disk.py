@@ -9,18 +9,9 @@ from pathlib import Path
 
 import pytest
 from disks import Disk, mounted, partials
-from tiny import SUITE, command, copy_project, environment, measured_apart, write_suite
+from tiny import BOARD, RUNS, SAME, SUITE, command, copy_project, environment, measured_apart, write_suite
 
 pytestmark = pytest.mark.slow
-RUNS, BOARD = Path("results/runs/tiny/pydoc"), Path("results/leaderboards/tiny")
-SAME = (
-    "model.safetensors",
-    "negatives.parquet",
-    "history.parquet",
-    "metrics.json",
-    "per_query.parquet",
-    "run.trec.gz",
-)
 
 
 class Project:

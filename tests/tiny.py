@@ -16,6 +16,16 @@ import yaml
 
 MEASURED = frozenset({"train_seconds", "own_seconds", "peak_mebibytes"})
 ROOT = Path(__file__).resolve().parent.parent
+RUNS, BOARD = Path("results/runs/tiny/pydoc"), Path("results/leaderboards/tiny")
+SAME = (
+    "model.safetensors",
+    "negatives.parquet",
+    "history.parquet",
+    "metrics.json",
+    "per_query.parquet",
+    "run.trec.gz",
+)
+"""Files of a run that follow from its settings, and so are the same wherever and however it was made."""
 SUITE: dict[str, Any] = {
     "suite": "tiny",
     "datasets": {"pydoc": {"source": "./pydoc", "dev_queries": 0}},

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from workflow import stage
 from workflow.collection import Qrels
 from workflow.index import DenseSearcher, Found, best_of
-from workflow.vectors import ROWS_AT_A_TIME, Vectors, float32
+from workflow.vectors import Vectors, float32
 
 SAMPLES_A_CELL = 64
 """Documents a centroid is trained on; FAISS wants 39 or more."""
@@ -52,15 +52,14 @@ class ApproximateSearcher(DenseSearcher):
         import faiss
 
         rows, dimension = self._documents.shape
-        cells = min(settings["cells"] or cells_of(rows), rows)
+        cells = cells_used(settings, rows)
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
         index.cp.min_points_per_centroid = 1  # a small corpus has no more; FAISS would warn
         index.cp.max_points_per_centroid = SAMPLES_A_CELL
         sample = np.unique(np.linspace(0, rows - 1, SAMPLES_A_CELL * cells).astype(np.int64))
         index.train(float32(self._documents[sample]))
         index.nprobe = min(settings["probes"], cells)
-        for start in stage.progress(self._blocks, "indexing"):
-            block = float32(self._documents[start : start + ROWS_AT_A_TIME])
+        for start, block in self._read(stage.progress(self._blocks, "indexing")):
             index.add_with_ids(block, np.arange(start, start + len(block)))
         return index
 
@@ -70,8 +69,8 @@ class ApproximateSearcher(DenseSearcher):
         faiss.omp_set_num_threads(1)
         index = faiss.IndexHNSWFlat(self._documents.shape[1], settings["links"], faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = index.hnsw.efSearch = settings["breadth"]
-        for start in stage.progress(self._blocks, "indexing"):
-            index.add(float32(self._documents[start : start + ROWS_AT_A_TIME]))
+        for _, block in self._read(stage.progress(self._blocks, "indexing")):
+            index.add(block)
         faiss.omp_set_num_threads(threads)
         return index
 
@@ -79,6 +78,11 @@ class ApproximateSearcher(DenseSearcher):
 def cells_of(documents: int) -> int:
     """Return the cells of an IVF over so many documents: four times the root, as FAISS's guide advises."""
     return max(1, round(4 * math.sqrt(documents)))
+
+
+def cells_used(settings: Mapping[str, Any], documents: int) -> int:
+    """Return the cells that an IVF of these settings has over so many documents: at least one in each."""
+    return min(settings["cells"] or cells_of(documents), documents)
 
 
 def sampled(labels: Qrels) -> Qrels:

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from typer import Option
 
 from workflow import collection, stage
-from workflow.approximate import ApproximateSearcher, cells_of, recall, sampled
+from workflow.approximate import ApproximateSearcher, cells_used, recall, sampled
 from workflow.errors import UserError
 from workflow.files import replacing
 from workflow.index import BM25Searcher, DenseSearcher, Found, Searcher
@@ -189,7 +189,7 @@ def main(
     labels = collection.qrels(dataset, "train")
     pool = build_pool(searcher, labels, searcher.documents, options["depth"])
     del searcher  # an index holds the vectors, which are read again for what it missed
-    missed = index_facts(pool, labels, options, vectors, threads) if kind == "dense" else {}
+    missed = index_facts(pool, labels, options, vectors, threads)
     write_pool(output, pool, f"{kind} pool of {dataset.name}", started, missed)
 
 
@@ -208,8 +208,8 @@ def index_facts(
     depths = sorted({min(10, options["depth"]), options["depth"]})
     found = {str(depth): recall(pool, exact, depth) for depth in depths}
     made = dict(options["index"])
-    if made.get("cells") == 0:
-        made["cells"] = cells_of(searcher.documents)
+    if "cells" in made:
+        made["cells"] = cells_used(made, searcher.documents)
     return {"settings": made, "queries": len(exact["queries"]), "recall": found}
 
 

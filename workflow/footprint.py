@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from workflow.catalogue import known_datasets
 from workflow.errors import UserError
@@ -24,57 +24,61 @@ POSTING = 28
 """Bytes of a word in a document while BM25 is indexed: its score and places, once more in the order of words."""
 
 
+class Corpus(NamedTuple):
+    """Counts of a corpus: its documents, the words of one, the dimension of its vectors."""
+
+    documents: int
+    words: int
+    dimension: int
+
+
 class Footprint:
     """Megabytes by dataset, or by the key that its folders are named after."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self.texts = cache(self._texts)
-        self.vectors = cache(self._vectors)
+        self._corpus = cache(self._measured)  # asked for every job
 
-    def _texts(self, dataset: str) -> int:
+    def texts(self, dataset: str) -> int:
         """Return what the texts of a corpus take, with a copy that is being made of them."""
-        documents, words = self._size(self._name(dataset))
+        documents, words, _ = self._corpus(dataset)
         return _megabytes(documents * 2 * (OBJECT + words * BYTES_A_WORD))
 
-    def _vectors(self, dataset: str) -> int:
-        """Return what the vectors of a corpus take as float32."""
-        name = self._name(dataset)
-        return _megabytes(self._size(name)[0] * self._dimension(name) * 4)
+    def vectors(self, dataset: str, rows: float = math.inf) -> int:
+        """Return what the vectors of a corpus, or so many of them, take as float32."""
+        documents, _, dimension = self._corpus(dataset)
+        return _megabytes(min(documents, rows) * dimension * 4)
 
     def search(self, dataset: str, kind: str) -> int:
         """Return what the search for a pool takes: the postings of BM25, a block of vectors, or an index of a share."""
-        name = self._name(dataset)
-        documents, words = self._size(name)
         if kind == "bm25":
+            documents, words, _ = self._corpus(dataset)
             return self.texts(dataset) + _megabytes(documents * words * POSTING)
         if not self._layout.suite.pools.index.used():
-            return self._block(name)
+            return self.vectors(dataset, ROWS_AT_A_TIME)
         return math.ceil(self.vectors(dataset) / self._layout.pool_shares("dense")[0])
 
     def baseline(self, dataset: str, baseline: str) -> int:
         """Return what the search of a baseline takes; that of vectors goes block by block."""
-        return self.search(dataset, "bm25") if baseline == "bm25_search" else self._block(self._name(dataset))
+        if baseline == "bm25_search":
+            return self.search(dataset, "bm25")
+        return self.vectors(dataset, ROWS_AT_A_TIME)
 
-    def _block(self, name: str) -> int:
-        return _megabytes(min(self._size(name)[0], ROWS_AT_A_TIME) * self._dimension(name) * 4)
-
-    def _name(self, dataset: str) -> str:
-        return dataset if dataset in self._layout.suite.datasets else self._layout.by_key(dataset)
-
-    def _size(self, name: str) -> tuple[int, int]:
-        """Return the documents of a dataset and the words of one."""
+    def _measured(self, dataset: str) -> Corpus:
         layout = self._layout
+        name = dataset if dataset in layout.suite.datasets else layout.by_key(dataset)
         settings = layout.suite.dataset(name)
-        card, known = Path(layout.card(name)), known_datasets().get(settings["source"])
-        told = known.size if known is not None else None
-        documents = told[0] if told else 0
-        documents = int(_told(card).get("documents", documents))
-        return min(documents, settings.get("documents") or documents), told[3] if told else WORDS
-
-    def _dimension(self, name: str) -> int:
-        facts = _told(Path(self._layout.vectors(name), "embeddings.json"))
-        return int(facts.get("dimension", DIMENSION))
+        known = known_datasets().get(settings["source"])
+        size = known.size if known is not None else None
+        card, facts = (
+            _told(Path(path)) for path in (layout.card(name), f"{layout.vectors(name)}/embeddings.json")
+        )
+        documents = int(card.get("documents", size[0] if size else 0))
+        return Corpus(
+            min(documents, settings.get("documents") or documents),
+            size[3] if size else WORDS,
+            int(facts.get("dimension", DIMENSION)),
+        )
 
 
 def _told(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Search over a whole corpus: BM25 by words (bm25s) and exact inner product by vectors (FAISS)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 import numpy as np
@@ -60,11 +60,14 @@ class DenseSearcher:
         """
         asked = float32(self._queries[queries])
         best: Found = np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
-        for start in self._blocks:
-            block = float32(self._documents[start : start + ROWS_AT_A_TIME])
+        for start, block in self._read(self._blocks):
             ids, scores = best_of(_knn(block), asked, len(block), depth)
             best = merged(best, (ids + start, scores), depth)
         return best
+
+    def _read(self, starts: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Read blocks from the disk, one at a time: the row where each begins, and its vectors."""
+        return ((start, float32(self._documents[start : start + ROWS_AT_A_TIME])) for start in starts)
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return inner products."""

@@ -132,6 +132,21 @@ def test_wall_time() -> None:
     assert plan.wall_seconds(found, 64) == plan.SNAKEMAKE_S + 10 + 20 + 30 + 5
 
 
+def test_a_stage_is_a_line_of_the_table() -> None:
+    found = [
+        plan.Estimate(Job("train_0", {}, 2, 4000), "train", 1800.0, 2, 1.5e9),
+        plan.Estimate(Job("train_1", {}, 2, 6000), "train", 3600.0, 2, 1.5e9),
+        plan.Estimate(Job("card", {}, 1, 500), "card", 36.0, 1),
+    ]
+    lines = [" ".join(line.split()) for line in plan.table(found, gpu=False).splitlines()]
+    assert lines[0] == "stage jobs core hours longest job memory asked disk"
+    assert lines[2:] == [
+        "train 2 3.00 1:00:00 6,000 MB 3.00 GB",
+        "card 1 0.01 0:36 500 MB",
+        "total 3 3.01 3.00 GB",
+    ]
+
+
 def test_a_plan_is_held_against_what_was_measured() -> None:
     told = {"suite": "s", "made": 100.0, "jobs": 2}
     seen = [

@@ -1,8 +1,8 @@
 """The words of many texts as BM25 counts them: numbered, in one flat array, so that millions of texts fit in memory."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import islice, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,21 +50,21 @@ class Words:
         return sparse.coo_array((ones, (rows, found)), shape=shape).tocsr()
 
 
-def words_of(texts: Sequence[str]) -> Words:
+def words_of(texts: Iterable[str]) -> Words:
     """Split into lower-case words, drop English stop words, stem (Snowball): the analyser of the board's BM25.
 
-    bm25s does it, some texts at a time: its lists of lists of words would take a hundred bytes a word.
+    bm25s does it, some texts at a time: its lists of lists of words would take a hundred bytes a word. Texts that come
+    one by one are never held all at once.
     """
     import bm25s
     import Stemmer
 
     vocabulary: dict[str, int] = {}
-    parts, lengths = [np.empty(0, np.int32)], [np.empty(0, np.int64)]
-    for start in range(0, len(texts), TEXTS_AT_A_TIME):
+    parts, lengths, rest = [np.empty(0, np.int32)], [np.empty(0, np.int64)], iter(texts)
+    while some := list(islice(rest, TEXTS_AT_A_TIME)):
         lines, stems = bm25s.tokenize(
-            list(texts[start : start + TEXTS_AT_A_TIME]), stopwords="en", stemmer=Stemmer.Stemmer("english"),
-            show_progress=False,
-        )  # fmt: skip
+            some, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False
+        )
         number = np.zeros(len(stems), np.int32)
         number[list(stems.values())] = [vocabulary.setdefault(word, len(vocabulary)) for word in stems]
         lengths.append(np.fromiter(map(len, lines), np.int64, len(lines)))

@@ -171,7 +171,7 @@ def open_searcher(
         if found := options.get("index"):
             return ApproximateSearcher(*load_vectors(vectors), threads, share, found)
         return DenseSearcher(*load_vectors(vectors), threads, share)
-    return BM25Searcher(*collection.texts(dataset), options["bm25_k1"], options["bm25_b"])
+    return BM25Searcher(*collection.streamed(dataset), options["bm25_k1"], options["bm25_b"])
 
 
 def main(

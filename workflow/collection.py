@@ -1,7 +1,8 @@
 """A prepared dataset on disk: three tables whose row numbers name queries and documents everywhere else."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -47,12 +48,20 @@ def column(folder: Path, table: str, name: str) -> list[Any]:
 
 def texts(folder: Path) -> tuple[list[str], list[str]]:
     """Return what encoders and BM25 read: documents as title + space + text, as BEIR does, and queries."""
-    table = _table(folder / DOCUMENTS, ["title", "text"])
-    parts = (
-        batch.to_pydict() for batch in table.to_batches()
-    )  # a corpus of lists beside itself would be two
-    documents = [line for part in parts for line in joined(part["title"], part["text"])]
-    return documents, column(folder, QUERIES, "text")
+    documents, queries = streamed(folder)
+    return list(documents), queries
+
+
+def streamed(folder: Path) -> tuple[Iterator[str], list[str]]:
+    """Return the same as `texts`, the documents read from the disk as they are asked for, never all at once."""
+    return _documents(folder / DOCUMENTS), column(folder, QUERIES, "text")
+
+
+def _documents(path: Path) -> Iterator[str]:
+    with _told(path), pq.ParquetFile(path) as table:
+        for batch in table.iter_batches(columns=["title", "text"]):
+            part = batch.to_pydict()
+            yield from joined(part["title"], part["text"])
 
 
 def joined(titles: Sequence[str], texts: Sequence[str]) -> list[str]:
@@ -97,7 +106,14 @@ def write_table(path: Path, columns: dict[str, Any], metadata: dict[bytes, bytes
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:
-    try:
+    with _told(path):
         return pq.read_table(path, columns=columns)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Tell the user of a table that can't be read."""
+    try:
+        yield
     except (OSError, pa.ArrowException) as error:
         raise UserError(f"{path}: can't be read ({error}); delete it and run again") from error

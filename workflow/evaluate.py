@@ -139,7 +139,7 @@ def _searcher(
             facts, model, dataset, found, split.place, threads
         )
     if vectors is None:
-        return BM25Searcher(*collection.texts(dataset), facts["params"]["k1"], facts["params"]["b"])
+        return BM25Searcher(*collection.streamed(dataset), facts["params"]["k1"], facts["params"]["b"])
     if model is None:
         return DenseSearcher(*load_vectors(vectors), threads)
     side = tiers.module("evaluate", facts["tier"]).trained_side

@@ -53,7 +53,7 @@ class Footprint:
         """Return what the search for a pool takes: the postings of BM25, a block of vectors, or an index of a share."""
         if kind == "bm25":
             documents, words, _ = self._corpus(dataset)
-            return self.texts(dataset) + _megabytes(documents * words * POSTING)
+            return _megabytes(documents * words * POSTING)
         if not self._layout.suite.pools.index.used():
             return self.vectors(dataset, ROWS_AT_A_TIME)
         return math.ceil(self.vectors(dataset) / self._layout.pool_shares("dense")[0])

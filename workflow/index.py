@@ -112,18 +112,18 @@ class BM25Searcher:
     many times faster, as only documents that share a word are touched.
     """
 
-    def __init__(self, documents: list[str], queries: list[str], k1: float, b: float) -> None:
+    def __init__(self, documents: Iterable[str], queries: Iterable[str], k1: float, b: float) -> None:
         import bm25s
 
         words = words_of(documents)
-        self._vocabulary = words.vocab
-        by_word = sparse.csc_array((len(documents), 0), dtype=np.float32)
+        self._vocabulary, count = words.vocab, len(words.ids)
+        by_word = sparse.csc_array((count, 0), dtype=np.float32)
         if words.vocab:  # bm25s can't index a corpus in which stop words alone are left
             index = bm25s.BM25(method="lucene", k1=k1, b=b)
             # Words come in the order of the alphabet, in which sums of floats are then the same in every process.
             index.index(words, create_empty_token=False, show_progress=False)
             parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
-            by_word = sparse.csc_array(parts, shape=(len(documents), len(words.vocab)))
+            by_word = sparse.csc_array(parts, shape=(count, len(words.vocab)))
         self._by_document = by_word.tocsr()
         self._by_word = by_word.T.tocsr()
         self._queries = words_of(queries).counts(self._vocabulary)

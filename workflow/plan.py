@@ -20,6 +20,7 @@ from typer import Option
 
 from workflow import estimates, stage
 from workflow.calibration import CORES_A_GPU, STATED, Network, machine_of
+from workflow.disk import Disk
 from workflow.estimates import Encoding, Machine
 from workflow.files import read_json, write_json
 from workflow.jobs import Done, Job, done, planned
@@ -34,36 +35,37 @@ PHASES = (
     ("train", "evaluate", "evaluate_baseline", "gate"),
 )  # fmt: skip
 """Rules by when they run; all others come last, and within a phase jobs run side by side."""
-RUN_BYTES = 100 * 12
-"""Of a query in a run of a hundred documents, compressed, and in the table of queries."""
 SNAKEMAKE_S, JOB_S = 6.0, 0.35
 """Seconds of Snakemake's own: until the first job begins, and for each."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A job with the seconds that it will take on `cores` cores."""
+    """A job with the seconds that it will take on `cores` cores, and the bytes that it leaves on the disk."""
 
     job: Job
     kind: str
     seconds: float
     cores: int
+    disk: float = 0.0
 
 
 class Planner:
-    """Gives every job of a suite its seconds."""
+    """Gives every job of a suite its seconds and its bytes."""
 
-    def __init__(self, layout: Layout, machine: Machine, dimension: int) -> None:
+    def __init__(self, layout: Layout, machine: Machine, network: Network) -> None:
         self._layout, self._machine = layout, machine
         settings = layout.suite.encoder
-        self.how = Encoding(settings.query_length, settings.document_length, dimension)
+        self._how = Encoding(settings.query_length, settings.document_length, network.dimension)
+        self._disk = Disk(layout, self.size, self._how, network.parameters)
         self._sizes: dict[str, Size] = {}
 
     def estimate(self, job: Job) -> Estimate:
         """Return what a job takes."""
         kind = kind_of(job.rule)
         seconds = getattr(self, f"_{kind}", self._collating)(job)
-        return Estimate(job, kind, seconds + JOB_S, max(job.threads, 1))
+        seeds = self._seeds(job) if kind in ("train", "evaluate") else 1
+        return Estimate(job, kind, seconds + JOB_S, max(job.threads, 1), self._disk.left(kind, job, seeds))
 
     def size(self, name: str) -> Size:
         """Return the size of a dataset of the suite."""
@@ -83,10 +85,10 @@ class Planner:
     def _embeddings(self, job: Job) -> float:
         if self._layout.suite.shards.encode > 1:
             return self._collating(job)
-        return estimates.embeddings_seconds(self._by_key(job), self.how, self._machine)
+        return estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
 
     def _encode_part(self, job: Job) -> float:
-        whole = estimates.embeddings_seconds(self._by_key(job), self.how, self._machine)
+        whole = estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
         start = self._machine.start["torch"]
         return start + (whole - start) / int(job.wildcards["parts"])
 
@@ -95,7 +97,7 @@ class Planner:
         budget = {**suite.finetune.model_dump(), "steps": suite.encoder.warmup_steps}
         size = self._by_key(job)
         start = self._machine.start["torch"]
-        return start + estimates.train_seconds(size, self.how, self._machine, "", budget, 0, "finetune")
+        return start + estimates.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
 
     def _dense_pool(self, job: Job) -> float:
         gathers = self._layout.pool_shares("dense") != (1, 1)
@@ -114,7 +116,7 @@ class Planner:
     def _searched(self, job: Job, kind: str, size: Size | None = None) -> float:
         size = size or self._by_key(job)
         if kind == "dense":
-            return estimates.dense_pool_seconds(size, self.how, self._machine)
+            return estimates.dense_pool_seconds(size, self._how, self._machine)
         return estimates.bm25_pool_seconds(size, self._machine)
 
     def _train(self, job: Job) -> float:
@@ -123,25 +125,25 @@ class Planner:
         tier, training = layout.suite.row_tier(row), layout.training(name, row)
         refreshes = estimates.refreshes_of(layout.parameters(name, row), training["steps"])
         run = estimates.train_seconds(
-            size, self.how, self._machine, layout.original(row), training, refreshes, tier
+            size, self._how, self._machine, layout.original(row), training, refreshes, tier
         )
         if every := training.get("curve_every"):
             points = training["steps"] // every + 1
             asked = replace(size, test=training.get("curve_queries") or size.test)
-            run += points * estimates.evaluate_seconds(asked, self.how, self._machine, tier)
+            run += points * estimates.evaluate_seconds(asked, self._how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate(self, job: Job) -> float:
         tier = self._layout.suite.row_tier(job.wildcards["method"])
         size = self.size(job.wildcards["dataset"])
-        run = estimates.evaluate_seconds(size, self.how, self._machine, tier)
+        run = estimates.evaluate_seconds(size, self._how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate_baseline(self, job: Job) -> float:
         size = self.size(job.wildcards["dataset"])
         if job.wildcards.get("baseline") != "untrained":
             return estimates.bm25_pool_seconds(replace(size, train=size.test), self._machine)
-        return estimates.dense_pool_seconds(replace(size, train=size.test), self.how, self._machine)
+        return estimates.dense_pool_seconds(replace(size, train=size.test), self._how, self._machine)
 
     def _collating(self, job: Job) -> float:
         start = self._machine.start["figures" if "figures" in job.rule else "light"]
@@ -208,13 +210,22 @@ def table(found: Sequence[Estimate], gpu: bool) -> str:
             kind, len(ones), _hours(sum(one.seconds * one.cores for one in ones)),
             *([_hours(sum(one.seconds * one.job.gpus for one in ones))] if gpu else []),
             _clock(max(one.seconds for one in ones)), f"{max(one.job.memory for one in ones):,} MB",
+            _gigabytes(ones),
         ]
         for kind, ones in by_kind.items()
     ]  # fmt: skip
     total = sum(one.seconds * one.cores for one in found)
     spent = [_hours(sum(one.seconds * one.job.gpus for one in found))] if gpu else []
-    rows.append(["total", len(found), _hours(total), *spent, "", ""])
-    heads = ["stage", "jobs", "core hours", *(["GPU hours"] if gpu else []), "longest job", "memory asked"]
+    rows.append(["total", len(found), _hours(total), *spent, "", "", _gigabytes(found)])
+    heads = [
+        "stage",
+        "jobs",
+        "core hours",
+        *(["GPU hours"] if gpu else []),
+        "longest job",
+        "memory asked",
+        "disk",
+    ]
     return tabulate(
         rows,
         heads,
@@ -236,7 +247,7 @@ def main(
         print(f"{layout.suite.suite}: nothing is left to do", file=sys.stderr)
         return
     machine, network = machine_of(layout, cores)
-    planner = Planner(layout, machine, network.dimension)
+    planner = Planner(layout, machine, network)
     found = [planner.estimate(job) for job in jobs]
     if layout.suite.gpu:
         walls = {width: wall_seconds(found, width * CORES_A_GPU, width) for width in WIDTHS}
@@ -268,29 +279,8 @@ def _report(
     return "\n".join([
         f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, f"  {encoder.model}: {network.told()}",
         *([f"  {STATED}"] if gpu else []), "", table(found, gpu), "", f"Wall time by the number of {unit}: {widths}.",
-        f"Disk: {disk_gigabytes(layout, planner, network):,.1f} GB.", *_errors(),
+        *_errors(),
     ])  # fmt: skip
-
-
-def disk_gigabytes(layout: Layout, planner: Planner, network: Network) -> float:
-    """Return what vectors, pools and the files of runs will take on the disk, the cache's tokens too."""
-    suite, total = layout.suite, 0.0
-    width = 2 if suite.encoder.output == "float16" else 4
-    for name in suite.datasets:
-        size = planner.size(name)
-        tokens = sum(estimates.corpus_tokens(size, planner.how))
-        total += (size.documents + size.train + size.test) * network.dimension * width + 4 * tokens
-        if suite.home(name) == name:
-            kinds = {kind for row in layout.written.methods for kind in suite.method(row).pools}
-            total += len(kinds) * size.train * suite.pools.depth * 8
-        for row in layout.written.methods:
-            finetuned = suite.row_tier(row) != "adapter"
-            model = 4 * network.parameters if finetuned else 8 * network.dimension**2
-            steps = layout.training(name, row)
-            ledger = 8 * steps["steps"] * steps["batch_size"] * steps["negatives"]
-            trained = model + ledger if suite.home(name) == name else 0
-            total += len(suite.seeds) * (trained + size.test * RUN_BYTES)
-    return total / 1e9
 
 
 def _errors() -> list[str]:
@@ -305,6 +295,11 @@ def _errors() -> list[str]:
                 f"measured {_clock(seen[1])}: {off:+.0%}"
             )
     return ["", "Earlier plans, and what was measured:", *lines] if lines else []
+
+
+def _gigabytes(found: Sequence[Estimate]) -> str:
+    total = sum(one.disk for one in found) / 1e9
+    return f"{total:,.{2 if total < 10 else 0}f} GB" if total >= 0.005 else ""
 
 
 def _hours(seconds: float) -> str:

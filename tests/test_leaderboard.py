@@ -343,9 +343,11 @@ def test_markdown_is_well_formed(tmp_path: Path) -> None:
 
 
 def test_a_line_can_t_become_a_list() -> None:
-    assert [plain(text) for text in ("- a", "1. a", "# a", "+ a")] == [
+    assert [plain(text) for text in ("- a", "1. a", "12)", "1.5 a", "# a", "+ a")] == [
         r"\- a",
-        r"\1. a",
+        r"1\. a",
+        r"12\)",
+        "1.5 a",
         r"\# a",
         r"\+ a",
     ]

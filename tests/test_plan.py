@@ -164,11 +164,17 @@ def test_sizes(tmp_path: Path) -> None:
     (tmp_path / "corpus.jsonl").write_text('{"_id": "1", "text": "' + "x" * 430 + '"}\n' * 1)
     (tmp_path / "queries.jsonl").write_text('{"_id": "1", "text": "why"}\n')
     (tmp_path / "qrels" / "train.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t1\n1\t2\t1\n")
-    found = size_of("mine", str(tmp_path), tmp_path / "card.json")
+    (tmp_path / "qrels" / "dl20.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t1\n2\t1\t1\n")
+    mine = {"source": str(tmp_path)}
+    found = size_of("mine", mine, tmp_path / "card.json")
     assert (found.documents, found.train, found.test) == (1, 1, 0)
+    assert size_of("mine", {**mine, "test_split": "dl20"}, tmp_path / "card.json").test == 2
     assert 80 < found.document_tokens < 110
-    known = size_of("msmarco", "msmarco", tmp_path / "card.json")
+    msmarco = {"source": "msmarco", "test_split": "dev", "train_queries": None}
+    known = size_of("msmarco", msmarco, tmp_path / "card.json")
     assert (known.documents, known.train, known.test) == (8_841_823, 502_939, 6_980)
-    assert known.cut({"documents": 10, "train_queries": None}).documents == 10
+    assert size_of("msmarco", {**msmarco, "documents": 10}, tmp_path / "card.json").documents == 10
+    dl19 = size_of("dl19", {"source": "msmarco", "test_only": True}, tmp_path / "card.json")
+    assert (dl19.train, dl19.test) == (0, 43)
     with pytest.raises(UserError, match="nothing tells how large it is; prepare it first"):
-        size_of("mine", "./absent", tmp_path / "card.json")
+        size_of("mine", {"source": "./absent"}, tmp_path / "card.json")

@@ -29,6 +29,7 @@ class Known(BaseModel):
     size: tuple[int, int, int, int, int] | None = (
         None  # documents, train and test queries, words of each kind of text
     )
+    dev: int | None = None  # queries of the dev split
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 
 

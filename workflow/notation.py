@@ -45,7 +45,8 @@ def counted(n: int, one: str, many: str = "") -> str:
 def plain(text: str) -> str:
     """Text that Markdown shows as it is: no tag, no emphasis, no table cell, no list."""
     text = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_{}\[\]|#~$]|^[-+=]|^\d+(?=[.)]))", r"\\\1", text)
+    text = re.sub(r"([\\`*_{}\[\]|#~$]|^[-+=])", r"\\\1", text)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
 
 
 def marked(row: Row, with_tier: bool = False) -> str:

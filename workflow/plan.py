@@ -71,9 +71,7 @@ class Planner:
         """Return the size of a dataset of the suite."""
         if name not in self._sizes:
             settings = self._layout.suite.dataset(name)
-            found = size_of(name, settings["source"], Path(self._layout.card(name)))
-            found = found.cut(settings)
-            self._sizes[name] = replace(found, train=0) if settings.get("trained_on") else found
+            self._sizes[name] = size_of(name, settings, Path(self._layout.card(name)))
         return self._sizes[name]
 
     def _by_key(self, job: Job) -> Size:

@@ -1,6 +1,7 @@
 """How large a dataset is or will be, told from the best there is: its card, its files, or the table of datasets."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,28 +34,33 @@ class Size:
     query_tokens: float
     told_by: str
 
-    def cut(self, settings: dict[str, Any]) -> "Size":
+    def cut(self, settings: Mapping[str, Any]) -> "Size":
         """Return the size of the sub-collection that a suite's settings of the dataset ask for."""
         documents = min(self.documents, settings.get("documents") or self.documents)
         train = min(self.train, settings.get("train_queries") or self.train)
-        return replace(self, documents=documents, train=train)
+        return replace(self, documents=documents, train=0 if settings.get("test_only") else train)
 
 
-def size_of(name: str, source: str, card: Path) -> Size:
-    """Return the size of a dataset under a name, before its settings cut it unless its card is there.
+def size_of(name: str, settings: Mapping[str, Any], card: Path) -> Size:
+    """Return the size of a dataset under a name as its settings cut it.
 
     Raises `UserError` where nothing tells it.
     """
+    return _found(name, settings["source"], settings.get("test_split", "test"), card).cut(settings)
+
+
+def _found(name: str, source: str, split: str, card: Path) -> Size:
     if card.is_file():
         return _of_card(card)
     folder = Path(source) if Path(source).is_dir() else None
     if source in known_datasets():
         folder = folder or find_local(source, local_data())
     if folder is not None and plain_or_gz(folder, "corpus.jsonl") is not None:
-        return _of_files(folder)
+        return _of_files(folder, split)
     known = known_datasets().get(source)
     if known is not None and known.size is not None:
         documents, train, test, words, asked = known.size
+        test = known.dev if split == "dev" and known.dev else test
         return Size(
             documents, train, test, TOKENS_A_WORD * words, TOKENS_A_WORD * asked, "the table of datasets"
         )
@@ -83,14 +89,12 @@ def _mean_bytes(table: Path) -> float:
     return float(sum(lengths))
 
 
-def _of_files(folder: Path) -> Size:
+def _of_files(folder: Path, test_split: str) -> Size:
     """Count the lines of a folder in BEIR layout."""
     documents, size = _lines(folder, "corpus.jsonl")
     _, asked = _lines(folder, "queries.jsonl")
-    counts = {split: _asked(folder, f"qrels/{split}.tsv") for split in ("train", "test")}
-    return Size(
-        documents, counts["train"], counts["test"], size / BYTES_A_TOKEN, asked / BYTES_A_TOKEN, "its files"
-    )
+    train, test = (_asked(folder, f"qrels/{split}.tsv") for split in ("train", test_split))
+    return Size(documents, train, test, size / BYTES_A_TOKEN, asked / BYTES_A_TOKEN, "its files")
 
 
 def _lines(folder: Path, name: str) -> tuple[int, float]:

@@ -2,9 +2,12 @@
 
 import logging
 import time
+from collections import deque
 from pathlib import Path
 
 CHATTER = ("Select jobs to execute", "Finished jobid", "Using shell", "Conda environments", "Building DAG")
+RECENT = 20
+"""Jobs whose pace is the estimate's."""
 DROPPED_EVENTS = ("job_info", "job_started", "job_finished", "resources_info")
 
 
@@ -46,7 +49,9 @@ class OneLineAJob(logging.Filter):
 
     def __init__(self) -> None:
         super().__init__()
-        self._started = time.monotonic()
+        self._started = self._last = time.monotonic()
+        self._done = 0
+        self._waits: deque[float] = deque(maxlen=RECENT)
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Say whether a record is shown; a progress record is rewritten."""
@@ -61,9 +66,24 @@ class OneLineAJob(logging.Filter):
     def _rewrite(self, record: logging.LogRecord) -> None:
         done, total = record.__dict__["done"], record.__dict__["total"]
         passed = time.monotonic() - self._started
-        left = f", about {_clock(passed / done * (total - done))} left" if 0 < done < total else ""
-        record.msg = f"{done} of {total} jobs done after {_clock(passed)}{left}"
+        left = self._left(done, total)
+        told = f", about {_clock(left)} left" if left is not None else ""
+        record.msg = f"{done} of {total} jobs done after {_clock(passed)}{told}"
         record.event = None
+
+    def _left(self, done: int, total: int) -> float | None:
+        """Return the seconds left by the pace of the last jobs, the longest wait among them left out.
+
+        That one is mostly the encoding's, which says nothing of the runs. None until three jobs are done.
+        """
+        now, fresh = time.monotonic(), done - self._done
+        if fresh > 0:
+            self._waits.extend([(now - self._last) / fresh] * fresh)
+            self._last, self._done = now, done
+        if len(self._waits) < 3 or done >= total:
+            return None
+        waits = sorted(self._waits)[:-1]
+        return sum(waits) / len(waits) * (total - done)
 
 
 def _clock(seconds: float) -> str:

@@ -15,7 +15,7 @@ from workflow.audit import QUANTILES
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.figures import drawing
-from workflow.figures.drawing import CONTROLLED, FAITHFUL, PAGE
+from workflow.figures.drawing import COLUMN, CONTROLLED, FAITHFUL, PAGE
 from workflow.standings import read_run, records, summarise, tiers
 from workflow.truth import OF_AUDIT, RATE, WHOLE_RUN
 
@@ -62,14 +62,17 @@ def draw_negatives(runs: list[dict[str, Any]], audit: Path, dataset: str, folder
     blocks = [(kind, part) for kind, part in blocks if len(part)]
     if tidy[FALSE].notna().any():
         blocks.append(("false", means[means[FALSE].notna()]))
-    tall = [math.ceil(part["method"].nunique() / PANELS_A_ROW) for _, part in blocks]
+    counts = [part["method"].nunique() for _, part in blocks]
+    wide = min(PANELS_A_ROW, max(counts))
+    tall = [math.ceil(count / wide) for count in counts]
     with drawing.styled():
-        figure = Figure(figsize=(PAGE, 0.2 + sum(0.75 + 0.92 * rows for rows in tall)), layout="constrained")
+        size = max(COLUMN, PAGE / PANELS_A_ROW * wide), 0.2 + sum(0.75 + 0.92 * rows for rows in tall)
+        figure = Figure(figsize=size, layout="constrained")
         parts = figure.subfigures(
             len(blocks), 1, height_ratios=[0.75 + 0.92 * rows for rows in tall], squeeze=False
         )
         for place, (kind, part) in zip(parts[:, 0], blocks, strict=True):
-            _block(place, part, titles, kind)
+            _block(place, part, titles, kind, wide)
         drawing.save(figure, stem, tidy, _caption(tidy, frame, dataset))
 
 
@@ -86,12 +89,11 @@ def negatives_table(frame: pd.DataFrame, audit: Path) -> pd.DataFrame:
     return rows.sort_values(["place", "seed", "window"])[list(COLUMNS)].reset_index(drop=True)
 
 
-def _block(place: SubFigure, means: pd.DataFrame, titles: dict[str, str], kind: str) -> None:
-    """A panel a method; those of a block share their axes."""
+def _block(place: SubFigure, means: pd.DataFrame, titles: dict[str, str], kind: str, wide: int) -> None:
+    """A panel a method, so many a row; those of a block share their axes."""
     order = list(means["method"].unique())
-    wide = PANELS_A_ROW if len(order) > PANELS_A_ROW else len(order)
     tall = math.ceil(len(order) / wide)
-    grid = place.subplots(tall, PANELS_A_ROW, sharex=True, sharey=True, squeeze=False)
+    grid = place.subplots(tall, wide, sharex=True, sharey=True, squeeze=False)
     panels = [axes for row in grid for axes in row]
     for axes, method in zip(panels, order, strict=False):
         mine = means[means["method"] == method]

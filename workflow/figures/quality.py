@@ -14,7 +14,7 @@ from workflow.figures import drawing
 from workflow.figures.drawing import COLUMN, CONTROLLED, JUDGED, PAGE, QUIET
 from workflow.standings import ranked_by, ranking_slice, read_run, records, shown_slices, summarise
 
-ROW = 0.145  # inches
+ROW, LEAST = 0.145, 0.6  # inches: of a method, of all
 NAME = 34  # letters
 
 
@@ -31,7 +31,7 @@ def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
     slices, by = shown_slices(frame), ranked_by(frame)
     trained = drawing.trained_rows(frame, dataset)
     with drawing.styled():
-        size = (PAGE if len(slices) > 1 else COLUMN, 0.85 + ROW * len(trained))
+        size = (PAGE if len(slices) > 1 else COLUMN, 0.85 + max(ROW * len(trained), LEAST))
         figure = Figure(figsize=size, layout="constrained")
         panels = figure.subplots(1, len(slices), sharey=True, squeeze=False)[0]
         for axes, name in zip(panels, slices, strict=True):

@@ -46,7 +46,7 @@ def draw_scores(runs: list[tuple[dict[str, Any], Path]], dataset: str, folder: P
         for axes in grid[max(0, len(frame) - wide) : len(frame)]:
             axes.tick_params(labelbottom=True)
         figure.supxlabel("cosine similarity of query and document", fontsize=7.5, color="#333333")
-        figure.legend(handles=_legend(), loc="outside upper center", ncols=4 if wide > 2 else 2)
+        figure.legend(handles=_legend(), loc="outside upper center", ncols=4 if wide > 3 else 2)
         drawing.save(figure, folder / f"{dataset}-scores", tidy, _caption(mine, dataset))
 
 

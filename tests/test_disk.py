@@ -39,5 +39,5 @@ KEY = LAYOUT.suite.dataset_key("msmarco")
     ],
 )
 def test_bytes_of_stages(kind: str, wildcards: dict[str, str], bytes_: float) -> None:
-    disk = Disk(LAYOUT, lambda name: {"msmarco": SIZE}[name], HOW, parameters=70_000)
+    disk = Disk(LAYOUT, lambda dataset: {"msmarco": SIZE, KEY: SIZE}[dataset], HOW, parameters=70_000)
     assert disk.left(kind, Job(kind, wildcards), seeds=3) == pytest.approx(bytes_)

@@ -58,7 +58,7 @@ def audit(
 
 def text_codes(dataset: Path) -> NDArray[np.int64]:
     """Return a number a document [N], equal where the texts are equal but for case and white space."""
-    documents, _ = collection.texts(dataset)
+    documents, _ = collection.streamed(dataset)
     return pd.factorize(np.array([" ".join(text.lower().split()) for text in documents], dtype=object))[0]
 
 

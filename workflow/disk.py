@@ -29,21 +29,21 @@ class Disk:
         """Return the bytes that a job of a stage leaves, of so many runs where it trains or evaluates."""
         match kind:
             case "dataset":
-                return self._texts(self._named(job))
+                return self._texts(self._of(job))
             case "embeddings":
-                return self._vectors(self._named(job))
+                return self._vectors(self._of(job))
             case "bm25_pool" | "dense_pool":
-                return self._named(job).train * self._layout.suite.pools.depth * CANDIDATE
+                return self._of(job).train * self._layout.suite.pools.depth * CANDIDATE
             case "warm_up":
                 return 4 * self._parameters
             case "train":
                 return seeds * self._run(job.wildcards["dataset"], job.wildcards["method"])
             case "evaluate" | "evaluate_baseline":
-                return seeds * self._size(job.wildcards["dataset"]).test * RANKED
+                return seeds * self._of(job).test * RANKED
         return 0.0
 
-    def _named(self, job: Job) -> Size:
-        return self._size(self._layout.by_key(job.wildcards["dataset"]))
+    def _of(self, job: Job) -> Size:
+        return self._size(job.wildcards["dataset"])
 
     def _texts(self, size: Size) -> float:
         queries = (size.train + size.test) * size.query_tokens

@@ -66,7 +66,7 @@ class Footprint:
 
     def _measured(self, dataset: str) -> Corpus:
         layout = self._layout
-        name = dataset if dataset in layout.suite.datasets else layout.by_key(dataset)
+        name = layout.named(dataset)
         settings = layout.suite.dataset(name)
         known = known_datasets().get(settings["source"])
         size = known.size if known is not None else None

@@ -569,9 +569,11 @@ class Layout:
         """Return the settings of a dataset, as canonical JSON."""
         return canonical(self.suite.dataset(name))
 
-    def by_key(self, key: str) -> str:
-        """Return the name of the dataset that a folder name belongs to."""
-        return next(name for name in self.suite.datasets if self.suite.dataset_key(name) == key)
+    def named(self, dataset: str) -> str:
+        """Return the name of a dataset: a folder is called by its key, a run's by the name itself."""
+        if dataset in self.suite.datasets:
+            return dataset
+        return next(name for name in self.suite.datasets if self.suite.dataset_key(name) == dataset)
 
     def _common(self, dataset: str, method: str, title: str) -> dict[str, Any]:
         return {"suite": self.suite.suite, "dataset": dataset, "method": method, "title": title}

@@ -67,33 +67,34 @@ class Planner:
         seeds = self._seeds(job) if kind in ("train", "evaluate") else 1
         return Estimate(job, kind, seconds + JOB_S, max(job.threads, 1), self._disk.left(kind, job, seeds))
 
-    def size(self, name: str) -> Size:
-        """Return the size of a dataset of the suite."""
+    def size(self, dataset: str) -> Size:
+        """Return the size of a dataset of the suite, told by its name or its key."""
+        name = self._layout.named(dataset)
         if name not in self._sizes:
             settings = self._layout.suite.dataset(name)
             self._sizes[name] = size_of(name, settings, Path(self._layout.card(name)))
         return self._sizes[name]
 
-    def _by_key(self, job: Job) -> Size:
-        return self.size(self._layout.by_key(job.wildcards["dataset"]))
+    def _of(self, job: Job) -> Size:
+        return self.size(job.wildcards["dataset"])
 
     def _dataset(self, job: Job) -> float:
-        return estimates.dataset_seconds(self._by_key(job), self._machine)
+        return estimates.dataset_seconds(self._of(job), self._machine)
 
     def _embeddings(self, job: Job) -> float:
         if self._layout.suite.shards.encode > 1:
             return self._collating(job)
-        return estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
+        return estimates.embeddings_seconds(self._of(job), self._how, self._machine)
 
     def _encode_part(self, job: Job) -> float:
-        whole = estimates.embeddings_seconds(self._by_key(job), self._how, self._machine)
+        whole = estimates.embeddings_seconds(self._of(job), self._how, self._machine)
         start = self._machine.start["torch"]
         return start + (whole - start) / int(job.wildcards["parts"])
 
     def _warm_up(self, job: Job) -> float:
         suite = self._layout.suite
         budget = {**suite.finetune.model_dump(), "steps": suite.encoder.warmup_steps}
-        size = self._by_key(job)
+        size = self._of(job)
         start = self._machine.start["torch"]
         return start + estimates.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
 
@@ -107,19 +108,19 @@ class Planner:
 
     def _pool_part(self, job: Job) -> float:
         documents, queries = int(job.wildcards["documents"]), int(job.wildcards["queries"])
-        size = self._by_key(job)
+        size = self._of(job)
         mine = replace(size, train=size.train // queries, documents=size.documents // documents)
         return self._searched(job, job.wildcards["kind"], mine)
 
     def _searched(self, job: Job, kind: str, size: Size | None = None) -> float:
-        size = size or self._by_key(job)
+        size = size or self._of(job)
         if kind == "dense":
             return estimates.dense_pool_seconds(size, self._how, self._machine)
         return estimates.bm25_pool_seconds(size, self._machine)
 
     def _train(self, job: Job) -> float:
         row, name = job.wildcards["method"], job.wildcards["dataset"]
-        layout, size = self._layout, self.size(job.wildcards["dataset"])
+        layout, size = self._layout, self._of(job)
         tier, training = layout.suite.row_tier(row), layout.training(name, row)
         refreshes = estimates.refreshes_of(layout.parameters(name, row), training["steps"])
         run = estimates.train_seconds(
@@ -133,12 +134,12 @@ class Planner:
 
     def _evaluate(self, job: Job) -> float:
         tier = self._layout.suite.row_tier(job.wildcards["method"])
-        size = self.size(job.wildcards["dataset"])
+        size = self._of(job)
         run = estimates.evaluate_seconds(size, self._how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate_baseline(self, job: Job) -> float:
-        size = self.size(job.wildcards["dataset"])
+        size = self._of(job)
         if job.wildcards.get("baseline") != "untrained":
             return estimates.bm25_pool_seconds(replace(size, train=size.test), self._machine)
         return estimates.dense_pool_seconds(replace(size, train=size.test), self._how, self._machine)
@@ -203,34 +204,22 @@ def table(found: Sequence[Estimate], gpu: bool) -> str:
     by_kind: dict[str, list[Estimate]] = defaultdict(list)
     for one in found:
         by_kind[one.kind].append(one)
-    rows = [
-        [
-            kind, len(ones), _hours(sum(one.seconds * one.cores for one in ones)),
-            *([_hours(sum(one.seconds * one.job.gpus for one in ones))] if gpu else []),
-            _clock(max(one.seconds for one in ones)), f"{max(one.job.memory for one in ones):,} MB",
-            _gigabytes(ones),
-        ]
-        for kind, ones in by_kind.items()
-    ]  # fmt: skip
-    total = sum(one.seconds * one.cores for one in found)
-    spent = [_hours(sum(one.seconds * one.job.gpus for one in found))] if gpu else []
-    rows.append(["total", len(found), _hours(total), *spent, "", "", _gigabytes(found)])
-    heads = [
-        "stage",
-        "jobs",
-        "core hours",
-        *(["GPU hours"] if gpu else []),
-        "longest job",
-        "memory asked",
-        "disk",
-    ]
-    return tabulate(
-        rows,
-        heads,
-        tablefmt="simple",
-        disable_numparse=True,
-        colalign=["left", *["right"] * (len(heads) - 1)],
-    )
+    rows = [_row(kind, ones, gpu) for kind, ones in by_kind.items()]
+    rows.append({**_row("total", found, gpu), "longest job": "", "memory asked": ""})
+    align = ["left", *["right"] * (len(rows[0]) - 1)]
+    return tabulate(rows, "keys", tablefmt="simple", disable_numparse=True, colalign=align)
+
+
+def _row(stage_name: str, ones: Sequence[Estimate], gpu: bool) -> dict[str, Any]:
+    return {
+        "stage": stage_name,
+        "jobs": len(ones),
+        "core hours": _hours(sum(one.seconds * one.cores for one in ones)),
+        **({"GPU hours": _hours(sum(one.seconds * one.job.gpus for one in ones))} if gpu else {}),
+        "longest job": _clock(max(one.seconds for one in ones)),
+        "memory asked": f"{max(one.job.memory for one in ones):,} MB",
+        "disk": _gigabytes(ones),
+    }
 
 
 def main(

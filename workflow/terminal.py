@@ -65,18 +65,18 @@ class OneLineAJob(logging.Filter):
 
     def _rewrite(self, record: logging.LogRecord) -> None:
         done, total = record.__dict__["done"], record.__dict__["total"]
-        passed = time.monotonic() - self._started
-        left = self._left(done, total)
+        now = time.monotonic()
+        left = self._left(done, total, now)
         told = f", about {_clock(left)} left" if left is not None else ""
-        record.msg = f"{done} of {total} jobs done after {_clock(passed)}{told}"
+        record.msg = f"{done} of {total} jobs done after {_clock(now - self._started)}{told}"
         record.event = None
 
-    def _left(self, done: int, total: int) -> float | None:
+    def _left(self, done: int, total: int, now: float) -> float | None:
         """Return the seconds left by the pace of the last jobs, the longest wait among them left out.
 
         That one is mostly the encoding's, which says nothing of the runs. None until three jobs are done.
         """
-        now, fresh = time.monotonic(), done - self._done
+        fresh = done - self._done
         if fresh > 0:
             self._waits.extend([(now - self._last) / fresh] * fresh)
             self._last, self._done = now, done

@@ -82,6 +82,11 @@ def save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
     write_text(stem.parent / f"{stem.name}.txt", textwrap.fill(caption, 100) + "\n")
 
 
+def width_of(panels: int, a_row: int) -> float:
+    """The width of a figure with so many panels beside each other, of which a page takes `a_row`: a column or more."""
+    return max(COLUMN, PAGE / a_row * panels)
+
+
 def save_nothing(stem: Path, columns: Sequence[str], why: str) -> None:
     """Write a figure that says why there is nothing to draw; its table has no rows, and the page leaves it out.
 

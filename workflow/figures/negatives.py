@@ -15,7 +15,7 @@ from workflow.audit import QUANTILES
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.figures import drawing
-from workflow.figures.drawing import COLUMN, CONTROLLED, FAITHFUL, PAGE
+from workflow.figures.drawing import CONTROLLED, FAITHFUL
 from workflow.standings import read_run, records, summarise, tiers
 from workflow.truth import OF_AUDIT, RATE, WHOLE_RUN
 
@@ -64,13 +64,11 @@ def draw_negatives(runs: list[dict[str, Any]], audit: Path, dataset: str, folder
         blocks.append(("false", means[means[FALSE].notna()]))
     counts = [part["method"].nunique() for _, part in blocks]
     wide = min(PANELS_A_ROW, max(counts))
-    tall = [math.ceil(count / wide) for count in counts]
+    heights = [0.75 + 0.92 * math.ceil(count / wide) for count in counts]
     with drawing.styled():
-        size = max(COLUMN, PAGE / PANELS_A_ROW * wide), 0.2 + sum(0.75 + 0.92 * rows for rows in tall)
+        size = drawing.width_of(wide, PANELS_A_ROW), 0.2 + sum(heights)
         figure = Figure(figsize=size, layout="constrained")
-        parts = figure.subfigures(
-            len(blocks), 1, height_ratios=[0.75 + 0.92 * rows for rows in tall], squeeze=False
-        )
+        parts = figure.subfigures(len(blocks), 1, height_ratios=heights, squeeze=False)
         for place, (kind, part) in zip(parts[:, 0], blocks, strict=True):
             _block(place, part, titles, kind, wide)
         drawing.save(figure, stem, tidy, _caption(tidy, frame, dataset))

@@ -14,7 +14,6 @@ from matplotlib.patches import Patch
 from workflow.contents import Contents
 from workflow.errors import UserError
 from workflow.figures import drawing
-from workflow.figures.drawing import PAGE
 from workflow.standings import read_run, summarise
 
 KINDS = {"positive": "#0072B2", "negative": "#D55E00"}
@@ -36,7 +35,7 @@ def draw_scores(runs: list[tuple[dict[str, Any], Path]], dataset: str, folder: P
     wide = min(PANELS_A_ROW, len(frame))
     tall = math.ceil(len(frame) / wide)
     with drawing.styled():
-        size = (max(drawing.COLUMN, PAGE / PANELS_A_ROW * wide), 0.7 + 1.05 * tall)
+        size = drawing.width_of(wide, PANELS_A_ROW), 0.7 + 1.05 * tall
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(tall, wide, sharex=True, sharey=True, squeeze=False).ravel()
         for axes, method, name in zip(grid, frame["method"], drawing.names(frame, frame), strict=False):

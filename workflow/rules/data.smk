@@ -1,7 +1,7 @@
 # Shared work has priority: it takes all cores, and would leave some idle while it waits for a long run to end.
 rule dataset:
     input:
-        sources=lambda wildcards: sources(*LAYOUT.preparers(LAYOUT.by_key(wildcards.dataset))),
+        sources=lambda wildcards: sources(*LAYOUT.preparers(LAYOUT.named(wildcards.dataset))),
         tables=asset("workflow/datasets.yaml"),
     output:
         documents="results/datasets/{dataset}/documents.parquet",
@@ -17,9 +17,9 @@ rule dataset:
         mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="4h",  # MS MARCO has 8.8 million passages to read
     params:
-        settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.by_key(wildcards.dataset)),
+        settings=lambda wildcards: LAYOUT.dataset_settings(LAYOUT.named(wildcards.dataset)),
         folder=lambda wildcards, output: Path(output.card).parent,
-        module=lambda wildcards: LAYOUT.preparer(LAYOUT.by_key(wildcards.dataset)),
+        module=lambda wildcards: LAYOUT.preparer(LAYOUT.named(wildcards.dataset)),
     shell:
         "NEGBENCH_LOG={log:q} python -m {params.module} --settings {params.settings:q} --folder {params.folder:q}"
 

@@ -1,4 +1,4 @@
-"""negbench: which negatives should I train my retriever on? One suite (config/*.yaml) gives one board."""
+"""negmark: which negatives should I train my retriever on? One suite (config/*.yaml) gives one board."""
 
 import shlex
 import sys
@@ -6,14 +6,18 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from workflow.failures import go_on_without
-from workflow.files import canonical
-from workflow.footprint import Footprint, memory
-from workflow.layout import open_suite
-from workflow.mending import damaged_results, promise, remade
-from workflow.run_start import begin, check_folder
-from workflow.sources import asset, sources
-from workflow.terminal import closing_words, one_line_a_job
+# The code that runs is the code beside this file, wherever another copy may be installed.
+PACKAGE_PATH = str(Path(workflow.basedir) / "workflow")
+sys.path.insert(0, PACKAGE_PATH)
+
+from negmark.core.failures import go_on_without
+from negmark.core.files import canonical
+from negmark.suite.memory import Footprint, memory
+from negmark.suite.layout import open_suite
+from negmark.run.repair import damaged_results, promise, remade
+from negmark.run.start import begin, check_folder
+from negmark.core.source_files import asset, sources
+from negmark.run.terminal import closing_words, one_line_a_job
 
 min_version("9.20")
 one_line_a_job()
@@ -28,7 +32,10 @@ DAMAGED = damaged_results(LAYOUT) if workflow.is_main_process else []
 damaged_as_well = remade(workflow, DAMAGED)
 
 # Jobs run with this interpreter, also where its environment is not activated.
-shell.prefix(f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH; ")
+shell.prefix(
+    f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
+    f" PYTHONPATH={shlex.quote(PACKAGE_PATH)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+)
 
 
 report: "workflow/report/workflow.rst"

@@ -1,4 +1,4 @@
-"""What negbench compares: one file a way of choosing, weighting or making negatives.
+"""What negmark compares: one file a way of choosing, weighting or making negatives.
 
 A method answers four questions: where do candidates come from, which of them are chosen, how do they enter
 the loss, and which loss. It is given a batch and services, and returns negatives; it never loads data, opens

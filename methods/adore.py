@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Step, Tried
+from negmark.methods import base, losses, sampling
+from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Step, Tried
 
 _DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
 

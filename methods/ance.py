@@ -19,8 +19,8 @@ from collections.abc import Mapping
 import torch
 from pydantic import Field
 
-from methods import base, losses, sampling
-from methods.base import Batch, Claim, Method, Negatives, Services, Snapshot, Step, Tried
+from negmark.methods import base, losses, sampling
+from negmark.methods.base import Batch, Claim, Method, Negatives, Services, Snapshot, Step, Tried
 
 _DIFFERS = (
     "linear maps on MiniLM vectors and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"

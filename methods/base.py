@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
-from methods import losses, values
+from negmark.methods import losses, values
 
 Ids = NDArray[np.int64]
 NO_DOCUMENT = -1

@@ -13,8 +13,8 @@ from collections.abc import Mapping
 
 from pydantic import Field
 
-from methods import base, sampling
-from methods.base import Batch, Method, Negatives, Tried
+from negmark.methods import base, sampling
+from negmark.methods.base import Batch, Method, Negatives, Tried
 
 
 class BM25(Method):

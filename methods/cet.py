@@ -31,8 +31,8 @@ from pydantic import Field
 from torch import nn
 from torch.nn import functional
 
-from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
+from negmark.methods import base, losses, sampling
+from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
 
 RERANK_ADAPTATIONS = (
     "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",

@@ -30,8 +30,8 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from methods import base, losses
-from methods.base import Batch, Claim, Method, Negatives, Services, Step, Tried
+from negmark.methods import base, losses
+from negmark.methods.base import Batch, Claim, Method, Negatives, Services, Step, Tried
 
 
 class ClusterNS(Method):

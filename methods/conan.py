@@ -25,8 +25,8 @@ import torch
 from pydantic import Field
 from torch.nn import functional
 
-from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
+from negmark.methods import base, losses, sampling
+from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
 
 UNSEEN = -2.0
 """Stands for a score not taken yet; no cosine is that low."""

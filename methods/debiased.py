@@ -19,8 +19,8 @@ from collections.abc import Mapping
 import torch
 from pydantic import Field
 
-from methods import base, losses
-from methods.base import Batch, Method, Negatives, Step, Tried
+from negmark.methods import base, losses
+from negmark.methods.base import Batch, Method, Negatives, Step, Tried
 
 
 class Debiased(Method):

@@ -7,8 +7,8 @@ What we do: the first M of the pool, no draw, no refresh; labelled positives are
 Cost per step: M document vectors a query; the dense pool is made once and shared.
 """
 
-from methods import sampling
-from methods.base import Batch, Method, Negatives
+from negmark.methods import sampling
+from negmark.methods.base import Batch, Method, Negatives
 
 
 class DenseTopK(Method):

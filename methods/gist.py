@@ -23,8 +23,8 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from methods import base, losses, sampling
-from methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Services, Step, Tried
+from negmark.methods import base, losses, sampling
+from negmark.methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Services, Step, Tried
 
 
 class GIST(Method):

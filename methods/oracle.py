@@ -12,8 +12,8 @@ Cost per step: M document vectors a query; the dense pool is made once and share
 
 import numpy as np
 
-from methods import sampling
-from methods.base import NO_DOCUMENT, Batch, Method, Negatives
+from negmark.methods import sampling
+from negmark.methods.base import NO_DOCUMENT, Batch, Method, Negatives
 
 
 class Oracle(Method):
@@ -21,7 +21,7 @@ class Oracle(Method):
 
     name = "oracle"
     title = "Oracle (control)"
-    citation = "a control of negbench, 2026"
+    citation = "a control of negmark, 2026"
     pools = frozenset({"dense"})
     knows_hidden = True
 

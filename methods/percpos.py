@@ -22,8 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from methods import base, sampling, teacher
-from methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Tried
+from negmark.methods import base, sampling, teacher
+from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Tried
 
 
 class PercPos(Method):

@@ -13,8 +13,8 @@ Cost per step: M document vectors a query; the dense pool is made once and share
 import numpy as np
 from pydantic import Field
 
-from methods import base, sampling
-from methods.base import NO_DOCUMENT, Batch, Method, Negatives
+from negmark.methods import base, sampling
+from negmark.methods.base import NO_DOCUMENT, Batch, Method, Negatives
 
 
 class Poisoned(Method):
@@ -22,7 +22,7 @@ class Poisoned(Method):
 
     name = "poisoned"
     title = "Poisoned (control)"
-    citation = "a control of negbench, 2026"
+    citation = "a control of negmark, 2026"
     pools = frozenset({"dense"})
     gives_positives = True
 

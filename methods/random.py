@@ -6,8 +6,8 @@ What we do: a fresh uniform draw at every step, without replacement, labelled po
 Cost per step: M document vectors a query.
 """
 
-from methods import sampling
-from methods.base import Batch, Method, Negatives
+from negmark.methods import sampling
+from negmark.methods.base import Batch, Method, Negatives
 
 
 class Random(Method):

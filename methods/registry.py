@@ -1,9 +1,9 @@
 """Finds methods: every `Method` subclass in a file of `methods/`, and those that other packages announce.
 
-A package adds methods through the entry point group `negbench.methods`; its pyproject.toml says, for a class
+A package adds methods through the entry point group `negmark.methods`; its pyproject.toml says, for a class
 `Mine` in `mine/negatives.py`:
 
-    [project.entry-points."negbench.methods"]
+    [project.entry-points."negmark.methods"]
     mine = "mine.negatives:Mine"
 """
 
@@ -14,10 +14,10 @@ import re
 from functools import cache
 from importlib.metadata import entry_points
 
-import methods
-from methods.base import Claim, Method, Params
+from negmark import methods
+from negmark.methods.base import Claim, Method, Params
 
-GROUP = "negbench.methods"
+GROUP = "negmark.methods"
 LONGEST_TITLE = 200
 SENTENCES = (
     "adaptations", "faithful_adaptations", "supervised_only", "sentence_adaptations", "ungraded_only",
@@ -63,7 +63,7 @@ def check(method: type[Method]) -> None:
         raise ValueError(f"{where}: unknown pool {sorted(unknown)[0]!r}; there are 'bm25' and 'dense'")
     if not (inspect.isclass(method.Params) and issubclass(method.Params, Params)):
         raise ValueError(
-            f"{where}: Params must be a subclass of methods.base.Params, which refuses unknown keys"
+            f"{where}: Params must be a subclass of negmark.methods.base.Params, which refuses unknown keys"
         )
 
 
@@ -90,14 +90,15 @@ def _check_kinds(method: type[Method], where: str) -> None:
 
 def place(method: type[Method]) -> str:
     """Return the file of a method, as a path from where its package lies."""
-    return f"{method.__module__.replace('.', '/')}.py"
+    module = method.__module__.removeprefix("negmark.")
+    return f"{module.replace('.', '/')}.py"
 
 
 def _own() -> list[type[Method]]:
     found = []
     for module_info in pkgutil.iter_modules(methods.__path__):
         try:
-            module = importlib.import_module(f"methods.{module_info.name}")
+            module = importlib.import_module(f"negmark.methods.{module_info.name}")
         except Exception as error:
             raise ValueError(f"methods/{module_info.name}.py: can't be imported: {_said(error)}") from error
         found += [
@@ -119,7 +120,7 @@ def _announced() -> list[type[Method]]:
             ) from error
         if not (inspect.isclass(method) and issubclass(method, Method)):
             raise ValueError(
-                f"entry point {entry.name} = {entry.value} is no subclass of methods.base.Method"
+                f"entry point {entry.name} = {entry.value} is no subclass of negmark.methods.base.Method"
             )
         found.append(method)
     return found

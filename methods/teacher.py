@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from methods.base import NO_DOCUMENT, Ids, Services
+from negmark.methods.base import NO_DOCUMENT, Ids, Services
 
 
 def score(services: Services, queries: Ids, documents: Ids) -> NDArray[np.float32]:

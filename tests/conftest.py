@@ -1,151 +1,12 @@
-"""A dataset small enough to reason about, in the formats that the workflow writes."""
+"""Fixtures of all tests."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from builders import unit
-from numpy.typing import NDArray
-from safetensors.numpy import save_file
 
-from methods import registry
-from methods.base import Batch, Negatives
-from workflow import data, train
-from workflow import vectors as stored
-from workflow.candidates import CandidatePool, build_pool
-from workflow.collection import Qrels, qrels, texts
-from workflow.index import BM25Searcher, DenseSearcher
-
-WORDS = [f"word{number}" for number in range(24)]
-OUTSIDE = 3
-"""Test queries behind the training queries: no method may meet them."""
-
-
-@dataclass(frozen=True)
-class World:
-    """A dataset on disk with its vectors and candidate pools."""
-
-    dataset: Path
-    vectors: Path
-    pools: dict[str, CandidatePool]
-    labels: Qrels
-    """All labels of the training split, as stored: grade 0 too."""
-    documents: int
-
-    @property
-    def positives(self) -> set[tuple[int, int]]:
-        """Labelled pairs of a training query and a document."""
-        kept = self.labels.positives()
-        return set(zip(kept.queries.tolist(), kept.documents.tolist(), strict=True))
-
-    def spec(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> dict[str, Any]:
-        """A run's spec with default parameters, as the Snakefile hands it over; `name/faithful` for the track."""
-        budget = {"steps": 6, "batch_size": 8, "negatives": 4, "learning_rate": 1e-2, "warmup": 0.1}
-        budget |= {"weight_decay": 0.0, "temperature": 0.05, "checkpoint_steps": 3}
-        name, _, track = method.partition("/")
-        return {
-            **({"track": track} if track else {}),
-            "class": name,
-            "method": row or name,
-            "params": {},
-            "seed": seed,
-            "training": {**budget, **training},
-        }
-
-    def run(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> train.Run:
-        """A run at step 0, set up as the stage does it."""
-        kind = registry.available()[method.partition("/")[0]]
-        declared = {pool: self.pools[pool] for pool in kind.pools}
-        materials = train.load_materials(self.dataset, self.vectors, declared)
-        return train.set_up(self.spec(method, seed, row, **training), materials)
-
-
-Given = list[tuple[Batch, Negatives]]
-
-
-def take_steps(run: train.Run, steps: int, start: int = 0) -> Given:
-    """Take optimiser steps and return what the method was given and gave at each."""
-    given: Given = []
-    chosen = run.method.negatives
-
-    def listening(batch: Batch) -> Negatives:
-        negatives = chosen(batch)
-        given.append((batch, negatives))
-        return negatives
-
-    run.method.negatives = listening  # type: ignore[method-assign]
-    for step in range(start, start + steps):
-        train.one_step(run, step, keep_scores=step == start)
-    run.method.negatives = chosen  # type: ignore[method-assign]
-    return given
-
-
-def write_world(
-    folder: Path,
-    documents: int = 60,
-    queries: int = 30,
-    dimension: int = 16,
-    depth: int = 20,
-    change: Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]], None] | None = None,
-    hidden: Sequence[tuple[int, int]] = (),
-) -> World:
-    """Write a world whose positives stand on top of both rankings, so that unfiltered draws would meet them.
-
-    Query 0 has a quarter of all documents as positives and query 1 shares no word with any document, so it
-    has no BM25 candidate; every third query has two positives. `change` may overwrite document vectors, query
-    vectors in place; it is given the training labels too. `hidden` are pairs that are hidden from training.
-    """
-    rng = np.random.default_rng(20260101)
-    counts = np.where(np.arange(queries + OUTSIDE) % 3 == 2, 2, 1)
-    counts[0] = documents // 4
-    chosen = [rng.choice(documents, size=count, replace=False) for count in counts]
-    labels = np.array([(query, row, 1) for query, rows in enumerate(chosen) for row in rows], dtype=np.int64)
-    trained = labels[:, 0] < queries
-    unlabelled = [next(row for row in range(documents) if row not in chosen[query]) for query in (0, 1)]
-    judged = np.array([(query, row, 0) for query, row in enumerate(unlabelled)], dtype=np.int64)
-    splits = {"train": np.concatenate([labels[trained], judged]), "test": labels[~trained]}
-
-    if len(hidden):
-        splits["hidden"] = np.array([(*pair, 1) for pair in hidden], dtype=np.int64)
-
-    matrix = unit(rng.normal(size=(documents, dimension)))
-    noise = 0.3 * unit(rng.normal(size=(queries + OUTSIDE, dimension)))
-    query_matrix = unit(unit(np.stack([matrix[rows].sum(axis=0) for rows in chosen])) + noise)
-    if change:
-        change(matrix, query_matrix, splits["train"])
-    lines = [rng.choice(WORDS, size=6, replace=False).tolist() for _ in range(documents)]
-    asked = [" ".join(lines[rows[0]][:4]) for rows in chosen]
-    asked[1] = "incomparable"
-
-    dataset, vectors = folder / "dataset", folder / "vectors"
-    data.write(
-        data.Collection(
-            [f"d{row}" for row in range(documents)],
-            [line[0] for line in lines],
-            [" ".join(line[1:]) for line in lines],
-            [f"q{row}" for row in range(queries + OUTSIDE)],
-            asked,
-            splits,
-        ),
-        dataset,
-    )
-    vectors.mkdir()
-    np.save(vectors / stored.DOCUMENTS, matrix)
-    np.save(vectors / stored.QUERIES, query_matrix)
-    labelled = qrels(dataset, "train")
-    searchers = {
-        "dense": DenseSearcher(*stored.load(vectors), threads=1),
-        "bm25": BM25Searcher(*texts(dataset), 1.2, 0.75),
-    }
-    pools = {}
-    for kind, searcher in searchers.items():
-        save_file(build_pool(searcher, labelled, documents, depth), folder / f"{kind}.safetensors")
-        pools[kind] = CandidatePool(folder / f"{kind}.safetensors")
-    return World(dataset, vectors, pools, labelled, documents)
+from world import World, write_world
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -187,5 +48,5 @@ def bare_model(tmp_path: Path) -> Path:
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep tests out of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("NEGBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("NEGMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield

@@ -4,13 +4,13 @@ rule audit:
         manifests=lambda wildcards: [run / "manifest.json" for run in CONTENTS.runs(wildcards.dataset)],
         documents=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/documents.parquet",
         qrels=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/qrels.parquet",
-        sources=sources("workflow.audit"),
+        sources=sources("negmark.evaluate.audit"),
     output:
         table=f"{LAYOUT.board}/audit/{{dataset}}.csv",
     log:
         f"results/logs/audit/{LAYOUT.suite.suite}/{{dataset}}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -18,7 +18,7 @@ rule audit:
         contents=CONTENTS.model_dump_json(),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.audit --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.audit --contents {params.contents:q}"
         " --name {wildcards.dataset:q} --dataset {params.dataset:q} --output {output.table:q}"
 
 
@@ -30,13 +30,13 @@ rule foresight:
             f"{LAYOUT.vectors(wildcards.dataset)}/{side}.npy" for side in ("documents", "queries")
         ],
         qrels=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/qrels.parquet",
-        sources=sources("workflow.foresight"),
+        sources=sources("negmark.evaluate.foresight"),
     output:
         table=f"{LAYOUT.board}/foresight/{{dataset}}.csv",
     log:
         f"results/logs/foresight/{LAYOUT.suite.suite}/{{dataset}}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -45,6 +45,6 @@ rule foresight:
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: Path(input.vectors[0]).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.foresight --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.foresight --contents {params.contents:q}"
         " --name {wildcards.dataset:q} --dataset {params.dataset:q} --vectors {params.vectors:q}"
         " --output {output.table:q}"

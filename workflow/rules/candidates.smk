@@ -12,7 +12,7 @@ rule pool_part:
             if wildcards.kind == "dense"
             else f"results/datasets/{wildcards.dataset}/documents.parquet"
         ),
-        sources=sources("workflow.pool_parts"),
+        sources=sources("negmark.search.parts"),
     output:
         part=temp(
             "results/pools/{dataset}/{owner}/{settings}/{kind}-parts/{documents}x{queries}/{part}.safetensors"
@@ -26,7 +26,7 @@ rule pool_part:
         part="[0-9]+",
     priority: 10
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     threads: lambda wildcards: 64 if wildcards.kind == "dense" else 1
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, wildcards.kind)),
@@ -38,7 +38,7 @@ rule pool_part:
             f"--vectors {Path(input.searched).parent}" if wildcards.kind == "dense" else ""
         ),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.pool_parts --part {wildcards.part:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.search.parts --part {wildcards.part:q}"
         " --documents {wildcards.documents:q} --queries {wildcards.queries:q}"
         " --dataset {params.dataset:q} {params.vectors} --settings {params.settings:q}"
         " --output {output.part:q} --threads {threads}"
@@ -50,14 +50,14 @@ rule bm25_pool:
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
         qrels=rules.dataset.output.qrels,
-        sources=sources("workflow.candidates", "workflow.pool_parts"),
+        sources=sources("negmark.search.candidates", "negmark.search.parts"),
     output:
         pool=f"{BM25_POOLS}/bm25.safetensors",
     log:
         "results/logs/pools/{dataset}/bm25-{settings}.log",
     priority: 10
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "bm25")),
         runtime="4h",
@@ -66,7 +66,7 @@ rule bm25_pool:
         settings=LAYOUT.pool_settings(),
         dataset=lambda wildcards, input: Path(input.documents).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m {params.command}"
+        "NEGMARK_LOG={log:q} python -m {params.command}"
         " --dataset {params.dataset:q} --settings {params.settings:q} --output {output.pool:q}"
 
 
@@ -76,14 +76,14 @@ rule dense_pool:
         qrels=rules.dataset.output.qrels,
         documents=rules.embeddings.output.documents,
         queries=rules.embeddings.output.queries,
-        sources=sources("workflow.candidates", "workflow.pool_parts"),
+        sources=sources("negmark.search.candidates", "negmark.search.parts"),
     output:
         pool=f"{DENSE_POOLS}/dense.safetensors",
     log:
         "results/logs/pools/{dataset}/{encoder}-{settings}.log",
     priority: 10
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "dense")),
@@ -94,6 +94,6 @@ rule dense_pool:
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: Path(input.documents).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m {params.command}"
+        "NEGMARK_LOG={log:q} python -m {params.command}"
         " --dataset {params.dataset:q} --vectors {params.vectors:q}"
         " --settings {params.settings:q} --output {output.pool:q} --threads {threads}"

@@ -2,7 +2,7 @@
 rule dataset:
     input:
         sources=lambda wildcards: sources(*LAYOUT.preparers(LAYOUT.named(wildcards.dataset))),
-        tables=asset("workflow/datasets.yaml"),
+        tables=asset("workflow/negmark/data/datasets.yaml"),
     output:
         documents="results/datasets/{dataset}/documents.parquet",
         queries="results/datasets/{dataset}/queries.parquet",
@@ -12,7 +12,7 @@ rule dataset:
         "results/logs/datasets/{dataset}.log",
     priority: 10
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="4h",  # MS MARCO has 8.8 million passages to read
@@ -21,7 +21,7 @@ rule dataset:
         folder=lambda wildcards, output: Path(output.card).parent,
         module=lambda wildcards: LAYOUT.preparer(LAYOUT.named(wildcards.dataset)),
     shell:
-        "NEGBENCH_LOG={log:q} python -m {params.module} --settings {params.settings:q} --folder {params.folder:q}"
+        "NEGMARK_LOG={log:q} python -m {params.module} --settings {params.settings:q} --folder {params.folder:q}"
 
 
 rule warm_up:
@@ -29,7 +29,7 @@ rule warm_up:
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
         qrels=rules.dataset.output.qrels,
-        sources=sources("workflow.warmup", "workflow.finetune", "methods.inbatch"),
+        sources=sources("negmark.train.warmup", "negmark.train.tiers.finetune", "negmark.methods.inbatch"),
     output:
         model="results/warmups/{dataset}/{encoder}/model.safetensors",
         facts="results/warmups/{dataset}/{encoder}/warmup.json",
@@ -37,7 +37,7 @@ rule warm_up:
         "results/logs/warmups/{dataset}/{encoder}.log",
     priority: 10
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
@@ -50,7 +50,7 @@ rule warm_up:
         folder=lambda wildcards, output: Path(output.facts).parent,
         state="results/state/warmups/{dataset}/{encoder}",
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.warmup --dataset {params.dataset:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.train.warmup --dataset {params.dataset:q}"
         " --settings {params.settings:q} --training {params.training:q} --folder {params.folder:q}"
         " --state {params.state:q} --threads {threads}"
 
@@ -61,14 +61,14 @@ rule encode_part:
         warmup=lambda wildcards: LAYOUT.warmup(wildcards.dataset, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
-        sources=sources("workflow.embeddings"),
+        sources=sources("negmark.encode.embeddings"),
     output:
         record=temp("results/embeddings/{dataset}/{encoder}/parts/part-{part}-of-{parts}.json"),
     log:
         "results/logs/embeddings/{dataset}/{encoder}-{part}-of-{parts}.log",
     priority: 10
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
@@ -79,7 +79,7 @@ rule encode_part:
         dataset=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.record).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.embeddings --part {wildcards.part:q} --parts {wildcards.parts:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.encode.embeddings --part {wildcards.part:q} --parts {wildcards.parts:q}"
         " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q} --threads {threads}"
 
 
@@ -91,7 +91,7 @@ rule embeddings:
         warmup=lambda wildcards: LAYOUT.warmup(wildcards.dataset, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
-        sources=sources("workflow.embeddings"),
+        sources=sources("negmark.encode.embeddings"),
     output:
         documents="results/embeddings/{dataset}/{encoder}/documents.npy",
         queries="results/embeddings/{dataset}/{encoder}/queries.npy",
@@ -100,7 +100,7 @@ rule embeddings:
         "results/logs/embeddings/{dataset}/{encoder}.log",
     priority: 10
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
@@ -111,7 +111,7 @@ rule embeddings:
         dataset=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.facts).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.embeddings"
+        "NEGMARK_LOG={log:q} python -m negmark.encode.embeddings"
         " --dataset {params.dataset:q} --settings {params.settings:q} --folder {params.folder:q} --threads {threads}"
 
 
@@ -123,7 +123,7 @@ rule card:
         qrels=lambda wildcards: f"{LAYOUT.dataset(wildcards.dataset)}/qrels.parquet",
         told=lambda wildcards: LAYOUT.card(wildcards.dataset),
         pools=lambda wildcards: LAYOUT.approximate(wildcards.dataset),
-        sources=sources("workflow.card"),
+        sources=sources("negmark.board.card"),
     output:
         card=f"{LAYOUT.board}/cards/{{dataset}}.json",
         markdown=report(
@@ -135,7 +135,7 @@ rule card:
     log:
         f"results/logs/cards/{LAYOUT.suite.suite}/{{dataset}}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="1h",
@@ -144,5 +144,5 @@ rule card:
         dataset=lambda wildcards, input: Path(input.told).parent,
         pools=lambda wildcards, input: [f"--pool {pool}" for pool in input.pools],
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.card {params.pools}"
+        "NEGMARK_LOG={log:q} python -m negmark.board.card {params.pools}"
         " --dataset {params.dataset:q} --settings {params.settings:q} --output {output.card:q}"

@@ -20,7 +20,7 @@ for SEEDS in LAYOUT.batches():
         group:
             lambda wildcards: LAYOUT.group(wildcards.method)
         conda:
-            "../envs/negbench.yaml"
+            "../envs/negmark.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
             mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(wildcards.dataset)),
@@ -35,11 +35,11 @@ for SEEDS in LAYOUT.batches():
         shell:
             # The record of a failure is named after the log and not by a parameter: that would make runs anew which
             # another job made.
-            "export NEGBENCH_LOG={log:q}; failure=${{NEGBENCH_LOG#results/logs/*/}};"
-            ' export NEGBENCH_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGBENCH_FAILURE";'
+            "export NEGMARK_LOG={log:q}; failure=${{NEGMARK_LOG#results/logs/*/}};"
+            ' export NEGMARK_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGMARK_FAILURE";'
             " python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
-            " --models {params.models:q} || NEGBENCH_LOG= python -m workflow.failures $NEGBENCH_FAILURE $?"
+            " --models {params.models:q} || NEGMARK_LOG= python -m negmark.core.failures $NEGMARK_FAILURE $?"
 
 
 rule evaluate_baseline:
@@ -53,7 +53,7 @@ rule evaluate_baseline:
     log:
         "results/logs/evaluate/{suite}/{dataset}/{baseline}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000, lambda wildcards: FOOTPRINT.baseline(wildcards.dataset, wildcards.baseline)),
@@ -66,5 +66,5 @@ rule evaluate_baseline:
             f"--vectors {Path(input.documents).parent}" if wildcards.baseline == "untrained" else ""
         ),
     shell:
-        "NEGBENCH_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
+        "NEGMARK_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"

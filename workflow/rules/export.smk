@@ -4,7 +4,7 @@ rule export:
         model="results/runs/{suite}/{dataset}/{method}/seed-{seed}/model.safetensors",
         manifest="results/runs/{suite}/{dataset}/{method}/seed-{seed}/manifest.json",
         metrics="results/runs/{suite}/{dataset}/{method}/seed-{seed}/metrics.json",
-        sources=sources("workflow.export"),
+        sources=sources("negmark.share.export"),
         method=lambda wildcards: LAYOUT.method_sources(wildcards.method),
     output:
         # The folder and not a file of it: which files a model has differs, and Snakemake removes the whole old
@@ -13,7 +13,7 @@ rule export:
     log:
         "results/logs/export/{suite}/{dataset}/{method}/seed-{seed}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000),
         runtime="30m",
@@ -21,7 +21,7 @@ rule export:
         encoder=lambda wildcards: LAYOUT.encoder_settings(*LAYOUT.encoder_place(wildcards.dataset)),
         run=lambda wildcards, input: Path(input.model).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.export {params.run:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.share.export {params.run:q}"
         " --encoder {params.encoder:q} --output {output.model:q}"
 
 

@@ -3,7 +3,7 @@
 rule gate:
     input:
         unpack(lambda wildcards: LAYOUT.gate_inputs(wildcards.gate)),
-        sources=sources("workflow.evaluate"),
+        sources=sources("negmark.evaluate.evaluate"),
     output:
         metrics="results/gates/{suite}/{gate}/metrics.json",
         per_query="results/gates/{suite}/{gate}/per_query.parquet",
@@ -12,7 +12,7 @@ rule gate:
         "results/logs/gates/{suite}/{gate}.log",
     priority: 20
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="2h",
@@ -23,7 +23,7 @@ rule gate:
             f"--vectors {Path(input.documents).parent}" if "documents" in input.keys() else ""
         ),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.evaluate {output.metrics:q} --about {params.about:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.evaluate {output.metrics:q} --about {params.about:q}"
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
 
 
@@ -33,7 +33,7 @@ rule gates:
             "results/gates/{suite}/{gate}/metrics.json", suite=CONTENTS.suite, gate=LAYOUT.suite.gates
         ),
         damaged=damaged_as_well,
-        sources=sources("workflow.gates"),
+        sources=sources("negmark.evaluate.gates"),
     output:
         csv=report(
             f"{LAYOUT.board}/gates.csv",
@@ -51,7 +51,7 @@ rule gates:
         f"results/logs/gates/{LAYOUT.suite.suite}.log",
     priority: 20
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(1000),
         runtime="30m",
@@ -59,5 +59,5 @@ rule gates:
         gates=lambda wildcards: LAYOUT.gate_settings(),
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.gates {input.metrics:q} --gates {params.gates:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.gates {input.metrics:q} --gates {params.gates:q}"
         " --folder {params.folder:q}"

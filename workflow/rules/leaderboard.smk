@@ -1,4 +1,4 @@
-from workflow.figures.catalogue import OF_DATASET, OF_SUITE, planned
+from negmark.suite.figures import OF_DATASET, OF_SUITE, planned
 
 
 rule differences:
@@ -7,13 +7,13 @@ rule differences:
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         per_query=CONTENTS.files("per_query.parquet"),
-        sources=sources("workflow.differences"),
+        sources=sources("negmark.compare.differences"),
     output:
         f"{LAYOUT.board}/differences.csv",
     log:
         f"results/logs/differences/{LAYOUT.suite.suite}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000),
         runtime="1h",
@@ -21,7 +21,7 @@ rule differences:
         contents=CONTENTS.model_dump_json(),
         reference=LAYOUT.suite.reference,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.differences --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.compare.differences --contents {params.contents:q}"
         " --reference {params.reference:q} --output {output:q}"
 
 
@@ -30,7 +30,7 @@ rule claims:
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         per_query=CONTENTS.files("per_query.parquet"),
-        sources=sources("workflow.claims"),
+        sources=sources("negmark.compare.claims"),
     output:
         csv=report(
             f"{LAYOUT.board}/claims.csv",
@@ -42,7 +42,7 @@ rule claims:
     log:
         f"results/logs/claims/{LAYOUT.suite.suite}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000),
         runtime="1h",
@@ -51,7 +51,7 @@ rule claims:
         claims=LAYOUT.claims(),  # no input: an edit of a method that leaves its claims alone is none of these
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.claims --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.compare.claims --contents {params.contents:q}"
         " --folder {params.folder:q}"
 
 
@@ -66,9 +66,9 @@ rule leaderboard:
         foresight=expand(f"{LAYOUT.board}/foresight/{{dataset}}.csv", dataset=CONTENTS.trained()),
         figures=expand(f"{LAYOUT.board}/figures/{{stem}}.svg", stem=planned(CONTENTS)),
         gates=LAYOUT.gate_tables(),
-        sources=sources("workflow.leaderboard"),
-        template=asset("workflow/report/leaderboard.html"),
-        style=asset("workflow/report/leaderboard.css"),
+        sources=sources("negmark.board.leaderboard"),
+        template=asset("workflow/negmark/board/leaderboard.html"),
+        style=asset("workflow/negmark/board/leaderboard.css"),
     output:
         csv=report(
             f"{LAYOUT.board}/leaderboard.csv",
@@ -88,7 +88,7 @@ rule leaderboard:
     log:
         f"results/logs/leaderboard/{LAYOUT.suite.suite}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -97,15 +97,15 @@ rule leaderboard:
         settings=lambda wildcards: LAYOUT.board_settings(),
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.leaderboard --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.board.leaderboard --contents {params.contents:q}"
         " --settings {params.settings:q} --folder {params.folder:q}"
 
 
 rule figures:
     input:
         data=lambda wildcards: LAYOUT.figure_inputs(wildcards.figure, wildcards.dataset),
-        sources=lambda wildcards: sources(f"workflow.figures.{wildcards.figure}"),
-        style=asset("workflow/report/negbench.mplstyle"),
+        sources=lambda wildcards: sources(f"negmark.board.figures.{wildcards.figure}"),
+        style=asset("workflow/negmark/board/figures/negmark.mplstyle"),
     output:
         report(
             f"{LAYOUT.board}/figures/{{dataset}}-{{figure}}.svg",
@@ -119,7 +119,7 @@ rule figures:
     wildcard_constraints:
         figure="|".join(OF_DATASET),
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -127,15 +127,15 @@ rule figures:
         contents=CONTENTS.model_dump_json(),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.figures.{wildcards.figure} --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.board.figures.{wildcards.figure} --contents {params.contents:q}"
         " --dataset {wildcards.dataset:q} --folder {params.folder:q}"
 
 
 rule suite_figures:
     input:
         data=lambda wildcards: LAYOUT.figure_inputs(wildcards.figure, *CONTENTS.cards),
-        sources=lambda wildcards: sources(f"workflow.figures.{wildcards.figure}"),
-        style=asset("workflow/report/negbench.mplstyle"),
+        sources=lambda wildcards: sources(f"negmark.board.figures.{wildcards.figure}"),
+        style=asset("workflow/negmark/board/figures/negmark.mplstyle"),
     output:
         report(
             f"{LAYOUT.board}/figures/{{figure}}.svg",
@@ -149,7 +149,7 @@ rule suite_figures:
     wildcard_constraints:
         figure="|".join(OF_SUITE),
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -157,5 +157,5 @@ rule suite_figures:
         contents=CONTENTS.model_dump_json(),
         folder=lambda wildcards, output: Path(output[0]).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.figures.{wildcards.figure} --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.board.figures.{wildcards.figure} --contents {params.contents:q}"
         " --folder {params.folder:q}"

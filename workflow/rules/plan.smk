@@ -4,9 +4,9 @@ rule plan:
         f"results/logs/plan/{LAYOUT.suite.suite}.log",
     localrule: True
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     threads: 64
     params:
         suite=lambda wildcards: canonical(LAYOUT.as_given()),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.plan --suite {params.suite:q} --cores {threads}"
+        "NEGMARK_LOG={log:q} python -m negmark.plan.plan --suite {params.suite:q} --cores {threads}"

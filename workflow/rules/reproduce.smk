@@ -4,7 +4,7 @@ rule manifest:
         cards=[LAYOUT.card(name) for name in CONTENTS.cards],
         facts=[path for paths in LAYOUT.facts().values() for path in paths.values()],
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
-        sources=sources("workflow.manifest"),
+        sources=sources("negmark.board.manifest"),
     output:
         manifest=report(
             LAYOUT.manifest,
@@ -15,14 +15,14 @@ rule manifest:
     log:
         f"results/logs/manifest/{LAYOUT.suite.suite}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
     params:
         suite=lambda wildcards: canonical(LAYOUT.written.resolved()),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.manifest"
+        "NEGMARK_LOG={log:q} python -m negmark.board.manifest"
         " --suite {params.suite:q} --table {input.table:q} --output {output.manifest:q}"
 
 
@@ -38,12 +38,12 @@ if LAYOUT.rebuilds:
             f"results/logs/reproduce/{LAYOUT.suite.suite}.log",
         localrule: True
         conda:
-            "../envs/negbench.yaml"
+            "../envs/negmark.yaml"
         params:
             committed=LAYOUT.committed,
             rebuilt=LAYOUT.board,
         shell:
-            "NEGBENCH_LOG={log:q} python -m workflow.reproduce"
+            "NEGMARK_LOG={log:q} python -m negmark.board.reproduce"
             " --committed {params.committed:q} --rebuilt {params.rebuilt:q}"
 
 else:
@@ -54,7 +54,7 @@ else:
             f"results/logs/reproduce/{LAYOUT.suite.suite}.log",
         localrule: True
         conda:
-            "../envs/negbench.yaml"
+            "../envs/negmark.yaml"
         threads: 64
         params:
             snakefile=workflow.main_snakefile,

@@ -4,13 +4,13 @@ rule track:
         histories=[run / "history.parquet" for run in CONTENTS.runs(*CONTENTS.trained())],
         scores=[run / "scores.parquet" for run in CONTENTS.runs(*CONTENTS.trained())],
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
-        sources=sources("workflow.tracking"),
+        sources=sources("negmark.share.track"),
     output:
         receipt=LAYOUT.wandb,
     log:
         f"results/logs/track/{LAYOUT.suite.suite}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="1h",
@@ -18,7 +18,7 @@ rule track:
         contents=CONTENTS.model_dump_json(),
         settings=lambda wildcards: canonical(LAYOUT.suite.tracking.model_dump()),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.share.track --contents {params.contents:q}"
         " --settings {params.settings:q} --receipt {output.receipt:q}"
 
 
@@ -28,13 +28,13 @@ rule track_board:
         table=rules.leaderboard.output.csv,
         page=rules.leaderboard.output.html,
         manifest=rules.manifest.output.manifest,
-        sources=sources("workflow.tracking"),
+        sources=sources("negmark.share.track"),
     output:
         receipt=LAYOUT.wandb_board,
     log:
         f"results/logs/track/{LAYOUT.suite.suite}-board.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -43,7 +43,7 @@ rule track_board:
         settings=lambda wildcards: canonical(LAYOUT.suite.tracking.model_dump()),
         folder=lambda wildcards, input: Path(input.table).parent,
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.tracking --contents {params.contents:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.share.track --contents {params.contents:q}"
         " --settings {params.settings:q} --receipt {output.receipt:q} --folder {params.folder:q}"
 
 
@@ -51,13 +51,13 @@ rule track_board:
 rule sync:
     input:
         receipts=[rules.track.output.receipt, rules.track_board.output.receipt],
-        sources=sources("workflow.sync"),
+        sources=sources("negmark.share.sync"),
     output:
         receipt=f"results/tracking/{LAYOUT.suite.suite}.synced.json",
     log:
         f"results/logs/sync/{LAYOUT.suite.suite}.log",
     localrule: True
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.sync {input.receipts:q} --output {output.receipt:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.share.sync {input.receipts:q} --output {output.receipt:q}"

@@ -28,7 +28,7 @@ for SEEDS, ROWS in LAYOUT.jobs():
         wildcard_constraints:
             method=ROWS,
         conda:
-            "../envs/negbench.yaml"
+            "../envs/negmark.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
             mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(wildcards.dataset)),
@@ -45,9 +45,9 @@ for SEEDS, ROWS in LAYOUT.jobs():
         shell:
             # The record of a failure is named after the log and not by a parameter: that would make runs anew which
             # another job made.
-            "export NEGBENCH_LOG={log:q}; failure=${{NEGBENCH_LOG#results/logs/*/}};"
-            ' export NEGBENCH_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGBENCH_FAILURE";'
-            " {params.launcher} workflow.train {output.models:q} --spec {params.spec:q}"
+            "export NEGMARK_LOG={log:q}; failure=${{NEGMARK_LOG#results/logs/*/}};"
+            ' export NEGMARK_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGMARK_FAILURE";'
+            " {params.launcher} negmark.train.train {output.models:q} --spec {params.spec:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} {params.pools}"
             " {params.teacher} --start '{input.start}' --state {params.state:q} --threads {threads}"
-            " || NEGBENCH_LOG= python -m workflow.failures $NEGBENCH_FAILURE $?"
+            " || NEGMARK_LOG= python -m negmark.core.failures $NEGMARK_FAILURE $?"

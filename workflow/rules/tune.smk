@@ -4,18 +4,18 @@ rule tune:
     input:
         trials=LAYOUT.trials(),
         damaged=damaged_as_well,
-        sources=sources("workflow.tune"),
+        sources=sources("negmark.evaluate.tune"),
     output:
         tuned=LAYOUT.tuned,
         trials=f"{LAYOUT.board}/trials.csv",
     log:
         f"results/logs/tune/{LAYOUT.suite.suite}.log",
     conda:
-        "../envs/negbench.yaml"
+        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(1000),
         runtime="30m",
     params:
         plan=LAYOUT.tuning(),
     shell:
-        "NEGBENCH_LOG={log:q} python -m workflow.tune --plan {params.plan:q} --output {output.tuned:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.tune --plan {params.plan:q} --output {output.tuned:q}"

@@ -1,0 +1,631 @@
+"""The board against numbers worked by hand, and against names that want to break its files."""
+
+import csv
+import io
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from negmark.board import tables
+from negmark.board.columns import columns
+from negmark.board.leaderboard import collate
+from negmark.board.prose import sentences, size_sentence, start_sentence
+from negmark.board.standings import ranking_slice, read_run, standings
+from negmark.board.tables import terminal_table
+from negmark.board.verdicts import with_differences
+from negmark.compare.differences import differences, read_differences
+from negmark.compare.statistics import interval
+from negmark.core.errors import UserError
+from negmark.core.files import write_text
+from negmark.core.notation import MISSING, compact, number, plain
+from negmark.store.query_scores import QueryScores, Row
+from negmark.suite.tier_pairs import in_order
+
+SETTINGS = {
+    "encoder": "all-MiniLM-L6-v2",
+    "steps": 300,
+    "batch_size": 64,
+    "negatives": 8,
+    "seeds": 3,
+    "seed_numbers": [0, 1, 2],
+}
+QUERIES = {"all": 30, "seen": 20, "unseen": 10}
+SIMANS = {"unseen": (0.1, 0.2, 0.3), "seen": (0.7, 0.7, 0.7)}
+IN_BATCH = {"unseen": (0.15, 0.15, 0.15), "seen": (0.9, 0.9, 0.9)}
+UNTRAINED = {"unseen": (0.12,), "seen": (0.5,)}
+
+
+MACHINE = "They were trained on Z80, 2 cores, no GPU."
+
+
+def write_run(
+    folder: Path,
+    dataset: str,
+    method: str,
+    seed: int | None,
+    values: dict[str, float],
+    train_seconds: float | None = None,
+    **more: Any,
+) -> Path:
+    """One metrics.json with nDCG@10 as given on each slice, MRR@10 half of it and R@100 1.
+
+    Its manifest tells of a quarter of the time in the method itself and of counts that grow with the seed.
+    """
+    run = {
+        "suite": "quickstart",
+        "dataset": dataset,
+        "method": method,
+        "title": method.replace("_", " "),
+        "tier": "adapter" if seed is not None else None,
+        "track": "controlled" if seed is not None else "baseline",
+        "class": method if seed is not None else None,
+        "start": "the encoder",
+        "seed": seed,
+        "adaptations": [],
+        "summary": f"What {method} does.",
+        "paper": "",
+        "params": {"temperature": 0.05},
+        "slices": {
+            name: {"queries": QUERIES[name], "nDCG@10": value, "MRR@10": value / 2, "R@100": 1.0}
+            for name, value in values.items()
+        },
+        "run": f"runs/{dataset}/{method}/{seed}",
+        "status": "ok",
+        **more,
+    }
+    path = folder / "runs" / dataset / method / str(seed) / "metrics.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(run))
+    if seed is not None:
+        wall = 2.0 + seed if train_seconds is None else train_seconds
+        manifest = {
+            "hardware": {"cpu": "Z80", "cores": 2, "gpus": []},
+            "cost": {
+                "training": {"wall_seconds": wall, "cpu_seconds": wall},
+                "own": {"wall_seconds": wall / 4, "cpu_seconds": wall / 4},
+                "peak_mebibytes": 500.0 + seed,
+            },
+            "counters": {
+                "query_vectors": 1000,
+                "document_vectors": 8000,
+                "extra_vectors": 30 * seed,
+                "pairs": 0,
+                "searches": 0,
+                "teacher_vectors": 12 * seed,
+                "network_forwards": 0,
+            },
+        }
+        path.with_name("manifest.json").write_text(json.dumps(manifest))
+    return path
+
+
+def write_runs(
+    folder: Path, dataset: str, method: str, values: dict[str, tuple[float, ...]], **more: Any
+) -> list[Path]:
+    """The runs of one method, a value a seed; `all` is the mean over queries where both parts are given."""
+    count = len(next(iter(values.values())))
+    seeds: list[int | None] = [None] if count == 1 and "seed" not in more else list(range(count))
+    paths = []
+    for place, seed in enumerate(seeds):
+        slices = {name: series[place] for name, series in values.items()}
+        if "seen" in slices and "unseen" in slices:
+            slices["all"] = (2 * slices["seen"] + slices["unseen"]) / 3
+        paths.append(
+            write_run(folder, dataset, method, seed, slices, **{k: v for k, v in more.items() if k != "seed"})
+        )
+    return paths
+
+
+def write_two_tiers(folder: Path) -> tuple[list[Path], list[Path]]:
+    """The suite of `write_suite` with both methods in the finetune tier too, where in-batch negatives are first."""
+    metrics, cards = write_suite(folder)
+    tier = {"tier": "finetune", "start": "the encoder, warmed up"}
+    values = {
+        "inbatch": {"unseen": (0.5, 0.5, 0.5), "seen": (0.6, 0.6, 0.6)},
+        "simans": {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)},
+    }
+    for name, series in values.items():
+        more = {**tier, "class": name, "title": name, "train_seconds": 60.0}
+        metrics += write_runs(folder, "scifact", f"{name}_finetune", series, **more)
+    return metrics, cards
+
+
+def write_card(folder: Path, dataset: str, **more: Any) -> Path:
+    card = {
+        "name": dataset,
+        "source": "https://example.org/data",
+        "licence": "CC BY 4.0",
+        "sha256": "0123456789abcdef" * 4,
+        "documents": 1000,
+        "documents_full": 5000,
+        "queries": {"train": 800, "dev": 0, "test": 30},
+        "seen_test_queries": 20,
+        "unseen_test_queries": 10,
+        "regime": "standard",
+        **more,
+    }
+    path = folder / f"{dataset}.card.json"
+    path.write_text(json.dumps(card))
+    return path
+
+
+def write_suite(folder: Path, **simans: Any) -> tuple[list[Path], list[Path]]:
+    """One dataset where SimANS is first on unseen queries and in-batch negatives on all of them."""
+    metrics = [
+        *write_runs(folder, "scifact", "inbatch", IN_BATCH),
+        *write_runs(folder, "scifact", "simans", SIMANS, **simans),
+        *write_runs(folder, "scifact", "untrained", UNTRAINED),
+    ]
+    return metrics, [write_card(folder, "scifact")]
+
+
+def write_differences(metrics: list[Path], board: Path, reference: str = "inbatch") -> None:
+    """The differences.csv of these runs, as if every query of a slice had the slice's mean: seeds alone vary."""
+    found: dict[str, dict[str, dict[int | None, Any]]] = {}
+    about: dict[str, Any] = {}
+    for run in (json.loads(path.read_text()) for path in sorted(metrics)):
+        about.setdefault(f"{run['dataset']}/{run['method']}", run)
+        found.setdefault(run["dataset"], {}).setdefault(run["method"], {})[run["seed"]] = run["slices"]
+    scores = {}
+    for dataset, methods in found.items():
+        first = next(iter(next(iter(methods.values())).values()))
+        parts = [name for name in ("seen", "unseen") if name in first] or ["all"]
+        metric = "STS" if "STS" in first["all"] else "nDCG@10"
+        sizes = [1 if metric == "STS" else first[name]["queries"] for name in parts]
+        by_row = {
+            method: Row(
+                about[f"{dataset}/{method}"],
+                {
+                    metric: {
+                        seed: np.repeat([slices[name][metric] for name in parts], sizes)
+                        for seed, slices in runs.items()
+                    }
+                },
+            )
+            for method, runs in methods.items()
+        }
+        scores[dataset] = QueryScores(metric, np.repeat(parts, sizes), by_row)
+    board.mkdir(parents=True, exist_ok=True)
+    write_text(board / "differences.csv", differences(scores, [], reference).to_csv(index=False))
+
+
+def collated(metrics: list[Path], cards: list[Path], board: Path) -> str:
+    """Collate runs with their differences from in-batch negatives."""
+    write_differences(metrics, board)
+    return collate(metrics, cards, SETTINGS, board)
+
+
+def rows(metrics: list[Path], cards: list[Path]) -> pd.DataFrame:
+    described = [json.loads(path.read_text()) for path in cards]
+    return standings([read_run(path) for path in metrics], {card["name"]: card for card in described})
+
+
+def test_interval_is_students_t() -> None:
+    mean, low, high = interval([0.1, 0.2, 0.3])  # 4.302653 * 0.1 / sqrt(3)
+    assert (mean, low, high) == pytest.approx((0.2, 0.2 - 0.248414, 0.2 + 0.248414), abs=1e-6)
+
+
+def test_interval_of_equal_seeds_is_a_point() -> None:
+    assert interval([0.5, 0.5]) == (0.5, 0.5, 0.5)
+
+
+def test_one_seed_has_no_interval() -> None:
+    mean, low, high = interval([0.4])
+    assert mean == 0.4
+    assert math.isnan(low)
+    assert math.isnan(high)
+
+
+def test_rows_are_ranked_by_unseen_queries(tmp_path: Path) -> None:
+    frame = rows(*write_suite(tmp_path))
+    assert ranking_slice(frame) == "unseen"
+    assert list(frame["method"]) == ["simans", "inbatch", "untrained"]
+    assert list(frame["rank"][:2]) == [1, 2]
+    assert pd.isna(frame["rank"][2]), "a baseline has no rank"
+    assert pd.isna(frame["seeds"][2])
+
+
+def test_a_baseline_stands_where_its_value_puts_it(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.18,), "seen": (0.4,)})
+    frame = rows(metrics, cards)
+    assert list(frame["method"]) == ["simans", "bm25_search", "inbatch", "untrained"]
+    assert list(frame["rank"].fillna(0)) == [1, 0, 2, 0]
+
+
+def test_without_unseen_queries_all_rank(tmp_path: Path) -> None:
+    metrics = write_runs(tmp_path, "nfcorpus", "simans", {"all": (0.3, 0.3), "seen": (0.3, 0.3)})
+    metrics += write_runs(tmp_path, "nfcorpus", "inbatch", {"all": (0.4, 0.4), "seen": (0.4, 0.4)})
+    frame = rows(metrics, [write_card(tmp_path, "nfcorpus", seen_test_queries=30, unseen_test_queries=0)])
+    assert list(frame["method"]) == ["inbatch", "simans"]
+    assert frame["nDCG@10/unseen/mean"].isna().all()
+    assert frame["test_queries/unseen"].tolist() == [0, 0]
+    assert "unseen" not in " ".join(sentences(frame, SETTINGS))
+
+
+def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collated(metrics, cards, tmp_path / "board")
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv")
+    for metric in ("nDCG@10", "MRR@10", "R@100"):
+        for name in ("all", "seen", "unseen"):
+            assert {f"{metric}/{name}/{kind}" for kind in ("mean", "low", "high")} <= set(table.columns)
+    first = table.iloc[0]
+    assert first["nDCG@10/unseen/mean"] == pytest.approx(0.2)
+    assert first["nDCG@10/unseen/high"] == pytest.approx(0.448414, abs=1e-6)
+    assert first["MRR@10/seen/mean"] == pytest.approx(0.35)
+    assert first["nDCG@10/all/mean"] == pytest.approx((2 * 0.7 + 0.2) / 3)
+    assert first["train_seconds"] == pytest.approx((2 + 3 + 4) / 3)
+    assert first["own_seconds"] == pytest.approx((2 + 3 + 4) / 3 / 4)
+    assert first["vectors"] == pytest.approx(1000 + 8000 + 30)
+    assert first["teacher_vectors"] == pytest.approx(12)
+    assert first["peak_mebibytes"] == pytest.approx(501)
+    assert list(first[["searches", "network_forwards"]]) == [0, 0]
+    assert list(first[["tier", "class", "start"]]) == ["adapter", "simans", "the encoder"]
+    assert table.iloc[2][["train_seconds", "vectors", "tier", "class"]].isna().all(), "a baseline has no cost"
+    assert list(first[["documents", "documents_full", "test_queries/all", "test_queries/seen"]]) == [
+        1000,
+        5000,
+        30,
+        20,
+    ]
+    assert pd.isna(table.iloc[2]["nDCG@10/all/low"])
+
+
+@pytest.mark.parametrize("title", ["=cmd()", "+1", "-1", "@SUM(A1)", "\tx"])
+def test_csv_disarms_formulas(tmp_path: Path, title: str) -> None:
+    metrics, cards = write_suite(tmp_path, title=title)
+    text = tables.board_csv(rows(metrics, cards))
+    assert next(csv.DictReader(io.StringIO(text)))["title"] == f"'{title}"
+
+
+def test_sentences_come_from_the_numbers(tmp_path: Path) -> None:
+    first, second, third = sentences(rows(*write_suite(tmp_path)), SETTINGS)
+    assert first == (
+        "simans is first on the 10 unseen queries with nDCG@10 0.200 ±0.248: "
+        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120). "
+        "Its runs take as long as those of inbatch."
+    )
+    assert "+0.200 on the 20 seen queries and +0.080 on the unseen ones" in second
+    assert third == "Ranked by all queries, inbatch would be first."
+
+
+def test_sentences_say_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(
+        tmp_path, "scifact", "ance", {"unseen": (0.10, 0.11, 0.12), "seen": (0.5, 0.5, 0.5)}
+    )
+    write_differences(metrics, tmp_path)
+    frame = with_differences(rows(metrics, cards), read_differences(tmp_path / "differences.csv"))
+    first, tally, *_ = sentences(frame, SETTINGS)
+    # seeds' differences -.05, .05, .15: Student's t with 2 degrees is .866, p = 1 - .866 / sqrt(2.75) = .478, and
+    # ance (t = -6.93, p = .0202) is the surer one of the two, so it is .0404 by Holm
+    assert "+0.050 (-0.199 to +0.299, p 0.478: no difference shown) against inbatch (0.150)" in first
+    assert "It can't be told from any other method." in first
+    assert tally == (
+        "Of 2 methods held against inbatch, 0 are better and 1 is worse; of 1 no difference is shown."
+    )
+    by_method = frame.set_index("method")
+    assert by_method.loc["ance", ["difference", "p"]].tolist() == pytest.approx([-0.04, 0.0404], abs=2e-4)
+    assert by_method.loc["ance", "difference/low"] == pytest.approx(
+        -0.04 - 4.3027 * 0.01 / math.sqrt(3), abs=2e-4
+    )
+
+
+def test_numbers_say_what_they_don_t_know() -> None:
+    assert number(math.nan) == MISSING
+    assert number(0.5) == "0.500"
+    assert number(0.5, 0.4999) == "0.500 ±<0.001"
+
+
+def test_markdown_is_well_formed(tmp_path: Path) -> None:
+    metrics, cards = write_suite(
+        tmp_path, title="a|b `c` <script>alert(1)</script>", adaptations=["one | two"]
+    )
+    collated(metrics, cards, tmp_path)
+    text = (tmp_path / "leaderboard.md").read_text()
+    lines = [line.replace(r"\|", "") for line in text.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in lines} == {17}, "every row has the same cells"
+    assert set(lines[1]) <= set("|-: ")
+    assert len(lines) == 2 + 3
+    assert "<script>" not in text
+    assert "1,000 of 5,000 documents (a sub-collection" in text
+    assert "3 seeds" in text
+    assert r"one \| two" in text
+    assert " tier |" not in text, "a column for one tier says nothing"
+    assert "Runs of the adapter tier start from the encoder." in text
+
+
+def test_a_line_can_t_become_a_list() -> None:
+    assert [plain(text) for text in ("- a", "1. a", "12)", "1.5 a", "# a", "+ a")] == [
+        r"\- a",
+        r"1\. a",
+        r"12\)",
+        "1.5 a",
+        r"\# a",
+        r"\+ a",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_table_fits(tmp_path: Path, width: int) -> None:
+    metrics, cards = write_suite(
+        tmp_path, title="[bold]A method with a name that goes on and on and on and on"
+    )
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(terminal_table(rows(metrics, cards)))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= width
+    assert "[bold]A" in text, "a title is no markup"
+    for value in ("0.533 ±0.083", "0.700 ±<0.001", "0.200 ±0.248", "seconds", " 1 "):
+        assert value in text
+
+
+def test_equal_inputs_give_equal_bytes(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collated(metrics, cards, tmp_path / "a")
+    collated(metrics[::-1], cards, tmp_path / "b")
+    names = {path.name for path in (tmp_path / "a").iterdir()}
+    assert names == {
+        "leaderboard.tex",
+        "differences.csv",
+        "leaderboard.csv",
+        "leaderboard.md",
+        "leaderboard.html",
+        "summary.txt",
+    }
+    for name in names:
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
+
+
+def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    other = write_run(tmp_path, "scifact", "ance", 0, {"all": 0.5})
+    broken = write_run(tmp_path, "scifact", "broken", 0, {"all": 0.5}, status="diverged")
+    moved = write_run(tmp_path, "scifact", "simans", 3, dict.fromkeys(QUERIES, 0.5), start="another encoder")
+    suite = write_run(
+        tmp_path, "scifact", "foreign", 0, {"all": 0.5, "seen": 0.5, "unseen": 0.5}, suite="beir"
+    )
+    for given, described, message in (
+        ([*metrics, metrics[0]], cards, "inbatch on scifact with seed 0 is given twice"),
+        ([*metrics, other], cards, "ance on scifact .* was judged on"),
+        (
+            [*metrics, moved],
+            cards,
+            "simans on scifact: seed 3 differs from others in start; run the row again",
+        ),
+        ([*metrics, broken], cards, "its status is 'diverged'"),
+        ([*metrics, suite], cards, "shows one suite, given: beir, quickstart"),
+        (metrics, [], "no dataset card for scifact"),
+        ([], cards, "no run to show"),
+    ):
+        with pytest.raises(UserError, match=message):
+            collate(given, described, SETTINGS, tmp_path / "board")
+    assert not (tmp_path / "board").exists()
+
+
+def test_the_faithful_track_is_ranked_by_itself_below(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(
+        tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
+    )
+    frame = rows(metrics, cards)
+    assert list(frame["method"]) == ["simans", "inbatch", "untrained", "star"]
+    assert [None if pd.isna(rank) else rank for rank in frame["rank"]] == [1, 2, None, 1]
+    assert sentences(frame, SETTINGS)[0].startswith("simans is first")
+    collated(metrics, cards, tmp_path / "board")
+    assert "star (faithful)" in (tmp_path / "board" / "leaderboard.md").read_text()
+
+
+@pytest.mark.parametrize("lacking", ["tier", "class", "start"])
+def test_a_run_of_an_older_form_is_named(tmp_path: Path, lacking: str) -> None:
+    path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
+    run = json.loads(path.read_text())
+    del run[lacking]
+    path.write_text(json.dumps(run))
+    with pytest.raises(
+        UserError, match=rf"simans/0/metrics.json: lacks {lacking}, as files of an older form"
+    ):
+        read_run(path)
+
+
+def test_a_manifest_of_an_older_form_is_named(tmp_path: Path) -> None:
+    path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
+    path.with_name("manifest.json").write_text(json.dumps({"cost": {"training": {"wall_seconds": 1.0}}}))
+    with pytest.raises(UserError, match=r"simans/0/manifest.json: lacks 'own', as files of an older form"):
+        read_run(path)
+
+
+def test_tiers_are_ranked_apart(tmp_path: Path) -> None:
+    metrics, cards = write_two_tiers(tmp_path)
+    metrics += write_runs(
+        tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
+    )
+    frame = rows(metrics, cards)
+    assert list(frame["method"]) == [
+        *("simans", "inbatch", "untrained", "star"),
+        *("inbatch_finetune", "simans_finetune"),
+    ]
+    assert list(frame["rank"].fillna(0)) == [1, 2, 0, 1, 1, 2]
+    assert list(frame["tier"]) == ["adapter", "adapter", "", "adapter", "finetune", "finetune"]
+
+
+def test_a_tier_that_is_not_known_stands_last() -> None:
+    assert in_order(["zeta", "finetune", "adapter", "finetune", "beta"]) == [
+        *("adapter", "finetune"),
+        *("beta", "zeta"),
+    ]
+
+
+def test_each_tier_is_told_against_its_own_reference(tmp_path: Path) -> None:
+    said = sentences(rows(*write_two_tiers(tmp_path)), SETTINGS)
+    assert [line for line in said if line.startswith("In the")] == [
+        "In the adapter tier, simans is first on the 10 unseen queries with nDCG@10 0.200 ±0.248: "
+        "+0.050 against inbatch (0.150) and +0.080 against untrained (0.120). "
+        "Its runs take as long as those of inbatch.",
+        "In the finetune tier, inbatch is first on the 10 unseen queries with nDCG@10 0.500 ±<0.001: "
+        "+0.380 against untrained (0.120).",
+    ]
+    asked = sentences(rows(*write_two_tiers(tmp_path / "other")), {**SETTINGS, "reference": "simans"})
+    assert "+0.100 against simans (0.400)" in asked[3]
+
+
+def test_the_start_is_said_once_where_all_start_alike(tmp_path: Path) -> None:
+    frame = rows(*write_two_tiers(tmp_path))
+    assert start_sentence(frame) == (
+        "Runs of the adapter tier start from the encoder. "
+        f"Runs of the finetune tier start from the encoder, warmed up. {MACHINE}"
+    )
+    assert (
+        start_sentence(frame.assign(start="A"))
+        == f"Runs of the adapter and the finetune tier start from A. {MACHINE}"
+    )
+    apart = frame["start"].where(frame["method"] != "inbatch", "the model of another row")
+    assert start_sentence(frame[frame["tier"] != "finetune"].assign(start=apart)) == (
+        "Runs of the adapter tier start from the encoder, those of inbatch from the model of another row. "
+        + MACHINE
+    )
+
+
+def test_each_tier_has_its_budget(tmp_path: Path) -> None:
+    card = json.loads(write_card(tmp_path, "scifact").read_text())
+    budget = {"steps": 300, "batch_size": 64, "negatives": 8}
+    budgets = {"adapter": budget, "finetune": {**budget, "steps": 20}}
+    assert size_sentence(card, {**SETTINGS, "budgets": {"adapter": budget}}).endswith(
+        "encoder all-MiniLM-L6-v2, 300 steps of 64 queries, 8 negatives a query, 3 seeds."
+    )
+    assert size_sentence(card, {**SETTINGS, "budgets": budgets}).endswith(
+        "encoder all-MiniLM-L6-v2; adapter tier: 300 steps of 64 queries, 8 negatives a query; "
+        "finetune tier: 20 steps of 64 queries, 8 negatives a query; 3 seeds."
+    )
+
+
+def test_markdown_names_the_tier_of_every_row(tmp_path: Path) -> None:
+    metrics, cards = write_two_tiers(tmp_path)
+    collated(metrics, cards, tmp_path)
+    lines = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in (tmp_path / "leaderboard.md").read_text().splitlines()
+        if line.startswith("|")
+    ]
+    assert lines[0][:3] == ["#", "method", "tier"]
+    assert [line[2] for line in lines[2:]] == ["adapter", "adapter", "", "finetune", "finetune"]
+    unseen = lines[0].index("nDCG@10 unseen")
+    assert [line[unseen] for line in lines[2:]] == [
+        *("**0.200 ±0.248**", "0.150 ±<0.001", "0.120"),
+        *("**0.500 ±<0.001**", "0.400 ±<0.001"),
+    ], "the best of each ranking"
+    assert [line[lines[0].index("own")] for line in lines[2:]] == ["25 %", "25 %", "—", "25 %", "25 %"]
+
+
+def test_a_baseline_that_beats_a_ranking_takes_its_mark(tmp_path: Path) -> None:
+    metrics, cards = write_two_tiers(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.45,), "seen": (0.4,)})
+    frame = rows(metrics, cards)
+    unseen = next(column for column in columns(frame) if column.ranks)
+    best = [row["method"] for row in frame.to_dict("records") if unseen.is_best(row, frame)]
+    assert best == ["bm25_search", "inbatch_finetune"], "0.45 is more than 0.2, and less than 0.5"
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_heads_each_tier(tmp_path: Path, width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(terminal_table(rows(*write_two_tiers(tmp_path))))
+    lines = [" ".join(line.split()) for line in console.export_text().splitlines() if line.strip()]
+    heads = [place for place, line in enumerate(lines) if line.endswith(" tier")]
+    assert [lines[place] for place in heads] == ["adapter tier", "finetune tier"]
+    assert lines[heads[0] + 1].startswith("1 simans")
+    assert lines[heads[1] + 1].startswith("1 inbatch")
+    assert max(map(len, console.export_text().splitlines() or [""])) <= width
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [
+        (0, "0"),
+        (12, "12"),
+        (999.6, "1k"),
+        (9030, "9.03k"),
+        (172_800, "173k"),
+        (999_999, "1M"),
+        (1.234e9, "1.23G"),
+    ],
+)
+def test_counts_have_three_digits(count: float, text: str) -> None:
+    assert compact(count) == text
+
+
+def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
+    frame = rows(*write_suite(tmp_path))
+    cost = [column.heading for column in columns(frame) if column.group == "cost"]
+    assert cost == ["seconds", "own", "vectors", "teacher", "MiB"], "no searches, no forwards"
+
+
+def write_audit(folder: Path, rates: dict[str, tuple[float, ...]]) -> None:
+    """An audit with the rate of each method and seed, twice as much by weight, and a window that must not count."""
+    lines = ["method,seed,window,false_negative_rate,false_negative_weight"]
+    for method, series in rates.items():
+        for seed, rate in enumerate(series):
+            lines += [f"{method},{seed},-1,{rate},{2 * rate}", f"{method},{seed},0,0.9,0.9"]
+    (folder / "audit").mkdir(parents=True)
+    (folder / "audit" / "scifact.csv").write_text("\n".join(lines) + "\n")
+
+
+HIDDEN = {
+    "how": "pooled",
+    "depth": 10,
+    "positives_kept": 600,
+    "positives_hidden": 9000,
+    "queries_left_out": 2,
+}
+
+
+def test_false_negatives_stand_on_every_view_where_they_are_known(tmp_path: Path) -> None:
+    metrics, _ = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "wordnet", "simans", SIMANS)
+    cards = [write_card(tmp_path, "scifact", hidden=HIDDEN), write_card(tmp_path, "wordnet")]
+    write_audit(tmp_path / "board", {"simans": (0.1, 0.2, 0.15)})
+    collated(metrics, cards, tmp_path / "board")
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
+    assert table.loc[("scifact", "simans"), "false_negatives"] == pytest.approx(0.15)
+    assert table.loc[("scifact", "simans"), "false_negatives_weighted"] == pytest.approx(0.3)
+    assert table["false_negatives"].notna().sum() == 1, "no negatives of its own, or nothing hidden"
+    text = (tmp_path / "board" / "leaderboard.md").read_text()
+    own, other = text.split("## wordnet")
+    assert any(
+        "unseen" in line and "false negatives" in line for line in own.splitlines() if line.startswith("|")
+    )
+    assert "15.0 %" in own
+    assert "false negatives" not in other
+    assert "9,000 are hidden; 2 training queries without any left out" in own
+    assert "false negatives are the share of the negatives given in training" in own
+    assert "15.0 %" in (tmp_path / "board" / "summary.txt").read_text()
+    page = (tmp_path / "board" / "leaderboard.html").read_text()
+    assert "15.0 %" in page
+    assert "30.0 %" in page
+
+
+def test_a_board_without_hidden_labels_says_nothing_of_false_negatives(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collated(metrics, cards, tmp_path / "board")
+    for name in ("leaderboard.csv", "leaderboard.md", "leaderboard.html", "summary.txt"):
+        text = (tmp_path / "board" / name).read_text()
+        assert "false_negatives" not in text
+        assert "alse negatives" not in text
+
+
+def test_an_audit_without_false_negatives_is_named(tmp_path: Path) -> None:
+    metrics, _ = write_suite(tmp_path)
+    cards = [write_card(tmp_path, "scifact", hidden=HIDDEN)]
+    (tmp_path / "board" / "audit").mkdir(parents=True)
+    (tmp_path / "board" / "audit" / "scifact.csv").write_text("method,seed,window\nsimans,0,-1\n")
+    with pytest.raises(
+        UserError, match=r"scifact\.csv: no false negatives can be read .*; delete it and run again"
+    ):
+        collated(metrics, cards, tmp_path / "board")

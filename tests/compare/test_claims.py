@@ -1,0 +1,114 @@
+"""Verdicts on claims, of runs whose differences are worked by hand."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_differences import row, scores, write_run
+
+from negmark.board.standings import METRICS
+from negmark.compare import claims
+from negmark.compare.claims import judge, markdown, sentence
+from negmark.methods import registry
+from negmark.methods.base import Claim
+from negmark.store.contents import Contents
+from negmark.store.query_scores import QueryScores
+
+QUERIES = ["unseen"] * 8
+
+
+def claim(better: str = "a", worse: str = "b", metric: str = "nDCG@10") -> Claim:
+    return Claim(better, worse, metric, condition="MS MARCO dev: .3 against .2", differs="other data")
+
+
+def noisy(name: str, mean: float, key: int, **more: Any) -> Any:
+    """Five runs whose scores vary by .02 over queries, far less than what parts the means."""
+    return row(name, *(mean + 0.02 * np.random.default_rng(key).normal(size=(5, 8))).tolist(), **more)
+
+
+def found(*rows: Any) -> dict[str, QueryScores]:
+    return {"d": scores(*rows, slices=QUERIES)}
+
+
+HIGH, LOW, SAME = noisy("a", 0.6, 1), noisy("b", 0.4, 2), noisy("c", 0.4, 2)
+
+
+def test_a_claim_is_reproduced_contradicted_or_not_shown() -> None:
+    judged = judge({"x": (claim("a", "b"), claim("b", "a"), claim("b", "c"))}, found(HIGH, LOW, SAME))
+    assert judged["verdict"].tolist() == ["reproduced", "contradicted", "not shown"]
+    assert judged["difference"].tolist() == pytest.approx([0.2, -0.2, 0], abs=0.01)
+    assert judged["claimed_by"].tolist() == ["x"] * 3
+    assert (judged["queries"] == 40).all()
+    assert sentence(judged) == (
+        "Of 3 claims: 1 reproduced, 1 contradicted, 0 both, by dataset or tier, 1 not shown and 0 not testable here."
+    )
+
+
+def test_what_differs_by_dataset_is_neither() -> None:
+    both = found(HIGH, LOW) | {"e": scores(noisy("a", 0.2, 3), LOW, slices=QUERIES)}
+    judged = judge({"x": (claim(),)}, both)
+    assert judged.set_index("dataset")["verdict"].to_dict() == {"d": "reproduced", "e": "contradicted"}
+    assert "0 reproduced, 0 contradicted, 1 both" in sentence(judged)
+
+
+def test_what_cannot_be_tested_says_why() -> None:
+    other = noisy("z", 0.5, 4, tier="finetune")
+    asked = (claim("a", "none"), claim("a", "b", "R@5"), claim("a", "z"))
+    judged = judge({"x": asked}, found(HIGH, LOW, other))
+    assert set(judged["verdict"]) == {"not testable here"}
+    assert judged["reason"].tolist() == [
+        "this suite has no row of none", "no dataset of this suite is judged by R@5",
+        "no tier has a row of both a and z",
+    ]  # fmt: skip
+    assert judged["difference"].isna().all()
+    text = markdown(judged, "tiny")
+    assert "The paper: MS MARCO dev: .3 against .2. What differs: other data." in text
+    assert "not testable here: this suite has no row of none." in text
+
+
+def test_tracks_are_tested_apart_and_faithful_rows_meet_controlled_ones() -> None:
+    faithful = noisy("a_faithful", 0.3, 5, track="faithful", **{"class": "a"})
+    judged = judge({"x": (claim(),)}, found(HIGH, LOW, faithful))
+    cut = judged.set_index("track")
+    assert cut["verdict"].to_dict() == {"controlled": "reproduced", "faithful": "contradicted"}
+    assert cut["worse_row"].to_dict() == {"controlled": "b", "faithful": "b"}
+
+
+def test_p_is_adjusted_for_each_comparison_once() -> None:
+    near = noisy("b", 0.596, 2)
+    rows = found(noisy("a", 0.6, 1), near, noisy("c", 0.6, 7))
+    one = judge({"x": (claim("a", "b"),)}, rows)
+    twice = judge({"x": (claim("a", "b"),), "y": (claim("a", "b"),)}, rows)
+    assert twice["adjusted"].tolist() == one["p"].tolist() * 2, "the same comparison is no second one"
+    two = judge({"x": (claim("a", "b"), claim("a", "c"))}, rows)
+    assert two["adjusted"].min() == pytest.approx(min(1, 2 * two["p"].min()))
+
+
+def test_the_stage_reads_runs_and_writes_both_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, values in (("simans", [0.9, 0.8, 0.9]), ("random", [0.1, 0.2, 0.2])):
+        for seed in (0, 1):
+            write_run(tmp_path, name, seed, values)
+    for name in ("untrained", "bm25_search"):
+        write_run(tmp_path, name, None, [0.1, 0.2, 0.2])
+    contents = Contents(suite="s", cards={"d": "x"}, methods=["simans", "random"], seeds=[0, 1])
+    claims.main(contents.model_dump_json(), tmp_path / "board")
+    table = pd.read_csv(tmp_path / "board/claims.csv")
+    assert set(table["claimed_by"]) == {name for name, kind in registry.available().items() if kind.claims}
+    tested = table[table["dataset"] == "d"].iloc[0]
+    assert (tested["better"], tested["worse"], tested["metric"]) == ("simans", "random", "R@100")
+    assert tested["difference"] == pytest.approx(0.7), (
+        "too few are unseen, so all rank: means 2.6 / 3 and .5 / 3"
+    )
+    assert (tmp_path / "board/claims.md").read_text().startswith("# Claims: s\n")
+
+
+@pytest.mark.parametrize("name", sorted(registry.available()))
+def test_claims_name_methods_and_metrics_that_are_here(name: str) -> None:
+    for said in registry.available()[name].claims:
+        assert {said.better, said.worse} <= registry.available().keys()
+        assert said.metric in {*METRICS, "STS"}
+        assert said.condition
+        assert said.differs

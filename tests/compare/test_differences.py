@@ -1,0 +1,188 @@
+"""Which rows are compared with what, and on which queries: against values worked by hand."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from negmark.board.verdicts import average
+from negmark.compare.differences import MACRO, differences, main, read_differences, to_average
+from negmark.core.errors import UserError
+from negmark.store.contents import Contents
+from negmark.store.query_scores import QueryScores, Row, read_query_scores
+
+SLICES = np.array(["seen", "unseen", "unseen"])
+TIMES = 5  # every query stands there so often: enough unseen ones to rank
+
+
+def row(method: str, *runs: list[float], **more: Any) -> Row:
+    """A row whose runs have these scores; without seeds where it is a baseline."""
+    about = {"title": method, "class": method, "tier": "adapter", "track": "controlled", **more}
+    baseline = about["track"] == "baseline"
+    about |= {"tier": None, "class": None} if baseline else {}
+    return Row(
+        about, {"nDCG@10": {None if baseline else seed: np.tile(run, TIMES) for seed, run in enumerate(runs)}}
+    )
+
+
+def scores(*rows: Row, slices: Any = SLICES) -> QueryScores:
+    return QueryScores("nDCG@10", np.tile(slices, TIMES), {row.about["title"]: row for row in rows})
+
+
+INBATCH = row("inbatch", [0.5, 0.2, 0.4], [0.5, 0.4, 0.2])
+SIMANS = row("simans", [0.9, 0.3, 0.5], [0.9, 0.4, 0.4])
+UNTRAINED = row("untrained", [0.1, 0.2, 0.2], track="baseline")
+
+
+def of(table: pd.DataFrame, method: str, name: str, dataset: str = "d", tier: str = "adapter") -> pd.Series:
+    chosen = table[
+        (table["dataset"] == dataset)
+        & (table["slice"] == name)
+        & (table["method"] == method)
+        & (table["tier"] == tier)
+    ]
+    assert len(chosen) == 1
+    return chosen.iloc[0]
+
+
+def test_every_slice_is_compared_by_its_own_queries() -> None:
+    table = differences({"d": scores(INBATCH, SIMANS, UNTRAINED)}, ["d"], "inbatch")
+    assert set(table["slice"]) == {"all", "seen", "unseen"}
+    assert MACRO not in set(table["dataset"]), "one dataset has no average"
+    assert of(table, "simans", "seen")["difference"] == pytest.approx(0.4)
+    assert of(table, "simans", "unseen")["difference"] == pytest.approx((0.1 + 0.1 + 0 + 0.2) / 4)
+    assert of(table, "simans", "all")["difference"] == pytest.approx((0.8 + 0.4) / 6)
+    assert of(table, "untrained", "unseen")["difference"] == pytest.approx(0.2 - 0.3)
+    assert of(table, "untrained", "unseen")["mean"] == pytest.approx(0.2)
+    held = of(table, "inbatch", "unseen")
+    assert pd.isna(held["difference"]), "the reference isn't held against itself"
+    assert (held["reference"], of(table, "simans", "all")["reference"]) == ("", "inbatch")
+    assert of(table, "simans", "all")["queries"] == 15
+
+
+def test_tracks_and_tiers_are_families_of_their_own() -> None:
+    rng = np.random.default_rng(0)
+    runs = rng.random((6, 2, 3)).tolist()
+    names = [
+        ("inbatch", {}), ("simans", {}), ("cet", {}), ("cet_faithful", {"track": "faithful", "class": "cet"}),
+        ("inbatch_finetune", {"tier": "finetune", "class": "inbatch"}),
+        ("simans_finetune", {"tier": "finetune", "class": "simans"}),
+    ]  # fmt: skip
+    found = scores(
+        *(row(name, *values, **more) for (name, more), values in zip(names, runs, strict=True)), UNTRAINED
+    )
+    table = differences({"d": found}, ["d"], "inbatch")
+    cut = table[table["slice"] == "unseen"].set_index(["tier", "method"])
+    assert cut["reference"].to_dict() == {
+        ("adapter", "inbatch"): "", ("adapter", "simans"): "inbatch", ("adapter", "cet"): "inbatch",
+        ("adapter", "cet_faithful"): "inbatch", ("adapter", "untrained"): "inbatch",
+        ("finetune", "inbatch_finetune"): "", ("finetune", "simans_finetune"): "inbatch_finetune",
+        ("finetune", "untrained"): "inbatch_finetune",
+    }  # fmt: skip
+    two = cut.loc[[("adapter", "simans"), ("adapter", "cet")], ["p", "adjusted"]]
+    least = two["p"].min()
+    assert two["adjusted"].min() == pytest.approx(min(2 * least, 1)), "Holm over the two of the track"
+    alone = cut.loc[("adapter", "cet_faithful")]
+    assert alone["p"] == alone["adjusted"]
+    assert set(cut["groups"].loc[[("adapter", "untrained"), ("adapter", "cet_faithful")]]) == {""}
+    assert (cut["groups"].loc[[("adapter", "cet"), ("adapter", "inbatch")]] != "").all()
+
+
+def test_without_a_reference_groups_alone_are_told() -> None:
+    table = differences({"d": scores(row("a", [0.1, 0.2, 0.3], [0.1, 0.2, 0.4]), SIMANS)}, [], "inbatch")
+    assert table["difference"].isna().all()
+    assert (table[table["slice"] == "all"]["groups"] != "").all()
+
+
+def test_the_average_counts_datasets_alike() -> None:
+    other = scores(row("inbatch", [0.1], [0.3]), row("simans", [0.5], [0.9]), slices=["unseen"])
+    table = differences({"d": scores(INBATCH, SIMANS), "e": other}, ["d", "e"], "inbatch")
+    mean = of(table, "simans", "ranking", MACRO)
+    assert mean["difference"] == pytest.approx((0.1 + 0.5) / 2), "of unseen queries .1 and .5"
+    assert mean["mean"] == pytest.approx((0.4 + 0.7) / 2)
+    assert average(table)["method"].tolist() == ["simans", "inbatch"]
+
+
+def test_a_collection_counts_once_and_pairs_of_sentences_do_not() -> None:
+    contents = Contents(
+        suite="s", cards=dict.fromkeys(["scifact", "strict", "wordnet", "sts", "far"], ""), methods=["a"], seeds=[0],
+        sentences=["sts"], homes={"far": "wordnet"},
+    )  # fmt: skip
+    cards = {
+        "scifact": {"dataset": "scifact", "regime": "standard"}, "strict": {"dataset": "scifact", "regime": "strict"},
+        "wordnet": {"dataset": "wordnet", "regime": "standard"}, "sts": {"dataset": "sts", "regime": "unsupervised"},
+        "far": {"dataset": "nq", "regime": "zero-shot"},
+    }  # fmt: skip
+    assert to_average(cards, contents) == ["strict", "wordnet"]
+
+
+def write_run(folder: Path, method: str, seed: int | None, values: list[float], queries: str = "xyz") -> None:
+    place = folder / "results/runs/s/d" / method / (f"seed-{seed}" if seed is not None else "")
+    place.mkdir(parents=True, exist_ok=True)
+    told = dict.fromkeys(("title", "start", "summary", "paper"), method) | {"params": {}, "adaptations": []}
+    kind = {"tier": "adapter", "track": "controlled", "class": method}
+    kind = kind if seed is not None else {"tier": None, "track": "baseline", "class": None}
+    metrics = {"nDCG@10": 0.5, "MRR@10": 0.5, "R@100": 0.5, "queries": 3}
+    run = {
+        "suite": "s",
+        "dataset": "d",
+        "method": method,
+        "seed": seed,
+        "status": "ok",
+        "slices": {"all": metrics},
+    }
+    (place / "metrics.json").write_text(json.dumps(told | kind | run))
+    columns = {
+        "query": list(queries),
+        "slice": SLICES.tolist(),
+        "nDCG@10": values,
+        "MRR@10": values,
+        "R@100": values,
+    }
+    pq.write_table(pa.table(columns), place / "per_query.parquet")
+
+
+@pytest.fixture
+def contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contents:
+    """Two methods of two seeds and two baselines, as a suite leaves them."""
+    monkeypatch.chdir(tmp_path)
+    for name, made in (("inbatch", INBATCH), ("simans", SIMANS)):
+        for seed, values in made.scores["nDCG@10"].items():
+            write_run(tmp_path, name, seed, values[:3].tolist())
+    for name in ("untrained", "bm25_search"):
+        write_run(tmp_path, name, None, [0.1, 0.2, 0.2])
+    cards = tmp_path / "board" / "cards"
+    cards.mkdir(parents=True)
+    (cards / "d.json").write_text(json.dumps({"dataset": "d", "regime": "standard"}))
+    return Contents(suite="s", cards={"d": "x"}, methods=["inbatch", "simans"], seeds=[0, 1])
+
+
+def test_what_runs_left_becomes_a_table(contents: Contents, tmp_path: Path) -> None:
+    output = tmp_path / "board" / "differences.csv"
+    main(contents.model_dump_json(), "inbatch", output)
+    first = output.read_bytes()
+    table = read_differences(output)
+    assert of(table, "simans", "unseen")["difference"] == pytest.approx(0.1)
+    assert of(table, "bm25_search", "unseen")["difference"] == pytest.approx(-0.1)
+    assert of(table, "simans", "seen")["groups"] == "", "empty text, not a missing number"
+    main(contents.model_dump_json(), "inbatch", output)
+    assert output.read_bytes() == first
+
+
+def test_runs_on_other_queries_are_named(contents: Contents, tmp_path: Path) -> None:
+    write_run(tmp_path, "simans", 1, [0.1, 0.2, 0.3], queries="xyw")
+    with pytest.raises(UserError, match=r"simans/seed-1/per_query.parquet: its queries are others"):
+        read_query_scores(contents, "d")
+
+
+def test_what_cannot_be_read_is_named(contents: Contents, tmp_path: Path) -> None:
+    (tmp_path / "results/runs/s/d/simans/seed-0/per_query.parquet").write_bytes(b"nonsense")
+    with pytest.raises(UserError, match=r"simans/seed-0/per_query.parquet: can't be read"):
+        read_query_scores(contents, "d")
+    with pytest.raises(UserError, match=r"none.csv: no differences can be read"):
+        read_differences(tmp_path / "none.csv")

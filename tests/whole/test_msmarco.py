@@ -1,0 +1,109 @@
+"""config/msmarco.yaml over small real slices of MS MARCO, with smaller numbers and nothing else changed."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from accelerate.commands.launch import launch_command_parser
+
+from negmark.core.folders import local_data
+from negmark.suite.checks import load
+from negmark.suite.layout import Layout
+from tiny import ROOT, copy_project, scheduled, snakemake, write_suite
+
+CONFIG = ROOT / "config" / "msmarco.yaml"
+SMALL = {
+    "gpu": False,
+    "encoder": {
+        "model": "sentence-transformers/paraphrase-MiniLM-L3-v2", "query_length": 16, "document_length": 32,
+        "dtype": "float32",
+    },
+    "finetune": {
+        "steps": 12, "batch_size": 8, "negatives": 4, "precision": "float32", "checkpoint_steps": 6,
+    },
+    "shards": {"encode": 2, "documents": 2, "queries": 2},
+    "methods": {
+        "simans_paper": {"refresh_steps": 6, "budget": {"steps": 16, "batch_size": 8, "negatives": 5}},
+        "star_paper": {"budget": {"steps": 16, "batch_size": 8}},
+        "adore_paper": {"budget": {"steps": 16, "batch_size": 8}},
+        "cet_paper": {"budget": {"steps": 16, "batch_size": 8}},
+        "ance_paper": {"refresh_steps": 6, "budget": {"batch_size": 8}},
+    },
+    "seeds": [0],
+    "tracking": {"mode": "disabled"},
+}  # fmt: skip
+
+
+def updated(base: Any, changes: Any) -> Any:
+    if not isinstance(base, dict) or not isinstance(changes, dict):
+        return changes
+    return {**base, **{key: updated(base.get(key), value) for key, value in changes.items()}}
+
+
+def suite() -> dict[str, Any]:
+    return yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+
+
+def test_every_rule_of_the_whole_suite_can_be_planned(tmp_path: Path) -> None:
+    copy_project(tmp_path)
+    write_suite(tmp_path, suite())
+    made = scheduled(tmp_path)
+    rows, seeds = suite()["methods"], suite()["seeds"]
+    models = {path for path in made if path.endswith("model.safetensors")}
+    assert len(models) == len(rows) * len(seeds)
+    assert sum("/parts/" in path for path in made) == 2 * 16
+    assert sum("/dense-parts/" in path for path in made) == 4 * 8
+
+
+def test_a_run_on_several_gpus_is_launched_by_accelerate() -> None:
+    asked = {**suite(), "finetune": {**suite()["finetune"], "processes": 4}}
+    layout = Layout(load(asked, "a test"))
+    said = [*layout.launcher("simans").split(), "negmark.train.train", "model.safetensors", "--threads", "1"]
+    assert said[:2] == ["accelerate", "launch"]
+    told = launch_command_parser().parse_args(said[2:])
+    assert (told.num_processes, told.multi_gpu, told.module, told.training_script) == (
+        4,
+        True,
+        True,
+        "negmark.train.train",
+    )
+    assert told.training_script_args == ["model.safetensors", "--threads", "1"]
+    assert layout.gpus("simans") == 4
+    assert (layout.evaluation_gpus("simans"), layout.group("simans")) == (1, None)
+    assert "torch.distributed.run" in Layout(load({**asked, "gpu": False}, "a test")).launcher("simans")
+
+
+def test_evaluations_of_adapters_go_in_groups() -> None:
+    layout = Layout(load({**suite(), "tier": "adapter", "methods": {"inbatch": None}}, "a test"))
+    assert (layout.evaluation_gpus("inbatch"), layout.group("inbatch")) == (0, "measured")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3000)
+def test_it_runs_over_real_slices(tmp_path: Path) -> None:
+    data = local_data()
+    if data is None or not (data / "msmarco-devpos").is_dir():
+        pytest.skip("NEGMARK_DATA names no folder with slices of MS MARCO")
+    copy_project(tmp_path)
+    sources = {
+        "msmarco": {
+            "source": str(data / "msmarco-devpos"),
+            "test_split": "test",
+            "train_queries": 400,
+            "documents": 2_000,
+        },
+        "dl19": {"source": str(data / "msmarco-dl"), "documents": 4_200},
+    }
+    small = updated(suite(), {**SMALL, "datasets": sources})
+    write_suite(tmp_path, small)
+    snakemake(tmp_path, seconds=2900)
+    board = pd.read_csv(tmp_path / "results/leaderboards/msmarco/leaderboard.csv")
+    assert set(board["dataset"]) == {"msmarco", "dl19"}
+    assert len(board) == 2 * (len(small["methods"]) + 2)
+    assert board["MRR@10/all/mean"].between(0.05, 1).all()
+    paper = board[board["method"] == "simans_paper"].iloc[0]
+    assert paper["track"] == "faithful"
+    assert "trained with a budget of its own: steps 16, batch size 8, negatives 5" in paper["adaptations"]
+    assert scheduled(tmp_path) == set()

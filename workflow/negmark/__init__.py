@@ -1,0 +1,1 @@
+"""The half of negmark that every method shares, and the methods, by one import name."""

@@ -1,0 +1,1 @@
+"""Leaderboards, dataset cards and manifests: what people read."""

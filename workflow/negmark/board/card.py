@@ -1,0 +1,140 @@
+"""Stage card: what a reader must know of a dataset before trusting a number on it, as JSON and Markdown.
+
+The dataset stage says where the data come from and how they were cut. This adds what is counted from its tables:
+labels a query, copies of texts, and lengths by the suite's tokenizer, which is why it is a stage of its own: another
+tokenizer makes new cards and no new dataset. It counts labels of the test split, and trains and chooses nothing.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from typer import Option
+
+from negmark.board.card_text import markdown
+from negmark.core import stage
+from negmark.core.files import read_json, write_json, write_text
+from negmark.data.catalogue import STS
+from negmark.encode.lengths import lengths_of
+from negmark.encode.pretrained import find_model
+from negmark.evaluate.metrics import METRICS
+from negmark.search.candidates import read_index_facts
+from negmark.store import collection
+from negmark.store.collection import HIDDEN, SPLITS, Qrels
+
+PERCENTILES = (50, 90, 99)
+SELF_IDS = "a document under the query's own id is left out of every ranking"
+
+
+def describe(dataset: Path, encoder: dict[str, Any]) -> dict[str, Any]:
+    """Return the card of a prepared dataset: what its own card says, and what is counted here.
+
+    `encoder` are the suite's settings. Lengths are in tokens, shares in 0..1. A dataset of sentences has no labels
+    to count: each sentence is its own positive.
+    """
+    card = read_json(dataset / "card.json")
+    documents, queries = collection.texts(dataset)
+    sides = {"documents": documents, "queries": queries}
+    lengths = {name: length_facts(texts, name, encoder) for name, texts in sides.items() if texts}
+    facts = {"tokenizer": encoder["model"], "lengths": lengths}
+    if card.get("kind") == "sentences":
+        return {**card, "metric": STS, **facts}
+    labels = {split: collection.qrels(dataset, split) for split in (*SPLITS, HIDDEN)}
+    labels = {split: rows for split, rows in labels.items() if len(rows.queries)}
+    return {
+        **card,
+        "metric": METRICS[0],
+        **facts,
+        "labels_a_query": {split: label_facts(rows) for split, rows in labels.items()},
+        "copies": copies(documents, queries, labels),
+        "self_ids": {"queries": _self_ids(dataset, labels), "policy": SELF_IDS},
+    }
+
+
+def length_facts(texts: list[str], side: str, encoder: dict[str, Any]) -> dict[str, Any]:
+    """Return mean, extremes and percentiles of the tokens of texts, and the share that the suite cuts short."""
+    name = side.removesuffix("s") if side == "documents" else "query"
+    limit = encoder[f"{name}_length"]
+    found = lengths_of(find_model(encoder["model"]), texts, encoder[f"{name}_prompt"])
+    levels = np.percentile(found, PERCENTILES, method="higher").astype(int)
+    return {
+        "limit": limit,
+        "truncated": float((found > limit).mean()),
+        "mean": float(found.mean()),
+        "min": int(found.min()),
+        **{f"p{level}": int(value) for level, value in zip(PERCENTILES, levels, strict=True)},
+        "max": int(found.max()),
+    }
+
+
+def label_facts(labels: Qrels) -> dict[str, Any]:
+    """Return the positives of a split and how many a query has, and how often each grade stands there."""
+    queries, grades = np.unique(labels.queries), np.unique(labels.grades, return_counts=True)
+    counts = np.bincount(np.searchsorted(queries, labels.positives().queries), minlength=len(queries))
+    return {
+        "positives": int(counts.sum()),
+        "mean": float(counts.mean()),
+        "min": int(counts.min()),
+        "max": int(counts.max()),
+        "grades": {str(grade): int(count) for grade, count in zip(*grades, strict=True)},
+    }
+
+
+def copies(documents: list[str], queries: list[str], labels: dict[str, Qrels]) -> dict[str, Any]:
+    """Count texts that stand there again, character by character.
+
+    `documents` and `queries` a split count all but the first of each text. `queries_across` counts the queries of the
+    later split whose text is a query of the earlier one too. `positives_across` counts the test queries for which a
+    copy of a training positive under another id is relevant, and none of training's own: unseen by id, seen by text.
+    """
+    codes, asked = (pd.factorize(np.array(texts, dtype=object))[0] for texts in (documents, queries))
+    by_split = {split: asked[np.unique(labels[split].queries)] for split in SPLITS if split in labels}
+    return {
+        "documents": len(codes) - len(np.unique(codes)),
+        "queries": {split: len(part) - len(np.unique(part)) for split, part in by_split.items()},
+        "queries_across": {
+            f"{one}-{other}": int(np.isin(by_split[other], by_split[one]).sum())
+            for one, other in combinations(by_split, 2)
+        },
+        "positives_across": _seen_by_text(codes, labels),
+    }
+
+
+def main(
+    dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
+    settings: Annotated[str, Option(help="settings of the suite's encoder, as JSON")],
+    output: Annotated[Path, Option(help="the JSON file that is written, Markdown beside it")],
+    pool: Annotated[Path | None, Option(help="the dense pool, if its index is approximate")] = None,
+) -> None:
+    """Write the card of a dataset."""
+    card = describe(dataset, json.loads(settings))
+    if pool is not None:
+        card["index"] = read_index_facts(pool)
+    write_json(output, card)
+    write_text(output.with_suffix(".md"), markdown(card))
+
+
+def _seen_by_text(codes: NDArray[np.int64], labels: dict[str, Qrels]) -> int:
+    if "train" not in labels or "test" not in labels:
+        return 0
+    trained, tested = labels["train"].positives(), labels["test"].positives()
+    by_id = tested.queries[np.isin(tested.documents, trained.documents)]
+    by_text = tested.queries[np.isin(codes[tested.documents], codes[trained.documents])]
+    return len(np.setdiff1d(by_text, by_id))
+
+
+def _self_ids(dataset: Path, labels: dict[str, Qrels]) -> int:
+    """Count the labelled queries whose id is also a document's."""
+    names: Sequence[str] = collection.column(dataset, collection.QUERIES, "id")
+    documents: Iterable[str] = collection.column(dataset, collection.DOCUMENTS, "id")
+    asked = np.unique(np.concatenate([rows.queries for rows in labels.values()]))
+    return len({names[row] for row in asked} & set(documents))
+
+
+if __name__ == "__main__":
+    stage.command(main)

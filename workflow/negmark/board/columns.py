@@ -1,0 +1,153 @@
+"""The numeric columns of a dataset's table, as every view shows them."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+
+from negmark.board.standings import Row, metrics, ranked_by, ranking_slice, shown_slices
+from negmark.board.truth import RATE, WEIGHTED
+from negmark.core.notation import MISSING, chance, compact, decimals, number
+
+APART, COST, AUDIT = "against the reference", "cost", "audit"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A numeric column of a dataset's table: its heading and the columns of `standings` behind it."""
+
+    heading: str
+    group: str
+    mean: str
+    low: str = ""
+    high: str = ""
+    of: str = ""  # shown as a share of this column
+    form: str = ""  # of a number without bounds; without it, a count
+    about: str = ""  # what it says, for the pointer
+    ranks: bool = False  # whether the rows are ranked by it
+    better: Literal["most", "least", ""] = ""
+    brief: bool = True  # shown where there is little room
+    digits: int = 3  # of a number with bounds
+    signed: bool = False
+    kind: Literal["number", "chance", "letters"] = "number"
+
+    def value(self, row: Row) -> float:
+        """The number that is shown and sorted by."""
+        if self.kind == "letters":  # a stands first
+            return float(-ord(row[self.mean][0])) if row[self.mean] else math.nan
+        return row[self.mean] / row[self.of] if self.of else row[self.mean]
+
+    @property
+    def slice(self) -> str:
+        """The slice of queries that a metric is of; empty for other columns."""
+        return self.mean.split("/")[1] if self.low and self.mean.count("/") == 2 else ""
+
+    def text(self, row: Row) -> str:
+        """What the reader sees."""
+        if self.kind == "letters":
+            return row[self.mean] or MISSING
+        if self.kind == "chance":
+            return chance(row[self.mean])
+        if self.low:
+            text = number(row[self.mean], row[self.low], self.digits)
+            return f"+{text}" if self.signed and row[self.mean] > 0 else text
+        value = self.value(row)
+        if math.isnan(value):
+            return MISSING
+        return f"{value:{self.form}}".replace("%", " %") if self.form else compact(value)
+
+    def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
+        """Whether no row of the same ranking, and no baseline, is better; a baseline is held against the first."""
+        if not self.better:
+            return False
+        tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
+        trained = tracks != "baseline"
+        tier, track = row["tier"], row["track"]
+        if track == "baseline" and trained.any():
+            tier, track = tiers[trained][0], tracks[trained][0]
+        peers = values[((tiers == tier) & (tracks == track)) | ~trained]
+        best = np.fmax.reduce(peers) if self.better == "most" else np.fmin.reduce(peers)
+        return bool(row[self.mean] == best)
+
+
+def columns(frame: pd.DataFrame) -> list[Column]:
+    """A dataset's columns: the ranking metric on each slice, the difference, the cost, then the other metrics."""
+    shown, ranking = shown_slices(frame), ranking_slice(frame)
+    only = frame["test_queries/all"].iloc[0] == frame[f"test_queries/{ranking}"].iloc[0] and ranking != "all"
+    names = {name: "all = unseen" if only else name for name in shown}
+    pairs = [(metric, name) for metric in metrics(frame) for name in shown]
+    first = (ranked_by(frame), ranking)
+    quality = [_quality(names[name], metric, name, (metric, name) == first) for metric, name in pairs]
+    cost = [column for column in COST_COLUMNS if (frame[column.mean] > 0).any() or column.brief]
+    truth = [column for column in TRUTH_COLUMNS if _knows(frame, column)]
+    return [*quality[: len(shown)], *_apart(frame), *truth, *cost, *quality[len(shown) :]]
+
+
+def _knows(frame: pd.DataFrame, column: Column) -> bool:
+    return column.mean in frame and bool(frame[column.mean].notna().any())
+
+
+def _apart(frame: pd.DataFrame) -> list[Column]:
+    """How far rows are from the reference and which can't be told apart, as far as that is known."""
+    if "p" not in frame:
+        return []
+    known = [column for column in APART_COLUMNS if (frame[column.mean].replace("", math.nan).notna()).any()]
+    return [replace(column, digits=decimals(ranked_by(frame))) for column in known]
+
+
+def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:
+    stem = f"{metric}/{name}"
+    bounds = (f"{stem}/mean", f"{stem}/low", f"{stem}/high")
+    return Column(heading, metric, *bounds, ranks=ranks, better="most", digits=decimals(metric))
+
+
+APART_COLUMNS = [
+    Column(
+        "difference", APART, "difference", "difference/low", "difference/high", signed=True,
+        about="mean difference from the reference on the queries that rank, and half its 95 % interval over other "
+        "seeds and other queries",
+    ),
+    Column(
+        "p", APART, "p", kind="chance",
+        about="p-value of the difference, adjusted (Holm) for all methods held against the reference",
+    ),
+    Column(
+        "group", APART, "groups", kind="letters",
+        about="methods of a ranking with a letter in common can't be told apart (Holm over all pairs)",
+    ),
+]  # fmt: skip
+TRUTH_COLUMNS = [
+    Column(
+        "false negatives", AUDIT, RATE, form=".1%",
+        about="share of the negatives given in training that are relevant by all labels, the hidden ones too",
+    ),
+    Column(
+        "by weight", AUDIT, WEIGHTED, form=".1%", brief=False,
+        about="the same, where a negative counts as much as its weight in the loss",
+    ),
+]  # fmt: skip
+
+
+COST_COLUMNS = [
+    Column(
+        "seconds", COST, "train_seconds", form=",.1f", better="least",
+        about="wall time of a run's training loop",
+    ),
+    Column(
+        "own", COST, "own_seconds", of="train_seconds", form=".0%",
+        about="share of the seconds inside the method: its choice of negatives, refreshes, own loss",
+    ),
+    *(
+        Column(heading, COST, name, form=form, about=about, brief=False)
+        for heading, name, form, about in (
+            ("vectors", "vectors", "", "query and document vectors that a run took from the encoder"),
+            ("pairs", "pairs", "", "pairs of a query and a document that the trained cross-encoder scored"),
+            ("searches", "searches", "", "queries searched over the whole corpus while training"),
+            ("teacher", "teacher_vectors", "", "vectors of another encoder that the method read"),
+            ("forwards", "network_forwards", "", "inputs of networks of the method's own"),
+            ("MiB", "peak_mebibytes", ",.0f", "most memory of the process"),
+        )
+    ),
+]  # fmt: skip

@@ -1,0 +1,1 @@
+"""The figures of a board: one module each, drawn with the means of `drawing`."""

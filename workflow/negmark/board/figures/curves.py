@@ -1,0 +1,174 @@
+"""Stage curves: how good each method is on the dev split while it trains, over steps and over what it has computed.
+
+One figure a dataset, `<dataset>-curves`, with a row of panels for every tier and track, in the form of the other
+figures: SVG, PNG, PDF, a tidy CSV and a caption; equal inputs give equal bytes.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from negmark.board.figures import drawing
+from negmark.board.standings import read_run
+from negmark.compare.statistics import interval
+from negmark.core.errors import UserError
+from negmark.store.contents import Contents
+from negmark.store.curve import METRIC, read_curve
+from negmark.suite.tier_pairs import in_order
+
+# Okabe and Ito's colours, which the colour-blind tell apart; with the dashes they make 28 lines
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
+COMPUTE = "compute"
+AXES = {"step": "step", COMPUTE: "vectors encoded + queries searched", "joules": "energy (J)"}
+ABOUT = ("method", "title", "tier", "track", "seed")
+COST = ("vectors", "searches", "pairs", "teacher_vectors", "network_forwards", "wall_seconds", "joules")
+
+Curves = list[tuple[dict[str, Any], Path]]
+
+
+def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
+    """Draw dev nDCG@10 over steps and over compute into `folder`/`dataset`-curves.*.
+
+    `runs` pairs the content of each metrics.json with its dev.parquet. A line is the mean over the seeds of a method,
+    the band around it the 95 % Student t interval over them.
+    """
+    tidy = curve_table(runs, dataset)
+    groups = [(tier, track) for tier in in_order(list(tidy["tier"])) for track in _tracks(tidy, tier)]
+    shown = [axis for axis in AXES if axis != "joules" or tidy["joules"].notna().all()]
+    with drawing.styled():
+        figure = Figure(figsize=(3.1 * len(shown) + 2.6, 2.9 * len(groups)), layout="constrained")
+        grid = figure.subplots(len(groups), len(shown), sharey="row", squeeze=False)
+        for panels, (tier, track) in zip(grid, groups, strict=True):
+            part = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
+            for axes, axis in zip(panels, shown, strict=True):
+                _panel(axes, part, axis)
+            panels[0].set_ylim(*_limits(part))
+            panels[0].set_ylabel(f"dev {METRIC}")
+            panels[0].set_title(f"{tier} tier, {track} track", loc="left")
+            panels[-1].legend(
+                handles=_legend(part), loc="upper left", bbox_to_anchor=(1.02, 1.02), borderaxespad=0
+            )
+        drawing.save(figure, folder / f"{dataset}-curves", tidy, _caption(tidy, groups, dataset))
+
+
+def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
+    """One row a (method, seed, point), the best method at the end first: value, cost up to there, mean and bounds.
+
+    `compute` is the vectors encoded, those of corpora encoded anew among them, and the queries searched over the
+    corpus, one as much as the other. `mean`, `low` and `high` are over the seeds at that step, and so are
+    `compute_mean` and `joules_mean`.
+    """
+    mine = [(run, path) for run, path in runs if run["dataset"] == dataset and run["tier"] != "rerank"]
+    if not mine:
+        raise UserError(f"{dataset}: no run with a learning curve to draw; set `curve_every` of its tier")
+    parts = [read_curve(path).assign(**{key: run[key] for key in ABOUT}) for run, path in mine]
+    table = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
+    table = table.reindex(columns=list(dict.fromkeys([*table.columns, *COST])))
+    table[COMPUTE] = table["vectors"] + table["searches"]
+    places = ["method", "step"]
+    bounds = pd.DataFrame(
+        [(*key, *interval(list(values))) for key, values in table.groupby(places)[METRIC]],
+        columns=[*places, "mean", "low", "high"],
+    )
+    costs = table.groupby(places)[[COMPUTE, "joules"]].mean().add_suffix("_mean").reset_index()
+    table = table.merge(bounds, on=places).merge(costs, on=places)
+    last = table.sort_values("step").groupby("method")["mean"].last()
+    order = {
+        method: place for place, method in enumerate(last.sort_values(ascending=False, kind="stable").index)
+    }
+    table = table.assign(place=table["method"].map(order)).sort_values(["place", "seed", "step"])
+    columns = [*ABOUT, "step", "slice", "queries", METRIC, COMPUTE, *COST, "mean", "low", "high"]
+    return table[[*columns, f"{COMPUTE}_mean", "joules_mean"]].reset_index(drop=True)
+
+
+def at_equal_compute(part: pd.DataFrame) -> tuple[float, pd.DataFrame]:
+    """Return the most compute that all methods reach, and of each its last point up to there, the best first."""
+    lines = part.drop_duplicates(["method", "step"])
+    reached = float(lines.groupby("method")[f"{COMPUTE}_mean"].max().min())
+    there = lines[lines[f"{COMPUTE}_mean"] <= reached].sort_values("step")
+    found = there.groupby("method", sort=False).tail(1)
+    return reached, found.sort_values(["mean", "method"], ascending=[False, True])
+
+
+def _tracks(tidy: pd.DataFrame, tier: str) -> list[str]:
+    return sorted(tidy.loc[tidy["tier"] == tier, "track"].unique())
+
+
+def _panel(axes: Axes, part: pd.DataFrame, axis: str) -> None:
+    across = axis if axis == "step" else f"{axis}_mean"
+    for place, (_, line) in enumerate(part.groupby("method", sort=False)):
+        points = line.drop_duplicates("step").sort_values("step")
+        points = points[points[across] > 0] if axis != "step" else points
+        colour, dash = _look(place)
+        axes.plot(points[across], points["mean"], color=colour, ls=dash, lw=1.3)
+        axes.fill_between(points[across], points["low"], points["high"], color=colour, alpha=0.12, lw=0)
+    if axis != "step":
+        axes.set_xscale("log")
+    axes.set_xlabel(AXES[axis])
+    axes.grid()
+
+
+def _limits(part: pd.DataFrame) -> tuple[float, float]:
+    """A scale that holds all seeds: the intervals of two seeds are so wide that they would press the lines flat."""
+    low, high = part[METRIC].min(), part[METRIC].max()
+    room = 0.08 * (high - low) or 0.01
+    return low - room, high + room
+
+
+def _look(place: int) -> tuple[str, Any]:
+    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def _legend(part: pd.DataFrame) -> list[Line2D]:
+    titles = part.drop_duplicates("method")["title"]
+    return [
+        Line2D([], [], color=_look(place)[0], ls=_look(place)[1], lw=1.3, label=drawing.label(title))
+        for place, title in enumerate(titles)
+    ]
+
+
+def _caption(tidy: pd.DataFrame, groups: list[tuple[str, str]], dataset: str) -> str:
+    which = "" if tidy["slice"].iloc[0] == "all" else "unseen "
+    queries = f"{tidy['queries'].iloc[0]:,} {which}dev queries"
+    counts = tidy.groupby("method")["seed"].nunique()
+    seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    energy = (
+        "Energy is what the devices counted while a run trained, other work on them included."
+        if tidy["joules"].notna().all()
+        else "Energy: unknown, as the hardware doesn't tell it."
+    )
+    return (
+        f"{METRIC} on {queries} of {dataset}, the whole corpus searched, while methods train: over steps (left), where "
+        "all have taken as many, and over what each has computed by then: vectors encoded, those of a corpus that is "
+        "encoded anew among them, plus queries searched over the corpus. What a search weighs against an encoded "
+        "vector hangs on tier and hardware; the table has both. Lines: means over seeds "
+        f"({seeds} a method); bands: 95 % Student t intervals over seeds, which may go on beyond the panel. "
+        f"{_equal(tidy, groups)} {energy} The evaluations themselves are in no count."
+    )
+
+
+def _equal(tidy: pd.DataFrame, groups: list[tuple[str, str]]) -> str:
+    said = []
+    for tier, track in groups:
+        part = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
+        if part["method"].nunique() < 2:
+            continue
+        reached, found = at_equal_compute(part)
+        first = ", ".join(f"{row.title} {row.mean:.3f}" for row in found.head(3).itertuples())
+        said.append(f"{tier.capitalize()} tier, {track} track: at {reached:,.0f}, which all reach, {first}.")
+    return " ".join(said)
+
+
+def draw(listed: Contents, dataset: str, folder: Path) -> None:
+    """Draw the figure of a board: of the runs whose tier keeps a curve."""
+    runs = [run for run in listed.runs(dataset) if len(read_curve(run / "dev.parquet"))]
+    draw_curves([(read_run(run / "metrics.json"), run / "dev.parquet") for run in runs], dataset, folder)
+
+
+if __name__ == "__main__":
+    drawing.command(draw)

@@ -1,0 +1,153 @@
+"""What the figures have in common: style, sizes, colours, names of rows, and the files that are written.
+
+Each figure is written as SVG, PNG and PDF with a tidy CSV of what it shows (to redraw it in a paper) and a
+caption. Equal inputs give equal bytes: no date, no version and no random id goes into a file.
+"""
+
+import logging
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import matplotlib.style
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from typer import Option
+
+from negmark.board.standings import RANKED_BY, ranking_slice, records, tiers
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import replacing, write_text
+from negmark.core.notation import marked
+from negmark.core.spreadsheet import csv
+from negmark.data.catalogue import STS
+from negmark.store.contents import Contents
+
+STYLE = Path(__file__).with_name("negmark.mplstyle")
+COLUMN, PAGE = 3.35, 7.0
+"""Inches: a column and the whole width of a paper's page of two columns. Figures are drawn at the size of print."""
+CONTROLLED, FAITHFUL, QUIET, INK = "#0072B2", "#D55E00", "#777777", "#222222"
+COLOURS = {"controlled": CONTROLLED, "faithful": FAITHFUL}
+"""Of tracks; another one is black."""
+MARKS = {"adapter": "d", "finetune": "s", "rerank": "^"}
+"""Of tiers; another one is a dot."""
+LINES = (":", "--", "-.", (0, (1, 4)))
+"""One a baseline, in the order of their names."""
+JUDGED = {RANKED_BY: "queries", STS: "pairs"}
+"""What a metric is the mean over."""
+# What each writer would otherwise stamp on a file.
+STAMPS: dict[str, dict[str, None]] = {
+    "svg": {"Date": None, "Creator": None},
+    "png": {"Software": None},
+    "pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+}
+
+
+def command(draw: Callable[[Contents, str, Path], None]) -> None:
+    """Run a figure's module as a stage: `draw` gets what stands on the board, a dataset and the folder of figures.
+
+    The dataset is empty for a figure of a suite. The folder lies in that of the board.
+    """
+
+    def main(
+        contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+        folder: Annotated[Path, Option(help="where the figure goes: the folder `figures` of the board")],
+        dataset: Annotated[str, Option(help="the dataset that is drawn")] = "",
+    ) -> None:
+        """Draw a figure of a board."""
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table that it cuts
+        draw(Contents.model_validate_json(contents), dataset, folder)
+
+    stage.command(main)
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the style of all figures."""
+    with matplotlib.style.context(STYLE):
+        yield
+
+
+def save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
+    """Write the figure three times, with its table and caption, beside `stem`."""
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")  # laid out once, not again for each form
+    for suffix, metadata in STAMPS.items():
+        with replacing(stem.parent / f"{stem.name}.{suffix}") as partial:
+            figure.savefig(partial, format=suffix, metadata=metadata)
+    write_text(stem.parent / f"{stem.name}.csv", csv(tidy))
+    write_text(stem.parent / f"{stem.name}.txt", textwrap.fill(caption, 100) + "\n")
+
+
+def width_of(panels: int, a_row: int) -> float:
+    """The width of a figure with so many panels beside each other, of which a page takes `a_row`: a column or more."""
+    return max(COLUMN, PAGE / a_row * panels)
+
+
+def save_nothing(stem: Path, columns: Sequence[str], why: str) -> None:
+    """Write a figure that says why there is nothing to draw; its table has no rows, and the page leaves it out.
+
+    Only the data tell if a dataset has two slices or a method has negatives, and rules name their files before.
+    """
+    with styled():
+        figure = Figure(figsize=(COLUMN, 0.7), layout="constrained")
+        figure.text(0.5, 0.5, textwrap.fill(why, 52), ha="center", va="center", color=QUIET)
+        save(figure, stem, pd.DataFrame(columns=list(columns)), why)
+
+
+def runs_of(dataset: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The runs of one dataset; none of them is a mistake."""
+    mine = [run for run in runs if run["dataset"] == dataset]
+    if not mine:
+        raise UserError(f"{dataset}: no run to draw; give the metrics.json files of this dataset")
+    return mine
+
+
+def trained_rows(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The rows of `summarise` that were trained; none of them is a mistake."""
+    trained = frame[frame["track"] != "baseline"]
+    if trained.empty:
+        raise UserError(f"{dataset}: no trained run to draw; add a method to the suite")
+    return trained
+
+
+def baselines(table: pd.DataFrame) -> list[tuple[Any, pd.Series]]:
+    """The first row of each baseline in a table, by name, with its line, which is the same in every figure."""
+    rows = table[table["track"] == "baseline"].drop_duplicates("method").sort_values("method")
+    return [(line, row) for line, (_, row) in zip(LINES, rows.iterrows(), strict=False)]
+
+
+def baseline_handles(table: pd.DataFrame) -> list[Line2D]:
+    """The baselines of a table for a legend."""
+    return [
+        Line2D([], [], color=QUIET, lw=0.9, ls=line, label=label(row["title"]))
+        for line, row in baselines(table)
+    ]
+
+
+def queries_shown(frame: pd.DataFrame, by: str) -> str:
+    """The queries, or pairs, that rank the rows of one dataset, as `2,119 unseen queries`."""
+    ranking = ranking_slice(frame)
+    return (
+        f"{frame[f'test_queries/{ranking}'].iloc[0]:,} {'test' if ranking == 'all' else ranking} {JUDGED[by]}"
+    )
+
+
+def names(frame: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
+    """A label a row: its title, with the tier where the board has several."""
+    several = len(tiers(frame)) > 1
+    return [marked(row, several) for row in records(rows)]
+
+
+def label(title: str, width: int = 30, lines: int = 2) -> str:
+    """A title as matplotlib should draw it: on so many lines at most, and with `$` no start of a formula."""
+    return textwrap.fill(title, width, max_lines=lines, placeholder=" …").replace("$", r"\$")
+
+
+def counted(counts: pd.Series) -> str:
+    """The counts of seeds of several methods, as `5` or `2 to 5`."""
+    few, many = int(counts.min()), int(counts.max())
+    return f"{many}" if few == many else f"{few} to {many}"

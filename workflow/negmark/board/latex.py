@@ -1,0 +1,94 @@
+"""The board for a paper: LaTeX tables with booktabs, to be taken in by \\input."""
+
+import re
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from negmark.board.columns import APART, APART_COLUMNS, AUDIT, COST, columns
+from negmark.board.overview import Overview
+from negmark.board.standings import Row, datasets, ranked_by, records
+from negmark.board.truth import RATE
+from negmark.core.notation import MISSING, marked, rank_text
+
+HEAD = r"""% Tables of negmark's board {suite}. In the preamble: \usepackage{{booktabs}}
+% (and \usepackage[utf8]{{inputenc}} where LaTeX is older than 2018).
+"""
+SPECIAL = {
+    **{letter: f"\\{letter}" for letter in "{}$&#%_"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--", "<": "$<$", ">": "$>$",
+}  # fmt: skip
+MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+ASKED = {*(column.mean for column in APART_COLUMNS), RATE, "train_seconds"}
+"""Columns for which a page has room beside the metric that ranks."""
+LONE = {APART, COST, AUDIT}
+"""Groups of columns whose headings say enough."""
+
+
+def latex(frame: pd.DataFrame, overview: Overview | None, suite: str, captions: Mapping[str, str]) -> str:
+    """A `table` environment a dataset, and one of all datasets where there are several.
+
+    `captions` has what is said below each dataset's table, by its name. The best of each column and ranking is bold;
+    a rule parts two rankings.
+    """
+    parts = [HEAD.format(suite=" ".join(suite.split()))]
+    if overview:
+        heads = [("", column.heading) for column in overview.columns]
+        texts = [[(cell["text"], cell["best"]) for cell in overview.cells(row)] for row in overview.rows]
+        ranks = ["" if row["track"] == "baseline" else f"{row['rank']:.1f}" for row in overview.rows]
+        caption = f"All datasets of the suite {suite} by mean rank: {overview.by} of each."
+        parts.append(_table(overview.rows, ranks, heads, texts, caption, f"{suite}-all"))
+    for name, part in datasets(frame):
+        shown = [
+            column for column in columns(part) if column.group == ranked_by(part) or column.mean in ASKED
+        ]
+        heads = [("" if column.group in LONE else column.group, column.heading) for column in shown]
+        rows = records(part)
+        texts = [[(column.text(row), column.is_best(row, part)) for column in shown] for row in rows]
+        ranks = [rank_text(row) for row in rows]
+        parts.append(_table(rows, ranks, heads, texts, captions[name], f"{suite}-{name}"))
+    return "\n".join(parts)
+
+
+def escaped(text: str) -> str:
+    """Text that LaTeX shows as it is, on one line, with a minus before a negative number."""
+    told = "".join(SPECIAL.get(letter, letter) for letter in " ".join(text.split()))
+    return MINUS.sub("$-$", told)
+
+
+def _table(
+    rows: Sequence[Row],
+    ranks: list[str],
+    heads: list[tuple[str, str]],
+    texts: list[list[tuple[str, bool]]],
+    caption: str,
+    label: str,
+) -> str:
+    several = len({row["tier"] for row in rows if row["tier"]}) > 1
+    names = [escaped(marked(row, several)) for row in rows]
+    first = [f"\\midrule {rank}" if new else rank for rank, new in zip(ranks, _begins(rows), strict=True)]
+    cells = [[escaped(text) for text, _ in row] for row in texts]
+    heads = [("", "#"), ("", "method"), *heads]
+    table = pd.DataFrame(
+        [[place, name, *row] for place, name, row in zip(first, names, cells, strict=True)],
+        columns=pd.MultiIndex.from_tuples([(escaped(group), escaped(name)) for group, name in heads]),
+    )
+    bold = pd.DataFrame(
+        [["", "", *("textbf:--rwrap" if best else "" for _, best in row)] for row in texts],
+        columns=table.columns,
+    )
+    text: str = table.style.hide(axis="index").apply(lambda _: bold, axis=None).to_latex(
+        hrules=True, position="t", position_float="centering", caption=escaped(caption), multicol_align="c",
+        label=f"tab:{re.sub(r'[^A-Za-z0-9]+', '-', label)}", column_format=f"rl{'r' * (len(heads) - 2)}",
+    )  # fmt: skip
+    return text.replace(r"\centering", r"\centering\footnotesize\setlength{\tabcolsep}{4pt}", 1)
+
+
+def _begins(rows: Sequence[Row]) -> list[bool]:
+    """Whether a row is the first of a ranking other than the topmost; a baseline stands in any."""
+    found, last = [], None
+    for row in rows:
+        ranking = last if row["track"] == "baseline" else (row["tier"], row["track"])
+        found.append(last is not None and ranking != last)
+        last = ranking
+    return found

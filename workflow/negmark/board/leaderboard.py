@@ -1,0 +1,71 @@
+"""Stage leaderboard: collate the runs of a suite into CSV, Markdown, LaTeX, a web page and a terminal table.
+
+Everything shown is computed from the rows of `standings.standings`; equal inputs give equal bytes.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+from typer import Option
+
+from negmark.board.latex import latex
+from negmark.board.overview import overview
+from negmark.board.page import page
+from negmark.board.prose import captions
+from negmark.board.standings import one_suite, read_run, standings
+from negmark.board.tables import board_csv, markdown, summary
+from negmark.board.truth import with_false_negatives
+from negmark.board.verdicts import with_differences
+from negmark.compare.differences import read_differences
+from negmark.core import stage
+from negmark.core.failures import FailedRow
+from negmark.core.files import read_json, write_text
+from negmark.store.contents import Contents
+
+
+def collate(
+    metrics: list[Path],
+    cards: list[Path],
+    settings: dict[str, Any],
+    folder: Path,
+    failed: Sequence[FailedRow] = (),
+) -> str:
+    """Write leaderboard.csv, .md, .tex, .html and summary.txt into `folder`; returns the summary's text.
+
+    `metrics` are the metrics.json of a suite's runs, `cards` its datasets' cards. `settings` is what every
+    method shared and the board must say: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
+    others are held against. In `folder` must lie differences.csv, which says how far they are from it. The page takes
+    in the figures of `folder`/figures, and the board of a dataset that hides labels the false negatives that its audit
+    in `folder`/audit counts. `failed` are the rows without a result, which stand last in their tables.
+    """
+    runs = [read_run(path) for path in metrics]
+    described = {card["name"]: card for card in map(read_json, cards)}
+    frame, suite = standings(runs, described), one_suite(runs)
+    apart = read_differences(folder / "differences.csv")
+    frame = with_false_negatives(with_differences(frame, apart), described, folder / "audit")
+    whole = overview(frame, apart)
+    text = summary(frame, described, settings, failed)
+    write_text(folder / "leaderboard.csv", board_csv(frame, failed))
+    write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite, failed))
+    said = captions(frame, described, settings, failed)
+    write_text(folder / "leaderboard.tex", latex(frame, whole, suite, said))
+    write_text(folder / "leaderboard.html", page(frame, whole, described, settings, suite, folder, failed))
+    write_text(folder / "summary.txt", text)
+    return text
+
+
+def main(
+    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    settings: Annotated[str, Option(help="what every method shared, as JSON")],
+    folder: Annotated[Path, Option(help="where the board goes")],
+) -> None:
+    """Write the leaderboard of a suite."""
+    listed = Contents.model_validate_json(contents)
+    cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
+    collate(listed.files("metrics.json"), cards, json.loads(settings), folder, listed.failed)
+
+
+if __name__ == "__main__":
+    stage.command(main)

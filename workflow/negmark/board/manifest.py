@@ -1,0 +1,144 @@
+"""Stage manifest: what a board came from, so that it can be rebuilt elsewhere and compared with itself.
+
+Beside the board lies manifest.json with
+
+- `suite`: the whole config with every default written out, the precision that `auto` meant included;
+- `encoders`: SHA-256 of the weights, config and tokenizer of each model that something starts from or asks;
+- `datasets`: SHA-256 of each collection's content, and of what decided its vectors;
+- `rows`: for each row the SHA-256 of the source files behind it, and in which of
+- `environments` its runs were trained: packages, Python, commit, hardware. The baselines' is that of this stage;
+- `tolerances`: how far a mean of each metric may lie from this board's and still count as reproduced;
+- `table`: SHA-256 of leaderboard.csv, which tells if someone changed it afterwards.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from typer import Option
+
+from negmark.board.standings import METRICS, SLICES
+from negmark.core import stage
+from negmark.core.failures import OK
+from negmark.core.files import canonical, read_json, sha256_file, write_json
+from negmark.core.formats import BOARD
+from negmark.core.provenance import environment, sources_sha256
+from negmark.encode.model_files import CONFIG, TOKENIZER, WEIGHTS
+from negmark.encode.pretrained import find_model
+from negmark.store.contents import BASELINES
+from negmark.suite.checks import load
+from negmark.suite.layout import Layout
+
+ENVIRONMENT = ("packages", "python", "code", "hardware")
+TABLE = "leaderboard.csv"
+
+
+def describe(layout: Layout, table: Path) -> dict[str, Any]:
+    """Return the manifest of the board whose leaderboard.csv is `table`, from the files that its stages left."""
+    facts = {
+        owner: {name: read_json(Path(path)) for name, path in paths.items()}
+        for owner, paths in layout.facts().items()
+    }
+    environments = Distinct()
+    return {
+        "format": BOARD,
+        "suite": _with_precision(layout.written.resolved(), facts),
+        "encoders": {owner: _weights(model) for owner, model in _models(layout, facts).items()},
+        "datasets": {name: _dataset(layout, name, facts) for name in layout.suite.datasets},
+        "rows": {
+            f"{name}/{row}": _row(layout, name, row, environments)
+            for name, row in _rows(table)
+            if name in layout.suite.datasets
+        },
+        "environments": environments.values,
+        "tolerances": tolerances(table, layout.suite.tolerance),
+        "table": sha256_file(table),
+    }
+
+
+def tolerances(table: Path, fraction: float) -> dict[str, float]:
+    """Return the tolerance of each metric of a table: correlations x 100 have a hundred times that of fractions."""
+    names = dict.fromkeys(metric for metric, _ in means(pd.read_csv(table, nrows=0).columns))
+    return {metric: fraction if metric in METRICS else 100 * fraction for metric in names}
+
+
+def means(columns: "pd.Index[str]") -> list[tuple[str, str]]:
+    """Return metric and slice of each column METRIC/SLICE/mean."""
+    parts = [name.rsplit("/", 2) for name in columns]
+    return [
+        (part[0], part[1]) for part in parts if len(part) == 3 and part[1] in SLICES and part[2] == "mean"
+    ]
+
+
+class Distinct:
+    """Values without repeats, each known by its place."""
+
+    def __init__(self) -> None:
+        self.values: list[Any] = []
+        self._places: dict[str, int] = {}
+
+    def place(self, value: Any) -> int:
+        """Return the place of a value; one that is new goes to the end."""
+        place = self._places.setdefault(canonical(value), len(self.values))
+        if place == len(self.values):
+            self.values.append(value)
+        return place
+
+
+def main(
+    suite: Annotated[str, Option(help="the whole config of the suite, as JSON")],
+    table: Annotated[Path, Option(help="the board's leaderboard.csv")],
+    output: Annotated[Path, Option(help="where the manifest goes")],
+) -> None:
+    """Write the manifest of a board."""
+    write_json(output, describe(Layout(load(json.loads(suite), "suite")), table))
+
+
+def _with_precision(suite: dict[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Write out which precision `auto` meant on the machine that encoded."""
+    for owner, known in facts.items():
+        used = {fact["dtype"] for fact in known.values()}
+        if suite[owner] and len(used) == 1:
+            suite[owner]["dtype"] = used.pop()
+    return suite
+
+
+def _models(layout: Layout, facts: Mapping[str, Any]) -> dict[str, str]:
+    """Return the models that something starts from or asks, by their part."""
+    found = {owner: getattr(layout.suite, owner).model for owner in facts}
+    if layout.suite.rerank.model and "rerank" in layout.suite.tiers().values():
+        found["cross_encoder"] = layout.suite.rerank.model
+    return found
+
+
+def _weights(model: str) -> dict[str, str]:
+    folder = find_model(model)
+    return {"model": model, **{name: sha256_file(folder / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}}
+
+
+def _dataset(layout: Layout, name: str, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
+    vectors = {f"{owner}_vectors": known[name]["key"] for owner, known in facts.items() if name in known}
+    return {"sha256": read_json(Path(layout.card(name)))["sha256"], **vectors}
+
+
+def _rows(table: Path) -> list[tuple[str, str]]:
+    """Return dataset and method of each row that has a result."""
+    frame = pd.read_csv(table, usecols=["dataset", "method", "status"], dtype=str)
+    frame = frame[frame["status"] == OK]
+    return sorted(zip(frame["dataset"], frame["method"], strict=True))
+
+
+def _row(layout: Layout, dataset: str, row: str, environments: Distinct) -> dict[str, Any]:
+    if row in BASELINES:
+        found = [environment()]
+    else:
+        models = layout.models(dataset, row, layout.suite.seeds)
+        found = [read_json(Path(model).with_name("manifest.json")) for model in models]
+    places = {environments.place({key: one[key] for key in ENVIRONMENT}) for one in found}
+    return {"code": sources_sha256(layout.row_sources(dataset, row)), "environments": sorted(places)}
+
+
+if __name__ == "__main__":
+    stage.command(main)

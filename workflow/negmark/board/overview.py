@@ -1,0 +1,86 @@
+"""All datasets of a board in one table: what ranks each of them, the average, and how surely methods differ in it."""
+
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from negmark.board.columns import Column
+from negmark.board.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
+from negmark.board.verdicts import average
+from negmark.core.notation import decimals
+
+AVERAGE = "average"
+AVERAGE_COLUMNS = (
+    Column("mean", AVERAGE, "average", better="most", form=".3f", about="of each searched dataset that is trained on"),
+    Column(
+        "difference", AVERAGE, "difference", "low", "high", signed=True,
+        about="from the reference, datasets counting alike; half the 95 % interval over other seeds and other queries",
+    ),
+    Column("p", AVERAGE, "adjusted", kind="chance", about="adjusted (Holm) for all methods held against the reference"),
+    Column(
+        "group", AVERAGE, "groups", kind="letters",
+        about="methods of a ranking with a letter in common can't be told apart on average",
+    ),
+)  # fmt: skip
+"""What is told of the average over datasets."""
+
+
+class Overview(NamedTuple):
+    """A table of methods by datasets."""
+
+    by: str
+    """The metrics that rank the datasets."""
+    columns: list[Column]
+    rows: list[Row]
+    """By mean rank in each tier and track, baselines last; `rank` is that mean."""
+
+    def cells(self, row: Row) -> list[dict[str, Any]]:
+        """The text of each column, the number it sorts by, and whether no other row of its ranking is better."""
+        frame = pd.DataFrame(self.rows)
+        return [
+            {
+                "text": column.text(row),
+                "order": "" if pd.isna(column.value(row)) else repr(float(column.value(row))),
+                "best": column.is_best(row, frame),
+            }
+            for column in self.columns
+        ]
+
+
+def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
+    """Methods by datasets, the metric that ranks each on its ranking slice; None for one dataset.
+
+    Takes the board's rows and those of differences.csv. Tiers and tracks stand below each other, as their ranks can't
+    be compared; baselines stand last.
+    """
+    parts = [
+        part.assign(
+            value=part[f"{ranked_by(part)}/{ranking_slice(part)}/mean"], rank=part["rank"].astype("float")
+        )
+        for _, part in datasets(frame)
+    ]
+    if len(parts) < 2:
+        return None
+    names = tiers(frame)
+    methods = pd.concat(parts).groupby("method")
+    table = methods.agg(
+        title=("title", "first"), tier=("tier", "first"), track=("track", "first"), rank=("rank", "mean")
+    )
+    place = {**{tier: number for number, tier in enumerate(names)}, "": len(names)}
+    table = table.assign(place=table["tier"].map(place), apart=table["track"] == "faithful")
+    table = table.sort_values(["place", "apart", "rank", "method"])
+    shown = [
+        Column(
+            str(name), ranked_by(part), f"value/{name}", better="most", form=f".{decimals(ranked_by(part))}f"
+        )
+        for (name, _), part in zip(datasets(frame), parts, strict=True)
+    ]
+    for column, part in zip(shown, parts, strict=True):
+        table[column.mean] = part.set_index("method")["value"]
+    mean = average(apart).drop_duplicates("method").rename(columns={"mean": "average"}).set_index("method")
+    if len(mean):
+        shown += AVERAGE_COLUMNS
+        table = table.join(mean[[column.mean for column in AVERAGE_COLUMNS] + ["low", "high"]])
+        table["groups"] = table["groups"].fillna("")
+    by = " or ".join(dict.fromkeys(ranked_by(part) for part in parts))
+    return Overview(by, shown, records(table.reset_index()))

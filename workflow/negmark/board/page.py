@@ -1,0 +1,229 @@
+"""The board as one HTML file that needs no network: tables that sort and filter, figures, facts of the data."""
+
+import base64
+import importlib.resources
+import math
+import re
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from negmark.board.card_text import counted
+from negmark.board.columns import Column, columns
+from negmark.board.overview import Overview
+from negmark.board.prose import overview_sentence, reading, sentences, size_sentence, start_sentence
+from negmark.board.standings import Row, datasets, records, tiers
+from negmark.compare.claims import READING, difference_text, read_claims, sentence
+from negmark.core.failures import FailedRow
+from negmark.core.notation import MISSING, chance, marked, number, rank_text, seeds_text
+from negmark.store.contents import run_folder
+from negmark.suite.figures import FIGURES, OF_SUITE
+
+POINTS = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
+SCREEN = 1.75  # pixels a point: figures are drawn at the size of print, which is small on a screen
+FORESIGHT = {
+    "eci": "ECI (reconstruction)",
+    "efficiency": "its efficiency E",
+    "hardness": "hardness",
+    "margin": "margin",
+    "false_negative_rate": "false negatives",
+}
+"""Columns of the table of foresight, and what the page calls them."""
+REPORT = Path(__file__).parent
+
+
+def page(
+    frame: pd.DataFrame,
+    overview: Overview | None,
+    cards: dict[str, Any],
+    settings: dict[str, Any],
+    suite: str,
+    folder: Path,
+    failed: Sequence[FailedRow] = (),
+) -> str:
+    """One HTML file that needs no network: tables that sort and filter (DataTables), figures, card facts.
+
+    `frame` are the board's rows, `overview` the table of all datasets, if there are several, `failed` the rows without
+    a result. In `folder` may lie claims.csv and, in figures/, the figures of each dataset.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(REPORT),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    names = tiers(frame)
+    sections = [
+        {
+            **_section(part, cards[name], settings, suite, folder / "figures"),
+            "failed": [
+                {**one.model_dump(), "place": _place(names, one.tier)}
+                for one in failed
+                if one.dataset == name
+            ],
+        }
+        for name, part in datasets(frame)
+    ]
+    return environment.get_template("leaderboard.html").render(
+        suite=suite,
+        reading=reading(frame),
+        tiers=names if len(names) > 1 else [],
+        tracks=_several(frame.loc[frame["track"] != "baseline", "track"]),
+        slices=_several(
+            [column.slice for _, part in datasets(frame) for column in columns(part) if column.slice]
+        ),
+        missing=MISSING,
+        sections=sections,
+        claims=_claims(folder / "claims.csv"),
+        overview=overview,
+        overview_sentence=overview_sentence(overview) if overview else "",
+        figures=[figure for name in OF_SUITE if (figure := _figure(folder / "figures", name))],
+        style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
+        datatables=_datatables(),
+    )
+
+
+def _section(
+    frame: pd.DataFrame, card: dict[str, Any], settings: dict[str, Any], suite: str, figures: Path
+) -> dict[str, Any]:
+    """What the template needs of one dataset."""
+    shown, names = columns(frame), tiers(frame)
+    budgets = settings.get("budgets", {}).values()
+    curved = any(budget.get("curve_every") for budget in budgets)
+    kinds = [  # one of an earlier config may lie there
+        kind.name
+        for kind in FIGURES
+        if not kind.of_suite
+        and not (kind.of_tiers and len(names) < 2)
+        and not (kind.of_curves and not curved)
+    ]
+    return {
+        "name": card["name"],
+        "card": card,
+        "facts": counted(card),
+        "size": f"{size_sentence(card, settings)} {start_sentence(frame)}",
+        "sentences": sentences(frame, settings),
+        "groups": [(name, len(list(part))) for name, part in groupby(shown, key=lambda column: column.group)],
+        "columns": shown,
+        "rows": [
+            {
+                **row,
+                "place": _place(names, row["tier"]),
+                "rank": rank_text(row),
+                "seeds": seeds_text(row),
+                "runs": _runs(card["name"], row, suite, settings),
+                "cells": [_cell(column, row, frame) for column in shown],
+            }
+            for row in records(frame)
+        ],
+        "figures": [figure for kind in kinds if (figure := _figure(figures, f"{card['name']}-{kind}"))],
+        "foresight": _foresight(figures.parent / "foresight" / f"{card['name']}.csv", frame),
+    }
+
+
+def _place(tiers_shown: list[str], tier: str) -> int:
+    """Where a tier stands in a table: a baseline, which has none, with the first, a tier without a result last."""
+    return tiers_shown.index(tier) if tier in tiers_shown else len(tiers_shown) * bool(tier)
+
+
+def _cell(column: Column, row: Row, frame: pd.DataFrame) -> dict[str, Any]:
+    """One number: `order` is what it sorts by, `title` its interval or full count for the pointer."""
+    value = column.value(row)
+    return {
+        "text": column.text(row),
+        "order": "" if math.isnan(value) else repr(float(value)),
+        "title": _in_full(column, row),
+        "best": column.is_best(row, frame),
+        "ranks": column.ranks,
+    }
+
+
+def _in_full(column: Column, row: Row) -> str:
+    value = column.value(row)
+    if math.isnan(value) or (column.low and math.isnan(row[column.low])):
+        return ""
+    if column.low:
+        return f"{value:.4f}, 95 % interval {row[column.low]:.4f} to {row[column.high]:.4f}"
+    return "" if column.form else f"{value:,.0f}"
+
+
+def _claims(path: Path) -> dict[str, Any]:
+    """What the stage `claims` found, if it ran: a row a claim and pair of rows, in words and to sort by."""
+    if not path.is_file():
+        return {}
+    judged = read_claims(path)
+    rows = [
+        {
+            **row,
+            "told": difference_text(row),
+            "chance": chance(row["adjusted"]),
+            "order": "" if math.isnan(row["difference"]) else repr(row["difference"]),
+            "p_order": "" if math.isnan(row["adjusted"]) else repr(row["adjusted"]),
+        }
+        for row in records(judged)
+    ]
+    return {"sentence": sentence(judged), "reading": READING, "rows": rows}
+
+
+def _several(names: Iterable[str]) -> list[str]:
+    """What may be chosen from: each name once, and none where there is no choice."""
+    found = list(dict.fromkeys(names))
+    return found if len(found) > 1 else []
+
+
+def _runs(dataset: str, row: Row, suite: str, settings: dict[str, Any]) -> list[dict[str, str]]:
+    """Links from the board to the manifest of each run, which lie beside it until the results are cleared away."""
+    if row["track"] == "baseline":
+        return []
+    home = settings.get("trained_on", {}).get(dataset, dataset)
+    return [
+        {
+            "name": f"seed {seed}",
+            "href": f"../../runs/{suite}/{home}/{row['method']}/{run_folder(seed)}/manifest.json",
+        }
+        for seed in settings.get("seed_numbers", [])
+    ]
+
+
+def _figure(folder: Path, stem: str) -> dict[str, Any] | None:
+    """A figure as a data address (several SVGs in one page would share ids), with its caption and width in pixels.
+
+    None where there is none, or where its table has no rows: such a figure only says why it shows nothing.
+    """
+    image, caption, table = (folder / f"{stem}.{suffix}" for suffix in ("svg", "txt", "csv"))
+    if not image.exists() or (table.exists() and len(table.read_text(encoding="utf-8").splitlines()) < 2):
+        return None
+    content = image.read_bytes()
+    width = POINTS.search(content[:2000].decode("utf-8", "replace"))
+    return {
+        "source": base64.b64encode(content).decode(),
+        "caption": caption.read_text(encoding="utf-8").strip() if caption.exists() else stem,
+        "width": round(SCREEN * float(width[1])) if width else None,
+    }
+
+
+def _foresight(path: Path, frame: pd.DataFrame) -> list[dict[str, str]]:
+    """The scores of each method's first negatives, means over seeds, in the board's order; none without a table."""
+    if not path.exists():
+        return []
+    means = pd.read_csv(path).groupby("method").mean(numeric_only=True)
+    shown = [name for name in FORESIGHT if name in means and means[name].notna().any()]
+    return [
+        {
+            "method": marked(row, len(tiers(frame)) > 1),
+            **{FORESIGHT[name]: number(float(means[name][row["method"]])) for name in shown},
+        }
+        for row in records(frame)
+        if row["method"] in means.index
+    ]
+
+
+def _datatables() -> str:
+    """DataTables (https://datatables.net, MIT) as the itables package ships it: an ES module, base64."""
+    bundle = importlib.resources.files("itables").joinpath("html/dt_bundle.js")
+    return base64.b64encode(bundle.read_bytes()).decode()

@@ -1,0 +1,282 @@
+"""From runs to rows: one row a method and dataset, with means and intervals over seeds, ranked.
+
+A ranking holds the rows of one dataset, one tier (what is trained: adapter, finetune) and one track.
+A test query is *seen* when one of its relevant documents was a positive of a training query, else *unseen*.
+Training can lift the seen ones by remembering documents, so a dataset is ranked by its unseen queries where
+it has enough of them.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from itertools import groupby
+from pathlib import Path
+from typing import Any, cast
+
+import pandas as pd
+
+from negmark.compare.statistics import interval
+from negmark.core.errors import UserError
+from negmark.core.files import canonical, read_json
+from negmark.data.catalogue import STS
+from negmark.suite.tier_pairs import in_order
+
+SLICES = ("all", "seen", "unseen")
+METRICS = ("nDCG@10", "MRR@10", "R@100")
+RANKED_BY = "nDCG@10"
+FEWEST_UNSEEN = 10
+"""Unseen queries below which they rank nothing: NFCorpus has 2, which would be all noise."""
+
+RUN_KEYS = (
+    "suite",
+    "dataset",
+    "method",
+    "title",
+    "tier",
+    "track",
+    "class",
+    "start",
+    "seed",
+    "adaptations",
+    "summary",
+    "paper",
+    "params",
+)
+SAME_IN_A_ROW = ("tier", "track", "class", "start", "params")
+CARD_COLUMNS = ("regime", "documents", "documents_full")
+
+COSTS = {
+    "train_seconds": ("cost/training/wall_seconds",),
+    "own_seconds": ("cost/own/wall_seconds",),
+    "vectors": ("counters/query_vectors", "counters/document_vectors", "counters/extra_vectors"),
+    "pairs": ("counters/pairs",),
+    "searches": ("counters/searches",),
+    "teacher_vectors": ("counters/teacher_vectors",),
+    "network_forwards": ("counters/network_forwards",),
+    "peak_mebibytes": ("cost/peak_mebibytes",),
+}
+"""What a run cost, by column, and the places in its manifest.json that are added up for it."""
+
+Row = Mapping[str, Any]  # one row of `standings`, by column name
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Read one metrics.json, with `cost` and `hardware` from its run's manifest; refuse one that can't stand.
+
+    `cost` holds the columns `COSTS` by name and is empty for a baseline, which has no manifest.
+    """
+    run = read_json(path)
+    missing = [key for key in (*RUN_KEYS, "slices") if key not in run]
+    if missing:
+        raise UserError(
+            f"{path}: lacks {', '.join(missing)}, as files of an older form do; delete it and run again"
+        )
+    if run.get("status") != "ok":
+        raise UserError(
+            f"{path}: its status is {run.get('status')!r}, not 'ok'; run it again or drop the method"
+        )
+    for name, values in run["slices"].items():
+        lacking = [key for key in ("queries", *_metrics_of(run)) if values.get(key) is None]
+        if lacking:
+            raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
+    return {**run, **_told(_manifest(path, run.get("trained_on")))}
+
+
+def _manifest(path: Path, trained_on: str | None) -> Path:
+    """Return the manifest of a run: beside its metrics, or with the dataset that it was trained on."""
+    if trained_on is None:
+        return path.with_name("manifest.json")
+    seed, method, dataset = path.parents[:3]
+    return dataset.with_name(trained_on) / method.name / seed.name / "manifest.json"
+
+
+def _told(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {"cost": {}, "hardware": ""}
+    manifest = read_json(path)
+    try:
+        cost = {name: sum(_at(manifest, place) for place in places) for name, places in COSTS.items()}
+        return {"cost": cost, "hardware": _hardware(manifest["hardware"])}
+    except KeyError as error:
+        raise UserError(
+            f"{path}: lacks {error}, as files of an older form do; delete it and run again"
+        ) from None
+
+
+def _hardware(told: Mapping[str, Any]) -> str:
+    """In a few words what a run was trained on, as `AMD EPYC, 2 cores, no GPU`."""
+    return f"{told['cpu']}, {told['cores']} cores, {' + '.join(told.get('gpus', [])) or 'no GPU'}"
+
+
+def _at(manifest: Mapping[str, Any], place: str) -> float:
+    value: Any = manifest
+    for key in place.split("/"):
+        value = value[key]
+    return value
+
+
+def one_suite(runs: list[dict[str, Any]]) -> str:
+    """The suite's name; runs of two suites differ in more than negatives and make no board."""
+    names = sorted({run["suite"] for run in runs})
+    if len(names) != 1:
+        raise UserError(f"a board shows one suite, given: {', '.join(names) or 'no run'}")
+    return names[0]
+
+
+def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row a (dataset, method): means and 95 % intervals over seeds, ordered and ranked within a dataset.
+
+    Columns `METRIC/SLICE/mean|low|high` are fractions in 0..1, those of sentences correlations x 100 (NaN: no such
+    slice, or one seed only), `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the
+    training loop and of the method's own functions in it, counts of work, MiB. `rank` counts trained methods from 1,
+    within their tier and track, by the metric that `ranked_by` names on the slice that `ranking_slice` names;
+    baselines have no rank and no tier, and stand where their values put them in the first ranking.
+    """
+    _check_comparable(runs)
+    ordered = sorted(runs, key=lambda run: (run["dataset"], run["method"], str(run["seed"])))
+    groups = groupby(ordered, key=lambda run: (run["dataset"], run["method"]))
+    frame = pd.DataFrame([_row(list(group)) for _, group in groups])
+    return pd.concat([_ranked(part) for _, part in datasets(frame)], ignore_index=True)
+
+
+def standings(runs: list[dict[str, Any]], cards: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """The rows of `summarise` with regime and size of their collection, from the cards by dataset name."""
+    unknown = sorted({run["dataset"] for run in runs} - cards.keys())
+    if unknown:
+        raise UserError(
+            f"no dataset card for {', '.join(unknown)}; give the card of every dataset on the board"
+        )
+    frame = summarise(runs)
+    for place, column in enumerate(CARD_COLUMNS, start=1):
+        frame.insert(place, column, [cards[name][column] for name in frame["dataset"]])
+    return frame
+
+
+def metrics(frame: pd.DataFrame) -> list[str]:
+    """The metrics of the rows of one dataset, the one that ranks them first: nDCG@10, or STS for sentences."""
+    ends = "/all/mean"
+    if f"{STS}{ends}" not in frame or frame[f"{STS}{ends}"].isna().all():
+        return list(METRICS)
+    stems = [name.removesuffix(ends) for name in frame.columns if name.endswith(ends)]
+    return [name for name in stems if name not in METRICS and frame[f"{name}{ends}"].notna().any()]
+
+
+def ranked_by(frame: pd.DataFrame) -> str:
+    """The metric that ranks the rows of one dataset."""
+    return metrics(frame)[0]
+
+
+def _metrics_of(run: Mapping[str, Any]) -> list[str]:
+    """The metrics of one run, in the order of columns."""
+    values = run["slices"].get("all", {})
+    return [STS, *sorted(values.keys() - {"queries", STS})] if STS in values else list(METRICS)
+
+
+def ranking_slice(frame: pd.DataFrame) -> str:
+    """The slice that ranks the rows of one dataset: unseen queries where it has enough of them, else all."""
+    return ranks_by(frame["test_queries/unseen"].iloc[0])
+
+
+def ranks_by(unseen: int) -> str:
+    """The slice that ranks a dataset with so many unseen queries."""
+    return "unseen" if unseen >= FEWEST_UNSEEN else "all"
+
+
+def shown_slices(frame: pd.DataFrame) -> list[str]:
+    """The slices worth showing for one dataset: all three, or one where every query is seen (or unseen)."""
+    parts = [name for name in ("seen", "unseen") if frame[f"test_queries/{name}"].iloc[0]]
+    return ["all", *parts] if len(parts) == 2 else [ranking_slice(frame)]
+
+
+def datasets(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Each dataset's name and rows, by name."""
+    for name in sorted(frame["dataset"].unique()):
+        yield name, frame[frame["dataset"] == name]
+
+
+def tiers(frame: pd.DataFrame) -> list[str]:
+    """The tiers of these rows, the cheapest first."""
+    return in_order([tier for tier in frame["tier"].unique() if tier])
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows as dictionaries, in order."""
+    return cast(list[Row], frame.to_dict("records"))
+
+
+def _check_comparable(runs: list[dict[str, Any]]) -> None:
+    """Refuse the same run twice, and runs of one dataset that were judged on different numbers of queries."""
+    if not runs:
+        raise UserError("no run to show: the board was given no metrics.json")
+    seen: set[tuple[Any, ...]] = set()
+    rows: dict[tuple[Any, ...], dict[str, Any]] = {}
+    counts: dict[str, dict[str, int]] = {}
+    for run in runs:
+        key = (run["dataset"], run["method"], run["seed"])
+        if key in seen:
+            raise UserError(f"{key[1]} on {key[0]} with seed {key[2]} is given twice; keep one of its runs")
+        seen.add(key)
+        about = {name: run[name] for name in SAME_IN_A_ROW}
+        if rows.setdefault(key[:2], about) != about:
+            differing = ", ".join(name for name in about if about[name] != rows[key[:2]][name])
+            raise UserError(
+                f"{key[1]} on {key[0]}: seed {key[2]} differs from others in {differing}; run the row again"
+            )
+        found = {name: values["queries"] for name, values in run["slices"].items()}
+        if counts.setdefault(run["dataset"], found) != found:
+            raise UserError(
+                f"{run['method']} on {run['dataset']} (seed {run['seed']}) was judged on {found} queries, "
+                f"others on {counts[run['dataset']]}; evaluate them again on the same queries"
+            )
+
+
+def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row from the runs of one method on one dataset, in the order of seeds."""
+    first = runs[0]
+    trained = first["track"] != "baseline"
+    return {
+        "dataset": first["dataset"],
+        **{f"test_queries/{name}": first["slices"].get(name, {"queries": 0})["queries"] for name in SLICES},
+        "method": first["method"],
+        "title": first["title"],
+        "tier": first["tier"] or "",
+        "track": first["track"],
+        "class": first["class"] or "",
+        "start": first["start"] or "",
+        "seeds": len(runs) if trained else None,
+        "hardware": " and ".join(sorted({run["hardware"] for run in runs} - {""})),
+        **{key: value for name in SLICES for key, value in _slice_columns(runs, name)},
+        **{name: _mean([run["cost"][name] for run in runs if run["cost"]]) for name in COSTS},
+        "adaptations": "; ".join(first["adaptations"]),
+        "summary": first["summary"] or "",
+        "paper": first["paper"] or "",
+        "params": canonical(first["params"]),
+    }
+
+
+def _mean(values: list[float]) -> float:
+    return sum(values) / len(values) if values else math.nan
+
+
+def _slice_columns(runs: list[dict[str, Any]], name: str) -> Iterator[tuple[str, float]]:
+    """Mean, low and high of each metric on slice `name`, over runs."""
+    for metric in _metrics_of(runs[0]):
+        values = [run["slices"][name][metric] for run in runs if name in run["slices"]]
+        bounds = interval(values) if values else (math.nan,) * 3
+        for kind, value in zip(("mean", "low", "high"), bounds, strict=True):
+            yield f"{metric}/{name}/{kind}", value
+
+
+def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of one dataset, tier by tier and track by track, from best to worst.
+
+    Trained methods are numbered from 1 in each tier and track (equal means share a number): rows that train
+    other things, or by another recipe, are never mixed in one ranking.
+    """
+    by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
+    place = {tier: number for number, tier in enumerate(tiers(frame))}
+    keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
+    order = keys.sort_values(["tier", "track", by, "method"], ascending=[True, True, False, True]).index
+    scores = frame[by].where(frame["track"] != "baseline")
+    ranks = scores.groupby([frame["tier"], frame["track"]]).rank(ascending=False, method="min")
+    frame.insert(list(frame.columns).index("method"), "rank", ranks.astype("Int64"))
+    return frame.assign(seeds=frame["seeds"].astype("Int64")).loc[order]

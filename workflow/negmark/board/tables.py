@@ -1,0 +1,169 @@
+"""The views of a board's rows: CSV, Markdown and a table for the terminal."""
+
+import io
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+from tabulate import tabulate
+
+from negmark.board.columns import APART, AUDIT, COST, Column, columns
+from negmark.board.overview import Overview
+from negmark.board.prose import (
+    failed_sentence,
+    overview_sentence,
+    reading,
+    sentences,
+    size_sentence,
+    start_sentence,
+)
+from negmark.board.standings import Row, datasets, ranked_by, records, tiers
+from negmark.board.truth import RATE
+from negmark.core.failures import OK, FailedRow
+from negmark.core.notation import MISSING, marked, plain, rank_text
+from negmark.core.spreadsheet import csv
+
+
+def board_csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
+    """The rows in full precision, those that failed last, with a status and a reason instead of numbers."""
+    frame = frame.assign(status=OK, reason="")
+    if failed:
+        frame = pd.concat([frame, pd.DataFrame([one.model_dump() for one in failed])], ignore_index=True)
+    return csv(frame)
+
+
+def markdown(
+    frame: pd.DataFrame,
+    overview: Overview | None,
+    cards: dict[str, Any],
+    settings: dict[str, Any],
+    suite: str,
+    failed: Sequence[FailedRow] = (),
+) -> str:
+    """The board for a repository's page: all datasets, then size, sentences, table and adaptations of each."""
+    parts = [f"# Leaderboard: {plain(suite)}", plain(reading(frame))]
+    if overview:
+        parts += ["## All datasets", plain(overview_sentence(overview)), _overview_table(overview)]
+    for name, part in datasets(frame):
+        size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
+        parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
+        lost = [one for one in failed if one.dataset == name]
+        parts += [_markdown_table(part, lost), *_failed(lost), *_adaptations(part)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _overview_table(overview: Overview) -> str:
+    several = len({row["tier"] for row in overview.rows if row["tier"]}) > 1
+    rows = [
+        [
+            "" if row["track"] == "baseline" else f"{row['rank']:.1f}",
+            plain(marked(row, several)),
+            *(f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in overview.cells(row)),
+        ]
+        for row in overview.rows
+    ]
+    heads = ["mean rank", "method", *(plain(column.heading) for column in overview.columns)]
+    align = ["right", "left", *("right" for _ in overview.columns)]
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def _markdown_table(frame: pd.DataFrame, failed: Sequence[FailedRow]) -> str:
+    shown = [column for column in columns(frame) if column.brief]
+    several = len(tiers(frame)) > 1
+    rows = [
+        [
+            rank_text(row),
+            plain(marked(row)),
+            *([row["tier"]] if several else []),
+            *(_bold(column, row, frame) for column in shown),
+        ]
+        for row in records(frame)
+    ]
+    rows += [
+        ["", plain(marked(one.model_dump())), *([one.tier] if several else []), *[MISSING] * len(shown)]
+        for one in failed
+    ]
+    heads = [
+        column.heading if column.group in (APART, COST, AUDIT) else f"{column.group} {column.heading}"
+        for column in shown
+    ]
+    heads = ["#", "method", *(["tier"] if several else []), *heads]
+    align = ["right", "left", *(["left"] if several else []), *("right" for _ in shown)]
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def _bold(column: Column, row: Row, frame: pd.DataFrame) -> str:
+    text = column.text(row)
+    return f"**{text}**" if column.is_best(row, frame) else text
+
+
+def _failed(failed: Sequence[FailedRow]) -> list[str]:
+    """Why rows have no result, one line a row."""
+    several = len({one.tier for one in failed}) > 1
+    lines = [
+        f"- {plain(marked(one.model_dump(), several))}: {plain(f'{one.status}: {one.reason}')}"
+        for one in failed
+    ]
+    return ["Without a result:\n\n" + "\n".join(lines)] if lines else []
+
+
+def _adaptations(frame: pd.DataFrame) -> list[str]:
+    """What differs from the papers' own recipes, one line a method; what is alike in several tiers is said once."""
+    changed, several = frame[frame["adaptations"] != ""], len(tiers(frame)) > 1
+    groups = changed.groupby(["title", "track", "adaptations"], sort=False)
+    rows = [{**records(part)[0], "tier": ", ".join(part["tier"].unique())} for _, part in groups]
+    lines = [f"- {plain(marked(row, several))}: {plain(row['adaptations'])}" for row in rows]
+    return ["Adaptations:\n\n" + "\n".join(lines)] if lines else []
+
+
+def terminal_table(frame: pd.DataFrame) -> Group:
+    """A table a dataset for the end of a run in a terminal of 80 columns or more: what ranks it, and the cost."""
+    return Group(*(_terminal_part(str(name), part) for name, part in datasets(frame)))
+
+
+def summary(
+    frame: pd.DataFrame, cards: dict[str, Any], settings: dict[str, Any], failed: Sequence[FailedRow] = ()
+) -> str:
+    """The terminal tables as plain text of 100 columns, each dataset with its size and sentences."""
+    out = io.StringIO()
+    console = Console(
+        file=out, width=100, color_system=None, force_terminal=False, emoji=False, highlight=False
+    )
+    for name, part in datasets(frame):
+        console.print(terminal_table(part))
+        said = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
+        said.append(failed_sentence([one for one in failed if one.dataset == name]))
+        console.print(Text(" ".join(line for line in said if line)), "\n")
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip() + "\n"
+
+
+def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
+    """The table of one dataset; where it has several tiers, each has a heading, which takes no column."""
+    by = ranked_by(frame)
+    asked = {"groups", "train_seconds", RATE}
+    shown = [column for column in columns(frame) if column.group == by or column.mean in asked]
+    table = Table(title=Text(f"{name}: {by}, best first"), title_justify="left", box=SIMPLE_HEAD)
+    table.add_column("#", justify="right", no_wrap=True, min_width=2)
+    table.add_column("method")  # the one column that gives way
+    for column in shown:
+        width = max(len(column.heading), *(len(column.text(row)) for row in records(frame)))
+        table.add_column(column.heading, justify="right", no_wrap=True, min_width=width)
+    names = tiers(frame) or [""]
+    for tier, rows in groupby(records(frame), key=lambda row: row["tier"] or names[0]):
+        if len(names) > 1:
+            table.add_section()
+            table.add_row("", Text(f"{tier} tier", style="italic"))
+        for row in rows:
+            style = "dim" if row["track"] == "baseline" else ""
+            cells = [_terminal_cell(column, row, frame) for column in shown]
+            table.add_row(rank_text(row), Text(marked(row)), *cells, style=style)
+    return table
+
+
+def _terminal_cell(column: Column, row: Row, frame: pd.DataFrame) -> Text:
+    return Text(column.text(row), style="bold" if column.is_best(row, frame) else "")

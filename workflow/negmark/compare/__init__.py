@@ -1,0 +1,1 @@
+"""Which differences are real: the statistics of methods, runs and claims."""

@@ -1,0 +1,228 @@
+"""Stage claims: what each method's paper claims, held against what the runs of a suite show.
+
+A claim says that one method is better than another by a metric (`negmark.methods.base.Claim`). It is tested on every
+dataset, in every tier and track in which the suite has a row of both, on the queries that rank the dataset. P-values
+are adjusted (Holm) for all comparisons that claims ask for on a dataset.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import pandas as pd
+from tabulate import tabulate
+from typer import Option
+
+from negmark.board.standings import Row, records
+from negmark.compare.inference import Difference, compare, holm
+from negmark.compare.statistics import CONFIDENCE
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import write_text
+from negmark.core.notation import MISSING, chance, counted, decimals, listed, number, plain
+from negmark.core.spreadsheet import csv
+from negmark.methods import registry
+from negmark.methods.base import Claim
+from negmark.store.contents import Contents
+from negmark.store.query_scores import QueryScores, read_query_scores
+from negmark.suite.tier_pairs import TRACKS, in_order
+
+REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = VERDICTS = (
+    "reproduced", "contradicted", "not shown", "not testable here",
+)  # fmt: skip
+ABOUT = ("claimed_by", "better", "worse", "metric", "condition", "differs")
+COLUMNS = (
+    *ABOUT, "verdict", "reason", "dataset", "slice", "tier", "track", "better_row", "worse_row", *Difference._fields,
+)  # fmt: skip
+
+
+class Pair(NamedTuple):
+    """Two rows of a dataset that a claim compares, by a metric."""
+
+    dataset: str
+    slice: str
+    tier: str
+    track: str
+    better_row: str
+    worse_row: str
+    metric: str
+
+
+def judge(claims: Mapping[str, tuple[Claim, ...]], scores: Mapping[str, QueryScores]) -> pd.DataFrame:
+    """A row a claim and pair of rows that can test it, or one that says why none can (`COLUMNS`).
+
+    `claims` are those of each method by its name, `scores` what the runs of each dataset left.
+    """
+    asked = [(name, claim) for name, said in claims.items() for claim in said]
+    pairs = {(name, claim): list(_pairs(claim, scores)) for name, claim in asked}
+    found = _compared({pair for some in pairs.values() for pair in some}, scores)
+    rows = [
+        {**_about(name, claim), **told}
+        for (name, claim), some in pairs.items()
+        for told in ([_told(pair, found[pair]) for pair in some] or [_untested(claim, scores)])
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def markdown(judged: pd.DataFrame, suite: str) -> str:
+    """The page: how many claims held, and of each what was found and what differs from the paper's setting."""
+    parts = [f"# Claims: {plain(suite)}", plain(sentence(judged)), plain(READING)]
+    for name, mine in judged.groupby("claimed_by", sort=False):
+        parts.append(f"## {plain(str(name))}")
+        for _, part in mine.groupby(list(ABOUT), sort=False):
+            first = part.iloc[0]
+            parts.append(
+                f"**{plain(first['better'])} above {plain(first['worse'])} by {plain(first['metric'])}.** "
+                f"The paper: {plain(first['condition'])}. What differs: {plain(first['differs'])}."
+            )
+            parts.append(
+                _table(part) if first["dataset"] else f"{plain(NOT_TESTABLE)}: {plain(first['reason'])}."
+            )
+    return "\n\n".join(parts) + "\n"
+
+
+def sentence(judged: pd.DataFrame) -> str:
+    """How many claims were reproduced somewhere, contradicted somewhere, shown nowhere or not testable."""
+    if judged.empty:
+        return "No method's file lists a claim."
+    by_claim = [set(part["verdict"]) for _, part in judged.groupby(list(ABOUT), sort=False)]
+    both = {REPRODUCED, CONTRADICTED}
+    counts = {
+        REPRODUCED: sum(REPRODUCED in one and not both <= one for one in by_claim),
+        CONTRADICTED: sum(CONTRADICTED in one and not both <= one for one in by_claim),
+        "both, by dataset or tier": sum(both <= one for one in by_claim),
+        NOT_SHOWN: sum(one == {NOT_SHOWN} for one in by_claim),
+        NOT_TESTABLE: sum(one == {NOT_TESTABLE} for one in by_claim),
+    }
+    return f"Of {counted(len(by_claim), 'claim')}: {listed([f'{count} {name}' for name, count in counts.items()])}."
+
+
+READING = (
+    "A claim is reproduced where the method is better and the p-value, adjusted (Holm) for all comparisons that "
+    "claims ask for on a dataset, is below .05, and contradicted where it is worse by that measure; else nothing is "
+    "shown, and a claim of which nothing else is known counts as not shown. "
+    "Interval and p-value see other seeds and other queries. Our setting is not the paper's, so a claim that is "
+    "contradicted here may hold there."
+)
+
+
+def main(
+    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    folder: Annotated[Path, Option(help="where claims.csv and claims.md go")],
+) -> None:
+    """Hold the claims of every method's file against the runs of a suite."""
+    listed_contents = Contents.model_validate_json(contents)
+    names = list(listed_contents.cards)
+    scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
+    judged = judge({name: method.claims for name, method in registry.available().items()}, scores)
+    write_text(folder / "claims.csv", csv(judged))
+    write_text(folder / "claims.md", markdown(judged, listed_contents.suite))
+    stage.say(sentence(judged))
+
+
+def read_claims(path: Path) -> pd.DataFrame:
+    """Read what `main` wrote; a broken file is a `UserError` that names it."""
+    try:
+        table = pd.read_csv(
+            path, keep_default_na=False, na_values={name: [""] for name in Difference._fields}
+        )
+        return table[list(COLUMNS)]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: no claims can be read ({error}); delete it and run again") from None
+
+
+def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
+    """The rows that can test a claim, of one tier: the worse one of the same track or, if it has none, controlled."""
+    for dataset, found in scores.items():
+        rows = {name: row.about for name, row in found.rows.items() if claim.metric in row.scores}
+        for tier in in_order([about["tier"] for about in rows.values() if about["tier"]]):
+            for track in TRACKS:
+                better = _rows(rows, claim.better, tier, track)
+                worse = _rows(rows, claim.worse, tier, track) or _rows(
+                    rows, claim.worse, tier, next(iter(TRACKS))
+                )
+                for one in better:
+                    for other in worse:
+                        yield Pair(dataset, found.ranking(), tier, track, one, other, claim.metric)
+
+
+def _rows(rows: Mapping[str, Mapping[str, Any]], method: str, tier: str, track: str) -> list[str]:
+    asked = {"class": method, "tier": tier, "track": track}
+    return [name for name, about in rows.items() if asked.items() <= about.items()]
+
+
+def _compared(pairs: set[Pair], scores: Mapping[str, QueryScores]) -> dict[Pair, Difference]:
+    """Each comparison once, however many claims ask for it; adjusted for all of its dataset."""
+    found: dict[Pair, Difference] = {}
+    for dataset in scores:
+        mine = sorted(pair for pair in pairs if pair.dataset == dataset)
+        made = [
+            compare(
+                *(
+                    scores[dataset].of(row, pair.metric, pair.slice)
+                    for row in (pair.better_row, pair.worse_row)
+                )
+            )
+            for pair in mine
+        ]
+        adjusted = holm([one.p for one in made])
+        found |= {pair: one._replace(adjusted=p) for pair, one, p in zip(mine, made, adjusted, strict=True)}
+    return found
+
+
+def _about(name: str, claim: Claim) -> dict[str, str]:
+    return {
+        "claimed_by": name, "better": claim.better, "worse": claim.worse, "metric": claim.metric,
+        "condition": claim.condition, "differs": claim.differs,
+    }  # fmt: skip
+
+
+def _told(pair: Pair, found: Difference) -> dict[str, Any]:
+    sure = found.adjusted < 1 - CONFIDENCE
+    verdict = (REPRODUCED if found.difference > 0 else CONTRADICTED) if sure else NOT_SHOWN
+    return {**pair._asdict(), **found._asdict(), "verdict": verdict, "reason": ""}
+
+
+def _untested(claim: Claim, scores: Mapping[str, QueryScores]) -> dict[str, Any]:
+    """Why a claim can't be tested: a method that has no row, a metric that no dataset has, or no tier in common."""
+    rows = [row for found in scores.values() for row in found.rows.values()]
+    missing = [
+        name for name in (claim.better, claim.worse) if name not in {row.about["class"] for row in rows}
+    ]
+    if missing:
+        reason = f"this suite has no row of {' and none of '.join(missing)}"
+    elif not any(claim.metric in row.scores for row in rows):
+        reason = f"no dataset of this suite is judged by {claim.metric}"
+    else:
+        reason = f"no tier has a row of both {claim.better} and {claim.worse}"
+    return {
+        **dict.fromkeys(Pair._fields, ""),
+        "metric": claim.metric,
+        "verdict": NOT_TESTABLE,
+        "reason": reason,
+    }
+
+
+def _table(part: pd.DataFrame) -> str:
+    heads = ["dataset", "tier", "track", "rows", "verdict", "difference", "p"]
+    rows = [
+        [
+            plain(row["dataset"]), row["tier"], row["track"], plain(f"{row['better_row']} - {row['worse_row']}"),
+            row["verdict"], difference_text(row), chance(row["adjusted"]),
+        ]
+        for row in records(part)
+    ]  # fmt: skip
+    align = ["left"] * 5 + ["right"] * 2
+    return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def difference_text(row: Row) -> str:
+    """`+0.020 ±0.005`: the difference of a tested pair; a dash of one that wasn't tested."""
+    if pd.isna(row["difference"]):
+        return MISSING
+    text = number(row["difference"], row["low"], decimals(row["metric"]))
+    return f"+{text}" if row["difference"] > 0 else text
+
+
+if __name__ == "__main__":
+    stage.command(main)

@@ -1,0 +1,79 @@
+"""Do these two runs differ? `python -m negmark.compare.two_runs results/runs/.../seed-0 results/runs/.../seed-0`.
+
+A question about two *runs* on the same queries, answered by Fisher's randomisation over queries. It says nothing of
+the methods behind them: with no difference at all, other seeds of one method often "differ" by it. What a board says
+of methods sees both (`negmark.compare.differences`).
+"""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from tabulate import tabulate
+from typer import Argument
+
+from negmark.board.standings import METRICS
+from negmark.compare.inference import runs_differ
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.notation import chance
+from negmark.store.contents import PER_QUERY
+
+LABEL = "Two runs, by randomisation over queries: nothing is said of methods, whose other seeds may differ as much."
+
+
+def table(first: Path, second: Path) -> list[dict[str, Any]]:
+    """A row a metric: both means, their difference and its p-value. Takes the folders of two runs.
+
+    Raises `UserError` where a file is missing or the runs were judged on other queries.
+    """
+    one, other = _read(first), _read(second)
+    if one["query"] != other["query"]:
+        raise UserError(f"{second}: was judged on other queries than {first}; give two runs of one dataset")
+    rows = []
+    for metric in METRICS:
+        scores = [np.array(run[metric]) for run in (one, other)]
+        means = [float(values.mean()) for values in scores]
+        rows.append({
+            "metric": metric, "first": means[0], "second": means[1], "difference": means[1] - means[0],
+            "p": runs_differ(*scores),
+        })  # fmt: skip
+    return rows
+
+
+def main(
+    first: Annotated[
+        Path, Argument(help="folder of a run, as results/runs/quickstart/wordnet/simans/seed-0")
+    ],
+    second: Annotated[Path, Argument(help="folder of another run on the same dataset")],
+) -> None:
+    """Say if two runs differ, by Fisher's randomisation over queries; this says nothing of methods."""
+    rows = table(first, second)
+    shown = [
+        [
+            row["metric"],
+            f"{row['first']:.4f}",
+            f"{row['second']:.4f}",
+            f"{row['difference']:+.4f}",
+            chance(row["p"]),
+        ]
+        for row in rows
+    ]
+    print(tabulate(shown, ["metric", "first", "second", "difference", "p"], disable_numparse=True))
+    print(f"\n{LABEL}")
+
+
+def _read(folder: Path) -> dict[str, list[Any]]:
+    path = folder / PER_QUERY
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; give the folder of an evaluated run")
+    try:
+        found: dict[str, list[Any]] = pq.read_table(path, columns=["query", *METRICS]).to_pydict()
+        return found
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: can't be read ({error}); delete it and run again") from None
+
+
+if __name__ == "__main__":
+    stage.command(main)

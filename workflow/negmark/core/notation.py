@@ -1,0 +1,78 @@
+"""How values, counts and names are written on a board."""
+
+import html
+import math
+import re
+
+import pandas as pd
+
+from negmark.board.standings import METRICS, Row
+
+MISSING = "—"
+UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+LEAST = 0.001
+"""The smallest p-value that is written out."""
+
+
+def number(mean: float, low: float = math.nan, digits: int = 3) -> str:
+    """`0.409 ±0.001`: a mean and the half-width of its interval; a dash where there is none."""
+    if math.isnan(mean):
+        return MISSING
+    if math.isnan(low):
+        return f"{mean:.{digits}f}"
+    least = 10**-digits
+    spread = f"{mean - low:.{digits}f}" if mean - low >= least / 2 else f"<{least:.{digits}f}"
+    return f"{mean:.{digits}f} ±{spread}"
+
+
+def decimals(metric: str) -> int:
+    """The decimals that a metric is shown with: three of a fraction, two of a correlation x 100."""
+    return 3 if metric in METRICS else 2
+
+
+def compact(count: float) -> str:
+    """`461k`: a count to three digits; the page says it in full to the pointer, and the CSV has it."""
+    count = float(f"{count:.3g}")
+    size, unit = next(((size, unit) for size, unit in UNITS if count >= size), (1.0, ""))
+    return f"{count / size:g}{unit}"
+
+
+def counted(n: int, one: str, many: str = "") -> str:
+    """`3 queries`: a number of things."""
+    return f"{n:,} {one if n == 1 else many or one + 's'}"
+
+
+def plain(text: str) -> str:
+    """Text that Markdown shows as it is: no tag, no emphasis, no table cell, no list."""
+    text = html.escape(" ".join(text.split()), quote=False)
+    text = re.sub(r"([\\`*_{}\[\]|#~$]|^[-+=])", r"\\\1", text)
+    return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
+
+
+def marked(row: Row, with_tier: bool = False) -> str:
+    """A row's title with what it doesn't say: the tier where asked for, and any track but `controlled`."""
+    words = [row["tier"] if with_tier else "", row["track"] if row["track"] != "controlled" else ""]
+    told = ", ".join(word for word in words if word)
+    return f"{row['title']} ({told})" if told else row["title"]
+
+
+def rank_text(row: Row) -> str:
+    """The rank, empty for a baseline."""
+    return "" if pd.isna(row["rank"]) else str(row["rank"])
+
+
+def seeds_text(row: Row) -> str:
+    """The number of seeds, empty for a baseline."""
+    return "" if pd.isna(row["seeds"]) else str(row["seeds"])
+
+
+def chance(p: float) -> str:
+    """`0.012`: a p-value; a dash where nothing was tested."""
+    if math.isnan(p):
+        return MISSING
+    return f"<{LEAST}" if p < LEAST else f"{p:.3f}"
+
+
+def listed(words: list[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -1,0 +1,81 @@
+"""One run of snakemake a folder, and no job that outlives it.
+
+Snakemake's own lock stays when it is killed, so the profile turns it off, and the Snakefile takes this one: another run
+in the folder is refused in one line. Jobs whose snakemake was killed by itself would go on and write while the next
+run does the same work, so they end with it.
+"""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+from negmark.core.errors import UserError
+from negmark.core.files import unwritable
+from negmark.core.locks import SHARED, taken, wait
+
+FOLDER_LOCK = Path(".snakemake/negmark.lock")
+RUN_VARIABLE = "NEGMARK_RUN"
+"""Tells jobs of their run: host, process and lock file, with colons between."""
+PATIENCE_S = 2.0
+"""How long jobs whose snakemake was killed may take to end."""
+
+_held: list[IO[str]] = []
+
+
+def hold_folder(path: Path = FOLDER_LOCK) -> None:
+    """Hold the lock of a folder until this process ends. Raises `UserError` if another run holds it.
+
+    A snakemake that is itself a job of a run in this folder is part of that run.
+    """
+    if os.environ.get(RUN_VARIABLE, "").endswith(f":{path.resolve()}"):
+        end_with_the_run()
+        return
+    try:
+        stream = path.open("a+", encoding="utf-8")
+        if not taken(stream, patience=PATIENCE_S):
+            stream.seek(0)
+            holder = stream.read().strip() or "another snakemake"
+            raise UserError(
+                f"{path}: {holder} works in this folder; wait until it has ended, or end it. Nothing was done"
+            )
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}, begun {time.strftime('%F %T')},")
+        stream.flush()
+    except OSError as error:
+        raise unwritable(error, path) from error
+    _held.append(stream)
+    os.environ[RUN_VARIABLE] = f"{socket.gethostname()}:{os.getpid()}:{path.resolve()}"
+
+
+def end_with_the_run() -> None:
+    """Let this process end as soon as the snakemake whose job it is has gone; that of no run is left alone.
+
+    A thread asks for the lock of the run's folder, which the kernel grants once its holder has died.
+    """
+    host, _, rest = os.environ.get(RUN_VARIABLE, "").partition(":")
+    process, _, path = rest.partition(":")
+    if host == socket.gethostname():
+        threading.Thread(target=_watch, args=(int(process), Path(path)), daemon=True).start()
+
+
+def _watch(process: int, path: Path) -> None:
+    with contextlib.suppress(OSError), path.open(encoding="utf-8") as stream:
+        if not taken(stream, SHARED):
+            wait(stream, SHARED)
+        elif _alive(process):  # locks mean nothing here, as on some network file systems
+            return
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _alive(process: int) -> bool:
+    with contextlib.suppress(PermissionError):
+        try:
+            os.kill(process, 0)
+        except ProcessLookupError:
+            return False
+    return True

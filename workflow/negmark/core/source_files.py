@@ -1,0 +1,83 @@
+"""Which source files a result depends on: they are declared inputs, so an edit re-runs what it touches.
+
+Snakemake doesn't look into `python -m` jobs; the files must be named. Imports are followed statically, and a
+method is imported by name at run time, so a run depends on the file of its own method and of no other.
+"""
+
+import ast
+import importlib.util
+import inspect
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[3]
+PACKAGE = "negmark"
+# What these decide reaches a job through its parameters, which Snakemake compares by value.
+NEUTRAL = frozenset(
+    f"negmark.{name}"
+    for name in (
+        "suite.settings",
+        "suite.checks",
+        "core.stage",
+        "core.errors",
+        "core.failures",
+        "core.source_files",
+    )
+)
+
+
+def sources(*modules: str) -> list[str]:
+    """Return the files of modules and all that they import from this project, sorted."""
+    seen: set[str] = set()
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        if name not in seen and name not in NEUTRAL and (path := _path(name)) is not None:
+            seen.add(name)
+            waiting += _imports(path)
+    return sorted({_shown(path) for name in seen if (path := _path(name)) is not None})
+
+
+def method_sources(method: type) -> list[str]:
+    """Return the files behind a method's class; for one from another package, that package's module alone."""
+    module = method.__module__
+    if module.partition(".")[0] == PACKAGE:
+        return sources(module)
+    return sorted({*sources("negmark.methods.base"), inspect.getfile(method)})
+
+
+@cache
+def _path(module: str) -> Path | None:
+    if module.partition(".")[0] != PACKAGE:
+        return None
+    try:
+        found = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    if not (found and found.origin) or found.origin.endswith(
+        "__init__.py"
+    ):  # a room's, which says what it holds
+        return None
+    return Path(found.origin).resolve()  # `negmark.methods` is a link
+
+
+@cache
+def _imports(path: Path) -> tuple[str, ...]:
+    """Names that a file imports; of `from a import b` both `a` and `a.b`, as b may be a module."""
+    names: list[str] = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return tuple(names)
+
+
+def asset(name: str) -> list[str]:
+    """Return a file of the project that is no Python source, named from its root, as a list of one."""
+    return [_shown(ROOT / name)]
+
+
+def _shown(path: Path) -> str:
+    """Name a file from the working folder where it lies below it, as in a clone; by its full path elsewhere."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

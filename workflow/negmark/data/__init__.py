@@ -1,0 +1,1 @@
+"""From a public collection, or the user's own, to the tables that all stages read."""

@@ -1,0 +1,98 @@
+"""Known truth: training positives are hidden, so that the negatives which are in truth positives can be counted.
+
+In a real collection most pairs are unjudged, and nobody knows which negatives are false. Here labels are taken out of
+the training split, as a pool of judged documents would have missed them, and kept in a split of their own, which
+training, pools and methods don't read. Dev and test labels all stay.
+
+`pooled` keeps the positives that BM25, a weak retriever, ranks among its best `depth` documents for the query, over
+the documents that the dataset has; a query of which it finds none leaves the training split. `random` keeps a share
+of every query's positives, drawn by seed and rounded, but one at least, so no query leaves.
+
+A pool flatters the retriever that made it: what BM25 ranks highest is known, so negatives from BM25 meet fewer hidden
+positives than others as hard. Such a bias is part of pooling; `random` has none.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negmark.core.errors import UserError
+from negmark.core.seeds import stream
+from negmark.search.index import BM25Searcher, Searcher
+
+Rows = NDArray[np.int64]
+QUERIES_AT_A_TIME = 1024
+
+
+def hide(
+    train: Rows, settings: Mapping[str, Any], texts: tuple[Sequence[str], Sequence[str]]
+) -> tuple[Rows, Rows, dict[str, Any]]:
+    """Part the training labels [R, 3] (query, document, grade). Returns those kept, those hidden, and facts.
+
+    `settings` are the dataset's: `name`, `seed` and `hide`, which for `pooled` has BM25's `k1` and `b` beside its
+    `depth`. `texts` are the documents and queries that the rows name. Labels of grade 0 stay where their query stays.
+    Raises `UserError` where nothing would be hidden or no training query would be left.
+    """
+    how, name = settings["hide"], settings["name"]
+    if how["how"] == "pooled":
+        documents, queries = map(list, texts)
+        visible = found_by(BM25Searcher(documents, queries, how["k1"], how["b"]), train, how["depth"])
+    else:
+        visible = share_of(train, how["share"], settings["seed"])
+    positive = train[:, 2] > 0
+    stays = np.isin(train[:, 0], train[positive & visible, 0])
+    kept, hidden = train[stays & (~positive | visible)], train[stays & positive & ~visible]
+    if not len(kept):
+        raise UserError(
+            f"datasets.{name}.hide.depth: BM25 ranks no training positive among its best {how.get('depth')}, "
+            "so nothing is left to train on; raise it"
+        )
+    if not len(hidden):
+        raise UserError(
+            f"datasets.{name}.hide: no label would be hidden, so there would be no truth to count; "
+            "it takes queries with several positives, and a smaller depth or share"
+        )
+    return kept, hidden, {**how, **_counts(train[positive], kept, hidden)}
+
+
+def found_by(searcher: Searcher, rows: Rows, depth: int) -> NDArray[np.bool_]:
+    """Say of each labelled pair [R, 3] if a searcher ranks the document among its best `depth` for the query."""
+    queries = np.unique(rows[:, 0])
+    keys = [
+        _keys(part, searcher.search(part, min(depth, searcher.documents))[0], searcher.documents)
+        for part in np.split(queries, range(QUERIES_AT_A_TIME, len(queries), QUERIES_AT_A_TIME))
+    ]
+    return np.isin(rows[:, 0] * searcher.documents + rows[:, 1], np.concatenate(keys))
+
+
+def share_of(rows: Rows, share: float, seed: int) -> NDArray[np.bool_]:
+    """Draw a share of each query's positives among labels [R, 3], rounded half up and one at least; no grade 0."""
+    chosen = np.zeros(len(rows), dtype=bool)
+    positives = np.flatnonzero(rows[:, 2] > 0)
+    draws = stream(seed, "hidden labels").random(len(positives))
+    places = positives[np.lexsort((draws, rows[positives, 0]))]
+    _, starts, place, counts = np.unique(
+        rows[places, 0], return_index=True, return_inverse=True, return_counts=True
+    )
+    wanted = np.maximum(np.floor(share * counts + 0.5), 1)
+    chosen[places] = np.arange(len(places)) - starts[place] < wanted[place]
+    return chosen
+
+
+def _keys(queries: Rows, found: Rows, documents: int) -> Rows:
+    """Return a number a found pair; an empty place of the search gives none."""
+    return (queries[:, None] * documents + found)[found >= 0]
+
+
+def _counts(positives: Rows, kept: Rows, hidden: Rows) -> dict[str, int]:
+    """Return the counts of the card: positives kept + hidden + left out are all there were."""
+    visible = int((kept[:, 2] > 0).sum())
+    return {
+        "positives": len(positives),
+        "positives_kept": visible,
+        "positives_hidden": len(hidden),
+        "positives_left_out": len(positives) - visible - len(hidden),
+        "queries_left_out": len(np.setdiff1d(positives[:, 0], kept[:, 0])),
+    }

@@ -1,0 +1,425 @@
+"""Stage dataset: get a collection in BEIR layout, check it, split it, and describe it on a card."""
+
+import hashlib
+import importlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from typer import Option
+
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import canonical, write_json
+from negmark.core.folders import local_data
+from negmark.core.seeds import stream
+from negmark.data.archive import unpack
+from negmark.data.beir import fetch_beir, find_local
+from negmark.data.catalogue import known_datasets
+from negmark.data.fingerprint import check_fingerprint, collection_sha256
+from negmark.data.marco_qa import files_of, write_beir
+from negmark.data.numbering import Reading, read, without_positives
+from negmark.data.records import Records
+from negmark.data.sts import Pair, as_queries, read_task
+from negmark.data.subset import read_documents
+from negmark.data.wordnet import build_wordnet
+from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT, SPLITS, joined, write_table
+
+MINIMUM_TRAINING_QUERIES = 50
+MINIMUM_SHARE_OF_PAIRS = 0.1
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A dataset in memory. Qrels are [rows, 3] arrays of query, document and grade a split."""
+
+    document_ids: Sequence[str]
+    titles: Sequence[str]
+    texts: Sequence[str]
+    query_ids: list[str]
+    queries: list[str]
+    qrels: dict[str, NDArray[np.int64]]
+    relevant: Mapping[str, int] = field(default_factory=dict)
+    """The least grade that says relevant, a split; 1 where none is named."""
+
+
+def with_test(collection: Collection, wanted: int, seed: int, name: str) -> Collection:
+    """Set `wanted` training queries that have a relevant document aside as test split, drawn by seed."""
+    train = collection.qrels.get("train", np.empty((0, 3), np.int64))
+    answered = np.unique(train[train[:, 2] >= collection.relevant.get("train", 1), 0])
+    if wanted > len(answered) // 2:
+        raise UserError(
+            f"datasets.{name}.test_queries: {wanted:,} is more than half of the {len(answered):,} training queries "
+            "with a relevant document; lower it"
+        )
+    is_test = np.isin(train[:, 0], stream(seed, "test split").permutation(answered)[:wanted])
+    return replace(collection, qrels={**collection.qrels, "train": train[~is_test], "test": train[is_test]})
+
+
+def with_dev(collection: Collection, wanted: int, seed: int) -> Collection:
+    """Set training queries aside as dev split where there is none: `wanted`, at most a tenth of them."""
+    if "dev" in collection.qrels or "train" not in collection.qrels or not wanted:
+        return collection
+    train = collection.qrels["train"]
+    queries = np.unique(train[:, 0])
+    count = min(wanted, len(queries) // 10)
+    chosen = stream(seed, "dev split").permutation(queries)[:count]
+    is_dev = np.isin(train[:, 0], chosen)
+    return replace(collection, qrels={**collection.qrels, "train": train[~is_dev], "dev": train[is_dev]})
+
+
+def strict(collection: Collection, name: str) -> Collection:
+    """Drop training pairs whose document is a positive of a test query: every test query is then unseen.
+
+    Refused where fewer than 50 training queries or a tenth of the pairs are left: what is left is then
+    another dataset, of odd documents that no test query asks for (NFCorpus keeps 3.7 % of its pairs).
+    """
+    all_pairs = collection.qrels.get("train", np.empty((0, 3), np.int64))
+    train = all_pairs[~np.isin(all_pairs[:, 1], _positives(collection, "test"))]
+    left = len(np.unique(train[train[:, 2] >= collection.relevant.get("train", 1), 0]))
+    if left < MINIMUM_TRAINING_QUERIES:
+        raise UserError(
+            f"datasets.{name}: regime strict leaves {left} training queries, fewer than "
+            f"{MINIMUM_TRAINING_QUERIES}: nearly every training positive is a test positive too; use standard"
+        )
+    if len(train) < MINIMUM_SHARE_OF_PAIRS * len(all_pairs):
+        raise UserError(
+            f"datasets.{name}: regime strict leaves {len(train):,} of {len(all_pairs):,} training pairs, fewer "
+            f"than {MINIMUM_SHARE_OF_PAIRS:.0%}: nearly every training positive is a test positive too; use standard"
+        )
+    return replace(collection, qrels={**collection.qrels, "train": train})
+
+
+def with_train_queries(collection: Collection, wanted: int | None, seed: int) -> Collection:
+    """Keep a seeded draw of the training queries, with all their labels."""
+    train = collection.qrels.get("train")
+    if wanted is None or train is None:
+        return collection
+    chosen = stream(seed, "training queries").permutation(np.unique(train[:, 0]))[:wanted]
+    return replace(collection, qrels={**collection.qrels, "train": train[np.isin(train[:, 0], chosen)]})
+
+
+def with_documents(collection: Collection, wanted: int | None, seed: int, name: str) -> Collection:
+    """Keep every labelled document and fill up to `wanted` with a seeded draw of the others."""
+    total = len(collection.document_ids)
+    if wanted is None or wanted >= total:
+        return collection
+    labelled = np.unique(np.concatenate([rows[:, 1] for rows in collection.qrels.values()]))
+    if len(labelled) > wanted:
+        raise UserError(
+            f"datasets.{name}.documents: {wanted} is fewer than the {len(labelled)} labelled documents; "
+            "raise it or lower train_queries"
+        )
+    others = np.setdiff1d(np.arange(total), labelled)
+    drawn = stream(seed, "documents").permutation(others)[: wanted - len(labelled)]
+    return _with_rows(collection, np.sort(np.concatenate([labelled, drawn])))
+
+
+def slices(collection: Collection) -> list[str | None]:
+    """Say of each query: `seen` if a positive of it in the test split is a training positive, else `unseen`.
+
+    Training positives are those that training sees: a hidden label makes no test query a seen one. None for
+    queries outside the test split, and for all where the dataset has no training split.
+    """
+    if "train" not in collection.qrels:
+        return [None] * len(collection.query_ids)
+    trained = _positives(collection, "train")
+    test = collection.qrels["test"]
+    test = test[test[:, 2] >= collection.relevant.get("test", 1)]
+    seen = set(test[np.isin(test[:, 1], trained), 0].tolist())
+    tested = set(collection.qrels["test"][:, 0].tolist())
+    return [
+        ("seen" if query in seen else "unseen") if query in tested else None
+        for query in range(len(collection.query_ids))
+    ]
+
+
+def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
+    """Get, check and cut a dataset. Returns it with the facts of its card.
+
+    The cuts are made on numbers of documents; only the texts of those that stay are ever in memory.
+    """
+    name, source, seed = settings["name"], settings["source"], settings["seed"]
+    test_only, test_split = settings.get("test_only", False), settings.get("test_split", "test")
+    with tempfile.TemporaryDirectory(prefix="negmark-") as temporary:
+        place, facts = _fetch(source, Path(temporary))
+        shown = _path_shown(source, place)
+        if files := files_of(place):
+            place = Path(temporary) / "converted"
+            write_beir(files, place, shown)
+        records = Records(place, shown)
+        records.check()
+        facts["sha256"] = _checked_sha256(source, records, test_split)
+        set_aside = _test_queries(settings, records)
+        found = read(records, None if set_aside else test_split)
+        full = _numbered(found, settings.get("relevant_grade", {}))
+        if set_aside:
+            full = with_test(full, set_aside, seed, name)
+        collection = _test_alone(full) if test_only else _cut_training(full, settings)
+        collection = with_documents(
+            _without_unlabelled_queries(collection), settings["documents"], seed, name
+        )
+        collection = _with_texts(collection, records, found.documents.repeated)
+    if not test_only and ("train" not in collection.qrels or not len(_positives(collection, "train"))):
+        raise UserError(
+            f"datasets.{name}: {source} has no training labels, so nothing can be trained on it; "
+            "name by `trained_on` the dataset whose runs are to be evaluated on it"
+        )
+    if not len(_positives(collection, "test")):
+        raise UserError(
+            f"datasets.{name}: no test query of {source} has a relevant document; a board needs some"
+        )
+    collection, truth = _with_hidden(collection, settings)
+    odd = found.met | without_positives(full.qrels, full.relevant)
+    return collection, {**facts, **_card(collection, full, settings), **truth, "odd": odd}
+
+
+def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | None = None) -> None:
+    """Write the three tables of a prepared dataset; `told` is what the queries' table says of each, else its slice."""
+    write_table(
+        folder / DOCUMENTS,
+        {"id": collection.document_ids, "title": collection.titles, "text": collection.texts},
+    )
+    write_table(
+        folder / QUERIES,
+        {"id": collection.query_ids, "text": collection.queries, **(told or {"slice": slices(collection)})},
+    )
+    rows = {name: collection.qrels[name] for name in (*SPLITS, HIDDEN) if name in collection.qrels}
+    labels = np.concatenate(list(rows.values()))
+    write_table(
+        folder / QRELS,
+        {
+            "split": np.repeat(list(rows), [len(part) for part in rows.values()]).tolist(),
+            "query": labels[:, 0].astype(np.int32),
+            "document": labels[:, 1].astype(np.int32),
+            "grade": labels[:, 2].astype(np.int32),
+        },
+        {RELEVANT: canonical(dict(collection.relevant)).encode()} if collection.relevant else None,
+    )
+
+
+def main(
+    settings: Annotated[str, Option(help="settings of one dataset, as JSON")],
+    folder: Annotated[Path, Option(help="where the tables and the card go")],
+) -> None:
+    """Prepare a dataset: documents, queries and labels as parquet tables, and its card."""
+    asked = json.loads(settings)
+    collection, card = prepare(asked)
+    graded = {task: read_task(task, local_data()) for task in asked.get("graded", [])}
+    both, told = _with_graded(collection, graded)
+    write(both, folder, told)
+    write_json(folder / "card.json", {**card, **_graded_card(graded)})
+    queries = card["queries"]
+    training = (
+        f"{queries['train']:,} training and {queries['test']:,} test queries "
+        f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen)"
+    )
+    stage.say(
+        f"dataset {card['name']}: {card['documents']:,} documents, "
+        f"{training if queries['train'] else format(queries['test'], ',') + ' test queries'}, from {card['source']}"
+    )
+    if card["odd"]:
+        odd = ", ".join(f"{count:,} {kind}" for kind, count in card["odd"].items())
+        stage.say(
+            f"dataset {card['name']}: {odd} (`workflow/negmark/data/numbering.py` says what becomes of them)"
+        )
+
+
+def _with_graded(
+    collection: Collection, tasks: dict[str, list[Pair]]
+) -> tuple[Collection, dict[str, list[Any]]]:
+    """Put graded pairs behind the queries, without a slice. Returns also what is told of each query."""
+    ids, texts, told = as_queries(tasks)
+    both = replace(collection, query_ids=[*collection.query_ids, *ids], queries=[*collection.queries, *texts])
+    said: dict[str, list[Any]] = {"slice": [*slices(collection), *[None] * len(ids)]}
+    if tasks:
+        said["score"] = [*[None] * len(collection.query_ids), *told["score"]]
+    return both, said
+
+
+def _graded_card(tasks: dict[str, list[Pair]]) -> dict[str, Any]:
+    if not tasks:
+        return {}
+    content = canonical(tasks).encode("utf-8", "surrogatepass")
+    counts = {task: len(pairs) for task, pairs in tasks.items()}
+    return {"graded_pairs": counts, "graded_sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _test_queries(settings: dict[str, Any], records: Records) -> int | None:
+    """Return how many training queries become the test split, None where the dataset has one of its own."""
+    if wanted := settings.get("test_queries"):
+        if settings.get("test_split", "test") in records.splits():
+            raise UserError(
+                f"datasets.{settings['name']}.test_queries: {records.name()} has a test split of its own; leave it out"
+            )
+        return int(wanted)
+    return None
+
+
+def _cut_training(full: Collection, settings: dict[str, Any]) -> Collection:
+    """Set a dev split aside, drop pairs by regime, and draw training queries."""
+    collection = with_dev(full, settings["dev_queries"], settings["seed"])
+    if settings["regime"] == "strict":
+        collection = strict(collection, settings["name"])
+    return with_train_queries(collection, settings["train_queries"], settings["seed"])
+
+
+def _with_hidden(
+    collection: Collection, settings: dict[str, Any]
+) -> tuple[Collection, dict[str, dict[str, Any]]]:
+    """Hide training labels where the settings say so. Returns also what the card says of it."""
+    if not settings.get("hide"):
+        return collection, {}
+    # imported by name, so that only a dataset that hides labels depends on the files behind it (`Layout.preparers`)
+    hide = importlib.import_module("negmark.data.hidden").hide
+    texts = joined(collection.titles, collection.texts), collection.queries
+    below = np.array([0, 0, collection.relevant.get("train", 1) - 1])  # then a grade above 0 is relevant
+    kept, hidden, facts = hide(collection.qrels["train"] - below, settings, texts)
+    parted = replace(collection, qrels={**collection.qrels, "train": kept + below, HIDDEN: hidden + below})
+    return _without_unlabelled_queries(parted), {"hidden": facts}
+
+
+def _test_alone(full: Collection) -> Collection:
+    """Drop all labels but the test split's, of a dataset on which nothing is trained."""
+    return replace(full, qrels={"test": full.qrels["test"]})
+
+
+def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
+    """Return the folder that holds a source's files and where they come from; what must be unpacked goes to a folder
+    in `temporary`.
+    """
+    folder = temporary / "collection"
+    folder.mkdir()
+    if source == "wordnet":
+        return folder, dict(build_wordnet(folder, local_data()))
+    if known := known_datasets().get(source):
+        if local := find_local(source, local_data()):
+            return local, {"source": "local data setting", "licence": known.licence}
+        return folder, dict(fetch_beir(source, folder))
+    path, owner = Path(source).resolve(), {"licence": "as its owner states"}
+    if path.is_dir():
+        return path, {"source": f"own folder {path.name}", **owner}
+    if not path.is_file():
+        raise UserError(
+            f"{source}: there is no such folder or archive; name one that holds a dataset in BEIR layout"
+        )
+    unpack(path, folder)
+    return folder, {"source": f"own archive {path.name}", **owner}
+
+
+def _path_shown(source: str, place: Path) -> str:
+    """Return what messages call the folder: the path that the user knows, not that of a temporary copy."""
+    return str(place) if source in known_datasets() and find_local(source, local_data()) else source
+
+
+def _checked_sha256(source: str, records: Records, test_split: str) -> str:
+    """Return the hash of the content, the test split's labels in it, once it is the recorded one where one is."""
+    known = known_datasets().get(source)
+    splits = SPLITS if test_split in SPLITS else (*SPLITS, test_split)
+    found = collection_sha256(records.folder, splits, records.name())
+    if known and known.sha256:
+        usual = found if splits == SPLITS else collection_sha256(records.folder, shown=records.name())
+        check_fingerprint(source, usual, known.sha256)
+    return found
+
+
+def _shown_name(source: str) -> str:
+    """Return what a card calls a source: its known name, or that of the folder, also where it is `.` or `..`."""
+    return source if source in known_datasets() else Path(source).resolve().name
+
+
+def _numbered(found: Reading, relevant: Mapping[str, int]) -> Collection:
+    """Return a collection in which row numbers stand for the ids, titles and texts of documents."""
+    rows: Any = range(found.documents.total)
+    return Collection(rows, rows, rows, found.query_ids, found.queries, found.qrels, relevant)
+
+
+def _with_texts(collection: Collection, records: Records, repeated: NDArray[np.int64]) -> Collection:
+    """Read the ids, titles and texts of the documents for which row numbers stand."""
+    rows: Any = collection.document_ids
+    kept = list(read_documents(records, rows, repeated))
+    return replace(
+        collection,
+        document_ids=[document.id for document in kept],
+        titles=[document.title for document in kept],
+        texts=[document.text for document in kept],
+    )
+
+
+def _positives(collection: Collection, split: str) -> NDArray[np.int64]:
+    rows = collection.qrels.get(split, np.empty((0, 3), np.int64))
+    return np.unique(rows[rows[:, 2] >= collection.relevant.get(split, 1), 1])
+
+
+def _with_rows(collection: Collection, documents: NDArray[np.int64]) -> Collection:
+    """Keep these document rows, in their order, and renumber the labels."""
+    new_row = np.full(len(collection.document_ids), -1)
+    new_row[documents] = np.arange(len(documents))
+    return replace(
+        collection,
+        document_ids=[collection.document_ids[row] for row in documents],
+        titles=[collection.titles[row] for row in documents],
+        texts=[collection.texts[row] for row in documents],
+        qrels={
+            split: np.column_stack([rows[:, 0], new_row[rows[:, 1]], rows[:, 2]])
+            for split, rows in collection.qrels.items()
+        },
+    )
+
+
+def _without_unlabelled_queries(collection: Collection) -> Collection:
+    """Drop queries that no split labels any more, and renumber."""
+    used = np.unique(np.concatenate([rows[:, 0] for rows in collection.qrels.values()]))
+    new_row = np.full(len(collection.query_ids), -1)
+    new_row[used] = np.arange(len(used))
+    return replace(
+        collection,
+        query_ids=[collection.query_ids[row] for row in used],
+        queries=[collection.queries[row] for row in used],
+        qrels={
+            split: np.column_stack([new_row[rows[:, 0]], rows[:, 1:]])
+            for split, rows in collection.qrels.items()
+        },
+    )
+
+
+def _card(collection: Collection, full: Collection, settings: dict[str, Any]) -> dict[str, Any]:
+    told = slices(collection)
+    return {
+        "name": settings["name"],
+        "dataset": _shown_name(settings["source"]),
+        "regime": settings.get("regime", "zero-shot"),
+        "documents": len(collection.document_ids),
+        "documents_full": len(full.document_ids),
+        "queries": {name: _count(collection, name) for name in SPLITS},
+        "queries_full": {name: _count(full, name) for name in SPLITS},
+        "labels": {name: len(collection.qrels.get(name, ())) for name in SPLITS},
+        "graded": bool(max(rows[:, 2].max(initial=0) for rows in collection.qrels.values()) > 1),
+        "seen_test_queries": told.count("seen"),
+        "unseen_test_queries": told.count("unseen"),
+        "ids_sha256": {
+            "documents": _ids_sha256(collection.document_ids),
+            "queries": _ids_sha256(collection.query_ids),
+        },
+        **({"relevant_grade": dict(collection.relevant)} if collection.relevant else {}),
+        **({"test_split": settings["test_split"]} if settings.get("test_split", "test") != "test" else {}),
+        **({"test_queries": settings["test_queries"]} if settings.get("test_queries") else {}),
+    }
+
+
+def _ids_sha256(ids: Sequence[str]) -> str:
+    """Return the hash of a table's column `id`, an id a line: equal for equal subsets."""
+    return hashlib.sha256("".join(f"{name}\n" for name in ids).encode()).hexdigest()
+
+
+def _count(collection: Collection, split: str) -> int:
+    return len(np.unique(collection.qrels[split][:, 0])) if split in collection.qrels else 0
+
+
+if __name__ == "__main__":
+    stage.command(main)

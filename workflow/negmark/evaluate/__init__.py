@@ -1,0 +1,1 @@
+"""Trained models to runs, metrics, audits, learning curves and tuned settings."""

@@ -1,0 +1,153 @@
+"""Stage audit: what kind of negatives each run of a dataset trained on, counted from its ledger.
+
+Everything comes from the ledgers and the labels, so a sampler is judged without training anything again.
+"""
+
+import math
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from typer import Option
+
+from negmark.core import stage
+from negmark.core.files import read_json, write_text
+from negmark.core.spreadsheet import csv
+from negmark.store import collection
+from negmark.store.collection import Qrels
+from negmark.store.contents import Contents, seed_of
+from negmark.store.ledger import VECTOR, read_ledger
+
+WINDOWS = 10
+QUANTILES = (0.1, 0.5, 0.9)
+
+
+def audit(
+    ledger: pd.DataFrame,
+    labels: Qrels,
+    text_codes: NDArray[np.int64],
+    steps: int,
+    hidden: Qrels | None = None,
+) -> pd.DataFrame:
+    """Return a row a window of steps (a tenth of the run each), and one, `window` -1, over all steps.
+
+    Columns: `negatives` used; `labelled_positive_rate`, the share that carries a label of the query;
+    `text_duplicate_rate`, the share without a label whose text is that of a labelled document of the query;
+    `score_q10/q50/q90`, quantiles of the cosine similarity to the query (hardness); `turnover`, the share of
+    negatives that the query did not have when it was met before, empty where no query was met twice.
+    Negatives that are vectors count in `negatives` and in the quantiles alone.
+
+    Where labels are hidden from training, two more are exact, else empty: `false_negative_rate`, the share that is
+    relevant to the query by all labels, the hidden ones too, and `false_negative_weight`, the same where a negative
+    counts as much as its weight in the loss. Documents of the batch, which no ledger has, count in neither.
+
+    Takes the ledger, the training labels, a document a number that is equal for equal texts, and the hidden labels.
+    """
+    rows = ledger.assign(
+        window=ledger["step"] * WINDOWS // steps,
+        is_document=ledger["document"] != VECTOR,
+        labelled=_labelled(ledger, labels, len(text_codes)),
+        duplicate=_duplicate(ledger, labels, text_codes),
+        is_new=_new(ledger),
+        false=false_negatives(ledger, labels, hidden, len(text_codes)),
+    )
+    windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
+    return pd.DataFrame([{"window": name, **_figures(part)} for name, part in windows])
+
+
+def text_codes(dataset: Path) -> NDArray[np.int64]:
+    """Return a number a document [N], equal where the texts are equal but for case and white space."""
+    documents, _ = collection.streamed(dataset)
+    return pd.factorize(np.array([" ".join(text.lower().split()) for text in documents], dtype=object))[0]
+
+
+def false_negatives(
+    ledger: pd.DataFrame, labels: Qrels, hidden: Qrels | None, documents: int
+) -> NDArray[np.float64]:
+    """Say of each negative if it is relevant by all labels: 1 or 0, NaN where no labels are hidden."""
+    if hidden is None:
+        return np.full(len(ledger), np.nan)
+    return (_labelled(ledger, labels, documents) | _labelled(ledger, hidden, documents)).astype(np.float64)
+
+
+def main(
+    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    name: Annotated[str, Option(help="the dataset that is audited")],
+    dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
+    output: Annotated[Path, Option(help="the CSV file that is written")],
+) -> None:
+    """Audit the negatives of all runs of a dataset."""
+    listed = Contents.model_validate_json(contents)
+    labels, codes = collection.qrels(dataset, "train"), text_codes(dataset)
+    hidden = collection.qrels(dataset, collection.HIDDEN)
+    parts = []
+    for run in listed.runs(name):
+        ledger = read_ledger(run / "negatives.parquet").to_pandas()
+        if len(ledger):
+            steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
+            found = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None)
+            found.insert(0, "seed", seed_of(run))
+            found.insert(0, "method", run.parent.name)
+            parts.append(found)
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=["method", "seed", "window"])
+    write_text(output, csv(table, "%.6g"))
+
+
+def _keys(queries: NDArray, documents: NDArray, width: int) -> NDArray[np.int64]:
+    return queries.astype(np.int64) * width + documents
+
+
+def _labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray[np.bool_]:
+    positives = labels.positives()
+    wanted = _keys(positives.queries, positives.documents, documents)
+    found = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
+    return np.isin(found, wanted) & (ledger["document"].to_numpy() != VECTOR)
+
+
+def _duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+    positives, width = labels.positives(), int(codes.max()) + 1
+    wanted = _keys(positives.queries, codes[positives.documents], width)
+    documents = ledger["document"].to_numpy()
+    found = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
+    return np.isin(found, wanted) & (documents != VECTOR) & ~_labelled(ledger, labels, len(codes))
+
+
+def _new(ledger: pd.DataFrame) -> NDArray[np.float64]:
+    """Say of each negative if its query lacked it at the visit before: 1 or 0, NaN at a query's first visit."""
+    query, step = ledger["query"].to_numpy(np.int64), ledger["step"].to_numpy(np.int64)
+    document = ledger["document"].to_numpy(np.int64)
+    visits, place = np.unique(np.stack([query, step]), axis=1, return_inverse=True)
+    starts = np.searchsorted(visits[0], visits[0])
+    visit = (np.arange(visits.shape[1]) - starts)[place.ravel()]
+    width, many = int(document.max(initial=0)) + 1, int(visit.max(initial=0)) + 2
+    now = (query * many + visit) * width + document
+    new = ~np.isin(now - width, now)
+    return np.where((visit == 0) | (document == VECTOR), np.nan, new)
+
+
+def _figures(part: pd.DataFrame) -> dict[str, float]:
+    documents = part[part["is_document"]]
+    return {
+        "first_step": int(part["step"].min()),
+        "last_step": int(part["step"].max()),
+        "negatives": len(part),
+        "labelled_positive_rate": documents["labelled"].mean(),
+        "text_duplicate_rate": documents["duplicate"].mean(),
+        **{f"score_q{round(100 * level)}": float(part["score"].quantile(level)) for level in QUANTILES},
+        "turnover": part["is_new"].mean(),
+        "false_negative_rate": documents["false"].mean(),
+        "false_negative_weight": _weighted(documents),
+    }
+
+
+def _weighted(documents: pd.DataFrame) -> float:
+    """Return the share of the weights in the loss that lies on false negatives; NaN where it isn't known."""
+    if not documents["false"].notna().any():
+        return math.nan
+    return float((documents["false"] * documents["weight"]).sum() / documents["weight"].sum())
+
+
+if __name__ == "__main__":
+    stage.command(main)

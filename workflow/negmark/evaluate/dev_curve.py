@@ -1,0 +1,106 @@
+"""Learning curves: what a run ranks on the dev split while it trains, at which cost up to there.
+
+The whole corpus is searched, block by block, so that no second corpus lies in memory. Time, energy and vectors of
+this are no part of the run's cost, nothing of the run changes by it, and test labels are not read. The module is
+imported by name where curves are asked for (`tiers.CURVE`): runs without them don't depend on it.
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from negmark.core.errors import UserError
+from negmark.evaluate.evaluate import TestSplit, rank
+from negmark.evaluate.metrics import evaluate_run
+from negmark.search.index import Found
+from negmark.store import collection
+from negmark.train.tiers.protocol import TrainedEncoder
+
+if TYPE_CHECKING:
+    from negmark.train.train import Run
+
+METRIC = "nDCG@10"
+CUT = 10
+BLOCK = 8192  # documents that are encoded and compared at a time
+
+
+class Curve:
+    """Evaluates the runs of a job on dev queries: after every `curve_every` steps, and at the end."""
+
+    def __init__(self, dataset: Path, training: dict[str, Any]) -> None:
+        self._every, self._steps = training["curve_every"], training["steps"]
+        self._split = TestSplit(dataset, "dev", training["curve_queries"])
+        if not self._split.names:
+            raise UserError(
+                f"{dataset}: the dataset has no dev split, on which curves and tuning are measured; set "
+                "`dev_queries` of the dataset, or `curve_every: 0`"
+            )
+        self._unseen = ~_seen(dataset, self._split)
+
+    def take_if_due(self, run: "Run", step: int) -> None:
+        """Add a point after `step` steps if one is due; an interval of all steps or more gives the last one alone."""
+        due = step == self._steps or (step % self._every == 0 and self._every < self._steps)
+        if due and run.encoder.writes:
+            with run.clock.paused():
+                run.curve.append(self._point(run, step))
+
+    def _point(self, run: "Run", step: int) -> dict[str, Any]:
+        searcher = BlockSearcher(run.encoder, run.labels.documents)
+        found = evaluate_run(self._split.qrels, rank(searcher, self._split, CUT), self._split.relevant)
+        values = np.array([found[name][METRIC] for name in self._split.names])
+        unseen = values[self._unseen]
+        counters = run.services.counters
+        return {
+            "step": step,
+            "queries": len(values),
+            METRIC: float(values.mean()),
+            "unseen_queries": len(unseen),
+            f"{METRIC}/unseen": float(unseen.mean()) if len(unseen) else None,
+            "vectors": counters.query_vectors + counters.document_vectors + counters.extra_vectors
+            + counters.refreshes * run.labels.documents,
+            **counters.as_dict(),
+            "wall_seconds": run.clock.total_wall,
+            "cpu_seconds": run.clock.total_cpu,
+            "joules": run.clock.joules,
+        }  # fmt: skip
+
+
+class BlockSearcher:
+    """Exact search with an encoder as it is now, a block of documents at a time: an `index.Searcher` for a ranking."""
+
+    def __init__(self, encoder: TrainedEncoder, documents: int) -> None:
+        self._encoder, self.documents = encoder, documents
+
+    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
+        """Return the documents of highest inner product, of equal ones those of the lowest rows."""
+        asked = self._encoder.still("query", queries)
+        scores, rows = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
+        for start in range(0, self.documents, BLOCK):
+            block = np.arange(start, min(start + BLOCK, self.documents))
+            products = asked @ self._encoder.still("document", block).T
+            best = torch.topk(products, min(depth, len(block)), dim=1)
+            scores = torch.cat([scores, best.values], dim=1)
+            rows = torch.cat([rows, best.indices + start], dim=1)
+            order = np.lexsort((rows.numpy(), -scores.numpy()), axis=1)[:, :depth]
+            kept = torch.from_numpy(np.ascontiguousarray(order))
+            scores, rows = scores.gather(1, kept), rows.gather(1, kept)
+        return rows.numpy(), scores.numpy()
+
+    def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return inner products."""
+        pairs = (self._encoder.still("query", queries) * self._encoder.still("document", documents)).sum(
+            dim=1
+        )
+        found: NDArray[np.float32] = pairs.numpy()
+        return found
+
+
+def _seen(dataset: Path, split: TestSplit) -> NDArray[np.bool_]:
+    """Say of which dev queries a relevant document is also a training positive, as the board says of test queries."""
+    trained = set(collection.qrels(dataset, "train").positives().documents.tolist())
+    relevant = collection.qrels(dataset, "dev").positives()
+    shared = [document in trained for document in relevant.documents.tolist()]
+    return np.isin(split.queries, relevant.queries[np.array(shared, dtype=bool)])

@@ -1,0 +1,96 @@
+"""Stage tune: of the trials of each row, choose the one that is best on the dev split.
+
+A trial is judged by nDCG@10 after its last step, the mean over its seeds, on the dev queries that come nearest to what
+ranks the board: the unseen ones where there are some, else all. The test split is not read. A trial that is no better
+than the row as it is doesn't take its place.
+"""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+from typer import Option
+
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import canonical, write_json, write_text
+from negmark.core.spreadsheet import csv
+from negmark.store.contents import run_folder
+from negmark.store.curve import METRIC, read_curve
+from negmark.suite.tuning import Chosen, Point, Tuned, rate_of, trial_row
+
+SHOWN = ("slice", "queries", METRIC, "vectors", "searches", "wall_seconds")
+TIE = 1e-9  # means of equal values may differ by their rounding
+
+
+def trials_table(plan: dict[str, Any]) -> pd.DataFrame:
+    """One row a (dataset, row, trial, seed): what was tried and nDCG@10 on the dev queries that decide."""
+    rows = []
+    for dataset in plan["under"]:
+        for row, points in plan["points"].items():
+            for number, (factor, params) in enumerate(points):
+                if [dataset, trial_row(row, number)] in plan["failed"]:
+                    continue
+                folder = Path("results/runs", plan["suite"], dataset, trial_row(row, number))
+                about = {"dataset": dataset, "row": row, "trial": number, "factor": factor}
+                about |= {"learning_rate": rate_of(plan["rates"][row], factor), "params": canonical(params)}
+                for seed in plan["seeds"]:
+                    last = read_curve(folder / run_folder(seed) / "dev.parquet").iloc[-1]
+                    rows.append({**about, "seed": seed, **{name: last[name] for name in SHOWN}})
+    return pd.DataFrame(rows)
+
+
+def choose(plan: dict[str, Any], table: pd.DataFrame) -> Tuned:
+    """Return the best trial of each row and dataset, the first of equals: trial 0 is the row as it is."""
+    datasets: dict[str, dict[str, Chosen]] = {}
+    for (dataset, row), part in table.groupby(["dataset", "row"], sort=False):
+        means = part.groupby("trial")[METRIC].mean()
+        best = int(means[means >= means.max() - TIE].index.min())
+        point = Point(*plan["points"][row][best])
+        datasets.setdefault(str(dataset), {})[str(row)] = Chosen(
+            trial=best,
+            factor=point.factor,
+            learning_rate=rate_of(plan["rates"][row], point.factor),
+            params=point.params,
+            dev=float(means[best]),
+            default=float(means[0]),
+            slice=part["slice"].iloc[0],
+            queries=int(part["queries"].iloc[0]),
+            under=plan["under"][dataset][row],
+        )
+    return Tuned(
+        suite=plan["suite"],
+        metric=METRIC,
+        trials=len(next(iter(plan["points"].values()))),
+        seeds=plan["seeds"],
+        datasets=datasets,
+    )
+
+
+def main(
+    plan: Annotated[str, Option(help="rows, their trials and seeds, as JSON")],
+    output: Annotated[Path, Option(help="tuned.json to write; the table of all trials goes beside it")],
+) -> None:
+    """Choose the best trial of each row on the dev split."""
+    asked = json.loads(plan)
+    if not (asked["under"] and asked["points"]):
+        raise UserError(
+            f"{asked['suite']}: nothing to tune: rows of the tiers adapter and finetune are, on datasets that are "
+            "trained on and searched"
+        )
+    table = trials_table(asked)
+    tuned = choose(asked, table)
+    write_text(output.with_name("trials.csv"), csv(table))
+    write_json(output, tuned.model_dump(mode="json"))
+    for dataset, rows in tuned.datasets.items():
+        for row, chosen in rows.items():
+            values = {"learning rate": f"{chosen.learning_rate:g}", **chosen.params}
+            picked = ", ".join(f"{name} {value}" for name, value in values.items())
+            stage.say(
+                f"{dataset}: {row}: dev {METRIC} {chosen.dev:.4f} (as it is {chosen.default:.4f}) with {picked}"
+            )
+
+
+if __name__ == "__main__":
+    stage.command(main)

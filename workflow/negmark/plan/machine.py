@@ -1,0 +1,109 @@
+"""What a machine does for a suite: this one, measured, and for a suite with `gpu: true` a GPU of a stated class."""
+
+import json
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import safe_open
+
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import read_json
+from negmark.encode.model_files import CONFIG, WEIGHTS
+from negmark.encode.pretrained import find_model, resolve_dtype
+from negmark.plan import measured
+from negmark.plan.durations import Machine, RowCost
+from negmark.suite.layout import Layout
+
+GPU_FLOPS, CORES_A_GPU = 1.2e14, 16
+STATED = (
+    f"a GPU is taken to be an A100 at {GPU_FLOPS / 1e12:.0f} TFLOP/s, two fifths of its 312 in bfloat16, with "
+    f"{CORES_A_GPU} cores beside it; nothing of it was measured here"
+)
+BERT_BASE = 768, 110_000_000, 86_000_000
+"""Dimension, parameters, and those of them that a token is multiplied with."""
+
+
+@dataclass(frozen=True)
+class Network:
+    """The encoder as far as a plan goes."""
+
+    dimension: int
+    parameters: int
+    multiplied: int
+    known: bool
+
+    def told(self) -> str:
+        """Return it in a few words."""
+        size = f"{self.parameters / 1e6:,.0f} M parameters, {self.dimension} dimensions"
+        return size if self.known else f"not on this machine, so taken to be of BERT-base's size: {size}"
+
+
+def network_of(layout: Layout) -> Network:
+    """Return the suite's encoder: from its folder, or BERT-base where a GPU suite's isn't here yet."""
+    try:
+        model = find_model(layout.suite.encoder.model)
+    except UserError:
+        if not layout.suite.gpu:
+            raise
+        return Network(*BERT_BASE, known=False)
+    with safe_open(model / WEIGHTS, "numpy") as weights:
+        shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    counts = {name: _product(shape) for name, shape in shapes.items()}
+    looked_up = sum(count for name, count in counts.items() if "embeddings" in name)
+    total = sum(counts.values())
+    return Network(int(read_json(model / CONFIG)["hidden_size"]), total, total - looked_up, known=True)
+
+
+def machine_of(layout: Layout, threads: int) -> tuple[Machine, Network]:
+    """Measure this machine for a suite, its GPUs by their stated class; takes less than a minute."""
+    settings, network = layout.suite.encoder, network_of(layout)
+    modules = {
+        "torch": "negmark.train.train",
+        "light": "negmark.evaluate.audit",
+        "figures": "negmark.board.figures.cost",
+    }
+    start = {kind: measured.start_seconds(module) for kind, module in modules.items()}
+    if layout.suite.gpu:
+        tokens = GPU_FLOPS / (2 * network.multiplied)
+    else:
+        length = min(settings.document_length, 128)
+        model = find_model(settings.model)
+        tokens = measured.encoded_tokens(model, resolve_dtype(settings.dtype), length, threads)
+    indexed, scored = measured.bm25(40)
+    with tempfile.TemporaryDirectory() as folder:
+        texts = measured.prepared_texts(Path(folder))
+        rows = _rows(layout, Path(folder), network.dimension)
+    products = measured.products(network.dimension, threads)
+    return Machine(start, tokens, products, texts, indexed, scored, rows, threads), network
+
+
+def _rows(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
+    """Measure a run of every row of the adapter tier, on two corpora."""
+    asked = [row for row in layout.written.methods if layout.suite.row_tier(row) == "adapter"]
+    if not asked:
+        return {}
+    sizes = (measured.SMALL, measured.LARGE)
+    worlds = [measured.World(folder, size, dimension) for size in sizes]
+    name = layout.contents().trained()[0]
+    found = {}
+    for row in stage.progress(asked, "calibrating"):
+        spec = {**json.loads(layout.spec(name, row)), "seed": 0}
+        one, other = (world.step(spec) for world in worlds)
+        prepared, first, later = (_line(sizes, pair) for pair in zip(one, other, strict=True))
+        found[row] = RowCost(prepared, first, later)
+    return found
+
+
+def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> tuple[float, float]:
+    """Return where a line through two measurements begins and what it rises by, neither below 0."""
+    rise = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.0)
+    return max(seconds[0] - rise * sizes[0], 0.0), rise
+
+
+def _product(shape: list[int]) -> int:
+    total = 1
+    for size in shape:
+        total *= size
+    return total

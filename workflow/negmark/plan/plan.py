@@ -1,0 +1,306 @@
+"""What a suite will take before any of it runs: `snakemake plan --cores 2 --configfile config/mine.yaml`.
+
+The jobs are those that a dry run tells, so what is done already isn't counted. Each gets its seconds from the sizes of
+its dataset and its settings (`negmark.plan.durations`) and from what this machine does in a second, measured for it
+(`negmark.plan.measured`). Every plan is kept, and held against what Snakemake has measured since.
+"""
+
+import json
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from heapq import heappop, heappush
+from pathlib import Path
+from typing import Annotated, Any
+
+from tabulate import tabulate
+from typer import Option
+
+from negmark.core import stage
+from negmark.core.files import read_json, write_json
+from negmark.plan import durations
+from negmark.plan.disk import Disk
+from negmark.plan.durations import Encoding, Machine
+from negmark.plan.jobs import Done, Job, done, planned
+from negmark.plan.machine import CORES_A_GPU, STATED, Network, machine_of
+from negmark.plan.sizes import Size, size_of
+from negmark.suite.checks import load
+from negmark.suite.layout import Layout
+
+PLANS = Path("results/plans")
+WIDTHS = (1, 2, 4, 8, 16, 64, 256)
+PHASES = (
+    ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool"),
+    ("train", "evaluate", "evaluate_baseline", "gate"),
+)  # fmt: skip
+"""Rules by when they run; all others come last, and within a phase jobs run side by side."""
+SNAKEMAKE_S, JOB_S = 6.0, 0.35
+"""Seconds of Snakemake's own: until the first job begins, and for each."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A job with the seconds that it will take on `cores` cores, and the bytes that it leaves on the disk."""
+
+    job: Job
+    kind: str
+    seconds: float
+    cores: int
+    disk: float = 0.0
+
+
+class Planner:
+    """Gives every job of a suite its seconds and its bytes."""
+
+    def __init__(self, layout: Layout, machine: Machine, network: Network) -> None:
+        self._layout, self._machine = layout, machine
+        settings = layout.suite.encoder
+        self._how = Encoding(settings.query_length, settings.document_length, network.dimension)
+        self._disk = Disk(layout, self.size, self._how, network.parameters)
+        self._sizes: dict[str, Size] = {}
+
+    def estimate(self, job: Job) -> Estimate:
+        """Return what a job takes."""
+        kind = kind_of(job.rule)
+        seconds = getattr(self, f"_{kind}", self._collating)(job)
+        seeds = self._seeds(job) if kind in ("train", "evaluate") else 1
+        return Estimate(job, kind, seconds + JOB_S, max(job.threads, 1), self._disk.left(kind, job, seeds))
+
+    def size(self, dataset: str) -> Size:
+        """Return the size of a dataset of the suite, told by its name or its key."""
+        name = self._layout.named(dataset)
+        if name not in self._sizes:
+            settings = self._layout.suite.dataset(name)
+            self._sizes[name] = size_of(name, settings, Path(self._layout.card(name)))
+        return self._sizes[name]
+
+    def _of(self, job: Job) -> Size:
+        return self.size(job.wildcards["dataset"])
+
+    def _dataset(self, job: Job) -> float:
+        return durations.dataset_seconds(self._of(job), self._machine)
+
+    def _embeddings(self, job: Job) -> float:
+        if self._layout.suite.shards.encode > 1:
+            return self._collating(job)
+        return durations.embeddings_seconds(self._of(job), self._how, self._machine)
+
+    def _encode_part(self, job: Job) -> float:
+        whole = durations.embeddings_seconds(self._of(job), self._how, self._machine)
+        start = self._machine.start["torch"]
+        return start + (whole - start) / int(job.wildcards["parts"])
+
+    def _warm_up(self, job: Job) -> float:
+        suite = self._layout.suite
+        budget = {**suite.finetune.model_dump(), "steps": suite.encoder.warmup_steps}
+        size = self._of(job)
+        start = self._machine.start["torch"]
+        return start + durations.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
+
+    def _dense_pool(self, job: Job) -> float:
+        gathers = self._layout.pool_shares("dense") != (1, 1)
+        return self._collating(job) if gathers else self._searched(job, "dense")
+
+    def _bm25_pool(self, job: Job) -> float:
+        gathers = self._layout.pool_shares("bm25") != (1, 1)
+        return self._collating(job) if gathers else self._searched(job, "bm25")
+
+    def _pool_part(self, job: Job) -> float:
+        documents, queries = int(job.wildcards["documents"]), int(job.wildcards["queries"])
+        size = self._of(job)
+        mine = replace(size, train=size.train // queries, documents=size.documents // documents)
+        return self._searched(job, job.wildcards["kind"], mine)
+
+    def _searched(self, job: Job, kind: str, size: Size | None = None) -> float:
+        size = size or self._of(job)
+        if kind == "dense":
+            return durations.dense_pool_seconds(size, self._how, self._machine)
+        return durations.bm25_pool_seconds(size, self._machine)
+
+    def _train(self, job: Job) -> float:
+        row, name = job.wildcards["method"], job.wildcards["dataset"]
+        layout, size = self._layout, self._of(job)
+        tier, training = layout.suite.row_tier(row), layout.training(name, row)
+        refreshes = durations.refreshes_of(layout.parameters(name, row), training["steps"])
+        run = durations.train_seconds(
+            size, self._how, self._machine, layout.original(row), training, refreshes, tier
+        )
+        if every := training.get("curve_every"):
+            points = training["steps"] // every + 1
+            asked = replace(size, test=training.get("curve_queries") or size.test)
+            run += points * durations.evaluate_seconds(asked, self._how, self._machine, tier)
+        return self._machine.start["torch"] + run * self._seeds(job)
+
+    def _evaluate(self, job: Job) -> float:
+        tier = self._layout.suite.row_tier(job.wildcards["method"])
+        size = self._of(job)
+        run = durations.evaluate_seconds(size, self._how, self._machine, tier)
+        return self._machine.start["torch"] + run * self._seeds(job)
+
+    def _evaluate_baseline(self, job: Job) -> float:
+        size = self._of(job)
+        if job.wildcards.get("baseline") != "untrained":
+            return durations.bm25_pool_seconds(replace(size, train=size.test), self._machine)
+        return durations.dense_pool_seconds(replace(size, train=size.test), self._how, self._machine)
+
+    def _collating(self, job: Job) -> float:
+        start = self._machine.start["figures" if "figures" in job.rule else "light"]
+        return start + durations.COLLATING
+
+    def _seeds(self, job: Job) -> int:
+        first = int(job.rule.split("_")[1])
+        return next((len(batch) for batch, _ in self._layout.jobs() if batch[0] == first), 1)
+
+
+def kind_of(rule: str) -> str:
+    """Return the stage of a rule: those of runs have the seeds of their batch in their names."""
+    stem, _, rest = rule.partition("_")
+    return stem if stem in ("train", "evaluate") and rest.replace("_", "").isdigit() else rule
+
+
+def wall_seconds(found: Sequence[Estimate], width: int, gpus: int = 0) -> float:
+    """Return how long the jobs take on so many cores and GPUs, a phase after the other, each free one taking the next.
+
+    Jobs that ask for GPUs wait for those alone, the others for cores alone.
+    """
+    total, left = SNAKEMAKE_S, list(found)
+    for phase in (*PHASES, None):
+        mine = [one for one in left if phase is None or one.kind in phase]
+        left = [one for one in left if one not in mine]
+        on_gpus = [replace(one, cores=one.job.gpus) for one in mine if one.job.gpus]
+        on_cores = [one for one in mine if not one.job.gpus]
+        total += max(_side_by_side(on_gpus, max(gpus, 1)), _side_by_side(on_cores, width))
+    return total
+
+
+def _side_by_side(jobs: Sequence[Estimate], width: int) -> float:
+    free: list[float] = [0.0] * width
+    for one in sorted(jobs, key=lambda job: -job.seconds):
+        taken = sorted(heappop(free) for _ in range(min(one.cores, width)))
+        for _ in taken:
+            heappush(free, taken[-1] + one.seconds)
+    return max(free)
+
+
+def measured(plan: Mapping[str, Any], jobs: Sequence[Done]) -> tuple[int, float] | None:
+    """Return how many jobs of a plan were done since it was made, and how long they took from first to last.
+
+    None unless all of them were.
+    """
+    since = [job for job in jobs if job.began >= plan["made"] and _is_of(job, plan["suite"])]
+    if len(since) < plan["jobs"]:
+        return None
+    return len(since), max(job.ended for job in since) - min(job.began for job in since)
+
+
+def _is_of(job: Done, suite: str) -> bool:
+    places = ("results/datasets/", "results/embeddings/", "results/pools/", "results/warmups/")
+    return f"/{suite}/" in job.output or f"/{suite}." in job.output or job.output.startswith(places)
+
+
+def table(found: Sequence[Estimate], gpu: bool) -> str:
+    """Return the plan as a table, a stage a line."""
+    by_kind: dict[str, list[Estimate]] = defaultdict(list)
+    for one in found:
+        by_kind[one.kind].append(one)
+    rows = [_row(kind, ones, gpu) for kind, ones in by_kind.items()]
+    rows.append({**_row("total", found, gpu), "longest job": "", "memory asked": ""})
+    align = ["left", *["right"] * (len(rows[0]) - 1)]
+    return tabulate(rows, "keys", tablefmt="simple", disable_numparse=True, colalign=align)
+
+
+def _row(stage_name: str, ones: Sequence[Estimate], gpu: bool) -> dict[str, Any]:
+    return {
+        "stage": stage_name,
+        "jobs": len(ones),
+        "core hours": _hours(sum(one.seconds * one.cores for one in ones)),
+        **({"GPU hours": _hours(sum(one.seconds * one.job.gpus for one in ones))} if gpu else {}),
+        "longest job": _clock(max(one.seconds for one in ones)),
+        "memory asked": f"{max(one.job.memory for one in ones):,} MB",
+        "disk": _gigabytes(ones),
+    }
+
+
+def main(
+    suite: Annotated[str, Option(help="the whole config of the suite, as JSON")],
+    cores: Annotated[int, Option(help="cores of this machine that the suite will get")],
+) -> None:
+    """Print what a suite will take."""
+    began, told = time.time(), json.loads(suite)
+    layout = Layout(load(told, "suite"))
+    jobs = planned(told, cores)
+    if not jobs:
+        print(f"{layout.suite.suite}: nothing is left to do", file=sys.stderr)
+        return
+    machine, network = machine_of(layout, cores)
+    planner = Planner(layout, machine, network)
+    found = [planner.estimate(job) for job in jobs]
+    if layout.suite.gpu:
+        walls = {width: wall_seconds(found, width * CORES_A_GPU, width) for width in WIDTHS}
+    else:
+        walls = {width: wall_seconds(found, width) for width in sorted({*WIDTHS, cores})}
+    print(_report(layout, planner, found, walls, network, time.time() - began), file=sys.stderr, flush=True)
+    name, made = layout.suite.suite, time.time()
+    if not layout.suite.gpu:  # what was measured here says nothing of GPUs elsewhere
+        plan = {"suite": name, "made": made, "jobs": len(found), "cores": cores, "wall_seconds": walls[cores]}
+        write_json(PLANS / f"{name}-{made:.0f}.json", plan)
+
+
+def _report(
+    layout: Layout,
+    planner: Planner,
+    found: Sequence[Estimate],
+    walls: Mapping[int, float],
+    network: Network,
+    seconds: float,
+) -> str:
+    gpu, encoder = layout.suite.gpu, layout.suite.encoder
+    sizes = [
+        f"  {name}: {(size := planner.size(name)).documents:,} documents, {size.train:,} training and "
+        f"{size.test:,} test queries ({size.told_by})"
+        for name in layout.suite.datasets
+    ]
+    unit = f"GPUs with {CORES_A_GPU} cores each" if gpu else "cores"
+    widths = ", ".join(f"{width:,}: {_clock(wall)}" for width, wall in walls.items())
+    return "\n".join([
+        f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, f"  {encoder.model}: {network.told()}",
+        *([f"  {STATED}"] if gpu else []), "", table(found, gpu), "", f"Wall time by the number of {unit}: {widths}.",
+        *_errors(),
+    ])  # fmt: skip
+
+
+def _errors() -> list[str]:
+    """Return how far earlier plans in this folder were from what was measured."""
+    jobs, lines = done(), []
+    for path in sorted(PLANS.glob("*.json")):
+        plan = read_json(path)
+        if (seen := measured(plan, jobs)) is not None:
+            off = plan["wall_seconds"] / seen[1] - 1
+            lines.append(
+                f"  {plan['suite']}: planned {_clock(plan['wall_seconds'])} on {plan['cores']} cores, "
+                f"measured {_clock(seen[1])}: {off:+.0%}"
+            )
+    return ["", "Earlier plans, and what was measured:", *lines] if lines else []
+
+
+def _gigabytes(found: Sequence[Estimate]) -> str:
+    total = sum(one.disk for one in found) / 1e9
+    return f"{total:,.{2 if total < 10 else 0}f} GB" if total >= 0.005 else ""
+
+
+def _hours(seconds: float) -> str:
+    return f"{seconds / 3600:,.2f}" if seconds < 36_000 else f"{seconds / 3600:,.0f}"
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours >= 48:
+        return f"{hours / 24:,.1f} days"
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+if __name__ == "__main__":
+    stage.command(main)

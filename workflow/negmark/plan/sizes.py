@@ -1,0 +1,119 @@
+"""How large a dataset is or will be, told from the best there is: its card, its files, or the table of datasets."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from negmark.core.errors import UserError
+from negmark.core.folders import local_data
+from negmark.data.beir import find_local, opened, plain_or_gz
+from negmark.data.catalogue import known_datasets
+from negmark.store.collection import DOCUMENTS, QUERIES
+
+TOKENS_A_WORD, BYTES_A_TOKEN = 1.35, 4.3
+"""Of English text and BERT's vocabulary, where nobody has counted tokens."""
+KEYS = 60
+"""Bytes of a line's keys, braces and id."""
+SAMPLE = 2_000
+"""Lines of a file that are looked at for their length."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """Counts of a dataset, and mean tokens of its texts before they are cut."""
+
+    documents: int
+    train: int
+    test: int
+    document_tokens: float
+    query_tokens: float
+    told_by: str
+
+    def cut(self, settings: Mapping[str, Any]) -> "Size":
+        """Return the size of the sub-collection that a suite's settings of the dataset ask for."""
+        documents = min(self.documents, settings.get("documents") or self.documents)
+        train = min(self.train, settings.get("train_queries") or self.train)
+        return replace(self, documents=documents, train=0 if settings.get("test_only") else train)
+
+
+def size_of(name: str, settings: Mapping[str, Any], card: Path) -> Size:
+    """Return the size of a dataset under a name as its settings cut it.
+
+    Raises `UserError` where nothing tells it.
+    """
+    return _found(name, settings["source"], settings.get("test_split", "test"), card).cut(settings)
+
+
+def _found(name: str, source: str, split: str, card: Path) -> Size:
+    if card.is_file():
+        return _of_card(card)
+    folder = Path(source) if Path(source).is_dir() else None
+    if source in known_datasets():
+        folder = folder or find_local(source, local_data())
+    if folder is not None and plain_or_gz(folder, "corpus.jsonl") is not None:
+        return _of_files(folder, split)
+    known = known_datasets().get(source)
+    if known is not None and known.size is not None:
+        documents, train, test, words, asked = known.size
+        test = known.dev if split == "dev" and known.dev else test
+        return Size(
+            documents, train, test, TOKENS_A_WORD * words, TOKENS_A_WORD * asked, "the table of datasets"
+        )
+    raise UserError(
+        f"datasets.{name}: nothing tells how large it is; prepare it first: snakemake --cores all {card}"
+    )
+
+
+def _of_card(card: Path) -> Size:
+    told = json.loads(card.read_text(encoding="utf-8"))
+    documents, queries = (_mean_bytes(card.with_name(name)) for name in (DOCUMENTS, QUERIES))
+    counts = told["queries"]
+    return Size(
+        told["documents"], counts.get("train", 0), counts.get("test", 0), documents / BYTES_A_TOKEN,
+        queries / BYTES_A_TOKEN, "its card",
+    )  # fmt: skip
+
+
+def _mean_bytes(table: Path) -> float:
+    """Return the mean length of the first texts of a table, titles too."""
+    group = pq.ParquetFile(table).read_row_group(0)
+    names = [name for name in ("title", "text") if name in group.column_names]
+    lengths = [
+        pc.mean(pc.binary_length(group.column(name).slice(0, SAMPLE))).as_py() or 0.0 for name in names
+    ]
+    return float(sum(lengths))
+
+
+def _of_files(folder: Path, test_split: str) -> Size:
+    """Count the lines of a folder in BEIR layout."""
+    documents, size = _lines(folder, "corpus.jsonl")
+    _, asked = _lines(folder, "queries.jsonl")
+    train, test = (_asked(folder, f"qrels/{split}.tsv") for split in ("train", test_split))
+    return Size(documents, train, test, size / BYTES_A_TOKEN, asked / BYTES_A_TOKEN, "its files")
+
+
+def _lines(folder: Path, name: str) -> tuple[int, float]:
+    """Return how many lines a file has, and the mean bytes of the first ones, without the keys of their JSON."""
+    file, count, sampled = plain_or_gz(folder, name), 0, 0
+    if file is None:
+        return 0, 0.0
+    with opened(file) as stream:
+        for line in stream:
+            count += 1
+            if count <= SAMPLE:
+                sampled += max(len(line) - KEYS, 1)
+    return count, sampled / max(min(count, SAMPLE), 1)
+
+
+def _asked(folder: Path, name: str) -> int:
+    """Return how many queries a file of judgments names."""
+    file = plain_or_gz(folder, name)
+    if file is None:
+        return 0
+    with opened(file) as stream:
+        return len({line.partition(b"\t")[0] for line in stream}) - 1

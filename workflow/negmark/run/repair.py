@@ -1,0 +1,91 @@
+"""What Snakemake should make again though it is there: results that were cut off after they were written."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from negmark.core.files import read_json, write_json
+from negmark.core.integrity import damage, damaged
+from negmark.store.contents import METRICS_FILE, PER_QUERY, RUN
+from negmark.store.vectors import SIDES
+from negmark.suite.layout import Layout
+
+NOTE = Path(".snakemake/negmark-damaged.json")
+
+TRAINED = (
+    "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet", "dev.parquet", "manifest.json",
+)  # fmt: skip
+EVALUATED = (METRICS_FILE, PER_QUERY, RUN)
+BOARD = (
+    "leaderboard.csv", "leaderboard.md", "leaderboard.tex", "leaderboard.html", "summary.txt", "differences.csv",
+    "claims.csv", "claims.md",
+)  # fmt: skip
+
+
+def damaged_results(layout: Layout, note: Path = NOTE) -> list[str]:
+    """Return the results of a suite that are to be made again though they may be there; names each in a line.
+
+    Those of an earlier run count until they are whole: Snakemake removes a file before it makes it again, and where it
+    is killed in between, it doesn't miss a file that nothing waits for.
+    """
+    paths = [*results(layout), *board(layout)]
+    found = damaged(paths)
+    promised = set(read_json(note)) if note.is_file() and not damage(note) else set()
+    lost = {path: "it was to be made again" for path in paths if str(path) in promised and not path.is_file()}
+    for path, trouble in {**found, **lost}.items():
+        print(f"damaged: {path}: {trouble}; to be made again, with what depends on it", file=sys.stderr)
+    return [str(path) for path in {**found, **lost}]
+
+
+def remade(workflow: Any, paths: Sequence[str]) -> Callable[[Any], list[str]]:
+    """Return a function of no input that lets Snakemake make `paths` again where a goal depends on them, however far.
+
+    A goal asks it when the plan is made, which is late enough for there to be one.
+    """
+
+    def forced(wildcards: Any) -> list[str]:
+        workflow.dag.forcefiles.update(paths)
+        return []
+
+    return forced
+
+
+def promise(paths: Sequence[str], note: Path = NOTE) -> None:
+    """Note which results a run makes again."""
+    if paths or note.is_file():
+        write_json(note, sorted(paths))
+
+
+def results(layout: Layout) -> list[Path]:
+    """Return the files of a suite's stages up to the evaluation of its runs."""
+    contents = layout.contents()
+    trained = contents.trained()
+    trials = [str(Path(file).parent) for file in layout.trials()]
+    folders: dict[tuple[str, ...], Iterable[Path | str]] = {
+        ("embeddings.json", *SIDES): [
+            Path(file).parent for files in layout.facts().values() for file in files.values()
+        ],
+        TRAINED: [*contents.runs(*trained), *trials],
+        EVALUATED: [
+            *(Path(file).parent for file in contents.files(METRICS_FILE)),
+            *(Path("results/gates", contents.suite, gate) for gate in layout.suite.gates),
+        ],
+    }
+    pools = {
+        path for name in trained for row in contents.methods for path in layout.pools(name, row).values()
+    }
+    warm = [path for name in trained for path in layout.warmup(*layout.encoder_place(name))]
+    prepared = [file for name in contents.cards for file in layout.dataset_files(name)]
+    shared = [Path(path) for path in [*prepared, *sorted(pools), *warm]]
+    return [
+        *shared,
+        *(Path(folder, name) for names, places in folders.items() for folder in places for name in names),
+    ]
+
+
+def board(layout: Layout) -> Iterable[Path]:
+    """Return the files of a suite's board, figures aside."""
+    if not layout.suite.methods or layout.untuned:
+        return []
+    return [*map(Path, layout.targets()), *(Path(layout.board, name) for name in BOARD)]

@@ -1,0 +1,1 @@
+"""Neighbours: BM25 and dense indexes, and the candidate pools of all training queries."""

@@ -1,0 +1,107 @@
+"""Approximate search for dense pools by FAISS: IVF and HNSW, with what they miss of the exact search measured.
+
+IVF parts the corpus into cells around centroids and searches the cells nearest to a query, each as exactly as the flat
+index. The centroids come from an even sample of the whole corpus, so that jobs which search a share of it each find
+together what one job finds. HNSW walks a graph of near neighbours, which can't be parted; it is built on one thread, as
+FAISS links in the order in which threads come by.
+
+Jegou, Douze and Schmid 2011 (IVF); Malkov and Yashunin 2018 (HNSW); both as FAISS has them.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negmark.core import stage
+from negmark.search.index import DenseSearcher, Found, best_of
+from negmark.store.collection import Qrels
+from negmark.store.vectors import Vectors, float32
+
+SAMPLES_A_CELL = 64
+"""Documents a centroid is trained on; FAISS wants 39 or more."""
+ASKED = 1000
+"""Training queries, spread evenly, whose candidates are held against the exact search's."""
+
+
+class ApproximateSearcher(DenseSearcher):
+    """Searches an index in memory, the one copy of the vectors there; scores of pairs are exact."""
+
+    def __init__(
+        self,
+        documents: Vectors,
+        queries: Vectors,
+        threads: int,
+        share: tuple[int, int],
+        settings: Mapping[str, Any],
+    ) -> None:
+        """Index the documents of a share of the blocks; `settings` are `settings.IndexSettings`."""
+        super().__init__(documents, queries, threads, share)
+        self._index = {"ivf": self._ivf, "hnsw": self._hnsw}[settings["kind"]](settings, threads)
+
+    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
+        """Return documents of high inner product, of equal ones that are found those of the lowest rows."""
+        asked, index = float32(self._queries[queries]), self._index
+        if not index.ntotal:
+            return np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
+        return best_of(index.search, asked, index.ntotal, depth)
+
+    def _ivf(self, settings: Mapping[str, Any], threads: int) -> Any:
+        import faiss
+
+        rows, dimension = self._documents.shape
+        cells = cells_used(settings, rows)
+        index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
+        index.cp.min_points_per_centroid = 1  # a small corpus has no more; FAISS would warn
+        index.cp.max_points_per_centroid = SAMPLES_A_CELL
+        sample = np.unique(np.linspace(0, rows - 1, SAMPLES_A_CELL * cells).astype(np.int64))
+        index.train(float32(self._documents[sample]))
+        index.nprobe = min(settings["probes"], cells)
+        for start, block in self._read(stage.progress(self._blocks, "indexing")):
+            index.add_with_ids(block, np.arange(start, start + len(block)))
+        return index
+
+    def _hnsw(self, settings: Mapping[str, Any], threads: int) -> Any:
+        import faiss
+
+        faiss.omp_set_num_threads(1)
+        index = faiss.IndexHNSWFlat(self._documents.shape[1], settings["links"], faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = index.hnsw.efSearch = settings["breadth"]
+        for _, block in self._read(stage.progress(self._blocks, "indexing")):
+            index.add(block)
+        faiss.omp_set_num_threads(threads)
+        return index
+
+
+def cells_of(documents: int) -> int:
+    """Return the cells of an IVF over so many documents: four times the root, as FAISS's guide advises."""
+    return max(1, round(4 * math.sqrt(documents)))
+
+
+def cells_used(settings: Mapping[str, Any], documents: int) -> int:
+    """Return the cells that an IVF of these settings has over so many documents: at least one in each."""
+    return min(settings["cells"] or cells_of(documents), documents)
+
+
+def sampled(labels: Qrels) -> Qrels:
+    """Return the labels of at most `ASKED` queries, spread evenly."""
+    queries = np.unique(labels.positives().queries)
+    chosen = queries[np.unique(np.linspace(0, len(queries) - 1, ASKED).astype(np.int64))]
+    rows = np.isin(labels.queries, chosen)
+    return Qrels(labels.queries[rows], labels.documents[rows], labels.grades[rows])
+
+
+def recall(
+    pool: Mapping[str, NDArray[Any]], exact: Mapping[str, NDArray[Any]], depth: int | None = None
+) -> float:
+    """Return the share of the exact search's candidates, its best `depth` a query, that a pool has to that depth.
+
+    `exact` has some of the pool's queries; both are arrays of a pool.
+    """
+    rows, wanted = np.searchsorted(pool["queries"], exact["queries"]), exact["ids"][:, :depth]
+    found = pool["ids"][rows, :depth]
+    spread = int(pool["documents"][0])
+    keys = [np.arange(len(ids))[:, None] * spread + ids for ids in (wanted, found)]
+    return float(np.isin(keys[0], keys[1][found >= 0])[wanted >= 0].mean())

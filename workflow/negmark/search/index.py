@@ -1,0 +1,170 @@
+"""Search over a whole corpus: BM25 by words (bm25s) and exact inner product by vectors (FAISS)."""
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from negmark.search.bm25_words import words_of
+from negmark.store.vectors import ROWS_AT_A_TIME, Vectors, float32
+
+Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+Find = Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], NDArray[np.int64]]]
+"""As FAISS searches: query vectors and a depth to scores and rows, best first, -1 where nothing is left."""
+SCORES_AT_A_TIME = 1 << 23  # pairs of a query and a document with a word in common: 300 MB with their order
+TIE_ROOM = 16  # documents searched beyond the depth, to see how far a tie reaches
+
+
+class Searcher(Protocol):
+    """A retriever over the documents and queries of one dataset."""
+
+    @property
+    def documents(self) -> int:
+        """Documents that are searched."""
+
+    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
+        """Return ids [len(queries), depth] and scores, best first; -1 and -inf where nothing matches."""
+
+    def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return the scores of pairs, on the same scale as the search."""
+
+
+class DenseSearcher:
+    """Exact search by inner product, a block of documents after the other: vectors on disk are never all in memory."""
+
+    def __init__(
+        self,
+        documents: Vectors,
+        queries: Vectors,
+        threads: int,
+        share: tuple[int, int] = (0, 1),
+    ) -> None:
+        """Search the documents of all blocks, or of one of several shares of the blocks: (number, of how many)."""
+        import faiss
+
+        faiss.omp_set_num_threads(threads)
+        self._documents, self._queries = documents, queries
+        self._blocks = range(0, len(documents), ROWS_AT_A_TIME)[share[0] :: share[1]]
+
+    @property
+    def documents(self) -> int:
+        """Documents that are searched."""
+        return len(self._documents)
+
+    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
+        """Return the documents of highest inner product, of equal ones those of the lowest rows.
+
+        Of a share of the blocks fewer than `depth` may come.
+        """
+        asked = float32(self._queries[queries])
+        best: Found = np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
+        for start, block in self._read(self._blocks):
+            ids, scores = best_of(_knn(block), asked, len(block), depth)
+            best = merged(best, (ids + start, scores), depth)
+        return best
+
+    def _read(self, starts: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Read blocks from the disk, one at a time: the row where each begins, and its vectors."""
+        return ((start, float32(self._documents[start : start + ROWS_AT_A_TIME])) for start in starts)
+
+    def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return inner products."""
+        asked, answers = float32(self._queries[queries]), float32(self._documents[documents])
+        return np.einsum("nd,nd->n", asked, answers).astype(np.float32)
+
+
+def merged(one: Found, other: Found, depth: int) -> Found:
+    """Return the best `depth` of two lists that are each whole to that depth: what one search of both would find."""
+    ids = np.concatenate([one[0], other[0]], axis=1)
+    ids, scores = _ties_by_row(ids, np.concatenate([one[1], other[1]], axis=1))
+    return ids[:, :depth], scores[:, :depth]
+
+
+def best_of(find: Find, asked: NDArray[np.float32], size: int, depth: int, width: int = 0) -> Found:
+    """Return the best `depth` of `size` documents, of equal ones those of the lowest rows.
+
+    `find` is asked for a few more, and for yet more where the tie at `depth` reaches that far: its lowest rows may lie
+    below.
+    """
+    depth, width = min(depth, size), min(width or depth + TIE_ROOM, size)
+    scores, ids = find(asked, width)
+    ids, scores = _ties_by_row(ids.astype(np.int64), np.where(ids < 0, -np.inf, scores))
+    cut = np.flatnonzero((scores[:, depth - 1] == scores[:, -1]) & (ids[:, -1] >= 0))
+    ids, scores = ids[:, :depth], scores[:, :depth]
+    if len(cut) and width < size:
+        ids[cut], scores[cut] = best_of(find, asked[cut], size, depth, 2 * width)
+    return ids, scores
+
+
+def _knn(block: NDArray[np.float32]) -> Find:
+    import faiss
+
+    return lambda asked, width: faiss.knn(asked, block, width, faiss.METRIC_INNER_PRODUCT)
+
+
+class BM25Searcher:
+    """BM25 over stemmed words without stop words, as Lucene scores it.
+
+    bm25s computes the score of every (word, document) pair when it indexes; a query's scores are the sums of
+    its words' rows. Summing a batch of queries as one sparse product gives what `bm25s.BM25.retrieve` gives,
+    many times faster, as only documents that share a word are touched.
+    """
+
+    def __init__(self, documents: Iterable[str], queries: Iterable[str], k1: float, b: float) -> None:
+        import bm25s
+
+        words = words_of(documents)
+        self._vocabulary, count = words.vocab, len(words.ids)
+        by_word = sparse.csc_array((count, 0), dtype=np.float32)
+        if words.vocab:  # bm25s can't index a corpus in which stop words alone are left
+            index = bm25s.BM25(method="lucene", k1=k1, b=b)
+            # Words come in the order of the alphabet, in which sums of floats are then the same in every process.
+            index.index(words, create_empty_token=False, show_progress=False)
+            parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
+            by_word = sparse.csc_array(parts, shape=(count, len(words.vocab)))
+        self._by_document = by_word.tocsr()
+        self._by_word = by_word.T.tocsr()
+        self._queries = words_of(queries).counts(self._vocabulary)
+
+    @property
+    def documents(self) -> int:
+        """Documents that are searched."""
+        return int(self._by_document.shape[0])
+
+    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
+        """Return the documents of highest BM25 score, of equal ones those of the lowest rows.
+
+        Documents that share no word with the query are left out. So many queries are taken at a time that memory
+        grows neither with their number nor with that of the documents.
+        """
+        ids = np.full((len(queries), depth), -1, dtype=np.int64)
+        found = np.full((len(queries), depth), -np.inf, dtype=np.float32)
+        shared = (self._queries[queries] != 0).astype(np.int64) @ np.diff(self._by_word.indptr)
+        parts = (np.cumsum(shared) - shared) // SCORES_AT_A_TIME
+        for part in np.split(np.arange(len(queries)), np.flatnonzero(np.diff(parts)) + 1):
+            ids[part], found[part] = self._best(queries[part], depth)
+        return ids, found
+
+    def _best(self, queries: NDArray[np.int64], depth: int) -> Found:
+        scores = (self._queries[queries] @ self._by_word).tocoo()
+        order = np.lexsort((scores.col, -scores.data, scores.row))
+        rows, columns, values = scores.row[order], scores.col[order], scores.data[order]
+        rank = np.arange(len(rows)) - np.searchsorted(rows, np.arange(len(queries)))[rows]
+        kept = (rank < depth) & (values > 0)
+        ids = np.full((len(queries), depth), -1, dtype=np.int64)
+        found = np.full((len(queries), depth), -np.inf, dtype=np.float32)
+        ids[rows[kept], rank[kept]], found[rows[kept], rank[kept]] = columns[kept], values[kept]
+        return ids, found
+
+    def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return BM25 scores of pairs; 0 where no word is shared."""
+        products = self._queries[queries].multiply(self._by_document[documents])
+        return np.asarray(products.sum(axis=1), dtype=np.float32).ravel()
+
+
+def _ties_by_row(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Found:
+    """Order equal scores by document row: the library's own order among them may change with threads."""
+    order = np.lexsort((ids, -scores), axis=1)
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)

@@ -1,0 +1,1 @@
+"""Weights & Biases, and models in the sentence-transformers format."""

@@ -1,0 +1,140 @@
+"""Stage export: a trained run as a folder that `SentenceTransformer(path)` opens, with the vectors of its evaluation.
+
+Where one tower serves both sides, the folder holds a transformer and its pooling, and a normalisation for cosine.
+Where the sides differ (maps of the adapter tier, towers that a method has parted), a `Router` holds both, and
+`encode_query` and `encode_document` choose between them.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from safetensors import safe_open
+from sentence_transformers import SentenceTransformer, SimilarityFunction
+from sentence_transformers.sentence_transformer.modules import (
+    Dense,
+    Module,
+    Normalize,
+    Pooling,
+    Router,
+    Transformer,
+)
+from typer import Argument, Option
+
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import read_json, replacing_folder, write_text
+from negmark.encode.model_files import hush_transformers
+from negmark.encode.pretrained import find_model, pooling
+from negmark.share.model_card import model_card
+from negmark.train.tiers.adapter_maps import SIDES, load_maps
+from negmark.train.tiers.finetune import SHARED, load_side
+
+MODEL, MANIFEST, METRICS, CARD = "model.safetensors", "manifest.json", "metrics.json", "README.md"
+POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
+Modules = list[Module]
+
+
+def open_run(run: Path, settings: Mapping[str, Any], tier: str) -> SentenceTransformer:
+    """Return the model of a run on the CPU, in float32; `settings` are those of the encoder it started from.
+
+    Raises `UserError` if the run's model can't be read, belongs to another encoder or gives no vectors.
+    """
+    builders = {"adapter": adapter_modules, "finetune": finetune_modules}
+    if tier not in builders:
+        raise UserError(f"{run}: a run of the tier {tier} gives no vectors; {' and '.join(builders)} do")
+    modules = builders[tier](run / MODEL, settings)
+    # an adapter's vectors are of unit length, whatever the suite's encoder leaves
+    similarity = SimilarityFunction("cosine" if tier == "adapter" else settings["similarity"])
+    prompts = {side: settings[f"{side}_prompt"] for side in SIDES}
+    return SentenceTransformer(
+        modules=[*modules], device="cpu", prompts=prompts, similarity_fn_name=similarity
+    )
+
+
+def finetune_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
+    """Return the modules of a run's shared tower, or a `Router` between its two."""
+
+    def tower(*sides: str) -> Modules:
+        transformer, pooled = untrained(settings, sides)
+        load_side(transformer.model, path, sides[0])
+        return [transformer, pooled, *([Normalize()] if settings["similarity"] == "cosine" else [])]
+
+    if is_shared(path):
+        return tower(*SIDES)
+    return [Router.for_query_document(tower("query"), tower("document"))]
+
+
+def adapter_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
+    """Return a `Router` between a run's two maps; the encoder in front of them is stored once.
+
+    The maps were trained on vectors of unit length. As they have no bias, the length of what goes in is the
+    length of what comes out, and the normalisation behind the map takes it away: none is needed in front.
+    """
+    maps = load_maps(path)
+    transformer, pooled = untrained(settings, SIDES)
+    unit, width = Normalize(), pooled.embedding_dimension
+    for weight in maps.values():
+        if weight.shape != (width, width):
+            raise UserError(
+                f"{path}: its maps are {' x '.join(map(str, weight.shape))}, but vectors of {settings['model']} "
+                f"have {width} dimensions; name the encoder that the run was trained on"
+            )
+    query, document = (
+        Dense(width, width, bias=False, activation_function=None, init_weight=torch.from_numpy(maps[side]))
+        for side in SIDES
+    )
+    return [
+        Router.for_query_document([transformer, pooled, query, unit], [transformer, pooled, document, unit])
+    ]
+
+
+def untrained(settings: Mapping[str, Any], sides: Sequence[str]) -> tuple[Transformer, Pooling]:
+    """Return the encoder before training and its pooling; a text is cut to the length of its side."""
+    folder = find_model(settings["model"])
+    lengths = {f"{side}_length": settings[f"{side}_length"] for side in sides}
+    longest = max(lengths.values())
+    transformer = Transformer(
+        str(folder),
+        max_seq_length=longest,
+        model_kwargs={"dtype": torch.float32, "use_safetensors": True},
+        **(lengths if min(lengths.values()) < longest else {}),
+    )
+    return transformer, Pooling(transformer.config.hidden_size, POOLING_NAMES[pooling(folder)])
+
+
+def is_shared(path: Path) -> bool:
+    """Say whether a run of the finetune tier has one tower for both sides."""
+    try:
+        with safe_open(path, framework="pt") as weights:
+            return any(name.startswith(f"{SHARED}.") for name in weights.keys())  # noqa: SIM118 (no dict)
+    except Exception as error:
+        raise UserError(
+            f"{path}: no encoder can be read from it ({error}); delete it and run again"
+        ) from error
+
+
+def main(
+    run: Annotated[Path, Argument(help="folder of the run: its model.safetensors and manifest.json")],
+    output: Annotated[Path, Option(help="the folder to write, in sentence-transformers layout")],
+    encoder: Annotated[str, Option(help="the suite's encoder settings that the run started from, as JSON")],
+) -> None:
+    """Turn a trained run into a folder that SentenceTransformer opens, with a model card."""
+    hush_transformers()
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output}: this folder is there already; delete it to write it anew")
+    manifest = read_json(run / MANIFEST)
+    metrics = read_json(run / METRICS) if (run / METRICS).is_file() else {}
+    settings = json.loads(encoder)
+    model = open_run(run, settings, manifest["run"].get("tier", "adapter"))
+    with replacing_folder(output) as partial:
+        model.save(str(partial), create_model_card=False)
+        write_text(partial / CARD, model_card(manifest, metrics, settings))
+    facts = manifest["run"]
+    stage.say(f"{facts['dataset']}: {facts['method']}, seed {facts['seed']}: {output}")
+
+
+if __name__ == "__main__":
+    stage.command(main)

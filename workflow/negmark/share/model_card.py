@@ -1,0 +1,94 @@
+"""The README.md of an exported model: what it is, what it came from, how it is loaded."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from negmark.core.folders import is_folder
+from negmark.core.notation import plain
+from negmark.methods import registry
+from negmark.suite.tier_pairs import TRACKS
+
+TIERS = {"adapter": "a linear map a side behind the frozen encoder", "finetune": "the whole encoder"}
+CARD = """\
+---
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+tags: [sentence-transformers, sentence-similarity, feature-extraction, negmark]
+---
+
+# {title} on {dataset}
+
+A retriever that negmark, a benchmark of ways to choose negatives, trained on the dataset {dataset}.
+{summary}
+
+{table}
+
+## Load it
+
+```python
+from sentence_transformers import SentenceTransformer
+
+model = SentenceTransformer("path/to/this/folder")
+queries = model.encode_query(["a question"])
+documents = model.encode_document(["Title of a document and its text"])
+scores = model.similarity(queries, documents)
+```
+
+Take `encode_query` and `encode_document` rather than `encode`: the sides may differ in weights, prompt and length.
+A document is its title, a space and its text. sentence-transformers 6 or newer is needed.
+
+## Cite the method
+
+{citation}
+"""
+
+
+def model_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder: Mapping[str, Any]) -> str:
+    """Return the card in Markdown from a run's manifest, its metrics ({} where it has none), its encoder's settings.
+
+    No path gets into it: an encoder that lies in a folder is called by the folder's name.
+    """
+    run = manifest["run"]
+    method = registry.available()[run["class"]]
+    started = _start(metrics.get("start", encoder["model"]), manifest["data"].get("start"))
+    rows = {**_rows(run, encoder), "started from": plain(started), **_results(metrics)}
+    return CARD.format(
+        title=plain(metrics.get("title", method.title)),
+        dataset=plain(run["dataset"]),
+        summary=plain(method.summary()),
+        table="\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]),
+        citation=plain(method.citation),
+    )
+
+
+def _start(text: str, sha256: str | None) -> str:
+    """Name an encoder and what was done with it; `sha256` is of the run's model that training went on from."""
+    model, comma, rest = text.partition(",")
+    folder = Path(os.path.expanduser(model))  # noqa: PTH111 (never raises)
+    further = f"; trained further from the run whose model has SHA-256 {sha256}" if sha256 else ""
+    return f"{folder.name if is_folder(folder) else model}{comma}{rest}{further}"
+
+
+def _rows(run: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
+    tier, track = run.get("tier", "adapter"), run.get("track", "controlled")
+    return {
+        "method": run["method"],
+        "dataset": run["dataset"],
+        "suite": run["suite"],
+        "seed": run["seed"],
+        "tier": f"{tier}: {TIERS[tier]}",
+        "track": f"{track}: {TRACKS[track]}",
+        "reads": f"{encoder['query_length']} tokens of a query, {encoder['document_length']} of a document",
+    }
+
+
+def _results(metrics: Mapping[str, Any]) -> dict[str, str]:
+    rows = {
+        f"nDCG@10, {name}": f"{values['nDCG@10']:.4f} on {values['queries']} test queries"
+        for name, values in metrics.get("slices", {}).items()
+    }
+    if adaptations := metrics.get("adaptations"):
+        rows["differs from the paper"] = plain("; ".join(adaptations))
+    return rows

@@ -1,0 +1,267 @@
+"""Stage track: feed Weights & Biases from the local record, which never depends on it.
+
+All of a suite is sent by one process after it is done, so that no run waits for W&B or fails with it. A receipt says
+what was sent and what was not, and why. At W&B a group is a suite and dataset; the jobs in it are
+
+- `train`: one a trained method and seed: metrics of training over its steps (`train/step` is their axis), histograms
+  of the scores at the first and the last step, test metrics and costs as summary, the model as artifact if asked for;
+- `evaluate`: what was measured and not trained here: zero-shot runs, baselines;
+- `board`: one a suite, in a group of the suite's name: the board as table and as artifact.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+from typer import Option
+
+from negmark.core import stage
+from negmark.core.files import canonical, is_unwritable, read_json, write_json
+from negmark.share.wandb_file import is_whole
+from negmark.store.contents import Contents
+
+log = logging.getLogger(__name__)
+FOLDER = Path("results")  # W&B makes its own folder `wandb` in it
+STEP = "train/step"
+PATIENCE = 3
+"""Online runs that may fail one after the other before the rest is given up: each waits for the network."""
+BOARD_FILES = ("leaderboard.csv", "leaderboard.md", "leaderboard.html", "summary.txt", "manifest.json")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run at W&B: what it is called, what identifies it there, and what fills it."""
+
+    name: str
+    group: str
+    kind: str
+    config: dict[str, Any]
+    fill: Callable[[Any], None]
+
+
+def training(run: Path, settings: dict[str, Any]) -> Job:
+    """Return the job of a trained run from its folder."""
+    manifest, metrics = read_json(run / "manifest.json"), read_json(run / "metrics.json")
+
+    def fill(tracked: Any) -> None:
+        _log_steps(tracked, run, settings["every"])
+        cost = {"train_seconds": manifest["cost"]["training"]["wall_seconds"], **manifest["counters"]}
+        tracked.summary.update({**_test_values(metrics), **cost})
+        if settings["models"]:
+            name = "-".join(str(about[key]) for key in ("suite", "dataset", "method", "seed"))
+            files = [run / "model.safetensors", run / "manifest.json"]
+            _log_artifact(tracked, name, "model", files, policy="immutable")
+
+    about = manifest["run"]
+    return Job(_name(about), f"{about['suite']}/{about['dataset']}", "train", about, fill)
+
+
+def evaluation(run: Path) -> Job:
+    """Return the job of what was evaluated and not trained in a folder."""
+    metrics = read_json(run / "metrics.json")
+    about = {key: value for key, value in metrics.items() if key not in ("slices", "status")}
+    group = f"{about['suite']}/{about['dataset']}"
+    return Job(
+        _name(about), group, "evaluate", about, lambda tracked: tracked.summary.update(_test_values(metrics))
+    )
+
+
+def board(folder: Path, suite: str) -> Job:
+    """Return the job of a suite's board from its folder."""
+    frame = pd.read_csv(folder / "leaderboard.csv")
+
+    def fill(tracked: Any) -> None:
+        import wandb
+
+        values = frame.astype(object).where(frame.notna(), None).to_numpy()
+        tracked.log({"leaderboard": wandb.Table(columns=list(frame.columns), data=values)})
+        files = [folder / name for name in BOARD_FILES if (folder / name).is_file()]
+        _log_artifact(tracked, f"{suite}-board", "board", files, policy="mutable")
+
+    return Job(f"board of {suite}", suite, "board", {"suite": suite, "job": "board"}, fill)
+
+
+def send(make: Callable[[], Job], run: Path, settings: dict[str, Any]) -> dict[str, Any]:
+    """Send one run. Returns its receipt: `sent`, seconds, offline its folder; or the reason why not. Never raises."""
+    started = time.perf_counter()
+    try:
+        outcome: dict[str, Any] = {"sent": True, **_send(make(), settings)}
+    except Exception as error:  # nothing of W&B's may stop a suite
+        log.warning("%s: not sent to W&B: %s: %s", run, type(error).__name__, error)
+        full = f"{FOLDER / 'wandb'}: the disk is full or read-only; make room or mend its rights"
+        reason = full if is_unwritable(error) else f"{type(error).__name__}: {error}"
+        outcome = {"sent": False, "reason": reason}
+    return {**outcome, "run": str(run), "seconds": round(time.perf_counter() - started, 3)}
+
+
+def main(
+    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    settings: Annotated[str, Option(help="settings of the tracking, as JSON")],
+    receipt: Annotated[Path, Option(help="where the receipt goes")],
+    folder: Annotated[Path | None, Option(help="the board's folder, to send the board and no runs")] = None,
+) -> None:
+    """Send all runs of a suite, or its board, to Weights & Biases and write a receipt."""
+    options = json.loads(settings)
+    if options["mode"] == "disabled":
+        write_json(receipt, {"mode": "disabled", "runs": []})
+        return
+    listed = Contents.model_validate_json(contents)
+    jobs = [(folder, lambda: board(folder, listed.suite))] if folder else list(_jobs(listed, options))
+    sent: list[dict[str, Any]] = []
+    for run, make in stage.progress(jobs, "wandb"):
+        sent.append(_given_up(run) if _is_hopeless(sent, options) else send(make, run, options))
+    _close()
+    sent = [_checked(entry) for entry in sent]
+    write_json(receipt, {"mode": options["mode"], "runs": sent})
+    _tell(sent, options, receipt)
+
+
+def _jobs(listed: Contents, options: dict[str, Any]) -> Iterator[tuple[Path, Callable[[], Job]]]:
+    for run in listed.runs(*listed.trained()):
+        yield run, lambda run=run: training(run, options)  # type: ignore[misc]
+    for run in [*(listed.runs(*listed.homes) if listed.homes else []), *listed.baselines()]:
+        yield run, lambda run=run: evaluation(run)  # type: ignore[misc]
+
+
+def _is_hopeless(sent: list[dict[str, Any]], options: dict[str, Any]) -> bool:
+    last = sent[-PATIENCE:]
+    return options["mode"] == "online" and len(last) == PATIENCE and not any(entry["sent"] for entry in last)
+
+
+def _given_up(run: Path) -> dict[str, Any]:
+    return {"sent": False, "reason": "not tried, as those before failed", "run": str(run), "seconds": 0.0}
+
+
+def _checked(entry: dict[str, Any]) -> dict[str, Any]:
+    """Return a receipt, corrected where W&B took a run and hasn't written it to its end."""
+    if "folder" not in entry or is_whole(Path(entry["folder"])):
+        return entry
+    reason = f"{entry['folder']}: W&B has not written it to its end; most often the disk is full: make room"
+    return {
+        **{key: value for key, value in entry.items() if key != "folder"},
+        "sent": False,
+        "reason": reason,
+    }
+
+
+def _close() -> None:
+    """Wait until W&B's own process has written all it was given: `finish` may return before that."""
+    try:
+        import wandb
+
+        wandb.teardown()
+    except Exception as error:
+        log.warning("W&B couldn't be closed: %s: %s", type(error).__name__, error)
+
+
+def _send(job: Job, settings: dict[str, Any]) -> dict[str, str]:
+    """Send a job and return where it lies, if it is to be uploaded later."""
+    import wandb
+
+    os.environ.setdefault("WANDB_SILENT", "true")
+    # What waits for its upload lies with the offline runs, and not in a cache that the user may clean.
+    os.environ.setdefault("WANDB_DATA_DIR", str((FOLDER / "wandb" / "data").resolve()))
+    tracked = wandb.init(
+        project=settings["project"],
+        id=_identity(job.config),
+        name=job.name,
+        group=job.group,
+        job_type=job.kind,
+        config=job.config,
+        mode=settings["mode"],
+        dir=str(FOLDER),
+        resume="allow" if settings["mode"] == "online" else None,
+        reinit="create_new",
+        settings=wandb.Settings(
+            console="off", silent=True, disable_git=True, disable_code=True, x_disable_stats=True,
+            x_disable_meta=True, x_save_requirements=False, init_timeout=30,
+        ),
+    )  # fmt: skip
+    try:
+        job.fill(tracked)
+        return {"folder": os.path.relpath(Path(tracked.dir).parent)} if settings["mode"] == "offline" else {}
+    finally:
+        tracked.finish()
+
+
+def _log_steps(tracked: Any, run: Path, every: int) -> None:
+    """Log every n-th step and the last, and score histograms at the steps that have them.
+
+    A step has loss, rate and the hardness of the negatives as mean similarity, under `train/`.
+    """
+    import wandb
+
+    tracked.define_metric(STEP, hidden=True)
+    for names in ("train/*", "scores/*"):
+        tracked.define_metric(names, step_metric=STEP)
+    scores = _scores(run)
+    rows = pq.read_table(run / "history.parquet").to_pylist()
+    for row in rows:
+        step = row.pop("step")
+        if step % every == 0 or row is rows[-1] or step in scores:
+            values = {f"train/{key}": value for key, value in row.items() if value is not None}
+            found = {f"scores/{kind}": wandb.Histogram(part) for kind, part in scores.get(step, {}).items()}
+            tracked.log({STEP: step, **values, **found})
+
+
+def _scores(run: Path) -> dict[int, dict[str, Any]]:
+    """Return the scores of a run by step and kind: positive, in_batch, negative; those that are numbers."""
+    frame = pq.read_table(run / "scores.parquet").to_pandas()
+    found: dict[int, dict[str, Any]] = {}
+    for (step, kind), part in frame.groupby(["step", "kind"]):
+        values = part["score"].to_numpy()
+        if len(values := values[np.isfinite(values)]):
+            found.setdefault(int(step), {})[str(kind)] = values
+    return found
+
+
+def _log_artifact(tracked: Any, name: str, kind: str, files: list[Path], policy: str) -> None:
+    """Log files as an artifact; `immutable` ones are uploaded from where they lie, `mutable` ones are copied first."""
+    import wandb
+
+    artifact = wandb.Artifact(name, type=kind)
+    for file in files:
+        artifact.add_file(str(file), policy=policy)  # type: ignore[arg-type]
+    tracked.log_artifact(artifact)
+
+
+def _test_values(metrics: dict[str, Any]) -> dict[str, Any]:
+    return {
+        f"test/{name}/{metric}": value
+        for name, slice_ in metrics["slices"].items()
+        for metric, value in slice_.items()
+    }
+
+
+def _name(about: dict[str, Any]) -> str:
+    seed = f" seed {about['seed']}" if about.get("seed") is not None else ""
+    return f"{about['dataset']} {about['method']}{seed}"
+
+
+def _identity(config: dict[str, Any]) -> str:
+    """Return the run's id at W&B: the same run, sent again, is the same run there."""
+    return hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
+
+
+def _tell(sent: list[dict[str, Any]], options: dict[str, Any], receipt: Path) -> None:
+    failed = [entry for entry in sent if not entry["sent"]]
+    seconds = sum(entry["seconds"] for entry in sent)
+    stage.say(f"wandb ({options['mode']}): {len(sent) - len(failed)} runs in {seconds:.1f} s")
+    if failed:
+        stage.say(
+            f"warning: {len(failed)} runs were not sent to W&B ({failed[0]['reason']}); the local record is whole; "
+            f"delete {receipt} and run again to send them"
+        )
+
+
+if __name__ == "__main__":
+    stage.command(main)

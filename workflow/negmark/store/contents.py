@@ -1,0 +1,85 @@
+"""What stands on a board, and which files its runs leave."""
+
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from negmark.core.failures import FailedRow
+from negmark.suite.tier_pairs import Comparison
+
+LEXICAL = "bm25_search"
+METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
+BASELINES = {
+    "untrained": (
+        "Untrained encoder",
+        "The encoder as it comes, before any training: what every method starts from.",
+    ),
+    LEXICAL: ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
+}
+
+
+SEED = "seed-"
+
+
+def run_folder(seed: int) -> str:
+    """Return the name of the folder of a seed's run."""
+    return f"{SEED}{seed}"
+
+
+def seed_of(folder: Path) -> int:
+    """Return the seed that a run's folder is named after."""
+    return int(folder.name.removeprefix(SEED))
+
+
+class Contents(BaseModel):
+    """What stands on a board: enough to name every file of its runs, short enough for a command line."""
+
+    suite: str
+    cards: dict[str, str]
+    """The card of each dataset, by its name."""
+    methods: list[str]
+    seeds: list[int]
+    tiers: dict[str, str] = {}
+    """The tier of each row, by its name."""
+    sentences: list[str] = []
+    """The datasets that have sentences and no corpus to search, so no lexical baseline."""
+    homes: dict[str, str] = {}
+    """The datasets that are evaluated alone, each with the one that its runs are trained on."""
+    controls: list[str] = []
+    """The rows that are told more of labels than a method can know, so that nobody can choose them."""
+    comparisons: list[Comparison] = []
+    """Which rows of two tiers are one method."""
+
+    curved: list[str] = []
+    """The datasets of which runs leave learning curves."""
+
+    failed: list[FailedRow] = []
+    """The rows that have no numbers, on the datasets of which that is so."""
+
+    def trained(self) -> list[str]:
+        """Return the datasets that are trained on."""
+        return [name for name in self.cards if name not in self.homes]
+
+    def runs(self, *datasets: str) -> list[Path]:
+        """Return the folders of the trained runs of these datasets, or of all."""
+        without = {(one.dataset, one.method) for one in self.failed}
+        return [
+            Path("results/runs", self.suite, name, method, run_folder(seed))
+            for name in datasets or self.cards
+            for method in self.methods
+            if (name, method) not in without
+            for seed in self.seeds
+        ]
+
+    def baselines(self, *datasets: str) -> list[Path]:
+        """Return the folders of the baselines' evaluations of these datasets, or of all."""
+        return [
+            Path("results/runs", self.suite, name, baseline)
+            for name in datasets or self.cards
+            for baseline in BASELINES
+            if not (baseline == LEXICAL and name in self.sentences)
+        ]
+
+    def files(self, name: str, *datasets: str) -> list[Path]:
+        """Return a file that every run and every baseline has."""
+        return [folder / name for folder in [*self.runs(*datasets), *self.baselines(*datasets)]]

@@ -1,0 +1,49 @@
+"""Training labels in the form that the training loop and the methods ask them."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negmark.core.seeds import stream
+from negmark.store.collection import Qrels
+
+
+class Labels:
+    """Positives of the training queries: membership and seeded draws, for whole batches at once."""
+
+    def __init__(self, qrels: Qrels, documents: int) -> None:
+        positives = qrels.positives()
+        self.documents = documents
+        self._keys = np.unique(positives.queries * documents + positives.documents)
+        self.queries, self._starts, self._counts = np.unique(
+            self._keys // documents, return_index=True, return_counts=True
+        )
+
+    def is_positive(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say for queries [B] and documents [B, K] (or [K], for all) which pairs are labelled: [B, K]."""
+        keys = queries[:, None] * self.documents + documents
+        if not len(self._keys):
+            return np.zeros(keys.shape, dtype=bool)
+        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
+        return (self._keys[places] == keys) & (documents >= 0)
+
+    def positives(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the positives of training queries [B] as [B, P]; -1 after a query's last one."""
+        rows = np.searchsorted(self.queries, queries)
+        places = np.arange(int(self._counts[rows].max(initial=0)))[None]
+        keys = self._keys[np.minimum(self._starts[rows][:, None] + places, len(self._keys) - 1)]
+        return np.where(places < self._counts[rows][:, None], keys % self.documents, -1)
+
+    def batch(self, seed: int, step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the queries and positives of a step: both the same for every method.
+
+        Queries run through one seeded permutation an epoch without a break between epochs; each comes with
+        one of its positives, drawn uniformly, so that a query with many labels weighs as much as any other.
+        """
+        places = np.arange(step * size, (step + 1) * size)
+        epochs, offsets = np.divmod(places, len(self.queries))
+        rows = np.empty(size, dtype=np.int64)
+        for epoch in np.unique(epochs):
+            order = stream(seed, "data order", step=int(epoch)).permutation(len(self.queries))
+            rows[epochs == epoch] = order[offsets[epochs == epoch]]
+        draws = (stream(seed, "positives", step=step).random(size) * self._counts[rows]).astype(np.int64)
+        return self.queries[rows], self._keys[self._starts[rows] + draws] % self.documents

@@ -1,0 +1,85 @@
+"""The scores of every run of a dataset, query by query, as comparisons of methods want them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from negmark.board.standings import METRICS, RANKED_BY, ranks_by, read_run
+from negmark.compare.inference import Runs
+from negmark.core.errors import UserError
+from negmark.data.catalogue import STS
+from negmark.store.contents import METRICS_FILE, PER_QUERY, Contents
+
+
+class Row(NamedTuple):
+    """A row of the board: what it is, and its scores [Q] by metric and seed, the queries in one order for all rows."""
+
+    about: Mapping[str, Any]
+    """The content of the first seed's metrics.json."""
+    scores: Mapping[str, Runs]
+
+
+class QueryScores(NamedTuple):
+    """The rows of one dataset by name. Pairs of sentences have no score of their own: STS is one number a run."""
+
+    metric: str
+    """That ranks the dataset."""
+    slices: NDArray[np.str_]
+    """[Q] of each query: `seen` or `unseen`."""
+    rows: Mapping[str, Row]
+
+    def of(self, method: str, metric: str, name: str) -> Runs:
+        """The scores of a row on a slice (`all`, `seen` or `unseen`), by seed."""
+        chosen = np.ones(len(self.slices), dtype=bool) if name == "all" else self.slices == name
+        return {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
+
+    def ranking(self) -> str:
+        """The slice that ranks the dataset."""
+        return ranks_by(int((self.slices == "unseen").sum()))
+
+    def shown(self) -> list[str]:
+        """The slices worth comparing on, as the board shows them."""
+        parts = [name for name in ("seen", "unseen") if (self.slices == name).any()]
+        return ["all", *parts] if len(parts) == 2 else [self.ranking()]
+
+
+def read_query_scores(contents: Contents, dataset: str) -> QueryScores:
+    """Read what all runs and baselines of a dataset left. Raises `UserError` where they judged other queries."""
+    rows: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
+    for path in contents.files(METRICS_FILE, dataset):
+        run = read_run(path)
+        rows.setdefault(run["method"], []).append((path, run))
+    first = next(iter(rows.values()))[0][0]
+    if dataset in contents.sentences:
+        made = {name: Row(runs[0][1], {STS: _sts(runs)}) for name, runs in rows.items()}
+        return QueryScores(STS, np.array(["all"]), made)
+    asked = _table(first)
+    made = {name: Row(runs[0][1], _scores(runs, asked["query"], first)) for name, runs in rows.items()}
+    return QueryScores(RANKED_BY, np.array([part or "" for part in asked["slice"]]), made)
+
+
+def _sts(runs: list[tuple[Path, dict[str, Any]]]) -> Runs:
+    return {run["seed"]: np.array([run["slices"]["all"][STS]]) for _, run in runs}
+
+
+def _scores(runs: list[tuple[Path, dict[str, Any]]], queries: list[str], first: Path) -> dict[str, Runs]:
+    tables = {run["seed"]: _table(path) for path, run in runs}
+    for (path, _), table in zip(runs, tables.values(), strict=True):
+        if table["query"] != queries:
+            raise UserError(
+                f"{path.with_name(PER_QUERY)}: its queries are others than those of {first.with_name(PER_QUERY)}; "
+                "evaluate both again on the same queries"
+            )
+    return {metric: {seed: np.array(table[metric]) for seed, table in tables.items()} for metric in METRICS}
+
+
+def _table(metrics: Path) -> dict[str, list[Any]]:
+    path = metrics.with_name(PER_QUERY)
+    try:
+        return pq.read_table(path, columns=["query", "slice", *METRICS]).to_pydict()
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: can't be read ({error}); delete it and run again") from None

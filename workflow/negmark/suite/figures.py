@@ -1,0 +1,58 @@
+"""Which figures a board has. A new one is a module beside this file and an entry here, in the order of the page.
+
+Snakemake asks this while it plans, so nothing heavy is imported here.
+"""
+
+from dataclasses import dataclass
+
+from negmark.store.contents import Contents
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure and what it is drawn from, beside the metrics and manifests of runs and baselines."""
+
+    name: str
+    """Of its module, and the end of its files' names."""
+    of_suite: bool = False
+    """Is there one a suite? Else there is one a dataset."""
+    of_training: bool = False
+    """Does it show what training did? Then a dataset that is only evaluated has none."""
+    of_tiers: bool = False
+    """Does it compare tiers?"""
+    of_curves: bool = False
+    """Does it show learning curves? Then a dataset without a dev split, or a suite without curves, has none."""
+    run_files: tuple[str, ...] = ()
+    """Files of each run."""
+    tables: tuple[str, ...] = ()
+    """Folders of the board that hold a table `<dataset>.csv`."""
+
+
+FIGURES = (
+    Figure("quality"),
+    Figure("cost"),
+    Figure("gain"),
+    Figure("tiers", of_tiers=True),
+    Figure("curves", of_training=True, of_curves=True, run_files=("dev.parquet",)),
+    Figure("scores", of_training=True, run_files=("scores.parquet",)),
+    Figure("negatives", of_training=True, tables=("audit",)),
+    Figure("foresight", of_training=True, tables=("foresight",)),
+    Figure("datasets", of_suite=True),
+)
+BY_NAME = {figure.name: figure for figure in FIGURES}
+OF_DATASET = [figure.name for figure in FIGURES if not figure.of_suite]
+OF_SUITE = [figure.name for figure in FIGURES if figure.of_suite]
+
+
+def planned(contents: Contents) -> list[str]:
+    """Return the figures of a board by the stems of their files: `<dataset>-<figure>`, or the figure of a suite."""
+    own = [
+        f"{dataset}-{figure.name}"
+        for dataset in contents.cards
+        for figure in FIGURES
+        if not figure.of_suite
+        and not (figure.of_training and dataset in contents.homes)
+        and not (figure.of_curves and dataset not in contents.curved)
+        and not (figure.of_tiers and not contents.comparisons)
+    ]
+    return [*own, *(OF_SUITE if len(contents.cards) > 1 else [])]

@@ -1,0 +1,101 @@
+"""What jobs need for a corpus beside what they need anyway, in megabytes: a small one is lost in that, a large one not.
+
+Told from the table of datasets, or from the card of a dataset that is there already; nothing is counted for it, as
+Snakemake asks for every job. A corpus whose size nobody knows adds nothing: then `--retries` doubles the memory.
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from negmark.core.errors import UserError
+from negmark.core.files import read_json
+from negmark.data.catalogue import known_datasets
+from negmark.store.vectors import ROWS_AT_A_TIME
+from negmark.suite.layout import Layout
+
+WORDS, BYTES_A_WORD, DIMENSION = 60, 6, 768
+"""Of a document where the table of datasets doesn't say, and of an encoder that hasn't encoded yet."""
+OBJECT = 150
+"""Bytes of Python's for a text and its id."""
+POSTING = 28
+"""Bytes of a word in a document while BM25 is indexed: its score and places, once more in the order of words."""
+
+
+class Corpus(NamedTuple):
+    """Counts of a corpus: its documents, the words of one, the dimension of its vectors."""
+
+    documents: int
+    words: int
+    dimension: int
+
+
+class Footprint:
+    """Megabytes by dataset, or by the key that its folders are named after."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self._corpus = cache(self._measured)  # asked for every job
+
+    def texts(self, dataset: str) -> int:
+        """Return what the texts of a corpus take, with a copy that is being made of them."""
+        documents, words, _ = self._corpus(dataset)
+        return _megabytes(documents * 2 * (OBJECT + words * BYTES_A_WORD))
+
+    def vectors(self, dataset: str, rows: float = math.inf) -> int:
+        """Return what the vectors of a corpus, or so many of them, take as float32."""
+        documents, _, dimension = self._corpus(dataset)
+        return _megabytes(min(documents, rows) * dimension * 4)
+
+    def search(self, dataset: str, kind: str) -> int:
+        """Return what the search for a pool takes: the postings of BM25, a block of vectors, or an index of a share."""
+        if kind == "bm25":
+            documents, words, _ = self._corpus(dataset)
+            return _megabytes(documents * words * POSTING)
+        if not self._layout.suite.pools.index.used():
+            return self.vectors(dataset, ROWS_AT_A_TIME)
+        return math.ceil(self.vectors(dataset) / self._layout.pool_shares("dense")[0])
+
+    def baseline(self, dataset: str, baseline: str) -> int:
+        """Return what the search of a baseline takes; that of vectors goes block by block."""
+        if baseline == "bm25_search":
+            return self.search(dataset, "bm25")
+        return self.vectors(dataset, ROWS_AT_A_TIME)
+
+    def _measured(self, dataset: str) -> Corpus:
+        layout = self._layout
+        name = layout.named(dataset)
+        settings = layout.suite.dataset(name)
+        known = known_datasets().get(settings["source"])
+        size = known.size if known is not None else None
+        card, facts = (
+            _told(Path(path)) for path in (layout.card(name), f"{layout.vectors(name)}/embeddings.json")
+        )
+        documents = int(card.get("documents", size[0] if size else 0))
+        return Corpus(
+            min(documents, settings.get("documents") or documents),
+            size[3] if size else WORDS,
+            int(facts.get("dimension", DIMENSION)),
+        )
+
+
+def _told(path: Path) -> dict[str, Any]:
+    try:
+        return read_json(path)
+    except (UserError, OSError):  # not there yet, or the stage that reads it tells what is wrong with it
+        return {}
+
+
+def _megabytes(size: float) -> int:
+    return math.ceil(size / 1e6)
+
+
+def memory(least: int, more: Callable[[Any], int] = lambda wildcards: 0) -> Callable[..., int]:
+    """Ask for `least` megabytes and `more`, and for twice as many each time that a job is tried again (`--retries`)."""
+
+    def asked(wildcards: Any, attempt: int) -> int:
+        return (least + more(wildcards)) * 2 ** (attempt - 1)
+
+    return asked

@@ -1,0 +1,80 @@
+"""Which rows of two tiers are one method, so that the tiers' orders can be compared.
+
+Snakemake asks this while it plans, so nothing heavy is imported here.
+"""
+
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from negmark.core.files import canonical
+
+TIERS = {
+    "adapter": "linear maps on the vectors of a frozen encoder are trained",
+    "finetune": "the whole encoder is trained",
+    "rerank": "a cross-encoder is trained, which re-ranks the top of a first stage",
+}
+"""What is trained in each tier, the cheapest first: the order in which they stand on a board."""
+TRACKS = {"controlled": "only the negatives are the method's", "faithful": "the paper's own recipe"}
+"""What a method may bring: rows of two tracks are never ranked together."""
+FEWEST = 3  # two methods stand in one order or the other, which says nothing
+
+
+class Entry(NamedTuple):
+    """A row of a suite: what decides which method it is, and in which tier it is trained."""
+
+    row: str
+    kind: str  # the method's name, `class` in metrics.json
+    track: str
+    params: Mapping[str, Any]
+    tier: str
+    start: str | None = None  # the row whose model it goes on from
+
+
+class Comparison(BaseModel):
+    """Methods that two tiers have in common in one track: the row of each in the cheap and in the costly tier."""
+
+    cheap: str
+    costly: str
+    track: str
+    rows: list[tuple[str, str]]
+
+
+def in_order(tiers: Sequence[str]) -> list[str]:
+    """Return tiers once each, the cheapest first; one that isn't known here stands last, by name."""
+    known = list(TIERS)
+    return sorted(set(tiers), key=lambda tier: (known.index(tier) if tier in known else len(known), tier))
+
+
+def comparisons(entries: Sequence[Entry]) -> list[Comparison]:
+    """Return a comparison for every two tiers and track with three methods or more in common.
+
+    Rows of two tiers are one method where class, track, parameters and the method they start from are the same.
+    Tracks are never mixed. Of rows that are one method within a tier, the first stands for it.
+    """
+    by_row = {entry.row: entry for entry in entries}
+    found: dict[tuple[str, str], dict[str, str]] = {}  # (track, tier) -> method -> row
+    for entry in entries:
+        rows = found.setdefault((entry.track, entry.tier), {})
+        rows.setdefault(_method(entry, by_row), entry.row)
+    pairs = list(combinations(in_order([entry.tier for entry in entries]), 2))
+    parts = [
+        Comparison(cheap=cheap, costly=costly, track=track, rows=_common(found, track, cheap, costly))
+        for cheap, costly in pairs
+        for track in dict.fromkeys(entry.track for entry in entries)
+    ]
+    return [part for part in parts if len(part.rows) >= FEWEST]
+
+
+def _common(
+    found: Mapping[tuple[str, str], Mapping[str, str]], track: str, cheap: str, costly: str
+) -> list[tuple[str, str]]:
+    first, second = found.get((track, cheap), {}), found.get((track, costly), {})
+    return [(first[method], second[method]) for method in first if method in second]
+
+
+def _method(entry: Entry, by_row: Mapping[str, Entry]) -> str:
+    start = _method(by_row[entry.start], by_row) if entry.start else None
+    return canonical([entry.kind, entry.track, entry.params, start])

@@ -1,0 +1,128 @@
+"""What is tried when a suite is tuned, and what was chosen: decided when Snakemake plans, so nothing heavy is imported.
+
+A trial is an ordinary run of a row with another learning rate and other parameters, drawn as a Latin hypercube (McKay,
+Beckman and Conover 1979): every trial of a row has another learning rate, and each value of a parameter comes up as
+often as any other. The rates and their order are the same for all rows, so each row gets as many trials and as wide a
+choice of rates as any other, and a row without parameters of its own loses nothing. Trial 0 is the row as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+
+from negmark.core.errors import UserError
+from negmark.core.files import read_json
+from negmark.core.seeds import stream
+from negmark.methods.base import Tried
+
+TRIAL, TUNED = ".trial-", "_tuned"
+METRIC = "nDCG@10"
+
+
+class Point(NamedTuple):
+    """A place in the space of a row: a factor of the tier's learning rate, and values of the row's parameters."""
+
+    factor: float
+    params: dict[str, Any]
+
+
+class Chosen(BaseModel):
+    """What tuning chose for a row on a dataset, and by which numbers."""
+
+    trial: int
+    """Number of the trial; 0 is the row as it is."""
+    factor: float
+    """Of the tier's learning rate."""
+    learning_rate: float
+    params: dict[str, Any]
+    """Values of the parameters that were tuned."""
+    dev: float
+    """Mean metric on the dev queries over seeds."""
+    default: float
+    """The same of trial 0."""
+    slice: str
+    """Dev queries that decided: `all` or `unseen`."""
+    queries: int
+    """How many these are."""
+    under: str
+    """Stands for all settings under which the trials ran."""
+
+
+class Tuned(BaseModel):
+    """The file that `tune` writes and a suite with `tuned: true` reads."""
+
+    suite: str
+    metric: str
+    trials: int
+    seeds: list[int]
+    datasets: dict[str, dict[str, Chosen]]
+    """By dataset and row."""
+
+
+def points(
+    space: Mapping[str, Tried], rates: Sequence[float], trials: int, seed: int, name: str
+) -> list[Point]:
+    """Return the trials of a method: the row as it is, then a seeded Latin hypercube; `name` keys its own draws."""
+    others = [rate for rate in rates if rate != 1]
+    factors = [others[place] for place in stream(seed, "tuning rates").permutation(len(others))]
+    columns = {key: _column(tried, trials - 1, seed, name, key) for key, tried in space.items()}
+    drawn = [
+        Point(factors[number], {key: column[number] for key, column in columns.items()})
+        for number in range(trials - 1)
+    ]
+    return [Point(1.0, {}), *drawn]
+
+
+def _column(tried: Tried, count: int, seed: int, name: str, key: str) -> list[Any]:
+    """Draw `count` values of a parameter: one permutation of all of them after the other."""
+    size = len(tried.values)
+    order = [
+        int(place)
+        for cycle in range(-(-count // size))
+        for place in stream(seed, "tuning", name, key, step=cycle).permutation(size)
+    ]
+    return [tried.values[place] for place in order[:count]]
+
+
+def rate_of(rate: float, factor: float) -> float:
+    """Return a learning rate times a factor, to six digits."""
+    return float(f"{rate * factor:.6g}")
+
+
+def trial_row(row: str, number: int) -> str:
+    """Return the name under which a trial of a row runs; no row of a suite can have it."""
+    return f"{row}{TRIAL}{number}"
+
+
+def read_tuned(path: Path) -> Tuned:
+    """Read what `tune` wrote."""
+    try:
+        return Tuned.model_validate(read_json(path))
+    except ValueError as error:
+        raise UserError(f"{path}: not what `tune` writes ({error}); delete it and tune again") from None
+
+
+def chosen_for(tuned: Tuned, path: Path, dataset: str, row: str, under: str) -> Chosen:
+    """Return what was chosen for a row on a dataset; one that is missing or of other settings is refused."""
+    found = tuned.datasets.get(dataset, {}).get(row)
+    if found is None:
+        raise UserError(f"{path}: {row} on {dataset} is not in it; run `snakemake --cores all tune` again")
+    if found.under != under:
+        raise UserError(
+            f"{path}: {row} on {dataset} was tuned under other settings than the suite has now; run "
+            "`snakemake --cores all tune` again, or delete the file"
+        )
+    return found
+
+
+def told(chosen: Chosen, trials: int, seeds: int) -> str:
+    """Say in a footnote what was chosen and from what."""
+    values = {"learning rate": f"{chosen.learning_rate:g} ({chosen.factor:g} x the suite's)", **chosen.params}
+    picked = ", ".join(f"{name} {value}" for name, value in values.items())
+    which = "" if chosen.slice == "all" else f"{chosen.slice} "
+    head = (
+        f"tuned: {picked}" if chosen.trial else f"tuned: the suite's own settings were not beaten ({picked})"
+    )
+    return f"{head}, the best of {trials} trials by {METRIC} on {chosen.queries} {which}dev queries, {seeds} seeds each"

@@ -1,0 +1,81 @@
+"""Time of a run, split into what every method pays and what the method itself takes."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from negmark.train import energy
+
+COUNTED = ("own_wall", "own_cpu", "total_wall", "total_cpu", "joules")
+
+
+@dataclass
+class Clock:
+    """Seconds of a run over all its sessions: a resumed run goes on counting.
+
+    `own` is spent inside the method's functions (choice of negatives, refreshes, its loss, its observations),
+    so that a method with the shared loss has that loss in it; the rest of the loop is `shared`.
+    """
+
+    own_wall: float = 0.0
+    own_cpu: float = 0.0
+    total_wall: float = 0.0
+    total_cpu: float = 0.0
+    joules: float | None = 0.0
+    """Energy of the loop, None where the hardware doesn't tell it (`negmark.train.energy`)."""
+    _since: tuple[float, float] = field(default_factory=lambda: _now(), repr=False)
+    _counters: energy.Readings | None = field(default_factory=lambda: energy.read(), repr=False)
+
+    @contextlib.contextmanager
+    def own(self) -> Iterator[None]:
+        """Count the block as the method's own."""
+        wall, cpu = _now()
+        yield
+        ended = _now()
+        self.own_wall += ended[0] - wall
+        self.own_cpu += ended[1] - cpu
+
+    def start(self) -> None:
+        """Begin to count the loop, at the first step of this session."""
+        self._since, self._counters = _now(), energy.read()
+
+    def stop(self) -> None:
+        """Add what has passed since the last call of `start` or `stop`."""
+        now = _now()
+        self.total_wall += now[0] - self._since[0]
+        self.total_cpu += now[1] - self._since[1]
+        counters = energy.read()
+        passed = energy.spent(self._counters, counters)
+        self.joules = None if passed is None or self.joules is None else self.joules + passed
+        self._since, self._counters = now, counters
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the block out: what is done in it is no part of the run."""
+        self.stop()
+        yield
+        self.start()
+
+    def as_dict(self) -> dict[str, dict[str, float]]:
+        """Return wall and CPU seconds of the whole loop and of both parts, to a thousandth."""
+        own, total = (self.own_wall, self.own_cpu), (self.total_wall, self.total_cpu)
+        shared = (total[0] - own[0], total[1] - own[1])
+        parts = {"training": total, "own": own, "shared": shared}
+        return {
+            part: {"wall_seconds": round(wall, 3), "cpu_seconds": round(cpu, 3)}
+            for part, (wall, cpu) in parts.items()
+        }
+
+    def state_dict(self) -> dict[str, float | None]:
+        """Return what a resumed run goes on from."""
+        return {name: getattr(self, name) for name in COUNTED}
+
+    def load_state_dict(self, state: dict[str, float | None]) -> None:
+        """Take back what `state_dict` gave."""
+        for name in COUNTED:
+            setattr(self, name, state[name])
+
+
+def _now() -> tuple[float, float]:
+    return time.perf_counter(), time.process_time()

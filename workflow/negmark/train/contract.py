@@ -1,0 +1,77 @@
+"""A method held to its contract at every step: what breaks it is told in one line that names the method's file.
+
+Cheap enough for every step, as a method's state may break it late. A row number that is out of range would else be
+read from the other end of the corpus, and a weight that is no number would spoil the model without a word.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from negmark.core.errors import DivergedError, UserError
+from negmark.methods.base import NO_DOCUMENT, Batch, Method, Negatives
+from negmark.methods.registry import place
+
+
+def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
+    """Raise `UserError` unless what `method.negatives` gave for a batch is as `negmark.methods.base.Negatives` says."""
+    if not isinstance(negatives, Negatives):
+        raise _broken(method, f"negatives() must return Negatives, found {type(negatives).__name__}")
+    size, documents = len(batch.queries), method.services.documents
+    count = 0
+    if (ids := negatives.ids) is not None:
+        if not isinstance(ids, np.ndarray) or ids.ndim != 2 or len(ids) != size or ids.dtype != np.int64:
+            raise _broken(method, f"ids must be int64 of shape [{size}, M], found {_shape(ids)}")
+        outside = ids[(ids < NO_DOCUMENT) | (ids >= documents)]
+        if len(outside):
+            raise _broken(
+                method,
+                f"ids must be rows from 0 to {documents - 1}, or {NO_DOCUMENT} in empty places, found {outside[0]}",
+            )
+        count += ids.shape[1]
+    if (vectors := negatives.vectors) is not None:
+        dimension = batch.query_vectors.shape[1]
+        shape = tuple(getattr(vectors, "shape", ()))
+        if (
+            not isinstance(vectors, torch.Tensor)
+            or len(shape) != 3
+            or (shape[0], shape[2]) != (size, dimension)
+        ):
+            raise _broken(method, f"vectors must be [{size}, V, {dimension}], found {_shape(vectors)}")
+        if not torch.isfinite(vectors).all():
+            raise _broken(method, "vectors must be finite numbers")
+        count += shape[1]
+    if (weights := negatives.weights) is not None:
+        if not isinstance(weights, torch.Tensor) or tuple(weights.shape) != (size, count):
+            raise _broken(method, f"weights must be [{size}, {count}], found {_shape(weights)}")
+        if not torch.isfinite(weights).all() or (weights < 0).any():
+            raise _broken(method, "weights must be finite numbers, none below 0")
+    _check_mask(negatives.in_batch, size, method)
+
+
+def check_loss(loss: Any, step: int, method: Method) -> None:
+    """Raise `UserError` unless a step's loss is one finite number that can be differentiated."""
+    if not isinstance(loss, torch.Tensor) or loss.ndim or not loss.requires_grad:
+        raise _broken(method, f"the loss must be a scalar tensor with gradient, found {_shape(loss)}")
+    if not torch.isfinite(loss):
+        raise DivergedError(
+            f"{method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
+        )
+
+
+def _check_mask(mask: Any, size: int, method: Method) -> None:
+    right = isinstance(mask, torch.Tensor) and tuple(mask.shape) == (size, size) and mask.dtype == torch.bool
+    if mask is not None and not right:
+        raise _broken(method, f"in_batch must be bool [{size}, {size}], found {_shape(mask)}")
+
+
+def _broken(method: Method, what: str) -> UserError:
+    return UserError(f"{place(type(method))}: {method.name}: {what}; methods/base.py has the contract")
+
+
+def _shape(value: NDArray | torch.Tensor | Any) -> str:
+    if isinstance(value, np.ndarray | torch.Tensor):
+        return f"{value.dtype} {tuple(value.shape)}"
+    return type(value).__name__

@@ -1,0 +1,53 @@
+"""What the runs of a job only read: vectors, labels and pools, loaded once for all its seeds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from negmark.search.candidates import CandidatePool
+from negmark.store import collection
+from negmark.store.collection import HIDDEN
+from negmark.store.labels import Labels
+from negmark.store.vectors import Vectors
+from negmark.store.vectors import load as load_vectors
+
+
+@dataclass(frozen=True)
+class Materials:
+    """What runs only read. Vectors are those of the encoder before training."""
+
+    dataset: Path
+    documents: Vectors
+    queries: Vectors
+    labels: Labels
+    pools: Mapping[str, CandidatePool]
+    teacher: tuple[Vectors, Vectors] | None = None
+    """Vectors of another encoder: documents and queries."""
+    graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
+    """Graded pairs beside the labels: rows [P, 2] of queries, and scores [P]."""
+
+
+def load_materials(
+    dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool], teacher: Path | None = None
+) -> Materials:
+    """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
+    documents, queries = load_vectors(vectors)
+    labels = Labels(collection.qrels(dataset, "train"), len(documents))
+    rows, scores = collection.graded_pairs(dataset)
+    return Materials(
+        dataset,
+        documents,
+        queries,
+        labels,
+        pools,
+        load_vectors(teacher) if teacher else None,
+        (rows, scores) if len(rows) else None,
+    )
+
+
+def hidden_labels(materials: Materials) -> Labels:
+    """Read the positives that the dataset hides from training, none where it hides none: for a control alone."""
+    return Labels(collection.qrels(materials.dataset, HIDDEN), materials.labels.documents)

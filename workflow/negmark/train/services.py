@@ -1,0 +1,236 @@
+"""What the training loop offers to a method, with every request counted as cost."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from negmark.core.seeds import stream
+from negmark.methods.base import NO_DOCUMENT, Graded, Ids, Pool
+from negmark.store.labels import Labels
+from negmark.store.vectors import Vectors, float32
+from negmark.train.tiers.protocol import Moment, TrainedEncoder
+
+
+@dataclass
+class Counters:
+    """Work that a run caused, in counts that don't depend on the machine."""
+
+    optimizer_steps: int = 0
+    query_vectors: int = 0
+    document_vectors: int = 0
+    extra_vectors: int = 0
+    """Vectors that the method asked for beside the batch and its negatives."""
+    searches: int = 0
+    """Queries searched over the whole corpus."""
+    refreshes: int = 0
+    """Times that the whole corpus was encoded anew."""
+    teacher_vectors: int = 0
+    """Vectors of another encoder that the method read."""
+    pairs: int = 0
+    """Pairs of the batch and its negatives that the trained cross-encoder scored."""
+    network_forwards: int = 0
+    """Pairs or vectors that went through networks of the method's own."""
+
+    def as_dict(self) -> dict[str, int]:
+        """Return the counts by name."""
+        return asdict(self)
+
+
+class EncoderSnapshot:
+    """The encoder of one moment, searchable: a `negmark.methods.base.Snapshot`."""
+
+    def __init__(self, moment: Moment, labels: Labels, counters: Counters) -> None:
+        self._moment, self._labels, self._counters = moment, labels, counters
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return what `Services.snapshot` needs to take the snapshot up again."""
+        return self._moment.state_dict()
+
+    def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Return the best documents of each query that carry no label of it."""
+        labelled = self._labels.positives(queries)
+        vectors = self._moment.queries(queries)
+        self._counters.searches += len(queries)
+        ids, scores = top(vectors, self._moment.documents, depth + labelled.shape[1])
+        usable = ~self._labels.is_positive(queries, ids)
+        best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
+        kept = np.take_along_axis(usable, best, axis=1)
+        return (
+            padded(np.where(kept, np.take_along_axis(ids, best, axis=1), NO_DOCUMENT), depth, NO_DOCUMENT),
+            padded(np.where(kept, np.take_along_axis(scores, best, axis=1), -np.inf), depth, -np.inf),
+        )
+
+    def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
+        """Return the scores of pairs."""
+        vectors = self._moment.queries(queries)
+        found = self._moment.documents[torch.from_numpy(np.maximum(documents, 0))]
+        scores = torch.einsum("bd,bkd->bk", vectors, found).numpy()
+        return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
+
+
+def top(queries: torch.Tensor, documents: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+    """Return rows and scores [B, depth] of the best documents by inner product, fewer in a smaller corpus."""
+    found = torch.topk(queries @ documents.T, min(depth, len(documents)), dim=1)
+    return found.indices.numpy(), found.values.numpy()
+
+
+def padded(array: NDArray, width: int, value: float) -> NDArray:
+    """Fill rows [B, K] up to [B, width]."""
+    return np.pad(array, ((0, 0), (0, max(width - array.shape[1], 0))), constant_values=value)
+
+
+class TrainingServices:
+    """Services of one run: a `negmark.methods.base.Services`."""
+
+    def __init__(
+        self,
+        encoder: TrainedEncoder,
+        labels: Labels,
+        pools: Mapping[str, Pool],
+        row: str,
+        seed: int,
+        negatives: int,
+        temperature: float,
+        teacher: tuple[Vectors, Vectors] | None = None,
+        track: str = "controlled",
+        graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
+        hidden: Labels | None = None,
+    ) -> None:
+        self._track = track
+        self._encoder, self._labels, self._pools = encoder, labels, pools
+        self._teacher, self._graded, self._hidden = teacher, graded, hidden
+        self._matrix: tuple[int, torch.Tensor] | None = None
+        self._row, self._seed = row, seed
+        self._negatives, self._temperature = negatives, temperature
+        self.counters = Counters()
+
+    @property
+    def documents(self) -> int:
+        """Documents in the corpus."""
+        return self._labels.documents
+
+    @property
+    def negatives(self) -> int:
+        """Negatives per query that the suite grants."""
+        return self._negatives
+
+    @property
+    def temperature(self) -> float:
+        """The suite's temperature."""
+        return self._temperature
+
+    @property
+    def track(self) -> str:
+        """The track of the run."""
+        return self._track
+
+    def rng(self, step: int, purpose: str = "") -> np.random.Generator:
+        """Return the stream of this row, seed, step and purpose."""
+        return stream(self._seed, "method", self._row, purpose, step=step)
+
+    def pool(self, name: str) -> Pool:
+        """Return a pool that the method declared."""
+        if name not in self._pools:
+            raise KeyError(f"{self._row} asks for the pool {name!r} but doesn't name it in `pools`")
+        return self._pools[name]
+
+    def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
+        """Say which pairs carry a training label."""
+        return self._labels.is_positive(queries, documents)
+
+    def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
+        """Say which pairs carry a label that is hidden from training. Raises PermissionError but for a control."""
+        if self._hidden is None:
+            raise PermissionError(
+                f"{self._row}: hidden labels are told to a control with `knows_hidden` alone"
+            )
+        return self._hidden.is_positive(queries, documents)
+
+    def positives(self, queries: Ids) -> Ids:
+        """Return the labelled positives of queries."""
+        return self._labels.positives(queries)
+
+    def snapshot(self, state: Mapping[str, torch.Tensor] | None = None) -> EncoderSnapshot:
+        """Freeze the encoder as it is now, or take up a snapshot from a checkpoint."""
+        if state is None:
+            self.counters.refreshes += 1
+        return EncoderSnapshot(self._encoder.moment(state), self._labels, self.counters)
+
+    def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Search the current document vectors."""
+        self.counters.searches += len(query_vectors)
+        return top(query_vectors.detach(), self._all_documents(), depth)
+
+    def teacher_queries(self, queries: Ids) -> torch.Tensor:
+        """Return the teacher's vectors of queries."""
+        self.counters.teacher_vectors += queries.size
+        return self.warmup_queries(queries) if self._teacher is None else _rows(self._teacher[1], queries)
+
+    def teacher_documents(self, documents: Ids) -> torch.Tensor:
+        """Return the teacher's vectors of documents."""
+        self.counters.teacher_vectors += int((documents != NO_DOCUMENT).sum())
+        rows = np.maximum(documents, 0)
+        return self.warmup_documents(rows) if self._teacher is None else _rows(self._teacher[0], rows)
+
+    def warmup_queries(self, queries: Ids) -> torch.Tensor:
+        """Return the vectors of queries before training."""
+        return self._shaped(self._encoder.warmup_queries(queries.ravel()), queries)
+
+    def warmup_documents(self, documents: Ids) -> torch.Tensor:
+        """Return the vectors of documents before training."""
+        return self._shaped(self._encoder.warmup_documents(np.maximum(documents, 0).ravel()), documents)
+
+    def graded(self, step: int, count: int) -> Graded | None:
+        """Draw graded pairs and encode them, with gradient."""
+        if self._graded is None:
+            return None
+        rows, scores = self._graded
+        drawn = self.rng(step, "graded pairs").choice(len(rows), size=min(count, len(rows)), replace=False)
+        self.counters.extra_vectors += 2 * len(drawn)
+        vectors = self._encoder.queries(rows[drawn].ravel()).reshape(len(drawn), 2, -1)
+        return Graded(vectors[:, 0], vectors[:, 1], torch.from_numpy(scores[drawn]).float())
+
+    def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
+        """Return the trained cross-encoder and a second one."""
+        return self._encoder.rankers()
+
+    def count_network(self, forwards: int) -> None:
+        """Count what went through networks of the method's own."""
+        self.counters.network_forwards += forwards
+
+    def _all_documents(self) -> torch.Tensor:
+        version = self._encoder.document_version
+        if self._matrix is None or self._matrix[0] != version:
+            self._matrix = (version, self._encoder.all_documents())
+            # frozen vectors count once, though a resumed run makes them again
+            if "document" in self._encoder.trained or not self.counters.refreshes:
+                self.counters.refreshes += 1
+        return self._matrix[1]
+
+    @torch.no_grad()
+    def encode_queries(self, queries: Ids) -> torch.Tensor:
+        """Return current vectors without gradient."""
+        self.counters.extra_vectors += queries.size
+        return self._shaped(self._encoder.queries(queries.ravel()), queries)
+
+    @torch.no_grad()
+    def encode_documents(self, documents: Ids) -> torch.Tensor:
+        """Return current vectors without gradient; empty places give the vector of document 0.
+
+        Where the whole corpus has been encoded for a search and hasn't changed since, they are looked up there.
+        """
+        if self._matrix is not None and self._matrix[0] == self._encoder.document_version:
+            return self._matrix[1][torch.from_numpy(np.maximum(documents, 0))]
+        self.counters.extra_vectors += int((documents != NO_DOCUMENT).sum())
+        return self._shaped(self._encoder.documents(np.maximum(documents, 0).ravel()), documents)
+
+    @staticmethod
+    def _shaped(vectors: torch.Tensor, rows: Ids) -> torch.Tensor:
+        return vectors.reshape(*rows.shape, -1)
+
+
+def _rows(vectors: Vectors, rows: Ids) -> torch.Tensor:
+    return torch.from_numpy(float32(vectors[rows]))

@@ -1,0 +1,1 @@
+"""What is trained: a module for each tier behind one protocol."""

@@ -1,0 +1,360 @@
+"""The finetune tier: the whole bi-encoder is trained, and methods see the same vectors as in any other tier.
+
+Texts go through a transformer in chunks of similar length. Only the transformer works on the accelerator;
+vectors come back to the CPU, where methods choose and losses are computed on some hundred vectors a step.
+
+Large batches: with `chunk_gradients` a batch is encoded without gradient, the loss gives the gradient of every
+vector, and each chunk is encoded a second time to carry it on (gradient caching, Gao et al. 2021,
+arXiv 2101.06983): memory is that of one chunk, the gradient that of the whole batch.
+
+Several processes: each encodes its share of the chunks, the vectors are gathered, and every process computes
+the loss of the joined batch. The gradients of a process reach its own share alone, so their sum over
+processes is the gradient that one process has.
+"""
+
+import copy
+import json
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn import functional
+from transformers import AutoModel
+
+from negmark.core.errors import UserError
+from negmark.core.files import canonical
+from negmark.core.seeds import torch_seed
+from negmark.encode.encoder import Encoder, batches, pool
+from negmark.encode.model_files import open_config, open_network, open_tokenizer
+from negmark.encode.pretrained import find_model, keep_freed_memory, pooling, resolve_dtype, set_dropout
+from negmark.encode.tokens import Texts, Tokens, tokens_of
+from negmark.store import collection
+from negmark.store.vectors import Vectors, float32
+from negmark.train.inputs import Materials
+from negmark.train.tiers.protocol import BiEncoder, Kept, Rows
+
+SHARED = "both"
+SIDES = ("query", "document")
+ACCELERATE_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class Tower(nn.Module):
+    """A transformer with its pooling: token ids to vectors."""
+
+    def __init__(self, model: nn.Module, how: str, padding: int, normalize: bool) -> None:
+        super().__init__()
+        self.model, self.pooling, self.padding, self.normalize = model, how, padding, normalize
+
+    def forward(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
+        """Return vectors [len(rows), D] in float32."""
+        device = next(self.model.parameters()).device
+        ids, mask = (torch.from_numpy(part).to(device) for part in tokens.padded(rows, self.padding))
+        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
+        vectors = pool(hidden, mask, self.pooling)
+        return functional.normalize(vectors, dim=1) if self.normalize else vectors
+
+
+def load_tower(model: Path, similarity: str, dropout: float | None = None) -> Tower:
+    """Open a model folder as a tower, ready to train; `dropout` None keeps what its config says."""
+    keep_freed_memory()
+    config = open_config(model)
+    set_dropout(config, dropout)
+    padding = open_tokenizer(model).pad_token_id or 0
+    network = open_network(AutoModel, model, config=config, dtype=torch.float32)
+    for name, parameter in network.named_parameters():
+        if name.startswith("pooler."):  # the pooling here never asks it: no gradient would reach it
+            parameter.requires_grad_(False)
+    return Tower(network, pooling(model), padding, normalize=similarity == "cosine")
+
+
+def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "FinetuneEncoder":
+    """Return the encoder of a suite with the texts of a dataset, untrained."""
+    settings, training = spec["encoder"], spec["training"]
+    tower = load_tower(find_model(settings["model"]), settings["similarity"], training["dropout"])
+    return FinetuneEncoder(
+        tower,
+        tokens_of_sides(materials.dataset, canonical(settings)),
+        {"query": materials.queries, "document": materials.documents},
+        materials.labels.queries,
+        precision=training["precision"],
+        chunk_tokens=training["chunk_tokens"],
+        chunk_gradients=training["chunk_gradients"],
+    )
+
+
+@cache
+def tokens_of_sides(dataset: Path, settings: str) -> dict[str, Tokens]:
+    """Return the token ids of all documents and queries, opened once for the seeds of a job."""
+    options = json.loads(settings)
+    model = find_model(options["model"])
+    texts = dict(zip(("document", "query"), collection.texts(dataset), strict=True))
+    return {
+        side: tokens_of(model, Texts(lines, options[f"{side}_length"], options[f"{side}_prompt"]))
+        for side, lines in texts.items()
+    }
+
+
+def trained_side(
+    about: dict[str, Any],
+    model: Path,
+    dataset: Path,
+    vectors: Path,
+    side: str,
+    rows: Rows | None,
+    threads: int,
+) -> NDArray[np.float32]:
+    """Return the vectors [N, D] of a side by a run's tower; others than `rows` are zeros, None takes all."""
+    settings = about["encoder"]
+    encoder = Encoder(
+        find_model(settings["model"]), resolve_dtype(settings["dtype"]), settings["similarity"] == "cosine"
+    )
+    tokens = tokens_of_sides(dataset, canonical(settings))[side]
+    load_side(encoder.model, model, side)
+    if rows is None:
+        return encoder.encode(tokens, np.arange(len(tokens)), threads=threads)
+    found = np.zeros((len(tokens), encoder.dimension), np.float32)
+    found[rows] = encoder.encode(tokens, rows, threads=threads)
+    return found
+
+
+def load_side(network: nn.Module, path: Path, side: str) -> None:
+    """Fill a transformer with what a run's model has for a side: its own tower or the shared one."""
+    try:
+        weights = load_file(path)
+        own = f"{side}.model." if any(name.startswith(f"{side}.") for name in weights) else f"{SHARED}.model."
+        network.load_state_dict(
+            {name.removeprefix(own): value for name, value in weights.items() if name.startswith(own)}
+        )
+    except Exception as error:
+        raise UserError(
+            f"{path}: no encoder can be read from it ({error}); delete it and run again"
+        ) from error
+
+
+class FinetuneEncoder(BiEncoder, nn.Module):
+    """Encodes rows with towers that are trained: a `tier.TrainedEncoder`.
+
+    One tower serves both sides until a method trains one side alone: then the other keeps its start.
+    """
+
+    def __init__(
+        self,
+        tower: Tower,
+        tokens: Mapping[str, Tokens],
+        warmup: Mapping[str, Vectors],
+        training_queries: Rows,
+        *,
+        precision: str = "auto",
+        chunk_tokens: int = 2048,
+        chunk_gradients: bool = False,
+    ) -> None:
+        super().__init__()
+        precision = resolve_dtype(precision)
+        if precision == "float16" and not torch.cuda.is_available():
+            raise UserError("finetune.precision: float16 needs a GPU; take bfloat16, float32 or auto")
+        # without `cpu` accelerate leaves processes on a machine without a GPU alone
+        self._accelerator = Accelerator(
+            mixed_precision=ACCELERATE_NAMES[precision], cpu=not torch.cuda.is_available()
+        )
+        self._dtype = precision
+        self.towers = nn.ModuleDict({SHARED: tower.to(self._accelerator.device)})
+        self._tokens, self._warmup, self._training_queries = tokens, warmup, training_queries
+        self._lengths = {side: tokens[side].lengths for side in SIDES}
+        self._chunk_tokens, self._chunk_gradients = chunk_tokens, chunk_gradients
+        self._key, self._calls = (0, 0), 0
+        self._pending: list[tuple[str, list[Rows], int, torch.Tensor]] = []
+        self._frozen: torch.Tensor | None = None
+        self._loaded = False
+        self.document_version = 0
+        self.trained = frozenset(SIDES)
+        self.writes = self._accelerator.is_main_process
+
+    def queries(self, rows: Rows) -> torch.Tensor:
+        """Return vectors [len(rows), D] of queries."""
+        return self._encoded("query", rows)
+
+    def documents(self, rows: Rows) -> torch.Tensor:
+        """Return vectors [len(rows), D] of documents; those of a frozen tower are looked up."""
+        if "document" not in self.trained:
+            return self.all_documents()[torch.from_numpy(rows)]
+        return self._encoded("document", rows)
+
+    def all_documents(self) -> torch.Tensor:
+        """Return the vectors [N, D] of the whole corpus as they are now."""
+        if "document" in self.trained:
+            return self._all("document", np.arange(len(self._tokens["document"])))
+        if self._frozen is None:
+            start = self._warmup["document"]
+            rows = np.arange(len(start))
+            self._frozen = self._all("document", rows) if self._loaded else torch.from_numpy(float32(start))
+        return self._frozen
+
+    def still(self, side: str, rows: Rows) -> torch.Tensor:
+        """Encode rows without dropout; a frozen tower that is still the start has its vectors in the cache."""
+        start = side not in self.trained and not self._loaded
+        return self._start(side, rows) if start else self._all(side, rows)
+
+    def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> Kept:
+        """Encode corpus and training queries, or take up vectors that were kept."""
+        if state:
+            return Kept(state["documents"], state["queries"], state["rows"].numpy())
+        queries = self._all("query", self._training_queries)
+        return Kept(self.all_documents(), queries, self._training_queries)
+
+    def warmup_queries(self, rows: Rows) -> torch.Tensor:
+        """Return the cached vectors of queries."""
+        return self._start("query", rows)
+
+    def warmup_documents(self, rows: Rows) -> torch.Tensor:
+        """Return the cached vectors of documents."""
+        return self._start("document", rows)
+
+    def load(self, path: Path) -> None:
+        """Start from the towers of another run."""
+        load_towers(self.towers, path)
+        self._loaded = True
+        self.document_version += 1
+
+    def freeze(self, trained: frozenset[str]) -> None:
+        """Part the towers, if they are one, and stop training what is not named."""
+        self.trained = trained
+        if trained != frozenset(SIDES):
+            part(self.towers)
+        for side in self.towers:
+            if side != SHARED and side not in trained:
+                self.towers[side].requires_grad_(False)
+
+    def begin(self, seed: int, step: int) -> None:
+        """Make dropout follow from seed and step, so that a resumed run draws the same."""
+        self._key, self._calls = (seed, step), 0
+        self._pending.clear()
+        self.train()
+
+    def prepared(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
+        """Return the optimiser with accelerate's loss scaling, which float16 needs."""
+        return self._accelerator.prepare_optimizer(optimizer)
+
+    def backward(self, loss: torch.Tensor) -> None:
+        """Compute the gradients, chunk by chunk where they are cached, and add them up over processes."""
+        if self._chunk_gradients:
+            self._accelerator.backward(loss)
+            for side, chunks, call, vectors in self._pending:
+                parts = (
+                    vectors.grad.split([len(chunk) for chunk in chunks]) if vectors.grad is not None else ()
+                )
+                for number, (rows, gradient) in enumerate(zip(chunks, parts, strict=False)):
+                    self._chunk(side, rows, call, number).backward(gradient)
+            self._pending.clear()
+        else:
+            self._accelerator.backward(loss)
+        if self._accelerator.num_processes > 1:
+            for parameter in self.parameters():
+                if parameter.requires_grad:
+                    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                    parameter.grad = self._accelerator.reduce(gradient, reduction="sum")
+
+    def stepped(self) -> None:
+        """Note that document vectors have changed, unless they are frozen."""
+        self.document_version += "document" in self.trained
+
+    def weights(self) -> dict[str, torch.Tensor]:
+        """Return the weights of both towers, each under the side it serves."""
+        return {name: value.cpu() for name, value in self.towers.state_dict().items()}
+
+    def _encoded(self, side: str, rows: Rows) -> torch.Tensor:
+        """Encode each row once, though it may stand in `rows` often."""
+        unique, places = np.unique(rows, return_inverse=True)
+        plan = [unique[chunk] for chunk in batches(self._lengths[side][unique], self._chunk_tokens)]
+        rank, processes = self._accelerator.process_index, self._accelerator.num_processes
+        shares = [plan[number::processes] for number in range(processes)]
+        call, self._calls = self._calls, self._calls + 1
+        own = self._own(side, shares[rank], call)
+        vectors = gathered(own, [sum(map(len, share)) for share in shares], rank) if processes > 1 else own
+        order = np.concatenate([rows for share in shares for rows in share])
+        return vectors[torch.from_numpy(np.argsort(order))[torch.from_numpy(places.ravel())]]
+
+    def _own(self, side: str, chunks: list[Rows], call: int) -> torch.Tensor:
+        """Encode this process's chunks, with gradient or with a leaf that collects it for later."""
+        if not chunks:
+            return torch.empty(0, self._warmup["document"].shape[1])
+        cached = self._chunk_gradients and torch.is_grad_enabled()
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not cached):
+            vectors = torch.cat([self._chunk(side, rows, call, number) for number, rows in enumerate(chunks)])
+        if cached:
+            vectors = vectors.requires_grad_()
+            self._pending.append((side, chunks, call, vectors))
+        return vectors
+
+    def _chunk(self, side: str, rows: Rows, call: int, number: int) -> torch.Tensor:
+        """Encode one chunk; its dropout follows from step, call and chunk, so a second pass equals the first."""
+        rank = self._accelerator.process_index
+        with torch.random.fork_rng(devices=self._cards()):
+            torch.manual_seed(torch_seed(self._key[0], "dropout", self._key[1], side, call, rank, number))
+            with self._precision():
+                return self._tower(side)(self._tokens[side], rows).cpu()
+
+    def _all(self, side: str, rows: Rows) -> torch.Tensor:
+        """Encode rows without dropout, by the engine that encodes pools and evaluations."""
+        tower = self._tower(side)
+        encoder = Encoder.around(tower.model, tower.pooling, self._dtype, tower.normalize)
+        return torch.from_numpy(encoder.encode(self._tokens[side], rows, threads=torch.get_num_threads()))
+
+    def _start(self, side: str, rows: Rows) -> torch.Tensor:
+        return torch.from_numpy(float32(self._warmup[side][rows]))
+
+    def _tower(self, side: str) -> Any:
+        return self.towers[SHARED] if SHARED in self.towers else self.towers[side]
+
+    def _precision(self) -> AbstractContextManager[Any]:
+        return self._accelerator.autocast()
+
+    def _cards(self) -> list[int]:
+        return [self._accelerator.device.index or 0] if self._accelerator.device.type == "cuda" else []
+
+
+def part(towers: nn.ModuleDict) -> None:
+    """Make one tower for both sides two towers of equal weights."""
+    if SHARED in towers:
+        tower = towers.pop(SHARED)
+        towers.update({"query": tower, "document": copy.deepcopy(tower)})
+
+
+def load_towers(towers: nn.ModuleDict, path: Path) -> None:
+    """Fill towers from a run's model, parted if that run trained one side alone."""
+    try:
+        weights = load_file(path)
+        if not any(name.startswith(SHARED) for name in weights):
+            part(towers)
+        elif SHARED not in towers:
+            weights = {
+                name.replace(SHARED, side, 1): value for name, value in weights.items() for side in SIDES
+            }
+        towers.load_state_dict(weights)
+    except Exception as error:
+        raise UserError(
+            f"{path}: no encoder can be read from it ({error}); delete it and run again"
+        ) from error
+
+
+def gathered(own: torch.Tensor, sizes: list[int], rank: int) -> torch.Tensor:
+    """Join the vectors [n, D] of all processes in their order; gradients flow into this process's own alone."""
+    import torch.distributed as distributed
+
+    padded = torch.zeros(max(sizes), own.shape[1])
+    padded[: len(own)] = own.detach()
+    parts = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(parts, padded)
+    return torch.cat(
+        [
+            own if number == rank else part[:size]
+            for number, (part, size) in enumerate(zip(parts, sizes, strict=True))
+        ]
+    )

@@ -1,0 +1,118 @@
+"""Stage warm_up: one checkpoint a dataset from which every method starts, and from which pools are mined.
+
+The published recipes start from a model that was warmed up on the task. An encoder that saw much of the web's
+question-answer pairs leaves little to learn; `reinit_top` draws its top layers anew, which makes it a weaker
+start, and `warmup_steps` of in-batch training (the method `inbatch`, seed 0, the finetune budget) follow. The
+result is an encoder folder like any other: embeddings, pools and runs name it as their model.
+"""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from typer import Option
+
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import read_json, replacing, write_json
+from negmark.core.provenance import environment, process_cost
+from negmark.core.seeds import torch_seed
+from negmark.encode.pretrained import find_model
+from negmark.store import collection
+from negmark.store.labels import Labels
+from negmark.train.checkpoint import Checkpoint
+from negmark.train.inputs import Materials
+from negmark.train.tiers import finetune
+from negmark.train.train import set_up, train
+
+log = logging.getLogger(__name__)
+SEED = 0
+
+
+def reinit_top(network: nn.Module, layers: int, seed: int) -> None:
+    """Draw the weights of the top layers anew, as the network's own class initialises them.
+
+    Raises `UserError` if the network has fewer layers.
+    """
+    stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
+    stack = max(stacks, key=len) if stacks else nn.ModuleList()
+    if layers > len(stack):
+        raise UserError(f"encoder.reinit_top: {layers} layers are asked for, the encoder has {len(stack)}")
+    torch.manual_seed(torch_seed(seed, "reinit"))
+    for layer in stack[len(stack) - layers :]:
+        for module in layer.modules():
+            for parameter in module.parameters(recurse=False):
+                if parameter.dim() > 1:  # an init that leaves a kind of module alone must not keep it
+                    nn.init.normal_(parameter, std=getattr(network.config, "initializer_range", 0.02))
+            if isinstance(module, nn.LayerNorm):
+                module.reset_parameters()
+            elif isinstance(bias := getattr(module, "bias", None), nn.Parameter):
+                nn.init.zeros_(bias)
+
+
+def materials(dataset: Path, dimension: int) -> Materials:
+    """Return what in-batch training needs: labels and texts; vectors don't exist yet and are never asked for."""
+    sizes = [
+        len(collection.column(dataset, table, "id")) for table in (collection.DOCUMENTS, collection.QUERIES)
+    ]
+    documents, queries = (np.broadcast_to(np.float32(0), (size, dimension)) for size in sizes)
+    return Materials(dataset, documents, queries, Labels(collection.qrels(dataset, "train"), sizes[0]), {})
+
+
+def main(
+    dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
+    settings: Annotated[str, Option(help="settings of the encoder, as JSON")],
+    training: Annotated[str, Option(help="budget of the finetune tier, as JSON")],
+    folder: Annotated[Path, Option(help="where the encoder goes")],
+    state: Annotated[Path, Option(help="where checkpoints are kept while it lasts")],
+    threads: Annotated[int, Option(help="threads of torch")] = 1,
+) -> None:
+    """Make the encoder that every method of a dataset starts from."""
+    torch.set_num_threads(threads)
+    encoder = json.loads(settings)
+    budget = {**json.loads(training), "steps": encoder["warmup_steps"]}
+    model = find_model(encoder["model"])
+    with process_cost() as cost:
+        network = _warmed(dataset, encoder, budget, model, state)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in model.iterdir():
+        if file.is_dir():
+            shutil.copytree(file, folder / file.name, dirs_exist_ok=True)
+        elif file.suffix in {".json", ".txt", ".model"}:
+            shutil.copyfile(file, folder / file.name)
+    with replacing(folder / "model.safetensors") as partial:
+        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+        save_file(weights, partial, metadata={"format": "pt"})
+    facts = {"encoder": encoder, "training": budget, "dataset": read_json(dataset / "card.json")}
+    write_json(folder / "warmup.json", {**facts, "cost": cost.as_dict(), **environment()})
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def _warmed(
+    dataset: Path, encoder: dict[str, Any], budget: dict[str, Any], model: Path, state: Path
+) -> nn.Module:
+    tower = finetune.load_tower(model, encoder["similarity"], budget["dropout"])
+    reinit_top(tower.model, encoder["reinit_top"], SEED)
+    if not encoder["warmup_steps"]:
+        return tower.model
+    spec = {
+        "class": "inbatch", "method": "warm-up", "params": {}, "seed": SEED, "tier": "finetune",
+        "training": budget, "encoder": encoder,
+    }  # fmt: skip
+    config: Any = tower.model.config
+    run = set_up(spec, materials(dataset, config.hidden_size))
+    run.encoder.load_state_dict(
+        {f"towers.{finetune.SHARED}.{name}": value for name, value in tower.state_dict().items()}
+    )
+    train(run, budget["steps"], Checkpoint(state, spec, budget["checkpoint_steps"]))
+    return run.encoder.towers[finetune.SHARED].model  # type: ignore[attr-defined]
+
+
+if __name__ == "__main__":
+    stage.command(main)

@@ -10,10 +10,10 @@ from snakemake.utils import min_version
 PACKAGE_PATH = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE_PATH)
 
-from negmark.core.failures import go_on_without
+from negmark.run.second_plan import go_on_without
 from negmark.core.files import canonical
 from negmark.suite.memory import Footprint, memory
-from negmark.suite.layout import open_suite
+from negmark.suite.open import open_suite
 from negmark.run.repair import damaged_results, promise, remade
 from negmark.run.start import begin, check_folder
 from negmark.core.source_files import asset, sources

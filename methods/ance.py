@@ -20,7 +20,8 @@ import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
-from negmark.methods.base import Batch, Claim, Method, Negatives, Services, Snapshot, Step, Tried
+from negmark.methods.base import Method, Services, Snapshot
+from negmark.methods.types import Batch, Claim, Negatives, Step, Tried
 
 _DIFFERS = (
     "linear maps on MiniLM vectors and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"

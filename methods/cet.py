@@ -32,7 +32,8 @@ from torch import nn
 from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
-from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
+from negmark.methods.base import Method, Services
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Step, Tried
 
 RERANK_ADAPTATIONS = (
     "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",

@@ -31,7 +31,8 @@ from pydantic import Field
 from torch.nn import functional
 
 from negmark.methods import base, losses
-from negmark.methods.base import Batch, Claim, Method, Negatives, Services, Step, Tried
+from negmark.methods.base import Method, Services
+from negmark.methods.types import Batch, Claim, Negatives, Step, Tried
 
 
 class ClusterNS(Method):

@@ -26,7 +26,8 @@ from pydantic import Field
 from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
-from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Services, Step, Tried
+from negmark.methods.base import Method, Services
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Step, Tried
 
 UNSEEN = -2.0
 """Stands for a score not taken yet; no cosine is that low."""

@@ -20,7 +20,8 @@ import torch
 from pydantic import Field
 
 from negmark.methods import base, losses
-from negmark.methods.base import Batch, Method, Negatives, Step, Tried
+from negmark.methods.base import Method
+from negmark.methods.types import Batch, Negatives, Step, Tried
 
 
 class Debiased(Method):

@@ -8,7 +8,8 @@ Cost per step: M document vectors a query; the dense pool is made once and share
 """
 
 from negmark.methods import sampling
-from negmark.methods.base import Batch, Method, Negatives
+from negmark.methods.base import Method
+from negmark.methods.types import Batch, Negatives
 
 
 class DenseTopK(Method):

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from negmark.methods import base, sampling
-from negmark.methods.base import Batch, Method, Negatives, Tried
+from negmark.methods.base import Method
+from negmark.methods.types import Batch, Negatives, Tried
 
 
 class DenseUniform(Method):

@@ -24,7 +24,8 @@ import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
-from negmark.methods.base import NO_DOCUMENT, Batch, Ids, Method, Negatives, Services, Step, Tried
+from negmark.methods.base import Method, Services
+from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Step, Tried
 
 
 class GIST(Method):

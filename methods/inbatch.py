@@ -8,7 +8,8 @@ What we do: the same; a document that is a labelled positive of the query is mas
 Cost per step: nothing beyond the batch.
 """
 
-from negmark.methods.base import Batch, Method, Negatives
+from negmark.methods.base import Method
+from negmark.methods.types import Batch, Negatives
 
 
 class InBatch(Method):

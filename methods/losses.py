@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from negmark.methods.base import Scores
+    from negmark.methods.types import Scores
 
 
 def info_nce(scores: "Scores", temperature: float) -> torch.Tensor:

@@ -13,7 +13,8 @@ Cost per step: M document vectors a query; the dense pool is made once and share
 import numpy as np
 
 from negmark.methods import sampling
-from negmark.methods.base import NO_DOCUMENT, Batch, Method, Negatives
+from negmark.methods.base import Method
+from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 
 class Oracle(Method):

@@ -14,7 +14,8 @@ import numpy as np
 from pydantic import Field
 
 from negmark.methods import base, sampling
-from negmark.methods.base import NO_DOCUMENT, Batch, Method, Negatives
+from negmark.methods.base import Method
+from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 
 class Poisoned(Method):

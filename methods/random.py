@@ -7,7 +7,8 @@ Cost per step: M document vectors a query.
 """
 
 from negmark.methods import sampling
-from negmark.methods.base import Batch, Method, Negatives
+from negmark.methods.base import Method
+from negmark.methods.types import Batch, Negatives
 
 
 class Random(Method):

@@ -15,7 +15,8 @@ from functools import cache
 from importlib.metadata import entry_points
 
 from negmark import methods
-from negmark.methods.base import Claim, Method, Params
+from negmark.methods.base import Method, Params
+from negmark.methods.types import Claim
 
 GROUP = "negmark.methods"
 LONGEST_TITLE = 200

@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, sampling, teacher
-from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Ids, Method, Negatives, Tried
+from negmark.methods.base import Method
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Tried
 
 
 class RocketQA(Method):

@@ -3,7 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from negmark.methods.base import NO_DOCUMENT, Ids, Services
+from negmark.methods.base import Services
+from negmark.methods.types import NO_DOCUMENT, Ids
 
 
 def top_n_by_gumbel(log_weights: NDArray[np.floating], n: int, rng: np.random.Generator) -> Ids:

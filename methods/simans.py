@@ -30,18 +30,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling, teacher
-from negmark.methods.base import (
-    NO_DOCUMENT,
-    Batch,
-    Claim,
-    Ids,
-    Method,
-    Negatives,
-    Services,
-    Snapshot,
-    Step,
-    Tried,
-)
+from negmark.methods.base import Method, Services, Snapshot
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Step, Tried
 
 Kernel = Literal["gaussian", "laplace", "far"]
 TAU = {"gaussian": 0.0, "laplace": 3.0, "far": 0.5}

@@ -21,7 +21,8 @@ import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
-from negmark.methods.base import NO_DOCUMENT, Batch, Claim, Method, Negatives, Step, Tried
+from negmark.methods.base import Method
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Negatives, Step, Tried
 
 _DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
 

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from negmark.methods.base import NO_DOCUMENT, Ids, Services
+from negmark.methods.base import Services
+from negmark.methods.types import NO_DOCUMENT, Ids
 
 
 def score(services: Services, queries: Ids, documents: Ids) -> NDArray[np.float32]:

@@ -14,18 +14,19 @@ from rich.console import Console
 
 from negmark.board import tables
 from negmark.board.columns import columns
+from negmark.board.findings import with_differences
 from negmark.board.leaderboard import collate
 from negmark.board.prose import sentences, size_sentence, start_sentence
-from negmark.board.standings import ranking_slice, read_run, standings
+from negmark.board.standings import ranking_slice, standings
 from negmark.board.tables import terminal_table
-from negmark.board.verdicts import with_differences
 from negmark.compare.differences import differences, read_differences
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.files import write_text
 from negmark.core.notation import MISSING, compact, number, plain
+from negmark.core.tiers import in_order
 from negmark.store.query_scores import QueryScores, Row
-from negmark.suite.tier_pairs import in_order
+from negmark.store.run import read_run
 
 SETTINGS = {
     "encoder": "all-MiniLM-L6-v2",

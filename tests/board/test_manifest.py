@@ -11,9 +11,10 @@ import yaml
 from builders import ROOT
 from negmark.board import manifest
 from negmark.core.errors import UserError
-from negmark.core.formats import BOARD_KEYS
+from negmark.store.board import BOARD_KEYS
 from negmark.suite.checks import load
-from negmark.suite.layout import Layout, open_suite
+from negmark.suite.layout import Layout
+from negmark.suite.open import open_suite
 
 EMPTY: dict[str, Any] = dict.fromkeys(BOARD_KEYS)
 HARDWARE = {"cpu": "Z80", "cores": 1, "gpus": [], "memory_gibibytes": 0.1, "machine": "z", "system": "CP/M"}

@@ -12,7 +12,7 @@ from test_leaderboard import collated, write_card, write_runs, write_suite, writ
 from negmark.board.figures.datasets import draw_datasets
 from negmark.board.figures.drawing import save_nothing
 from negmark.board.figures.quality import draw_quality
-from negmark.board.standings import read_run
+from negmark.store.run import read_run
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")
 

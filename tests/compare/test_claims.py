@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from test_differences import row, scores, write_run
 
-from negmark.board.standings import METRICS
 from negmark.compare import claims
 from negmark.compare.claims import judge, markdown, sentence
+from negmark.core.names import METRICS
 from negmark.methods import registry
-from negmark.methods.base import Claim
+from negmark.methods.types import Claim
 from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from negmark.board.verdicts import average
+from negmark.board.findings import average
 from negmark.compare.differences import MACRO, differences, main, read_differences, to_average
 from negmark.core.errors import UserError
 from negmark.store.contents import Contents

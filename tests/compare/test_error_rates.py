@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from negmark.compare.inference import Runs, Scores, _chance, _variances, compare, mean_squares, paired
+from negmark.compare.inference import _chance, _variances, compare, mean_squares, paired
+from negmark.store.query_scores import Runs, Scores
 
 EXPERIMENTS = 2_000
 """The standard error of a rate of 5 % is half a percent point."""

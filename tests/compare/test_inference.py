@@ -15,8 +15,6 @@ from scipy import stats
 from negmark.compare import inference
 from negmark.compare.inference import (
     Difference,
-    Runs,
-    Scores,
     Table,
     compare,
     compare_average,
@@ -28,6 +26,7 @@ from negmark.compare.inference import (
     runs_differ,
 )
 from negmark.core.errors import UserError
+from negmark.store.query_scores import Runs, Scores
 
 SEVEN = np.array([-3.0, -2, -1, 0, 1, 2, 3])
 """Sum of squares 28: variance 28 / 6, squared standard error of the mean 28 / 42 = 2 / 3."""

@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from negmark.board.standings import METRICS
 from negmark.compare.two_runs import LABEL, main, table
 from negmark.core.errors import UserError
+from negmark.core.names import METRICS
 
 
 def write(folder: Path, values: list[float], queries: str = "abcdef") -> Path:

@@ -7,9 +7,10 @@ import pytest
 
 from negmark.core import formats
 from negmark.core.errors import UserError
+from negmark.store.board import BOARD_KEYS, read_board
 
 BOARDS = Path(__file__).parents[2] / "results" / "leaderboards"
-MANIFEST = {"format": formats.BOARD, **dict.fromkeys(formats.BOARD_KEYS)}
+MANIFEST = {"format": formats.BOARD, **dict.fromkeys(BOARD_KEYS)}
 
 
 def test_results_get_their_number_and_are_taken_again(tmp_path: Path) -> None:
@@ -51,13 +52,13 @@ def test_a_board_of_another_format_is_refused(tmp_path: Path) -> None:
     ):
         manifest.write_text(json.dumps(content))
         with pytest.raises(UserError, match=words):
-            formats.read_board(manifest)
+            read_board(manifest)
     manifest.write_text(json.dumps(MANIFEST))
-    assert formats.read_board(manifest) == MANIFEST
+    assert read_board(manifest) == MANIFEST
 
 
 @pytest.mark.parametrize(
     "manifest", sorted(BOARDS.glob("*/manifest.json")), ids=lambda path: path.parent.name
 )
 def test_committed_boards_can_be_read(manifest: Path) -> None:
-    assert formats.read_board(manifest).keys() >= formats.BOARD_KEYS
+    assert read_board(manifest).keys() >= BOARD_KEYS

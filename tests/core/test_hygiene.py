@@ -17,7 +17,7 @@ from negmark.store import collection
 from negmark.store.collection import HIDDEN, SPLITS, write_table
 
 MAY_READ = {
-    "evaluate/evaluate": {"split"},  # its argument, "test" unless told otherwise
+    "evaluate/ranking": {"split"},  # its argument, "test" unless told otherwise
     "board/card": {"split"},
     "evaluate/audit": {"train", HIDDEN},
     "evaluate/dev_curve": {"dev", "train"},  # train to say which dev queries are unseen

@@ -11,8 +11,8 @@ import pytest
 from builders import ROOT
 from negmark.core.seeds import stream
 from negmark.data import prepare
+from negmark.data.numbering import number_documents, read_documents
 from negmark.data.records import Records
-from negmark.data.subset import number_documents, read_documents
 from negmark.store import collection
 from negmark.suite.settings import DatasetSettings
 

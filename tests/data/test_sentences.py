@@ -16,7 +16,7 @@ from builders import tiny_model
 from negmark.board import columns
 from negmark.board import prose as words
 from negmark.board.figures.quality import draw_quality
-from negmark.board.standings import ranked_by, read_run, standings
+from negmark.board.standings import ranked_by, standings
 from negmark.core.errors import UserError
 from negmark.data import sentences
 from negmark.data.sts import read_task
@@ -24,10 +24,12 @@ from negmark.evaluate import sts
 from negmark.methods import registry
 from negmark.store import collection
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 from negmark.suite.checks import load
 from negmark.train.inputs import load_materials
+from negmark.train.run import set_up
+from negmark.train.step import _example, one_step
 from negmark.train.tiers import finetune
-from negmark.train.train import _example, one_step, set_up
 
 LINES = [f"sentence number {number} of {number * 7 % 30}" for number in range(40)]
 PAIRS = {"a": [("4.5", "one cat", "a cat"), ("", "not", "scored"), ("1", "a dog", "two birds")],

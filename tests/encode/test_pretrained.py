@@ -10,10 +10,12 @@ from safetensors.numpy import save_file
 
 from builders import tiny_model
 from negmark.core.errors import UserError
+from negmark.encode import device as device_module
 from negmark.encode import pretrained
+from negmark.encode.device import resolve_dtype
 from negmark.encode.encoder import Encoder
 from negmark.encode.lengths import lengths_of
-from negmark.encode.pretrained import find_model, resolve_dtype
+from negmark.encode.pretrained import find_model
 from negmark.encode.tokens import Texts, tokenise
 from negmark.train.tiers.finetune import load_tower
 
@@ -193,9 +195,9 @@ def test_pooling_is_mean_where_none_is_declared(bare_model):
 def test_precision_that_is_asked_for_is_taken(monkeypatch):
     assert resolve_dtype("float32") == "float32"
     assert resolve_dtype("bfloat16") == "bfloat16"
-    monkeypatch.setattr(pretrained, "device", lambda: "cpu")
+    monkeypatch.setattr(device_module, "device", lambda: "cpu")
     for has, wanted in ((True, "bfloat16"), (False, "float32")):
-        monkeypatch.setattr(pretrained, "_cpu_has_bfloat16", lambda has=has: has)
+        monkeypatch.setattr(device_module, "_cpu_has_bfloat16", lambda has=has: has)
         assert resolve_dtype("auto") == wanted
-    monkeypatch.setattr(pretrained, "device", lambda: "cuda")
+    monkeypatch.setattr(device_module, "device", lambda: "cuda")
     assert resolve_dtype("auto") == "bfloat16"

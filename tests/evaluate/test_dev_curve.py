@@ -22,6 +22,7 @@ from negmark.store.curve import read_curve
 from negmark.train import clock as clocks
 from negmark.train import energy
 from negmark.train import train as stage_train
+from negmark.train.run import set_up
 
 CURVE = {"curve_every": 4, "curve_queries": 100}
 MEASURED = ["wall_seconds", "cpu_seconds", "joules"]
@@ -111,7 +112,8 @@ def test_looking_on_changes_nothing_of_whole_encoders(texts, tmp_path, dropout):
 
 
 def test_a_point_of_a_whole_encoder_is_what_evaluation_computes(texts, tmp_path):
-    from negmark.evaluate.evaluate import TestSplit, _searcher, evaluate_run, rank
+    from negmark.evaluate.evaluate import _searcher, evaluate_run
+    from negmark.evaluate.ranking import TestSplit, rank
 
     spec = texts.spec("inbatch", dropout=0.3, **CURVE)
     out = texts.train(tmp_path / "run", spec)
@@ -199,7 +201,7 @@ def test_a_dataset_without_dev_queries_is_told_in_one_line(tmp_path):
 
 def test_blocks_of_documents_give_the_ranking_of_all(bench, monkeypatch):
     materials = stage_train.load_materials(bench.dataset, bench.vectors, {})
-    run = stage_train.set_up(bench.spec("random"), materials)
+    run = set_up(bench.spec("random"), materials)
     queries = np.arange(20)
     whole = dev_curve.BlockSearcher(run.encoder, 90).search(queries, 11)
     wanted = np.argsort(-(bench.query_vectors[:20] @ bench.document_vectors.T), axis=1, kind="stable")[:, :11]

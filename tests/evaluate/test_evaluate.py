@@ -12,6 +12,7 @@ from builders import Bench, collection_of, unit
 from negmark.core.errors import UserError
 from negmark.data import prepare
 from negmark.evaluate import evaluate
+from negmark.evaluate.ranking import TestSplit, means, measure, rank
 from negmark.search.index import DenseSearcher
 from negmark.store import collection
 
@@ -28,7 +29,7 @@ ABOUT = {
 
 def asked(folder, queries):
     """The test split, some of its queries alone."""
-    split = evaluate.TestSplit(folder)
+    split = TestSplit(folder)
     places = [split.queries.tolist().index(query) for query in queries]
     split.queries, split.own = split.queries[places], split.own[places]
     split.names = [split.names[place] for place in places]
@@ -56,7 +57,7 @@ def own_text(tmp_path_factory):
 
 def test_own_text_is_dropped_and_a_hundred_are_left(own_text):
     folder, documents, queries = own_text
-    run = evaluate.rank(DenseSearcher(documents, queries, 1), asked(folder, [0, 2]))
+    run = rank(DenseSearcher(documents, queries, 1), asked(folder, [0, 2]))
     assert list(run) == ["d7", "other"]
     assert "d7" not in run["d7"]
     assert "d7" in run["other"]
@@ -78,8 +79,8 @@ def test_short_lists_stay_short(own_text):
             ids[:, :3], scores[:, :3] = [7, 20, 3], [3.0, 1.0, 1.0]
             return ids, scores
 
-    assert evaluate.rank(Few(), asked(folder, [0])) == {"d7": {"d3": 1.0, "d20": 1.0}}
-    assert list(evaluate.rank(Few(), asked(folder, [0]))["d7"]) == ["d3", "d20"]  # ties by id from the end
+    assert rank(Few(), asked(folder, [0])) == {"d7": {"d3": 1.0, "d20": 1.0}}
+    assert list(rank(Few(), asked(folder, [0]))["d7"]) == ["d3", "d20"]  # ties by id from the end
 
 
 def test_means_by_hand():
@@ -90,22 +91,22 @@ def test_means_by_hand():
         "MRR@10": [1.0, 0.25, 0.0, 0.0],
         "R@100": [1.0, 1.0, 1.0, 0.0],
     }
-    assert evaluate.means(rows) == {
+    assert means(rows) == {
         "all": {"queries": 4, "nDCG@10": 0.5, "MRR@10": 0.3125, "R@100": 0.75},
         "seen": {"queries": 3, "nDCG@10": 0.5, "MRR@10": pytest.approx(1 / 3), "R@100": pytest.approx(2 / 3)},
         "unseen": {"queries": 1, "nDCG@10": 0.5, "MRR@10": 0.25, "R@100": 1.0},
     }
-    assert set(evaluate.means({name: values[1:2] for name, values in rows.items()})) == {"all", "unseen"}
+    assert set(means({name: values[1:2] for name, values in rows.items()})) == {"all", "unseen"}
 
 
 def test_measure_takes_every_query_of_the_split_in_the_datasets_order(own_text):
     folder, _, _ = own_text
-    rows = evaluate.measure(evaluate.TestSplit(folder), {"other": {"d7": 2.0, "d0": 1.0}})
+    rows = measure(TestSplit(folder), {"other": {"d7": 2.0, "d0": 1.0}})
     assert rows["query"] == ["d7", "other"]
     assert rows["slice"] == ["unseen", "seen"]
     assert rows["MRR@10"] == [0.0, 0.5]
     assert rows["R@100"] == [0.0, 1.0]
-    assert evaluate.measure(evaluate.TestSplit(folder, "train"), {"t": {"d0": 1.0}})["MRR@10"] == [1.0]
+    assert measure(TestSplit(folder, "train"), {"t": {"d0": 1.0}})["MRR@10"] == [1.0]
 
 
 def read_run(path):
@@ -125,7 +126,7 @@ def test_pytrec_eval_reads_the_same_numbers_from_the_files(bench, tmp_path):
     for query, document, grade in bench.collection.qrels["test"]:
         qrels.setdefault(f"q{query}", {})[f"d{document}"] = int(grade)
     wanted = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
-    rows = evaluate.measure(evaluate.TestSplit(bench.dataset), run)
+    rows = measure(TestSplit(bench.dataset), run)
     table = collection._table(tmp_path / "per_query.parquet", None).to_pylist()
     assert [row["query"] for row in table] == sorted(qrels, key=lambda name: int(name[1:]))
     for row in table:
@@ -148,7 +149,7 @@ def test_scores_in_the_run_are_exact(bench, tmp_path):
     searcher = DenseSearcher(bench.document_vectors, bench.query_vectors, 1)
     found, wanted = (
         read_run(tmp_path / "run.trec.gz"),
-        evaluate.rank(searcher, evaluate.TestSplit(bench.dataset)),
+        rank(searcher, TestSplit(bench.dataset)),
     )
     assert {query: list(scores) for query, scores in found.items()} == {
         query: list(scores) for query, scores in wanted.items()

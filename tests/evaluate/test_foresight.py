@@ -10,7 +10,7 @@ from test_leaderboard import write_runs
 
 from builders import Bench
 from negmark.board.figures.foresight import draw_foresight, foresight_table
-from negmark.board.standings import read_run, summarise
+from negmark.board.standings import summarise
 from negmark.compare.statistics import association
 from negmark.core.errors import UserError
 from negmark.evaluate.foresight import eci, first_negatives, foresee, main
@@ -18,6 +18,7 @@ from negmark.store.collection import qrels
 from negmark.store.contents import Contents
 from negmark.store.labels import Labels
 from negmark.store.ledger import VECTOR, read_ledger
+from negmark.store.run import read_run
 
 
 @pytest.mark.parametrize(

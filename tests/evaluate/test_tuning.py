@@ -12,11 +12,13 @@ from builders import ROOT
 from negmark.core.errors import UserError
 from negmark.evaluate import tune
 from negmark.methods import registry
-from negmark.methods.base import Tried
+from negmark.methods.types import Tried
 from negmark.store.collection import write_table
 from negmark.suite.checks import load
-from negmark.suite.layout import Layout, open_suite
+from negmark.suite.layout import Layout
+from negmark.suite.open import open_suite
 from negmark.suite.tuning import Chosen, Tuned, points, told
+from negmark.train.run import set_up
 from tiny import SUITE
 
 RATES = [0.1, 0.3, 1.0, 3.0, 10.0]
@@ -290,13 +292,12 @@ def test_a_row_that_was_not_beaten_says_so():
 @pytest.mark.parametrize("key", [{}, {"drawn_as": "random"}])
 def test_a_copy_draws_as_its_row(world, key):
     """Two rows of one method draw apart, but for a row and its tuned copy."""
-    from negmark.train import train
     from negmark.train.inputs import load_materials
     from world import take_steps
 
     def drawn(**told):
         spec = world.spec("random", row=told.pop("row", None)) | told
-        run = train.set_up(spec, load_materials(world.dataset, world.vectors, {}))
+        run = set_up(spec, load_materials(world.dataset, world.vectors, {}))
         return [negatives.ids.tolist() for _, negatives in take_steps(run, 2)]
 
     assert (drawn() == drawn(row="random_tuned", **key)) is bool(key)

@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional
 
 from negmark.methods.adore import ADORE
-from negmark.methods.base import NO_DOCUMENT
 from negmark.methods.losses import adore_lambda
-from negmark.train import train
+from negmark.methods.types import NO_DOCUMENT
+from negmark.train.step import _example, one_step
 from world import take_steps
 
 SCORES, LABELS = [3.0, 2.0, 1.0], [0, 1, 0]
@@ -107,16 +107,16 @@ def brute_force(run, batch, documents):
 @pytest.mark.parametrize("name", ["adore", "adore/faithful"])
 def test_negatives_are_the_best_unlabelled_of_the_moment(name, world):
     run = world.run(name, learning_rate=0.1)
-    at_first = brute_force(run, train._example(run, 2).batch, world.documents)
+    at_first = brute_force(run, _example(run, 2).batch, world.documents)
     for step in range(3):
-        example = train._example(run, step)
+        example = _example(run, step)
         order = brute_force(run, example.batch, world.documents)
         for query, row, found in zip(example.batch.queries, order, example.negatives.ids, strict=True):
             assert (
                 found.tolist()
                 == [document for document in row if (query, document) not in world.positives][:4]
             )
-        train.one_step(run, step, keep_scores=False)
+        one_step(run, step, keep_scores=False)
     assert (order[:, :4] != at_first[:, :4]).any()  # else a search of the untrained vectors would pass
 
 
@@ -159,7 +159,7 @@ def test_faithful_loss_is_that_of_the_retrieved_list(world, depth, cut):
     with torch.no_grad():
         run.encoder.query.copy_(run.encoder.query.roll(1, dims=0))  # a poor start
     run.method.params = ADORE.Params(depth=depth, cut=cut)
-    example = train._example(run, 0)
+    example = _example(run, 0)
     expected, appended = loss_by_loops(run, example, world, depth, cut)
     assert (appended > 5) == (depth < 60)
     loss = run.method.faithful_loss(example)
@@ -172,7 +172,7 @@ def test_faithful_loss_is_that_of_the_retrieved_list(world, depth, cut):
 def test_faithful_gradient_goes_through_the_query_alone(world):
     """Against autograd through the whole matrix of scores, with the ranks held."""
     run = world.run("adore/faithful")
-    example = train._example(run, 0)
+    example = _example(run, 0)
     vectors = run.encoder.documents(np.arange(world.documents)).detach()
     logits = example.batch.query_vectors @ vectors.T / 0.05
     order = torch.from_numpy(brute_force(run, example.batch, world.documents))

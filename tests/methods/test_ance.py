@@ -8,9 +8,10 @@ import torch
 
 from negmark.methods import losses
 from negmark.methods.ance import ANCE
-from negmark.methods.base import NO_DOCUMENT
+from negmark.methods.types import NO_DOCUMENT
 from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
+from negmark.train.step import _example
 from world import take_steps
 
 
@@ -111,7 +112,7 @@ def test_faithful_loss_is_the_mean_over_triples_without_in_batch_negatives(world
     for made, size in ((world, 8), (tiny_world, 6)):
         run = made.run("ance/faithful", batch_size=size)
         run.method.refresh(0)
-        example = train._example(run, 0)
+        example = _example(run, 0)
         positive, negatives = example.scores.positive.tolist(), example.scores.negatives.tolist()
         each = [
             math.log1p(math.exp((other - positive[place]) / 0.05))

@@ -11,9 +11,10 @@ import torch
 from negmark import methods
 from negmark.core.errors import UserError
 from negmark.methods import registry
-from negmark.methods.base import Method, Negatives
-from negmark.suite.layout import open_suite
-from negmark.train import train
+from negmark.methods.base import Method
+from negmark.methods.types import Negatives
+from negmark.suite.open import open_suite
+from negmark.train.step import one_step
 
 WHOLE = '''"""Mine: a method that nothing is wrong with."""
 
@@ -183,5 +184,5 @@ def broken(kind: type[Method], world, monkeypatch) -> str:
     registry.check(kind)
     monkeypatch.setattr(registry, "available", lambda: {"wrong": kind})
     with pytest.raises(UserError) as caught:
-        train.one_step(world.run("wrong"), 0, keep_scores=False)
+        one_step(world.run("wrong"), 0, keep_scores=False)
     return str(caught.value)

@@ -6,9 +6,11 @@ import torch
 from torch.nn import functional
 
 from negmark.methods import losses
-from negmark.methods.base import NO_DOCUMENT
 from negmark.methods.cet import CET
+from negmark.methods.types import NO_DOCUMENT
 from negmark.train import train
+from negmark.train.run import set_up
+from negmark.train.step import _example
 from world import take_steps
 
 RELEVANCE = torch.tensor([[2.0, 1.0], [0.5, 1.5]])
@@ -19,9 +21,7 @@ ALL = torch.ones(2, 1, dtype=torch.bool)
 
 def run_of(world, track="", seed=0, params=None, **training):
     spec = {**world.spec(f"cet/{track}" if track else "cet", seed, **training), "params": params or {}}
-    return train.set_up(
-        spec, train.load_materials(world.dataset, world.vectors, {"dense": world.pools["dense"]})
-    )
+    return set_up(spec, train.load_materials(world.dataset, world.vectors, {"dense": world.pools["dense"]}))
 
 
 def pairwise(logits, other, temperature, mask=ALL):
@@ -71,7 +71,7 @@ def test_empty_places_are_no_pairs():
 
 def test_weights_of_a_step_are_the_selection_models_own(world):
     run = run_of(world, params={"noise": 0.0})
-    example = train._example(run, 0)
+    example = _example(run, 0)
     ids = example.negatives.ids
     left = run.services.warmup_queries(example.batch.queries)
     cosines = torch.einsum("bd,bmd->bm", left, run.services.warmup_documents(ids))
@@ -92,7 +92,7 @@ def test_the_total_trains_each_model_by_its_own_part_alone(world, track):
 
     def gradients(part):
         run = run_of(world, track)
-        example = train._example(run, 0)
+        example = _example(run, 0)
         method, scores = run.method, example.scores
         parts = {
             "both": method.faithful_loss if track else method.loss,
@@ -118,7 +118,7 @@ def test_the_total_trains_each_model_by_its_own_part_alone(world, track):
 
 def test_the_faithful_loss_is_both_pairwise_losses(world):
     run = run_of(world, "faithful", params={"temperature": 2.0})
-    example = train._example(run, 0)
+    example = _example(run, 0)
     batch, scores = example.batch, example.scores
     pairs = np.column_stack([batch.positives, example.negatives.ids])
     selection = run.method.selection(batch.queries, pairs).detach().double()

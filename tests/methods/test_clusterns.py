@@ -8,8 +8,9 @@ from torch.nn import functional
 
 from negmark.methods import losses
 from negmark.methods.clusterns import ClusterNS, far_from_the_last, moved, nearest_two, suspected_gaps
-from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
+from negmark.train.run import set_up
+from negmark.train.step import _example, train
 from world import take_steps
 
 CENTROIDS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
@@ -21,7 +22,7 @@ SMALL = {"clusters": 4, "start_step": 2}
 
 def run_of(world, track="", seed=0, params=SMALL, **training):
     spec = {**world.spec(f"clusterns/{track}" if track else "clusterns", seed, **training), "params": params}
-    return train.set_up(spec, train.load_materials(world.dataset, world.vectors, {}))
+    return set_up(spec, train.load_materials(world.dataset, world.vectors, {}))
 
 
 def test_nearest_and_second_nearest_by_hand():
@@ -91,13 +92,13 @@ def test_before_and_at_the_start_the_batch_serves_alone(world, track):
 def test_centroids_start_from_queries_of_the_batch_and_follow_them(world):
     run = run_of(world)
     take_steps(run, 2)
-    third = train._example(run, 2)
+    third = _example(run, 2)
     start = run.method.centroids.clone()
     queries = third.batch.query_vectors.detach()
     rows = [next(row for row in range(8) if torch.equal(queries[row], centroid)) for centroid in start]
     cosines = queries @ third.batch.positive_vectors.detach().T
     assert rows == far_from_the_last(cosines, rows[0], 4)
-    fourth = train._example(run, 3)
+    fourth = _example(run, 3)
     queries = fourth.batch.query_vectors.detach()
     assert torch.equal(run.method.centroids, moved(start, queries, 1e-3, "sum"))
     order = (queries @ functional.normalize(run.method.centroids, dim=1).T).argsort(dim=1, descending=True)
@@ -125,7 +126,7 @@ def test_the_papers_rule_starts_at_a_low_mean_cosine(world, threshold, started):
 
 
 def test_the_papers_rule_counts_the_diagonal(world):
-    example = train._example(world.run("inbatch"), 0)
+    example = _example(world.run("inbatch"), 0)
     mean = example.scores.in_batch.mean().item()
     assert mean > example.scores.in_batch[example.scores.in_batch_mask].mean().item() + 0.01
     for threshold, started in ((mean - 1e-4, False), (mean + 1e-4, True)):
@@ -143,7 +144,7 @@ def test_a_batch_smaller_than_the_clusters_is_refused(world):
 def test_in_the_controlled_track_each_query_sees_its_own_centroid(world):
     run = run_of(world)
     take_steps(run, 3)
-    example = train._example(run, 3)
+    example = _example(run, 3)
     assert example.scores.negatives.shape == (8, 1)
     assert torch.equal(run.method.loss(example), losses.info_nce(example.scores, 0.05))
 
@@ -157,7 +158,7 @@ def test_the_faithful_loss_by_hand(world, params):
                            (("bml_weight", 1e-3), ("alpha", 0.0), ("beta", 0.3)))  # fmt: skip
     suspected = 0
     for step in range(3, 9):
-        example = train._example(run, step)
+        example = _example(run, step)
         queries = example.batch.query_vectors.detach().double().numpy()
         documents = example.batch.positive_vectors.detach().double().numpy()
         centroids = run.method.centroids.double().numpy()
@@ -198,11 +199,11 @@ def test_a_run_with_clusters_holds_the_contract(world, track):
 def test_a_run_with_clusters_survives_a_restart_before_and_after_the_start(world, tmp_path, track, at):
     spec = world.spec("clusterns")
     unbroken, killed, resumed = (run_of(world, track) for _ in range(3))
-    train.train(unbroken, 9, Checkpoint(tmp_path / "none", spec, every=100))
+    train(unbroken, 9, Checkpoint(tmp_path / "none", spec, every=100))
     take_steps(killed, at)
     Checkpoint(tmp_path / "state", spec, every=at).save_if_due(killed, at, 9)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=at)
-    train.train(resumed, 9, checkpoint)
+    train(resumed, 9, checkpoint)
     assert checkpoint.resumed_at is not None
     assert len(unbroken.method.centroids) == 4
     assert torch.equal(unbroken.method.centroids, resumed.method.centroids)

@@ -9,19 +9,18 @@ import pytest
 import torch
 
 from negmark.methods import losses
-from negmark.methods.base import NO_DOCUMENT, Scores
 from negmark.methods.conan import UNSEEN, Conan, no_longer_hard, window_starts
+from negmark.methods.types import NO_DOCUMENT, Scores
 from negmark.store import collection
-from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
+from negmark.train.run import set_up
+from negmark.train.step import _example, train
 from world import take_steps
 
 
 def run_of(world, track="", params=None, **training):
     spec = {**world.spec(f"conan/{track}" if track else "conan", **training), "params": params or {}}
-    return train.set_up(
-        spec, train.load_materials(world.dataset, world.vectors, {"dense": world.pools["dense"]})
-    )
+    return set_up(spec, train.load_materials(world.dataset, world.vectors, {"dense": world.pools["dense"]}))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +89,7 @@ def test_cosent_of_equal_labels_is_nothing():
 
 def test_the_faithful_loss_ranks_positives_over_all_given_negatives(world):
     run = run_of(world, "faithful")
-    example = train._example(run, 0)
+    example = _example(run, 0)
     positive = example.scores.positive.detach().double().numpy() / 0.05
     negatives = example.scores.negatives.detach().double().numpy() / 0.05
     balanced = np.log1p(np.exp(negatives - positive[:, None]).sum(axis=1)).mean()
@@ -100,7 +99,7 @@ def test_the_faithful_loss_ranks_positives_over_all_given_negatives(world):
 
 def test_empty_places_enter_neither_part(shallow_world):
     run = run_of(shallow_world, "faithful", negatives=8)
-    example = train._example(run, 0)
+    example = _example(run, 0)
     used = example.scores.negatives_mask
     assert not used.all()
     positive = example.scores.positive.detach().double() / 0.05
@@ -123,7 +122,7 @@ def test_scores_are_those_of_the_last_step_and_of_the_first_after_a_replacement(
     run = run_of(world)
     seen = {}
     for step in range(8):  # 30 queries, 8 a step: each is seen about twice
-        example = train._example(run, step)
+        example = _example(run, step)
         run.method.observe(example)
         means = example.scores.negatives.detach().mean(dim=1).tolist()
         for query, mean in zip(example.batch.queries.tolist(), means, strict=True):
@@ -141,7 +140,7 @@ def test_scores_are_those_of_the_last_step_and_of_the_first_after_a_replacement(
 
 def test_empty_places_are_no_scores(shallow_world):
     run = run_of(shallow_world, negatives=8)
-    example = train._example(run, 0)
+    example = _example(run, 0)
     used = example.scores.negatives_mask.clone()
     assert not used.all()
     used[0] = False
@@ -187,7 +186,7 @@ def test_replaced_negatives_are_the_papers_windows_and_a_list_at_its_end_keeps_t
     queries = np.array([3])
     ranked = world.pools["dense"].candidates(queries, 20)[0]
     assert (ranked != NO_DOCUMENT).all()
-    example = train._example(run, 0)
+    example = _example(run, 0)
     for turn, (start, rates) in enumerate([(10, (1, 0)), (14, (1, 0)), (14, (0, 1))], start=1):
         with_scores(run, [3], [0.6], [0.5])
         run.method.refresh(100 * turn)
@@ -210,11 +209,11 @@ def test_replacements_happen_in_training_and_survive_a_restart(world, tmp_path, 
     training = {"steps": 40, "learning_rate": 0.03, "checkpoint_steps": 18}
     spec = world.spec("conan", **training)
     unbroken, killed, resumed = (run_of(world, track, params, **training) for _ in range(3))
-    train.train(unbroken, 40, Checkpoint(tmp_path / "none", spec, every=100))
+    train(unbroken, 40, Checkpoint(tmp_path / "none", spec, every=100))
     take_steps(killed, 18)
     Checkpoint(tmp_path / "state", spec, every=18).save_if_due(killed, 18, 40)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=18)
-    train.train(resumed, 40, checkpoint)
+    train(resumed, 40, checkpoint)
     assert checkpoint.resumed_at == 18
     assert killed.method.window.any()
     assert unbroken.method.window.max() > 1
@@ -243,12 +242,12 @@ def graded_run(world, tmp_path, track="faithful", **params):
     pq.write_table(table.append_column("score", [scores]), dataset / collection.QUERIES)
     spec = {**world.spec(f"conan/{track}" if track else "conan"), "params": params}
     materials = train.load_materials(dataset, world.vectors, {"dense": world.pools["dense"]})
-    return train.set_up(spec, materials), np.arange(count - 6, count).reshape(3, 2)
+    return set_up(spec, materials), np.arange(count - 6, count).reshape(3, 2)
 
 
 def test_cosent_runs_over_graded_pairs_where_there_are_any(world, tmp_path):
     run, rows = graded_run(world, tmp_path)
-    example = train._example(run, 0)
+    example = _example(run, 0)
     vectors = run.encoder.queries(rows.ravel()).detach().double().numpy().reshape(3, 2, -1)
     cosines = (vectors[:, 0] * vectors[:, 1]).sum(axis=1)
     gaps = [cosines[low] - cosines[high] for high, low in ((0, 1), (0, 2), (2, 1))]  # 5 > 2.5 > 1
@@ -277,6 +276,6 @@ def test_without_graded_pairs_there_is_nothing_to_draw(world):
 def test_the_controlled_track_leaves_graded_pairs_alone(world, tmp_path):
     with_pairs, _ = graded_run(world, tmp_path, track="")
     without = run_of(world)
-    ours, theirs = (run.method.loss(train._example(run, 0)).item() for run in (with_pairs, without))
+    ours, theirs = (run.method.loss(_example(run, 0)).item() for run in (with_pairs, without))
     assert ours == theirs
     assert with_pairs.services.counters == without.services.counters

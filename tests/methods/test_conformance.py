@@ -11,11 +11,11 @@ import torch
 from pydantic import ValidationError
 
 from negmark.methods import base, registry
-from negmark.methods.base import NO_DOCUMENT
+from negmark.methods.types import NO_DOCUMENT, Batch
 from negmark.store.ledger import VECTOR
-from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.services import TrainingServices
+from negmark.train.step import one_step, train
 from world import World, take_steps, write_world
 
 METHODS = registry.available() | {
@@ -169,7 +169,7 @@ def test_a_method_that_draws_depends_on_seed_and_row_and_step(name, world, monke
             queries, positives = run.labels.batch(0, step, 8)
             vectors = run.encoder.queries(queries), run.encoder.documents(positives)
             run.method.refresh(step + shift)
-            batch = base.Batch(step + shift, queries, positives, *vectors)
+            batch = Batch(step + shift, queries, positives, *vectors)
             given.append((batch, run.method.negatives(batch)))
         return given
 
@@ -196,18 +196,18 @@ def test_every_method_sees_the_same_queries_and_positives(name, world):
 def test_a_resumed_run_ends_as_an_unbroken_one(name, world, tmp_path):
     spec = world.spec(name)
     unbroken = world.run(name)
-    train.train(unbroken, 6, Checkpoint(tmp_path / "unbroken", spec, every=100))
+    train(unbroken, 6, Checkpoint(tmp_path / "unbroken", spec, every=100))
     train._write(unbroken, tmp_path / "first", {})
 
     killed = world.run(name)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=3)
     for step in range(3):
-        train.one_step(killed, step, keep_scores=step == 0)
+        one_step(killed, step, keep_scores=step == 0)
     checkpoint.save_if_due(killed, 3, 6)
     resumed = world.run(name)
     scramble_global_generators(4)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=3)
-    train.train(resumed, 6, checkpoint)
+    train(resumed, 6, checkpoint)
     train._write(resumed, tmp_path / "second", {})
 
     assert checkpoint.resumed_at == 3

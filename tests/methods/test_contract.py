@@ -11,10 +11,11 @@ from torch.nn import functional
 
 from negmark.core.errors import UserError
 from negmark.methods import losses, registry
-from negmark.methods.base import NO_DOCUMENT, Method, Negatives
+from negmark.methods.base import Method
+from negmark.methods.types import NO_DOCUMENT, Negatives
 from negmark.store.ledger import VECTOR
-from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
+from negmark.train.step import _example, one_step, train
 from world import take_steps
 
 SIZE = 8
@@ -39,7 +40,7 @@ def following(batch, documents, count=2):
 
 
 def example_of(run, step=0):
-    return train._example(run, step)
+    return _example(run, step)
 
 
 def ledger_rows(run):
@@ -204,12 +205,12 @@ def unbroken_and_resumed(start, world, kind, folder):
     runs = start(kind), start(kind), start(kind)
     unbroken, killed, resumed = runs
     spec = world.spec("toy")
-    train.train(unbroken, 6, Checkpoint(folder / "none", spec, every=100))
+    train(unbroken, 6, Checkpoint(folder / "none", spec, every=100))
     take_steps(killed, 3)
     Checkpoint(folder / "state", spec, every=3).save_if_due(killed, 3, 6)
     torch.manual_seed(99)
     checkpoint = Checkpoint(folder / "state", spec, every=3)
-    train.train(resumed, 6, checkpoint)
+    train(resumed, 6, checkpoint)
     assert checkpoint.resumed_at == 3
     return unbroken, resumed
 
@@ -294,7 +295,7 @@ def test_a_pool_that_was_not_declared_is_refused(start):
             return Negatives(ids=self.services.pool("dense").candidates(batch.queries, 2)[0])
 
     with pytest.raises(KeyError, match="toy asks for the pool 'dense' but doesn't name it in `pools`"):
-        train.one_step(start(Undeclared), 0, keep_scores=False)
+        one_step(start(Undeclared), 0, keep_scores=False)
 
 
 class Margin(Method):
@@ -315,7 +316,7 @@ def test_a_method_may_have_a_loss_of_its_own(start):
     right = run.encoder._documents.numpy()
     others = right[(positives[:, None] + [1, 2]) % 60]
     gaps = np.einsum("bd,bmd->bm", left, others) - (left * right[positives]).sum(axis=1)[:, None] + 0.9
-    train.one_step(run, 0, keep_scores=False)
+    one_step(run, 0, keep_scores=False)
     assert run.history[0]["loss"] == pytest.approx(np.maximum(gaps, 0).mean(), rel=1e-5)
     assert not torch.equal(run.encoder.query, torch.eye(16))
 
@@ -356,7 +357,7 @@ def test_a_loss_that_is_no_number_stops_the_run(start):
             return step.scores.positive.mean() * math.nan
 
     with pytest.raises(UserError, match="toy: the loss is nan at step 0"):
-        train.one_step(start(Broken), 0, keep_scores=False)
+        one_step(start(Broken), 0, keep_scores=False)
 
 
 class Observing(Method):
@@ -393,7 +394,7 @@ def test_a_method_observes_each_step_between_loss_and_optimiser(start):
     at_observation = []
     run.method.observe = lambda step: at_observation.append((run.method.calls[-1], run.encoder.query.clone()))
     before = run.encoder.query.clone()
-    train.one_step(run, 0, keep_scores=False)
+    one_step(run, 0, keep_scores=False)
     ((called, then),) = at_observation
     assert called == "loss"
     assert torch.equal(then, before)
@@ -403,7 +404,7 @@ def test_a_method_observes_each_step_between_loss_and_optimiser(start):
 def test_a_method_observes_in_the_faithful_track_too(start):
     run = start(Observing)
     run.services._track = "faithful"
-    train.one_step(run, 0, keep_scores=False)
+    one_step(run, 0, keep_scores=False)
     assert run.method.calls == ["negatives", "faithful", "observe"]
 
 
@@ -437,7 +438,7 @@ def test_telemetry_may_not_take_a_column_of_the_loop(start):
     with pytest.raises(
         ValueError, match="toy: telemetry may not be named 'loss', as a column of the loop is"
     ):
-        train.one_step(start(Taken), 0, keep_scores=False)
+        one_step(start(Taken), 0, keep_scores=False)
 
 
 IDS = np.zeros((SIZE, 2), dtype=np.int64)
@@ -473,7 +474,7 @@ def test_wrong_shapes_are_refused_and_said(start, negatives, message):
 
     run = start(Wrong)
     with pytest.raises(UserError, match=r"^tests/methods/test_contract\.py: toy: " + message):
-        train.one_step(run, 0, keep_scores=False)
+        one_step(run, 0, keep_scores=False)
 
 
 def test_the_summary_is_the_first_line_of_the_module():

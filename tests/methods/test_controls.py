@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from negmark.methods.base import NO_DOCUMENT, Batch
 from negmark.methods.oracle import Oracle
 from negmark.methods.poisoned import Poisoned
+from negmark.methods.types import NO_DOCUMENT, Batch
 from world import take_steps
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from negmark.methods import losses
-from negmark.methods.base import Scores
 from negmark.methods.debiased import Debiased
 from negmark.methods.hcl import HCL
+from negmark.methods.types import Scores
 
 POSITIVE, NEGATIVES, TEMPERATURE = 0.8, [0.5, 0.2, -0.1], 0.5
 PLAIN = 0.700770

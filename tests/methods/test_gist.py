@@ -8,9 +8,9 @@ import torch
 from torch.nn import functional
 
 from negmark.methods import losses
-from negmark.methods.base import NO_DOCUMENT, Batch, Scores, Step
 from negmark.methods.gist import GIST, thresholds, too_similar
-from negmark.train import train
+from negmark.methods.types import NO_DOCUMENT, Batch, Scores, Step
+from negmark.train.step import one_step
 
 GUIDE = torch.tensor([[0.8, 0.85], [0.3, 0.6]])
 STUDENT = torch.tensor([[0.7, 0.65], [0.2, 0.5]])
@@ -208,7 +208,7 @@ def test_a_guide_equal_to_the_student_leaves_only_easier_documents(world):
 def test_the_guides_vectors_are_read_once_a_step_in_both_tracks(world):
     for name in ("gist", "gist/faithful"):
         run = world.run(name)
-        train.one_step(run, 0, keep_scores=False)
+        one_step(run, 0, keep_scores=False)
         assert run.services.counters.teacher_vectors == 16
 
 

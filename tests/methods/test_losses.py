@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from negmark.methods.base import Scores
 from negmark.methods.losses import info_nce, masked
+from negmark.methods.types import Scores
 
 
 def scores_of(matrix, positives=None, negatives=None, used=None, weights=None, allowed=None):

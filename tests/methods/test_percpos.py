@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from builders import unit
-from negmark.methods.base import NO_DOCUMENT, Batch
 from negmark.methods.percpos import PercPos, below, ceilings
+from negmark.methods.types import NO_DOCUMENT, Batch
 
 POSITIVE = 0.80
 SCORES = [0.79, 0.77, 0.76, 0.74, 0.70, 0.50]

@@ -14,7 +14,8 @@ import pytest
 
 from negmark import methods
 from negmark.methods import registry
-from negmark.methods.base import Method, Negatives
+from negmark.methods.base import Method
+from negmark.methods.types import Negatives
 
 ROOT = Path(methods.__file__).resolve().parent.parent
 

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from negmark.methods.base import NO_DOCUMENT, Batch
 from negmark.methods.rocketqa import RocketQA, confident, filled, probabilities, within
+from negmark.methods.types import NO_DOCUMENT, Batch
 
 CROSS_ENCODER = [0.95, 0.50, 0.09, 0.02, 0.11]
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from negmark.methods import sampling
-from negmark.methods.base import NO_DOCUMENT
+from negmark.methods.types import NO_DOCUMENT
 from negmark.store.collection import Qrels
 from negmark.store.labels import Labels
 

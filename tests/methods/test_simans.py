@@ -8,10 +8,12 @@ import torch
 from test_ance import best
 
 from negmark.methods import losses, sampling
-from negmark.methods.base import NO_DOCUMENT, Batch
 from negmark.methods.simans import SimANS, last, log_weights, missing
+from negmark.methods.types import NO_DOCUMENT, Batch
 from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
+from negmark.train.run import set_up
+from negmark.train.step import _example
 from world import take_steps
 
 POSITIVE = 10.0
@@ -316,12 +318,12 @@ def with_teacher(world, folder, turned):
         np.save(folder / f"{name}.npy", sign * vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     pools = {"dense": world.pools["dense"]}
     spec = world.spec("simans/faithful", steps=60, batch_size=30, learning_rate=0.05)
-    return train.set_up(spec, train.load_materials(world.dataset, world.vectors, pools, teacher=folder))
+    return set_up(spec, train.load_materials(world.dataset, world.vectors, pools, teacher=folder))
 
 
 def test_faithful_loss_is_that_of_positive_and_negatives_against_the_teacher(world, tmp_path):
     run = with_teacher(world, tmp_path / "teacher", turned=False)
-    example = train._example(run, 0)
+    example = _example(run, 0)
     documents, queries = (np.load(tmp_path / "teacher" / f"{name}.npy") for name in ("documents", "queries"))
     total = 0.0
     for place, query in enumerate(example.batch.queries):

@@ -6,9 +6,10 @@ import torch
 from torch.nn import functional
 
 from negmark.methods import losses
-from negmark.methods.base import NO_DOCUMENT
 from negmark.methods.star import STAR
+from negmark.methods.types import NO_DOCUMENT
 from negmark.train import train
+from negmark.train.step import _example
 from world import take_steps
 
 IN_BATCH = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
@@ -84,7 +85,7 @@ def test_faithful_shares_every_hard_document_but_labelled_ones(world, alpha):
     """The loss of a step against a loop over queries, documents and labels."""
     run = world.run("star/faithful", batch_size=30)
     run.method.params = STAR.Params(alpha=alpha)
-    example = train._example(run, 0)
+    example = _example(run, 0)
     queries, positives, ids = example.batch.queries, example.batch.positives, example.negatives.ids
     assert ids.shape == (30, 1)
     ids[3] = NO_DOCUMENT

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from negmark.core import failures
 from negmark.core.errors import DivergedError, UserError
-from negmark.core.failures import Failure, read_failures, record_path, status_of, with_heirs
+from negmark.core.failure_record import main, record, record_error, status_of
+from negmark.store.failures import Failure, read_failures, record_path, with_heirs
 from tiny import SUITE, copy_project, scheduled, snakemake, write_suite
 
 BOARD = Path("results/leaderboards/tiny")
@@ -56,14 +56,14 @@ def test_an_error_is_told_in_a_word() -> None:
 
 def test_what_stops_a_stage_is_recorded_where_asked_for(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    failures.record_error(ValueError("nowhere to tell"))
+    record_error(ValueError("nowhere to tell"))
     assert list(tmp_path.iterdir()) == []
     path = record_path("tiny", "mine", "cet", 5)
     monkeypatch.setenv("NEGMARK_FAILURE", str(path))
-    failures.record_error(ValueError("odd\nthing"))
+    record_error(ValueError("odd\nthing"))
     found = read_failures("tiny", [("mine", "cet"), ("mine", "star")], [0, 5])
     assert found == [Failure(dataset="mine", method="cet", status="failed", reason="ValueError: odd thing")]
-    failures.record_error(UserError("mine.yaml: mend it"))
+    record_error(UserError("mine.yaml: mend it"))
     assert read_failures("tiny", [("mine", "cet")], [5])[0].reason == "mine.yaml: mend it"
 
 
@@ -73,7 +73,7 @@ def test_what_stops_a_stage_is_recorded_where_asked_for(tmp_path, monkeypatch) -
 def test_a_run_that_could_say_nothing_is_recorded_by_its_exit_code(tmp_path, code, status) -> None:
     path = tmp_path / "record.json"
     with pytest.raises(SystemExit) as ended:
-        failures.main(path, code)
+        main(path, code)
     assert ended.value.code == code
     assert (json.loads(path.read_text())["status"] if path.exists() else None) == status
 
@@ -81,9 +81,9 @@ def test_a_run_that_could_say_nothing_is_recorded_by_its_exit_code(tmp_path, cod
 def test_what_a_run_said_itself_stays_unless_it_was_killed(tmp_path) -> None:
     path = tmp_path / "record.json"
     for code, status in ((1, "diverged"), (137, "killed")):
-        failures.record(path, "diverged", "the loss is nan")
+        record(path, "diverged", "the loss is nan")
         with pytest.raises(SystemExit):
-            failures.main(path, code)
+            main(path, code)
         assert json.loads(path.read_text())["status"] == status
 
 

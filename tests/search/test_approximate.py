@@ -10,9 +10,10 @@ import pytest
 from negmark.board.card_text import counted
 from negmark.search import candidates, index
 from negmark.search import parts as pool_parts
-from negmark.search.approximate import ApproximateSearcher, cells_of, recall
-from negmark.search.candidates import CandidatePool, read_index_facts
+from negmark.search.approximate import ApproximateSearcher, cells_of
+from negmark.search.candidates import recall
 from negmark.search.index import DenseSearcher
+from negmark.store.pool import CandidatePool, read_index_facts
 from tiny import SUITE, copy_project, snakemake, write_suite
 from world import World, write_world
 

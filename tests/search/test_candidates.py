@@ -10,9 +10,10 @@ from builders import collection_of
 from negmark.core.errors import UserError
 from negmark.data import prepare
 from negmark.search import candidates
-from negmark.search.candidates import CandidatePool, build_pool
+from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store.collection import Qrels
+from negmark.store.pool import CandidatePool
 
 
 def qrels(*rows) -> Qrels:

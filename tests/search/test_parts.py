@@ -9,6 +9,7 @@ import pytest
 
 from negmark.search import candidates, index
 from negmark.search import parts as pool_parts
+from negmark.store.pool import CandidatePool
 from world import World, write_world
 
 SETTINGS = json.dumps({"depth": 9, "bm25_k1": 1.2, "bm25_b": 0.75})
@@ -42,7 +43,7 @@ def gathered(made: World, kind: str, documents: int, queries: int) -> bytes:
 def test_any_number_of_parts_makes_the_dense_pool(made: World, tmp_path: Path) -> None:
     whole = tmp_path / "whole.safetensors"
     candidates.main("dense", made.dataset, SETTINGS, whole, made.vectors)
-    pool = candidates.CandidatePool(whole)
+    pool = CandidatePool(whole)
     _, scores = pool.candidates(np.arange(23))
     assert (np.diff(scores, axis=1) == 0).mean() > 0.2, "there are ties"
     for documents, queries in itertools.product((1, 2, 4, 9, 12), (1, 5, 6, 8)):

@@ -23,8 +23,8 @@ from mutations import STRANGE, damaged, damaged_bytes
 from negmark.core.errors import LONGEST, UserError
 from negmark.methods import registry
 from negmark.suite.checks import load
-from negmark.suite.config_file import refuse_repeated_keys
-from negmark.suite.layout import Layout, open_suite
+from negmark.suite.layout import Layout
+from negmark.suite.open import open_suite, refuse_repeated_keys
 from negmark.suite.settings import Suite
 
 FILES = sorted((ROOT / "config").glob("*.yaml"))

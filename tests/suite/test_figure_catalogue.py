@@ -3,9 +3,8 @@
 import importlib
 import inspect
 
-from negmark.store.contents import Contents
+from negmark.store.contents import Comparison, Contents
 from negmark.suite.figures import FIGURES, planned
-from negmark.suite.tier_pairs import Comparison
 
 TIERS = Comparison(cheap="adapter", costly="finetune", track="controlled", rows=[("a", "b")])
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from negmark.suite.tier_pairs import Comparison, Entry, comparisons
+from negmark.store.contents import Comparison
+from negmark.suite.tier_pairs import Entry, comparisons
 
 THREE = ("inbatch", "random", "simans")
 

@@ -12,12 +12,15 @@ from safetensors.numpy import save_file
 from builders import unit
 from negmark.data import prepare
 from negmark.methods import registry
-from negmark.methods.base import Batch, Negatives
-from negmark.search.candidates import CandidatePool, build_pool
+from negmark.methods.types import Batch, Negatives
+from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store import vectors as stored
 from negmark.store.collection import Qrels, qrels, texts
+from negmark.store.pool import CandidatePool
 from negmark.train import train
+from negmark.train.run import Run, set_up
+from negmark.train.step import one_step
 
 WORDS = [f"word{number}" for number in range(24)]
 OUTSIDE = 3
@@ -55,18 +58,18 @@ class World:
             "training": {**budget, **training},
         }
 
-    def run(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> train.Run:
+    def run(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> Run:
         """A run at step 0, set up as the stage does it."""
         kind = registry.available()[method.partition("/")[0]]
         declared = {pool: self.pools[pool] for pool in kind.pools}
         materials = train.load_materials(self.dataset, self.vectors, declared)
-        return train.set_up(self.spec(method, seed, row, **training), materials)
+        return set_up(self.spec(method, seed, row, **training), materials)
 
 
 Given = list[tuple[Batch, Negatives]]
 
 
-def take_steps(run: train.Run, steps: int, start: int = 0) -> Given:
+def take_steps(run: Run, steps: int, start: int = 0) -> Given:
     """Take optimiser steps and return what the method was given and gave at each."""
     given: Given = []
     chosen = run.method.negatives
@@ -78,7 +81,7 @@ def take_steps(run: train.Run, steps: int, start: int = 0) -> Given:
 
     run.method.negatives = listening  # type: ignore[method-assign]
     for step in range(start, start + steps):
-        train.one_step(run, step, keep_scores=step == start)
+        one_step(run, step, keep_scores=step == start)
     run.method.negatives = chosen  # type: ignore[method-assign]
     return given
 

@@ -9,7 +9,8 @@ import pytest
 from builders import Bench
 from negmark.methods import registry
 from negmark.train import checkpoint as checkpoint_module
-from negmark.train import train as stage_train
+from negmark.train import step
+from negmark.train.step import one_step
 
 OUTPUTS = ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet")
 METHODS = ["inbatch", "random", "dense_topk", "dense_uniform", "simans"]
@@ -23,7 +24,7 @@ def bench(tmp_path_factory) -> Bench:
 @pytest.fixture
 def stop_at(monkeypatch):
     """Make the next training end before this step as if it were killed, and count the steps of those after."""
-    whole = stage_train.one_step
+    whole = one_step
 
     def arm(at=None):
         taken: list[int] = []
@@ -34,7 +35,7 @@ def stop_at(monkeypatch):
             taken.append(step)
             whole(run, step, keep_scores)
 
-        monkeypatch.setattr(stage_train, "one_step", stopping)
+        monkeypatch.setattr(step, "one_step", stopping)
         return taken
 
     return arm

@@ -15,12 +15,13 @@ from builders import ROOT, Bench, both_sides, tiny_model
 from negmark.core.errors import UserError
 from negmark.evaluate import evaluate
 from negmark.methods import registry
-from negmark.search.candidates import CandidatePool
 from negmark.store.ledger import read_ledger
-from negmark.train import train as stage_train
+from negmark.store.pool import CandidatePool
+from negmark.train import step
 from negmark.train.inputs import load_materials
+from negmark.train.run import set_up
+from negmark.train.step import _example, one_step
 from negmark.train.tiers import finetune
-from negmark.train.train import one_step, set_up
 
 TRAINING = {
     "steps": 6, "batch_size": 8, "negatives": 3, "learning_rate": 1e-2, "warmup": 0.1, "weight_decay": 0.0,
@@ -65,7 +66,7 @@ def texts(tmp_path_factory) -> Texts:
 def gradients(run):
     """The gradient of the first step's loss, without a step of the optimiser."""
     run.encoder.begin(0, 0)
-    example = stage_train._example(run, 0)
+    example = _example(run, 0)
     loss = run.method.loss(example)
     run.encoder.backward(loss)
     return loss.item(), {
@@ -195,10 +196,10 @@ def test_every_method_trains_and_a_killed_run_ends_with_the_same_bytes(texts, tm
             raise KeyboardInterrupt
         one_step(run, step, keep_scores)
 
-    monkeypatch.setattr(stage_train, "one_step", killed)
+    monkeypatch.setattr(step, "one_step", killed)
     with pytest.raises(KeyboardInterrupt):
         texts.train(tmp_path / "broken", spec)
-    monkeypatch.setattr(stage_train, "one_step", one_step)
+    monkeypatch.setattr(step, "one_step", one_step)
     broken = texts.train(tmp_path / "broken", spec)
     assert json.loads((broken / "manifest.json").read_text())["resumed_at"] == 4
     for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):

@@ -11,18 +11,21 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from negmark.core.errors import UserError
 from negmark.evaluate import evaluate
+from negmark.evaluate.ranking import TestSplit, means, measure, rank
 from negmark.methods import registry
-from negmark.methods.base import NO_DOCUMENT, Method, Negatives
-from negmark.search.candidates import CandidatePool
+from negmark.methods.base import Method
+from negmark.methods.types import NO_DOCUMENT, Negatives
 from negmark.store import collection
 from negmark.store.ledger import read_ledger
+from negmark.store.pool import CandidatePool
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.settings import RerankSettings
-from negmark.train import train as stage_train
+from negmark.train import step
 from negmark.train.inputs import load_materials
+from negmark.train.run import set_up
+from negmark.train.step import _example, one_step
 from negmark.train.tiers import rerank
-from negmark.train.train import one_step, set_up
 
 TRAINING = {
     **RerankSettings().model_dump(exclude={"first_stage", "depth"}),
@@ -112,7 +115,7 @@ def test_half_precision_leaves_the_logits_apart(pairs):
 def test_the_loss_is_the_softmax_over_positive_and_given_negatives(pairs):
     run = pairs.run("random", dropout=0.0)
     run.encoder.begin(0, 0)
-    example = stage_train._example(run, 0)
+    example = _example(run, 0)
     batch, ids = example.batch, example.negatives.ids
     logits = logits_by_hand(
         pairs, run.encoder.ranker.network, batch.queries, np.column_stack([batch.positives, ids])
@@ -127,7 +130,7 @@ def test_the_loss_is_the_softmax_over_positive_and_given_negatives(pairs):
 def test_the_gradient_reaches_the_head_and_the_encoder(pairs):
     run = pairs.run("random")
     run.encoder.begin(0, 0)
-    run.encoder.backward(run.method.loss(stage_train._example(run, 0)))
+    run.encoder.backward(run.method.loss(_example(run, 0)))
     gradients = {name: value.grad.abs().max() for name, value in run.encoder.named_parameters()}
     assert gradients["ranker.network.classifier.weight"] > 1e-4
     assert gradients["ranker.network.bert.embeddings.word_embeddings.weight"] > 1e-7
@@ -176,10 +179,10 @@ def test_every_allowed_method_trains_and_a_killed_run_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         one_step(run, step, keep_scores)
 
-    monkeypatch.setattr(stage_train, "one_step", killed)
+    monkeypatch.setattr(step, "one_step", killed)
     with pytest.raises(KeyboardInterrupt):
         pairs.train(tmp_path / "broken", spec)
-    monkeypatch.setattr(stage_train, "one_step", one_step)
+    monkeypatch.setattr(step, "one_step", one_step)
     broken = pairs.train(tmp_path / "broken", spec)
     assert json.loads((broken / "manifest.json").read_text())["resumed_at"] == 4
     for file in RUN_FILES:
@@ -306,16 +309,16 @@ def test_recall_at_100_is_the_first_stages(pairs, world, tmp_path, name, depth):
     run = pairs.train(tmp_path, pairs.spec("dense_uniform"))
     about = pairs.about(name=name, depth=depth)
     evaluate.main([run / "metrics.json"], json.dumps(about), world.dataset, world.vectors)
-    split = evaluate.TestSplit(world.dataset)
+    split = TestSplit(world.dataset)
     vectors = None if name == "bm25_search" else world.vectors
     first = evaluate._searcher({"params": {"k1": 1.2, "b": 0.75}}, world.dataset, vectors, None, split, 1)
-    ranking = evaluate.rank(first, split)
-    before = evaluate.means(evaluate.measure(split, ranking))
+    ranking = rank(first, split)
+    before = means(measure(split, ranking))
     told = json.loads((run / "metrics.json").read_text())
     assert told["first_stage"]["name"] == name
     assert told["slices"]["all"]["R@100"] == before["all"]["R@100"] > 0
     model = run / "model.safetensors"
-    again = evaluate.rank(evaluate._searcher(about, world.dataset, world.vectors, model, split, 2), split)
+    again = rank(evaluate._searcher(about, world.dataset, world.vectors, model, split, 2), split)
     for query, documents in ranking.items():
         assert set(again[query]) == set(documents)
         assert list(again[query])[depth:] == list(documents)[depth:]
@@ -375,7 +378,7 @@ def test_cets_losses_are_the_papers_with_weights_from_the_other_model(pairs):
         for module in model.modules():
             if isinstance(module, torch.nn.Dropout):
                 module.p = 0.0
-    example = stage_train._example(run, 0)
+    example = _example(run, 0)
     documents = np.column_stack([example.batch.positives, example.negatives.ids])
     relevance, selection = (
         logits_by_hand(pairs, model.network, example.batch.queries, documents).double()
@@ -401,7 +404,7 @@ def test_cets_losses_are_the_papers_with_weights_from_the_other_model(pairs):
 def test_weights_are_taken_without_dropout(pairs):
     run = cet(pairs, "faithful")
     run.encoder.begin(0, 0)
-    example = stage_train._example(run, 0)
+    example = _example(run, 0)
     logits = logits_by_hand(pairs, run.encoder.ranker.network, example.batch.queries, example.negatives.ids)
     torch.testing.assert_close(run.method._relevance(example), logits, atol=1e-6, rtol=1e-5)
     assert not torch.allclose(example.scores.negatives.detach(), logits, atol=1e-6)

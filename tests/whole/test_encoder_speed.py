@@ -24,8 +24,9 @@ import numpy as np
 import pytest
 import torch
 
+from negmark.encode.device import resolve_dtype
 from negmark.encode.encoder import Encoder
-from negmark.encode.pretrained import find_model, resolve_dtype
+from negmark.encode.pretrained import find_model
 from negmark.encode.tokens import Texts, tokenise
 
 REAL = Path(os.environ.get("NEGMARK_DATA", "data")) / "scifact" / "corpus.jsonl.gz"

@@ -24,8 +24,8 @@ import pytest
 from tabulate import tabulate
 
 from negmark.plan.jobs import METADATA, done
-from negmark.search.candidates import CandidatePool
 from negmark.store.contents import Contents
+from negmark.store.pool import CandidatePool
 from tiny import SUITE, copy_project, snakemake, write_suite
 
 ROWS, DATASETS, SEEDS = 20, 20, 5  # 2,000 runs

@@ -351,7 +351,7 @@ def test_a_mistake_in_the_config_is_told_in_one_line(project: Path, change: dict
 
 def test_every_suite_that_comes_with_negmark_plans() -> None:
 
-    from negmark.suite.layout import open_suite
+    from negmark.suite.open import open_suite
 
     for file in sorted((ROOT / "config").glob("*.yaml")):
         import yaml

@@ -39,7 +39,7 @@ for SEEDS in LAYOUT.batches():
             ' export NEGMARK_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGMARK_FAILURE";'
             " python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
-            " --models {params.models:q} || NEGMARK_LOG= python -m negmark.core.failures $NEGMARK_FAILURE $?"
+            " --models {params.models:q} || NEGMARK_LOG= python -m negmark.core.failure_record $NEGMARK_FAILURE $?"
 
 
 rule evaluate_baseline:

@@ -50,4 +50,4 @@ for SEEDS, ROWS in LAYOUT.jobs():
             " {params.launcher} negmark.train.train {output.models:q} --spec {params.spec:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} {params.pools}"
             " {params.teacher} --start '{input.start}' --state {params.state:q} --threads {threads}"
-            " || NEGMARK_LOG= python -m negmark.core.failures $NEGMARK_FAILURE $?"
+            " || NEGMARK_LOG= python -m negmark.core.failure_record $NEGMARK_FAILURE $?"

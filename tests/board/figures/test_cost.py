@@ -8,8 +8,9 @@ from test_leaderboard import write_runs, write_suite
 
 from negmark.board.figures.cost import draw_cost, front
 from negmark.board.figures.gain import draw_gain
-from negmark.board.standings import read_run, summarise
+from negmark.board.standings import summarise
 from negmark.core.errors import UserError
+from negmark.store.run import read_run
 
 SUFFIXES = {"svg", "png", "pdf", "csv", "txt"}
 

@@ -11,8 +11,8 @@ from test_leaderboard import SETTINGS, write_card, write_differences, write_runs
 
 from negmark.board.figures.curves import at_equal_compute, curve_table, draw_curves
 from negmark.board.leaderboard import collate
-from negmark.board.standings import read_run
 from negmark.core.errors import UserError
+from negmark.store.run import read_run
 
 STEPS = (0, 10, 20)
 

@@ -12,8 +12,9 @@ from test_leaderboard import write_runs, write_suite, write_two_tiers
 from negmark.board.figures.drawing import names
 from negmark.board.figures.quality import borders, draw_quality
 from negmark.board.figures.scores import draw_scores, score_table
-from negmark.board.standings import read_run, summarise
+from negmark.board.standings import summarise
 from negmark.core.errors import UserError
+from negmark.store.run import read_run
 
 SUFFIXES = {"svg", "png", "pdf", "csv", "txt"}
 

@@ -10,8 +10,8 @@ from test_leaderboard import write_runs
 
 from negmark.board.figures.datasets import draw_datasets
 from negmark.board.figures.negatives import draw_negatives
-from negmark.board.standings import read_run
 from negmark.core.errors import UserError
+from negmark.store.run import read_run
 
 VALUES = {"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.7}
 OTHER = {"a": 0.2, "b": 0.6, "c": 0.4, "d": 0.8}  # b and c change places

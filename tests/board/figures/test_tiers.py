@@ -12,10 +12,10 @@ from test_leaderboard import write_runs
 
 from negmark.board.figures.orders import verdict
 from negmark.board.figures.tiers import draw_tiers
-from negmark.board.standings import read_run
 from negmark.compare.statistics import Agreement, agreement
 from negmark.core.errors import UserError
-from negmark.suite.tier_pairs import Comparison
+from negmark.store.contents import Comparison
+from negmark.store.run import read_run
 
 CHEAP = {"a": (0.1, 0.2), "b": (0.3, 0.4), "c": (0.5, 0.6), "d": (0.7, 0.8)}
 COSTLY = {"a": (0.2, 0.2), "b": (0.6, 0.6), "c": (0.4, 0.4), "d": (0.8, 0.8)}  # b and c change places

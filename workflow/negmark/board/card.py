@@ -19,13 +19,13 @@ from typer import Option
 from negmark.board.card_text import markdown
 from negmark.core import stage
 from negmark.core.files import read_json, write_json, write_text
-from negmark.data.catalogue import STS
+from negmark.core.names import STS
 from negmark.encode.lengths import lengths_of
 from negmark.encode.pretrained import find_model
 from negmark.evaluate.metrics import METRICS
-from negmark.search.candidates import read_index_facts
 from negmark.store import collection
 from negmark.store.collection import HIDDEN, SPLITS, Qrels
+from negmark.store.pool import read_index_facts
 
 PERCENTILES = (50, 90, 99)
 SELF_IDS = "a document under the query's own id is left out of every ranking"

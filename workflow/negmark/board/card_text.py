@@ -5,7 +5,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from negmark.board.prose import hidden_words
+from negmark.core import notation
 from negmark.core.notation import plain
 from negmark.store.collection import SPLITS
 
@@ -125,3 +125,22 @@ def _index(card: Mapping[str, Any]) -> list[Fact]:
 
 def _self_ids(found: Mapping[str, Any]) -> str:
     return f"{found['policy']}; {found['queries']:,} queries have one"
+
+
+def hidden_words(card: Mapping[str, Any]) -> str:
+    """Say what a dataset of known truth hides from training, behind a semicolon; nothing of any other."""
+    if not (hidden := card.get("hidden")):
+        return ""
+    rule = f"a random {hidden.get('share', 0):.0%} of each query's"
+    if hidden["how"] == "pooled":
+        rule = f"those in BM25's top {hidden['depth']:,}"
+    left = hidden["queries_left_out"]
+    gone = (
+        f"; {notation.counted(left, 'training query', 'training queries')} without any left out"
+        if left
+        else ""
+    )
+    return (
+        f"; training sees {hidden['positives_kept']:,} positives ({rule}), "
+        f"{hidden['positives_hidden']:,} are hidden{gone}"
+    )

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from negmark.board.standings import Row, metrics, ranked_by, ranking_slice, shown_slices
-from negmark.board.truth import RATE, WEIGHTED
+from negmark.board.findings import RATE, WEIGHTED
+from negmark.board.standings import metrics, ranked_by, ranking_slice, shown_slices
+from negmark.core.names import Row
 from negmark.core.notation import MISSING, chance, compact, decimals, number
 
 APART, COST, AUDIT = "against the reference", "cost", "audit"

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from negmark.board.columns import APART, APART_COLUMNS, AUDIT, COST, columns
+from negmark.board.findings import RATE
 from negmark.board.overview import Overview
-from negmark.board.standings import Row, datasets, ranked_by, records
-from negmark.board.truth import RATE
+from negmark.board.standings import datasets, ranked_by
+from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, marked, rank_text
 
 HEAD = r"""% Tables of negmark's board {suite}. In the preamble: \usepackage{{booktabs}}

@@ -10,19 +10,19 @@ from typing import Annotated, Any
 
 from typer import Option
 
+from negmark.board.findings import with_differences, with_false_negatives
 from negmark.board.latex import latex
 from negmark.board.overview import overview
 from negmark.board.page import page
 from negmark.board.prose import captions
-from negmark.board.standings import one_suite, read_run, standings
+from negmark.board.standings import standings
 from negmark.board.tables import board_csv, markdown, summary
-from negmark.board.truth import with_false_negatives
-from negmark.board.verdicts import with_differences
 from negmark.compare.differences import read_differences
 from negmark.core import stage
-from negmark.core.failures import FailedRow
 from negmark.core.files import read_json, write_text
 from negmark.store.contents import Contents
+from negmark.store.failures import FailedRow
+from negmark.store.run import one_suite, read_run
 
 
 def collate(

@@ -19,15 +19,14 @@ from typing import Annotated, Any
 import pandas as pd
 from typer import Option
 
-from negmark.board.standings import METRICS, SLICES
 from negmark.core import stage
-from negmark.core.failures import OK
 from negmark.core.files import canonical, read_json, sha256_file, write_json
 from negmark.core.formats import BOARD
+from negmark.core.names import BASELINES, METRICS, SLICES
 from negmark.core.provenance import environment, sources_sha256
 from negmark.encode.model_files import CONFIG, TOKENIZER, WEIGHTS
 from negmark.encode.pretrained import find_model
-from negmark.store.contents import BASELINES
+from negmark.store.failures import OK
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 

@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from negmark.board.columns import Column
-from negmark.board.standings import Row, datasets, ranked_by, ranking_slice, records, tiers
-from negmark.board.verdicts import average
+from negmark.board.findings import average
+from negmark.board.standings import datasets, ranked_by, ranking_slice, tiers
+from negmark.core.names import Row, records
 from negmark.core.notation import decimals
 
 AVERAGE = "average"

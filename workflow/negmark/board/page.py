@@ -16,11 +16,12 @@ from negmark.board.card_text import counted
 from negmark.board.columns import Column, columns
 from negmark.board.overview import Overview
 from negmark.board.prose import overview_sentence, reading, sentences, size_sentence, start_sentence
-from negmark.board.standings import Row, datasets, records, tiers
+from negmark.board.standings import datasets, tiers
 from negmark.compare.claims import READING, difference_text, read_claims, sentence
-from negmark.core.failures import FailedRow
+from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, chance, marked, number, rank_text, seeds_text
-from negmark.store.contents import run_folder
+from negmark.core.run_folders import run_folder
+from negmark.store.failures import FailedRow
 from negmark.suite.figures import FIGURES, OF_SUITE
 
 POINTS = re.compile(r'<svg[^>]* width="([\d.]+)pt"')

@@ -8,27 +8,17 @@ from typing import Any
 
 import pandas as pd
 
+from negmark.board.card_text import hidden_words
+from negmark.board.findings import RATE
 from negmark.board.overview import AVERAGE, Overview
-from negmark.board.standings import (
-    FEWEST_UNSEEN,
-    SLICES,
-    Row,
-    datasets,
-    ranked_by,
-    ranking_slice,
-    records,
-    shown_slices,
-    tiers,
-)
-from negmark.board.truth import RATE
+from negmark.board.standings import datasets, ranked_by, ranking_slice, shown_slices, tiers
 from negmark.compare.statistics import CONFIDENCE
-from negmark.core.failures import FailedRow
+from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
 from negmark.core.notation import chance, counted, decimals, listed, marked, number
-from negmark.data.catalogue import STS
-from negmark.suite.tier_pairs import TIERS
+from negmark.core.tiers import TIERS
+from negmark.store.failures import FailedRow
+from negmark.store.run import FEWEST_UNSEEN
 
-UNTRAINED = "untrained"
-REFERENCE = "inbatch"  # the control that a gain is told against, unless settings name another
 SURE = 1 - CONFIDENCE
 NAMED = 4
 """Methods that a sentence names; of more it gives the number."""
@@ -88,21 +78,6 @@ def _data(card: dict[str, Any]) -> str:
         f"{_documents(card)}; {queries.get('train', 0):,} training and {queries['test']:,} test queries "
         f"({card['seen_test_queries']:,} seen, {card['unseen_test_queries']:,} unseen), {card['regime']} regime"
         f"{hidden_words(card)}"
-    )
-
-
-def hidden_words(card: Mapping[str, Any]) -> str:
-    """Say what a dataset of known truth hides from training, behind a semicolon; nothing of any other."""
-    if not (hidden := card.get("hidden")):
-        return ""
-    rule = f"a random {hidden.get('share', 0):.0%} of each query's"
-    if hidden["how"] == "pooled":
-        rule = f"those in BM25's top {hidden['depth']:,}"
-    left = hidden["queries_left_out"]
-    gone = f"; {counted(left, 'training query', 'training queries')} without any left out" if left else ""
-    return (
-        f"; training sees {hidden['positives_kept']:,} positives ({rule}), "
-        f"{hidden['positives_hidden']:,} are hidden{gone}"
     )
 
 

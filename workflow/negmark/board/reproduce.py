@@ -23,13 +23,13 @@ from tabulate import tabulate
 from typer import Option
 
 from negmark.board.manifest import TABLE, means
-from negmark.board.standings import SLICES
 from negmark.core import stage
 from negmark.core.errors import UserError
-from negmark.core.failures import OK
 from negmark.core.files import sha256_file, write_text
-from negmark.core.formats import read_board
+from negmark.core.names import SLICES
 from negmark.core.spreadsheet import csv
+from negmark.store.board import read_board
+from negmark.store.failures import OK
 from negmark.suite.layout import MANIFEST
 
 KEYS = ("dataset", "method", "tier", "track")

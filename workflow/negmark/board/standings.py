@@ -7,119 +7,21 @@ it has enough of them.
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import groupby
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pandas as pd
 
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
-from negmark.core.files import canonical, read_json
-from negmark.data.catalogue import STS
-from negmark.suite.tier_pairs import in_order
+from negmark.core.files import canonical
+from negmark.core.names import METRICS, SLICES, STS
+from negmark.core.tiers import in_order
+from negmark.store.run import COSTS, metrics_of, ranks_by
 
-SLICES = ("all", "seen", "unseen")
-METRICS = ("nDCG@10", "MRR@10", "R@100")
-RANKED_BY = "nDCG@10"
-FEWEST_UNSEEN = 10
-"""Unseen queries below which they rank nothing: NFCorpus has 2, which would be all noise."""
-
-RUN_KEYS = (
-    "suite",
-    "dataset",
-    "method",
-    "title",
-    "tier",
-    "track",
-    "class",
-    "start",
-    "seed",
-    "adaptations",
-    "summary",
-    "paper",
-    "params",
-)
 SAME_IN_A_ROW = ("tier", "track", "class", "start", "params")
 CARD_COLUMNS = ("regime", "documents", "documents_full")
-
-COSTS = {
-    "train_seconds": ("cost/training/wall_seconds",),
-    "own_seconds": ("cost/own/wall_seconds",),
-    "vectors": ("counters/query_vectors", "counters/document_vectors", "counters/extra_vectors"),
-    "pairs": ("counters/pairs",),
-    "searches": ("counters/searches",),
-    "teacher_vectors": ("counters/teacher_vectors",),
-    "network_forwards": ("counters/network_forwards",),
-    "peak_mebibytes": ("cost/peak_mebibytes",),
-}
-"""What a run cost, by column, and the places in its manifest.json that are added up for it."""
-
-Row = Mapping[str, Any]  # one row of `standings`, by column name
-
-
-def read_run(path: Path) -> dict[str, Any]:
-    """Read one metrics.json, with `cost` and `hardware` from its run's manifest; refuse one that can't stand.
-
-    `cost` holds the columns `COSTS` by name and is empty for a baseline, which has no manifest.
-    """
-    run = read_json(path)
-    missing = [key for key in (*RUN_KEYS, "slices") if key not in run]
-    if missing:
-        raise UserError(
-            f"{path}: lacks {', '.join(missing)}, as files of an older form do; delete it and run again"
-        )
-    if run.get("status") != "ok":
-        raise UserError(
-            f"{path}: its status is {run.get('status')!r}, not 'ok'; run it again or drop the method"
-        )
-    for name, values in run["slices"].items():
-        lacking = [key for key in ("queries", *_metrics_of(run)) if values.get(key) is None]
-        if lacking:
-            raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
-    return {**run, **_told(_manifest(path, run.get("trained_on")))}
-
-
-def _manifest(path: Path, trained_on: str | None) -> Path:
-    """Return the manifest of a run: beside its metrics, or with the dataset that it was trained on."""
-    if trained_on is None:
-        return path.with_name("manifest.json")
-    seed, method, dataset = path.parents[:3]
-    return dataset.with_name(trained_on) / method.name / seed.name / "manifest.json"
-
-
-def _told(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {"cost": {}, "hardware": ""}
-    manifest = read_json(path)
-    try:
-        cost = {name: sum(_at(manifest, place) for place in places) for name, places in COSTS.items()}
-        return {"cost": cost, "hardware": _hardware(manifest["hardware"])}
-    except KeyError as error:
-        raise UserError(
-            f"{path}: lacks {error}, as files of an older form do; delete it and run again"
-        ) from None
-
-
-def _hardware(told: Mapping[str, Any]) -> str:
-    """In a few words what a run was trained on, as `AMD EPYC, 2 cores, no GPU`."""
-    return f"{told['cpu']}, {told['cores']} cores, {' + '.join(told.get('gpus', [])) or 'no GPU'}"
-
-
-def _at(manifest: Mapping[str, Any], place: str) -> float:
-    value: Any = manifest
-    for key in place.split("/"):
-        value = value[key]
-    return value
-
-
-def one_suite(runs: list[dict[str, Any]]) -> str:
-    """The suite's name; runs of two suites differ in more than negatives and make no board."""
-    names = sorted({run["suite"] for run in runs})
-    if len(names) != 1:
-        raise UserError(f"a board shows one suite, given: {', '.join(names) or 'no run'}")
-    return names[0]
 
 
 def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
@@ -165,20 +67,9 @@ def ranked_by(frame: pd.DataFrame) -> str:
     return metrics(frame)[0]
 
 
-def _metrics_of(run: Mapping[str, Any]) -> list[str]:
-    """The metrics of one run, in the order of columns."""
-    values = run["slices"].get("all", {})
-    return [STS, *sorted(values.keys() - {"queries", STS})] if STS in values else list(METRICS)
-
-
 def ranking_slice(frame: pd.DataFrame) -> str:
     """The slice that ranks the rows of one dataset: unseen queries where it has enough of them, else all."""
     return ranks_by(frame["test_queries/unseen"].iloc[0])
-
-
-def ranks_by(unseen: int) -> str:
-    """The slice that ranks a dataset with so many unseen queries."""
-    return "unseen" if unseen >= FEWEST_UNSEEN else "all"
 
 
 def shown_slices(frame: pd.DataFrame) -> list[str]:
@@ -196,11 +87,6 @@ def datasets(frame: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
 def tiers(frame: pd.DataFrame) -> list[str]:
     """The tiers of these rows, the cheapest first."""
     return in_order([tier for tier in frame["tier"].unique() if tier])
-
-
-def records(frame: pd.DataFrame) -> list[Row]:
-    """The rows as dictionaries, in order."""
-    return cast(list[Row], frame.to_dict("records"))
 
 
 def _check_comparable(runs: list[dict[str, Any]]) -> None:
@@ -259,7 +145,7 @@ def _mean(values: list[float]) -> float:
 
 def _slice_columns(runs: list[dict[str, Any]], name: str) -> Iterator[tuple[str, float]]:
     """Mean, low and high of each metric on slice `name`, over runs."""
-    for metric in _metrics_of(runs[0]):
+    for metric in metrics_of(runs[0]):
         values = [run["slices"][name][metric] for run in runs if name in run["slices"]]
         bounds = interval(values) if values else (math.nan,) * 3
         for kind, value in zip(("mean", "low", "high"), bounds, strict=True):

@@ -13,6 +13,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 from negmark.board.columns import APART, AUDIT, COST, Column, columns
+from negmark.board.findings import RATE
 from negmark.board.overview import Overview
 from negmark.board.prose import (
     failed_sentence,
@@ -22,11 +23,11 @@ from negmark.board.prose import (
     size_sentence,
     start_sentence,
 )
-from negmark.board.standings import Row, datasets, ranked_by, records, tiers
-from negmark.board.truth import RATE
-from negmark.core.failures import OK, FailedRow
+from negmark.board.standings import datasets, ranked_by, tiers
+from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, marked, plain, rank_text
 from negmark.core.spreadsheet import csv
+from negmark.store.failures import OK, FailedRow
 
 
 def board_csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:

@@ -13,19 +13,19 @@ import pandas as pd
 from tabulate import tabulate
 from typer import Option
 
-from negmark.board.standings import Row, records
 from negmark.compare.inference import Difference, compare, holm
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import write_text
+from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, chance, counted, decimals, listed, number, plain
 from negmark.core.spreadsheet import csv
+from negmark.core.tiers import TRACKS, in_order
 from negmark.methods import registry
-from negmark.methods.base import Claim
+from negmark.methods.types import Claim
 from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores, read_query_scores
-from negmark.suite.tier_pairs import TRACKS, in_order
 
 REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = VERDICTS = (
     "reproduced", "contradicted", "not shown", "not testable here",

@@ -12,15 +12,15 @@ from typing import Annotated, Any
 import pandas as pd
 from typer import Option
 
-from negmark.board.standings import RANKED_BY
 from negmark.compare.inference import Difference, Table, compare_family, groups, mean_of
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, write_text
+from negmark.core.names import RANKED_BY
 from negmark.core.spreadsheet import csv
+from negmark.core.tiers import TRACKS, in_order
 from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores, read_query_scores
-from negmark.suite.tier_pairs import TRACKS, in_order
 
 MACRO = "all datasets"
 """The name under which the average over datasets stands; no dataset can have it."""

@@ -24,13 +24,13 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
 from negmark.compare.letters import letters
 from negmark.compare.statistics import CONFIDENCE, RESAMPLES
 from negmark.core.errors import UserError
 from negmark.core.seeds import stream
+from negmark.store.query_scores import Runs, Scores
 
 DRAWS = 20_000
 """Draws of the variances. No p-value is below one in so many: all pairs of 45 methods can still be told apart."""
@@ -39,9 +39,6 @@ DECIMALS = 12
 CHUNK = 1_000
 """Resamples of signs held at once: 56 MB at 6,980 queries."""
 
-Scores = NDArray[np.float64]
-Runs = Mapping[int | None, Scores]
-"""A method's scores [Q] by seed, all on the same queries in the same order; by None where no seed plays a part."""
 Table = Mapping[str, Mapping[str, Runs]]
 """The runs of methods, by dataset and method."""
 

@@ -13,12 +13,11 @@ import pyarrow.parquet as pq
 from tabulate import tabulate
 from typer import Argument
 
-from negmark.board.standings import METRICS
 from negmark.compare.inference import runs_differ
 from negmark.core import stage
 from negmark.core.errors import UserError
+from negmark.core.names import METRICS, PER_QUERY
 from negmark.core.notation import chance
-from negmark.store.contents import PER_QUERY
 
 LABEL = "Two runs, by randomisation over queries: nothing is said of methods, whose other seeds may differ as much."
 

@@ -17,7 +17,6 @@ BOARD = 1
 """A board's manifest and its leaderboard.csv, which are compared across versions."""
 FIRST = 1
 NOTE = Path("results/format.json")
-BOARD_KEYS = {"suite", "encoders", "datasets", "rows", "environments", "tolerances", "table"}
 
 
 def hold_results(note: Path = NOTE) -> None:
@@ -25,31 +24,20 @@ def hold_results(note: Path = NOTE) -> None:
     found = read_json(note) if note.is_file() else None
     if found is None:
         write_json(note, {"format": RESULTS})
-    elif (number := _number(found)) != RESULTS:
+    elif (number := number_of(found)) != RESULTS:
         raise UserError(
-            f"{note}: the results here were made by {_whose(number, RESULTS)}; move {note.parent}/ elsewhere, its "
+            f"{note}: the results here were made by {whose(number, RESULTS)}; move {note.parent}/ elsewhere, its "
             "leaderboards/ aside, and run again. Nothing was done"
         )
 
 
-def read_board(manifest: Path) -> dict[str, Any]:
-    """Read a board's manifest. Raises `UserError` if it has another format, or isn't one."""
-    found = read_json(manifest)
-    if (number := _number(found)) != BOARD:
-        raise UserError(
-            f"{manifest}: the board was made by {_whose(number, BOARD)}; check out the commit that made it (under "
-            "environments: code), or run its suite anew"
-        )
-    if lacking := sorted(BOARD_KEYS - found.keys()):
-        raise UserError(f"{manifest}: lacks {lacking[0]}, so it is no board's manifest; run the suite anew")
-    return dict(found)
-
-
-def _number(found: Any) -> Any:
+def number_of(found: Any) -> Any:
+    """Return the format number that a file names; the first one where it names none."""
     return found.get("format", FIRST) if isinstance(found, dict) else None
 
 
-def _whose(number: Any, wanted: int) -> str:
+def whose(number: Any, wanted: int) -> str:
+    """Say in words whether a format is older or newer than the one that is read."""
     if not isinstance(number, int):
         return f"no negmark that is known (format {number!r}, this one has {wanted})"
     return (

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from negmark.board.standings import METRICS, Row
+from negmark.core.names import METRICS, Row
 
 MISSING = "—"
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))

@@ -13,17 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = "negmark"
 # What these decide reaches a job through its parameters, which Snakemake compares by value.
-NEUTRAL = frozenset(
-    f"negmark.{name}"
-    for name in (
-        "suite.settings",
-        "suite.checks",
-        "core.stage",
-        "core.errors",
-        "core.failures",
-        "core.source_files",
-    )
-)
+NEUTRAL_ROOMS = ("negmark.suite.", "negmark.run.")
+NEUTRAL = frozenset(f"negmark.core.{name}" for name in ("stage", "errors", "failure_record", "source_files"))
 
 
 def sources(*modules: str) -> list[str]:
@@ -32,7 +23,9 @@ def sources(*modules: str) -> list[str]:
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name not in seen and name not in NEUTRAL and (path := _path(name)) is not None:
+        if name in seen or name in NEUTRAL or name.startswith(NEUTRAL_ROOMS):
+            continue
+        if (path := _path(name)) is not None:
             seen.add(name)
             waiting += _imports(path)
     return sorted({_shown(path) for name in seen if (path := _path(name)) is not None})

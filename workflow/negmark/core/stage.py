@@ -14,7 +14,7 @@ import typer
 from tqdm import tqdm
 
 from negmark.core.errors import UserError, printable
-from negmark.core.failures import record_error
+from negmark.core.failure_record import record_error
 from negmark.core.files import is_unwritable, unwritable
 from negmark.core.run_lock import end_with_the_run
 

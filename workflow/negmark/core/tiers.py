@@ -2,7 +2,7 @@
 files re-runs no other's."""
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -25,3 +25,21 @@ def training_modules(spec: Mapping[str, Any]) -> list[str]:
 def module(stage: str, tier: str) -> ModuleType:
     """Import what a stage needs for a tier."""
     return importlib.import_module(STAGES[stage][tier])
+
+
+TIERS = {
+    "adapter": "linear maps on the vectors of a frozen encoder are trained",
+    "finetune": "the whole encoder is trained",
+    "rerank": "a cross-encoder is trained, which re-ranks the top of a first stage",
+}
+"""What is trained in each tier, the cheapest first: the order in which they stand on a board."""
+
+
+TRACKS = {"controlled": "only the negatives are the method's", "faithful": "the paper's own recipe"}
+"""What a method may bring: rows of two tracks are never ranked together."""
+
+
+def in_order(tiers: Sequence[str]) -> list[str]:
+    """Return tiers once each, the cheapest first; one that isn't known here stands last, by name."""
+    known = list(TIERS)
+    return sorted(set(tiers), key=lambda tier: (known.index(tier) if tier in known else len(known), tier))

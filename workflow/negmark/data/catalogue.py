@@ -7,8 +7,6 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict
 
-STS = "STS"
-"""The metric of record of a dataset of sentences: the mean over its STS tasks."""
 UNRECORDED = "unrecorded"
 """The MD5 of a zip that BEIR hands out without one."""
 STS_TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsbenchmark", "sick2014")

@@ -23,10 +23,9 @@ from negmark.data.beir import fetch_beir, find_local
 from negmark.data.catalogue import known_datasets
 from negmark.data.fingerprint import check_fingerprint, collection_sha256
 from negmark.data.marco_qa import files_of, write_beir
-from negmark.data.numbering import Reading, read, without_positives
+from negmark.data.numbering import Reading, read, read_documents, without_positives
 from negmark.data.records import Records
 from negmark.data.sts import Pair, as_queries, read_task
-from negmark.data.subset import read_documents
 from negmark.data.wordnet import build_wordnet
 from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT, SPLITS, joined, write_table
 

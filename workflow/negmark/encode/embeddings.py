@@ -26,8 +26,9 @@ from negmark.core.folders import cache_folder
 from negmark.core.integrity import damage
 from negmark.core.provenance import process_cost
 from negmark.encode import shards
+from negmark.encode.device import resolve_dtype
 from negmark.encode.encoder import Encoder, vectors_key
-from negmark.encode.pretrained import find_model, resolve_dtype
+from negmark.encode.pretrained import find_model
 from negmark.encode.tokens import Texts, Tokens, tokens_key, tokens_of
 from negmark.store import collection
 from negmark.store.vectors import DOCUMENTS, QUERIES

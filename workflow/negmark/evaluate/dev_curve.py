@@ -13,14 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.core.errors import UserError
-from negmark.evaluate.evaluate import TestSplit, rank
 from negmark.evaluate.metrics import evaluate_run
+from negmark.evaluate.ranking import TestSplit, rank
 from negmark.search.index import Found
 from negmark.store import collection
 from negmark.train.tiers.protocol import TrainedEncoder
 
 if TYPE_CHECKING:
-    from negmark.train.train import Run
+    from negmark.train.run import Run
 
 METRIC = "nDCG@10"
 CUT = 10

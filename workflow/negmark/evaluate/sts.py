@@ -18,11 +18,11 @@ from typer import Argument, Option
 from negmark.core import stage, tiers
 from negmark.core.errors import UserError
 from negmark.core.files import write_json
-from negmark.data.catalogue import STS
+from negmark.core.names import METRICS_FILE, PER_QUERY, RUN, STS
+from negmark.core.run_folders import seed_of
 from negmark.evaluate.evaluate import MODEL, write_run
 from negmark.store import collection
 from negmark.store.collection import write_table
-from negmark.store.contents import METRICS_FILE, PER_QUERY, RUN, seed_of
 from negmark.store.vectors import float32
 from negmark.store.vectors import load as load_vectors
 

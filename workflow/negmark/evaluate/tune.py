@@ -15,8 +15,8 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import canonical, write_json, write_text
+from negmark.core.run_folders import run_folder
 from negmark.core.spreadsheet import csv
-from negmark.store.contents import run_folder
 from negmark.store.curve import METRIC, read_curve
 from negmark.suite.tuning import Chosen, Point, Tuned, rate_of, trial_row
 

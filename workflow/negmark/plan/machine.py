@@ -10,8 +10,9 @@ from safetensors import safe_open
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
+from negmark.encode.device import resolve_dtype
 from negmark.encode.model_files import CONFIG, WEIGHTS
-from negmark.encode.pretrained import find_model, resolve_dtype
+from negmark.encode.pretrained import find_model
 from negmark.plan import measured
 from negmark.plan.durations import Machine, RowCost
 from negmark.suite.layout import Layout

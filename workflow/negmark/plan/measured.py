@@ -19,12 +19,14 @@ from numpy.typing import NDArray
 from negmark.data import prepare
 from negmark.encode.encoder import Encoder
 from negmark.encode.tokens import Texts, tokenise
-from negmark.search.candidates import CandidatePool, build_pool
+from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store.collection import Qrels
 from negmark.store.labels import Labels
+from negmark.store.pool import CandidatePool
 from negmark.train.inputs import Materials
-from negmark.train.train import one_step, set_up
+from negmark.train.run import set_up
+from negmark.train.step import one_step
 
 SMALL, LARGE = 2_000, 12_000
 """Documents of the two made-up corpora."""

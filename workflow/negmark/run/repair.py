@@ -7,7 +7,7 @@ from typing import Any
 
 from negmark.core.files import read_json, write_json
 from negmark.core.integrity import damage, damaged
-from negmark.store.contents import METRICS_FILE, PER_QUERY, RUN
+from negmark.core.names import METRICS_FILE, PER_QUERY, RUN
 from negmark.store.vectors import SIDES
 from negmark.suite.layout import Layout
 

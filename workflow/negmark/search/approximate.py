@@ -17,13 +17,10 @@ from numpy.typing import NDArray
 
 from negmark.core import stage
 from negmark.search.index import DenseSearcher, Found, best_of
-from negmark.store.collection import Qrels
 from negmark.store.vectors import Vectors, float32
 
 SAMPLES_A_CELL = 64
 """Documents a centroid is trained on; FAISS wants 39 or more."""
-ASKED = 1000
-"""Training queries, spread evenly, whose candidates are held against the exact search's."""
 
 
 class ApproximateSearcher(DenseSearcher):
@@ -83,25 +80,3 @@ def cells_of(documents: int) -> int:
 def cells_used(settings: Mapping[str, Any], documents: int) -> int:
     """Return the cells that an IVF of these settings has over so many documents: at least one in each."""
     return min(settings["cells"] or cells_of(documents), documents)
-
-
-def sampled(labels: Qrels) -> Qrels:
-    """Return the labels of at most `ASKED` queries, spread evenly."""
-    queries = np.unique(labels.positives().queries)
-    chosen = queries[np.unique(np.linspace(0, len(queries) - 1, ASKED).astype(np.int64))]
-    rows = np.isin(labels.queries, chosen)
-    return Qrels(labels.queries[rows], labels.documents[rows], labels.grades[rows])
-
-
-def recall(
-    pool: Mapping[str, NDArray[Any]], exact: Mapping[str, NDArray[Any]], depth: int | None = None
-) -> float:
-    """Return the share of the exact search's candidates, its best `depth` a query, that a pool has to that depth.
-
-    `exact` has some of the pool's queries; both are arrays of a pool.
-    """
-    rows, wanted = np.searchsorted(pool["queries"], exact["queries"]), exact["ids"][:, :depth]
-    found = pool["ids"][rows, :depth]
-    spread = int(pool["documents"][0])
-    keys = [np.arange(len(ids))[:, None] * spread + ids for ids in (wanted, found)]
-    return float(np.isin(keys[0], keys[1][found >= 0])[wanted >= 0].mean())

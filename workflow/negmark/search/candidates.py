@@ -6,70 +6,27 @@ such as SimANS compare the two.
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 from typer import Option
 
 from negmark.core import stage
-from negmark.core.errors import UserError
 from negmark.core.files import replacing
-from negmark.search.approximate import ApproximateSearcher, cells_used, recall, sampled
+from negmark.search.approximate import ApproximateSearcher, cells_used
 from negmark.search.index import BM25Searcher, DenseSearcher, Found, Searcher
 from negmark.store import collection
+from negmark.store.collection import Qrels
+from negmark.store.pool import INDEX
 from negmark.store.vectors import load as load_vectors
 
 NO_DOCUMENT = -1
-INDEX = "index"
-"""Key of a pool's header."""
 CHUNK = 2048
-
-
-class CandidatePool:
-    """Candidates of the training queries: a `negmark.methods.base.Pool`."""
-
-    def __init__(self, path: Path) -> None:
-        try:
-            arrays = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path}: can't be read ({error}); delete it and run again") from error
-        self._ids, self._scores = arrays["ids"], arrays["scores"]
-        self._row = np.full(int(arrays["queries"].max()) + 1, -1, dtype=np.int64)
-        self._row[arrays["queries"]] = np.arange(len(arrays["queries"]))
-        self._documents = int(arrays["documents"][0])
-        keys = arrays["positive_queries"].astype(np.int64) * self._documents + arrays["positive_documents"]
-        order = np.argsort(keys)
-        self._keys, self._positive_scores = keys[order], arrays["positive_scores"][order]
-
-    @property
-    def depth(self) -> int:
-        """Places a query."""
-        return int(self._ids.shape[1])
-
-    def candidates(
-        self, queries: NDArray[np.int64], depth: int | None = None
-    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Return ids [B, K] and scores [B, K], best first; short rows end in -1 with score -inf."""
-        rows = self._row[queries]
-        if (rows < 0).any():
-            raise KeyError("a query that carries no training label has no candidates in the pool")
-        return self._ids[rows, :depth].astype(np.int64), self._scores[rows, :depth]
-
-    def positive_scores(
-        self, queries: NDArray[np.int64], positives: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Return the scores [B] of labelled pairs. Raises KeyError if a pair carries no training label."""
-        keys = queries * self._documents + positives
-        places = np.searchsorted(self._keys, keys)
-        if (places >= len(self._keys)).any() or (self._keys[places] != keys).any():
-            raise KeyError("a pair that carries no training label has no score in the pool")
-        return self._positive_scores[places]
 
 
 @dataclass(frozen=True)
@@ -225,14 +182,31 @@ def write_pool(
     stage.say(f"{name}: {queries:,} queries, {depth} deep{recalls}, {time.perf_counter() - started:.1f} s")
 
 
-def read_index_facts(pool: Path) -> dict[str, Any]:
-    """Return the facts about the approximate index by which a pool was made; none of an exact search."""
-    try:
-        with safe_open(pool, "numpy") as arrays:
-            return json.loads((arrays.metadata() or {}).get(INDEX, "{}"))
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{pool}: can't be read ({error}); delete it and run again") from error
-
-
 if __name__ == "__main__":
     stage.command(main)
+
+
+ASKED = 1000
+"""Training queries, spread evenly, whose candidates are held against the exact search's."""
+
+
+def sampled(labels: Qrels) -> Qrels:
+    """Return the labels of at most `ASKED` queries, spread evenly."""
+    queries = np.unique(labels.positives().queries)
+    chosen = queries[np.unique(np.linspace(0, len(queries) - 1, ASKED).astype(np.int64))]
+    rows = np.isin(labels.queries, chosen)
+    return Qrels(labels.queries[rows], labels.documents[rows], labels.grades[rows])
+
+
+def recall(
+    pool: Mapping[str, NDArray[Any]], exact: Mapping[str, NDArray[Any]], depth: int | None = None
+) -> float:
+    """Return the share of the exact search's candidates, its best `depth` a query, that a pool has to that depth.
+
+    `exact` has some of the pool's queries; both are arrays of a pool.
+    """
+    rows, wanted = np.searchsorted(pool["queries"], exact["queries"]), exact["ids"][:, :depth]
+    found = pool["ids"][rows, :depth]
+    spread = int(pool["documents"][0])
+    keys = [np.arange(len(ids))[:, None] * spread + ids for ids in (wanted, found)]
+    return float(np.isin(keys[0], keys[1][found >= 0])[wanted >= 0].mean())

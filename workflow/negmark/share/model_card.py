@@ -7,8 +7,8 @@ from typing import Any
 
 from negmark.core.folders import is_folder
 from negmark.core.notation import plain
+from negmark.core.tiers import TRACKS
 from negmark.methods import registry
-from negmark.suite.tier_pairs import TRACKS
 
 TIERS = {"adapter": "a linear map a side behind the frozen encoder", "finetune": "the whole encoder"}
 CARD = """\

@@ -4,31 +4,18 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from negmark.core.failures import FailedRow
-from negmark.suite.tier_pairs import Comparison
-
-LEXICAL = "bm25_search"
-METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
-BASELINES = {
-    "untrained": (
-        "Untrained encoder",
-        "The encoder as it comes, before any training: what every method starts from.",
-    ),
-    LEXICAL: ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
-}
+from negmark.core.names import BASELINES, LEXICAL
+from negmark.core.run_folders import run_folder
+from negmark.store.failures import FailedRow
 
 
-SEED = "seed-"
+class Comparison(BaseModel):
+    """Methods that two tiers have in common in one track: the row of each in the cheap and in the costly tier."""
 
-
-def run_folder(seed: int) -> str:
-    """Return the name of the folder of a seed's run."""
-    return f"{SEED}{seed}"
-
-
-def seed_of(folder: Path) -> int:
-    """Return the seed that a run's folder is named after."""
-    return int(folder.name.removeprefix(SEED))
+    cheap: str
+    costly: str
+    track: str
+    rows: list[tuple[str, str]]
 
 
 class Contents(BaseModel):

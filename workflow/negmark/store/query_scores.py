@@ -8,11 +8,16 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from negmark.board.standings import METRICS, RANKED_BY, ranks_by, read_run
-from negmark.compare.inference import Runs
 from negmark.core.errors import UserError
-from negmark.data.catalogue import STS
-from negmark.store.contents import METRICS_FILE, PER_QUERY, Contents
+from negmark.core.names import METRICS, METRICS_FILE, PER_QUERY, RANKED_BY, STS
+from negmark.store.contents import Contents
+from negmark.store.run import ranks_by, read_run
+
+Scores = NDArray[np.float64]
+
+
+Runs = Mapping[int | None, Scores]
+"""A method's scores [Q] by seed, all on the same queries in the same order; by None where no seed plays a part."""
 
 
 class Row(NamedTuple):

@@ -9,13 +9,13 @@ from pydantic import BaseModel
 
 from negmark.core.errors import UserError
 from negmark.core.folders import DATA_VARIABLE, MODELS_VARIABLE, is_file, is_folder
+from negmark.core.names import BASELINES
+from negmark.core.tiers import TIERS, TRACKS
 from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
 from negmark.methods import registry
 from negmark.methods.base import Method
-from negmark.store.contents import BASELINES
 from negmark.suite.settings import ROW_KEYS, DatasetSettings, Suite
-from negmark.suite.tier_pairs import TIERS, TRACKS
 from negmark.suite.tuning import TUNED
 from negmark.suite.validation import nearest, shown, validated
 

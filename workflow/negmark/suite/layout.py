@@ -1,34 +1,26 @@
 """Where everything of a suite lies. All paths are relative to the folder that snakemake runs in."""
 
 import json
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
-
-import yaml
+from typing import Any
 
 from negmark.core import tiers
-from negmark.core.errors import UserError
-from negmark.core.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
 from negmark.core.files import canonical, short_hash
-from negmark.core.formats import read_board
-from negmark.core.source_files import ROOT, method_sources, sources
+from negmark.core.names import BASELINES
+from negmark.core.run_folders import run_folder
+from negmark.core.source_files import method_sources, sources
 from negmark.encode.shards import part_name
 from negmark.methods import registry
-from negmark.store.contents import BASELINES, Contents, run_folder
-from negmark.suite.checks import export_folders, load
-from negmark.suite.config_file import refuse_repeated_keys
+from negmark.store.contents import Contents
+from negmark.store.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
 from negmark.suite.figures import BY_NAME
 from negmark.suite.settings import MACHINE, Suite
 from negmark.suite.tier_pairs import Entry, comparisons
 from negmark.suite.tuning import TUNED, Chosen, Point, chosen_for, rate_of, read_tuned, told, trial_row
 
-DEFAULT_SUITE = "config/quickstart.yaml"
 BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
-REPRODUCE = "reproduce"
-BESIDE_REPRODUCE = frozenset({REPRODUCE, *MACHINE})
 ROWS, TRIAL_ROWS = r"[a-z0-9][a-z0-9_-]*", r"[a-z0-9][a-z0-9_-]*\.trial-[0-9]+"
 MEASURED = "measured"
 """The group of evaluations; profiles say how many go together."""
@@ -577,62 +569,3 @@ class Layout:
 
     def _common(self, dataset: str, method: str, title: str) -> dict[str, Any]:
         return {"suite": self.suite.suite, "dataset": dataset, "method": method, "title": title}
-
-
-def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
-    """Return the layout of the suite that was asked for; a mistake in its config ends the program in one line.
-
-    Without a config file on the command line, the default suite is read and `--config` changes its keys.
-    `reproduce=<suite>` takes the config from the manifest of a committed board instead, and builds it elsewhere.
-    """
-    try:
-        if REPRODUCE in config:
-            return _reproduction(config, files)
-        if files:
-            for file in files:
-                refuse_repeated_keys(Path(file))
-            suite = load(config, " + ".join(map(str, files)))
-        else:
-            default = yaml.safe_load((ROOT / DEFAULT_SUITE).read_text(encoding="utf-8"))
-            suite = load(_merged(default, config), DEFAULT_SUITE)
-        export_folders(suite)
-        return Layout(suite)
-    except UserError as error:
-        _quit(error)
-
-
-def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
-    """Return the layout of a committed board's suite under another name, so that no run of the first is taken."""
-    name = str(config[REPRODUCE])
-    if files or (foreign := sorted(config.keys() - BESIDE_REPRODUCE)):
-        told = "--configfile" if files else foreign[0]
-        raise UserError(
-            f"{REPRODUCE}: the config comes from {BOARDS}/{name}/{MANIFEST}; leave out {told} "
-            f"(beside it only {', '.join(sorted(BESIDE_REPRODUCE - {REPRODUCE}))} may be given)"
-        )
-    path = Path(BOARDS, name, MANIFEST)
-    if not path.is_file():
-        there = sorted(file.parent.name for file in Path(BOARDS).glob(f"*/{MANIFEST}"))
-        raise UserError(
-            f"{REPRODUCE}: there is no {path}; boards with a manifest: {', '.join(there) or 'none'} "
-            "(a run of a suite writes one beside its board)"
-        )
-    places = {key: config[key] for key in MACHINE if key in config}
-    committed = {**read_board(path)["suite"], **places}
-    suite = load({**committed, "suite": f"{name}-reproduced"}, str(path))
-    export_folders(suite)
-    return Layout(suite, committed=name)
-
-
-def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        both = isinstance(inner, dict) and isinstance(value, Mapping)
-        merged[key] = _merged(inner, value) if both and inner is not None else value
-    return merged
-
-
-def _quit(error: UserError) -> NoReturn:
-    print(f"error: {error}", file=sys.stderr)
-    raise SystemExit(2)

@@ -7,18 +7,10 @@ from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any, NamedTuple
 
-from pydantic import BaseModel
-
 from negmark.core.files import canonical
+from negmark.core.tiers import in_order
+from negmark.store.contents import Comparison
 
-TIERS = {
-    "adapter": "linear maps on the vectors of a frozen encoder are trained",
-    "finetune": "the whole encoder is trained",
-    "rerank": "a cross-encoder is trained, which re-ranks the top of a first stage",
-}
-"""What is trained in each tier, the cheapest first: the order in which they stand on a board."""
-TRACKS = {"controlled": "only the negatives are the method's", "faithful": "the paper's own recipe"}
-"""What a method may bring: rows of two tracks are never ranked together."""
 FEWEST = 3  # two methods stand in one order or the other, which says nothing
 
 
@@ -31,21 +23,6 @@ class Entry(NamedTuple):
     params: Mapping[str, Any]
     tier: str
     start: str | None = None  # the row whose model it goes on from
-
-
-class Comparison(BaseModel):
-    """Methods that two tiers have in common in one track: the row of each in the cheap and in the costly tier."""
-
-    cheap: str
-    costly: str
-    track: str
-    rows: list[tuple[str, str]]
-
-
-def in_order(tiers: Sequence[str]) -> list[str]:
-    """Return tiers once each, the cheapest first; one that isn't known here stands last, by name."""
-    known = list(TIERS)
-    return sorted(set(tiers), key=lambda tier: (known.index(tier) if tier in known else len(known), tier))
 
 
 def comparisons(entries: Sequence[Entry]) -> list[Comparison]:

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
 from negmark.core.seeds import stream
-from negmark.methods.base import Tried
+from negmark.methods.types import Tried
 
 TRIAL, TUNED = ".trial-", "_tuned"
 METRIC = "nDCG@10"

@@ -24,7 +24,7 @@ from negmark.methods import registry
 from negmark.store.collection import columns, write_table
 
 if TYPE_CHECKING:
-    from negmark.train.train import Run
+    from negmark.train.run import Run
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.core.errors import DivergedError, UserError
-from negmark.methods.base import NO_DOCUMENT, Batch, Method, Negatives
+from negmark.methods.base import Method
 from negmark.methods.registry import place
+from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 
 def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:

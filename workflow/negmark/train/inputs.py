@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from negmark.search.candidates import CandidatePool
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
 from negmark.store.labels import Labels
+from negmark.store.pool import CandidatePool
 from negmark.store.vectors import Vectors
 from negmark.store.vectors import load as load_vectors
 

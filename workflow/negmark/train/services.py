@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.core.seeds import stream
-from negmark.methods.base import NO_DOCUMENT, Graded, Ids, Pool
+from negmark.methods.base import Pool
+from negmark.methods.types import NO_DOCUMENT, Graded, Ids
 from negmark.store.labels import Labels
 from negmark.store.vectors import Vectors, float32
 from negmark.train.tiers.protocol import Moment, TrainedEncoder

@@ -28,8 +28,9 @@ from negmark.store import collection
 from negmark.store.labels import Labels
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import Materials
+from negmark.train.run import set_up
+from negmark.train.step import train
 from negmark.train.tiers import finetune
-from negmark.train.train import set_up, train
 
 log = logging.getLogger(__name__)
 SEED = 0

@@ -14,8 +14,10 @@ from matplotlib.lines import Line2D
 from negmark.board.figures import drawing, points
 from negmark.board.figures.drawing import COLOURS, PAGE, QUIET
 from negmark.board.figures.points import Segment
-from negmark.board.standings import ranked_by, ranking_slice, read_run, records, summarise
+from negmark.board.standings import ranked_by, ranking_slice, summarise
+from negmark.core.names import records
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 
 SECONDS = "train_seconds"
 FRONT = Line2D([], [], color="#555555", lw=0.8, ls="--", label="Pareto front of a tier and track")

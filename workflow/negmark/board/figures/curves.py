@@ -13,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from negmark.board.figures import drawing
-from negmark.board.standings import read_run
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
+from negmark.core.tiers import in_order
 from negmark.store.contents import Contents
 from negmark.store.curve import METRIC, read_curve
-from negmark.suite.tier_pairs import in_order
+from negmark.store.run import read_run
 
 # Okabe and Ito's colours, which the colour-blind tell apart; with the dashes they make 28 lines
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -16,9 +16,10 @@ from matplotlib.figure import Figure
 
 from negmark.board.figures import drawing, orders, points
 from negmark.board.figures.drawing import COLUMN
-from negmark.board.standings import datasets, ranked_by, ranking_slice, read_run, summarise
+from negmark.board.standings import datasets, ranked_by, ranking_slice, summarise
 from negmark.compare.statistics import Agreement, agreement
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 from negmark.suite.tier_pairs import FEWEST
 
 STEM = "datasets"

@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from typer import Option
 
-from negmark.board.standings import RANKED_BY, ranking_slice, records, tiers
+from negmark.board.standings import ranking_slice, tiers
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import replacing, write_text
+from negmark.core.names import RANKED_BY, STS, records
 from negmark.core.notation import marked
 from negmark.core.spreadsheet import csv
-from negmark.data.catalogue import STS
 from negmark.store.contents import Contents
 
 STYLE = Path(__file__).with_name("negmark.mplstyle")

@@ -12,12 +12,14 @@ from matplotlib.figure import Figure
 
 from negmark.board.figures import drawing, orders, points
 from negmark.board.figures.drawing import CONTROLLED, INK, PAGE, QUIET
-from negmark.board.standings import ranked_by, ranking_slice, read_run, records, summarise, tiers
+from negmark.board.standings import ranked_by, ranking_slice, summarise, tiers
 from negmark.compare.inference import holm
 from negmark.compare.statistics import Association, association
 from negmark.core.errors import UserError
+from negmark.core.names import records
 from negmark.evaluate.foresight import SHARE
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 from negmark.suite.tier_pairs import FEWEST
 
 TRACK = "controlled"

@@ -10,9 +10,10 @@ from matplotlib.figure import Figure
 
 from negmark.board.figures import drawing, points
 from negmark.board.figures.drawing import PAGE, QUIET
-from negmark.board.prose import UNTRAINED
-from negmark.board.standings import ranked_by, read_run, records, shown_slices, summarise
+from negmark.board.standings import ranked_by, shown_slices, summarise
+from negmark.core.names import UNTRAINED, records
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 
 PARTS = ("seen", "unseen")
 COLUMNS = (

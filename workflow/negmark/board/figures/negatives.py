@@ -13,11 +13,13 @@ from matplotlib.patches import Patch
 
 from negmark.board.figures import drawing
 from negmark.board.figures.drawing import CONTROLLED, FAITHFUL
-from negmark.board.standings import read_run, records, summarise, tiers
-from negmark.board.truth import OF_AUDIT, RATE, WHOLE_RUN
+from negmark.board.findings import OF_AUDIT, RATE, WHOLE_RUN
+from negmark.board.standings import summarise, tiers
 from negmark.core.errors import UserError
+from negmark.core.names import records
 from negmark.evaluate.audit import QUANTILES
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 
 LOW, MIDDLE, HIGH = (f"score_q{round(100 * level)}" for level in QUANTILES)
 FALSE = OF_AUDIT[RATE]

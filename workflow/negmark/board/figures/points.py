@@ -18,8 +18,8 @@ from matplotlib.transforms import Bbox
 from numpy.typing import NDArray
 
 from negmark.board.figures.drawing import COLOURS, INK, MARKS, label
-from negmark.board.standings import Row, records
-from negmark.suite.tier_pairs import in_order
+from negmark.core.names import Row, records
+from negmark.core.tiers import in_order
 
 SIZE = 4.5  # points
 POINTS_AWAY = (4.0, 9.0, 15.0, 22.0, 30.0, 40.0, 52.0, 66.0)  # of a label from its mark

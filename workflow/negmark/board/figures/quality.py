@@ -11,8 +11,10 @@ from matplotlib.lines import Line2D
 
 from negmark.board.figures import drawing
 from negmark.board.figures.drawing import COLUMN, CONTROLLED, JUDGED, PAGE, QUIET
-from negmark.board.standings import ranked_by, ranking_slice, read_run, records, shown_slices, summarise
+from negmark.board.standings import ranked_by, ranking_slice, shown_slices, summarise
+from negmark.core.names import records
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 
 ROW, LEAST = 0.145, 0.6  # inches: of a method, of all
 NAME = 34  # letters

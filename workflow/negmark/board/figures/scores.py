@@ -12,9 +12,10 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from negmark.board.figures import drawing
-from negmark.board.standings import read_run, summarise
+from negmark.board.standings import summarise
 from negmark.core.errors import UserError
 from negmark.store.contents import Contents
+from negmark.store.run import read_run
 
 KINDS = {"positive": "#0072B2", "negative": "#D55E00"}
 BINS_A_UNIT = 50  # bins of cosine similarity are 0.02 wide on every dataset

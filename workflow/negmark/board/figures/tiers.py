@@ -12,10 +12,11 @@ from matplotlib.figure import Figure
 
 from negmark.board.figures import drawing, orders, points
 from negmark.board.figures.drawing import COLUMN
-from negmark.board.standings import ranked_by, ranking_slice, read_run, records, summarise
+from negmark.board.standings import ranked_by, ranking_slice, summarise
 from negmark.compare.statistics import Agreement, agreement
-from negmark.store.contents import Contents
-from negmark.suite.tier_pairs import Comparison
+from negmark.core.names import records
+from negmark.store.contents import Comparison, Contents
+from negmark.store.run import read_run
 
 
 def draw_tiers(

@@ -32,9 +32,10 @@ from transformers import AutoModel
 from negmark.core.errors import UserError
 from negmark.core.files import canonical
 from negmark.core.seeds import torch_seed
+from negmark.encode.device import keep_freed_memory, resolve_dtype, set_dropout
 from negmark.encode.encoder import Encoder, batches, pool
 from negmark.encode.model_files import open_config, open_network, open_tokenizer
-from negmark.encode.pretrained import find_model, keep_freed_memory, pooling, resolve_dtype, set_dropout
+from negmark.encode.pretrained import find_model, pooling
 from negmark.encode.tokens import Texts, Tokens, tokens_of
 from negmark.store import collection
 from negmark.store.vectors import Vectors, float32

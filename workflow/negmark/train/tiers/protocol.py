@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from negmark.methods.base import NO_DOCUMENT, Batch, Negatives
+from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 Rows = NDArray[np.int64]
 

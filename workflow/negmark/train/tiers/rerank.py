@@ -22,10 +22,11 @@ from transformers import AutoModelForSequenceClassification
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.seeds import torch_seed
+from negmark.encode.device import keep_freed_memory, resolve_dtype, set_dropout
 from negmark.encode.encoder import batches
 from negmark.encode.model_files import open_config, open_network, open_tokenizer
-from negmark.encode.pretrained import find_model, keep_freed_memory, resolve_dtype, set_dropout
-from negmark.methods.base import NO_DOCUMENT, Batch, Negatives
+from negmark.encode.pretrained import find_model
+from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 from negmark.search.index import Found, Searcher
 from negmark.store import collection
 from negmark.store.vectors import float32

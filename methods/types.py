@@ -1,0 +1,114 @@
+"""What a method is given and what it returns: batches, negatives, scores, claims."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+Ids = NDArray[np.int64]
+
+
+NO_DOCUMENT = -1
+"""Fills a place for which there is no document: such a place is masked in every loss and never logged."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one optimiser step sees: B queries, one labelled positive each, and their current vectors."""
+
+    step: int
+    """Counts optimiser steps from 0."""
+    queries: Ids
+    """[B] query rows."""
+    positives: Ids
+    """[B] document rows, one labelled positive a query."""
+    query_vectors: torch.Tensor
+    """[B, D] unit length, with gradient: detach it before choosing by it. D is 0 in the rerank tier."""
+    positive_vectors: torch.Tensor
+    """[B, D] unit length, with gradient. D is 0 in the rerank tier."""
+
+
+@dataclass(frozen=True)
+class Negatives:
+    """What a method returns for a batch. All parts optional; without any, in-batch documents serve alone."""
+
+    ids: Ids | None = None
+    """[B, M] document rows, none twice in a row; `NO_DOCUMENT` where a short pool leaves a place empty."""
+    vectors: torch.Tensor | None = None
+    """[B, V, D] negatives that are no documents (centroids, mixtures), of unit length."""
+    weights: torch.Tensor | None = None
+    """[B, M + V] factor of each negative's exponential in the loss, positive; ids first, then vectors."""
+    in_batch: torch.Tensor | None = None
+    """[B, B] bool: may the positive of row j serve as a negative of row i? Labelled positives never do."""
+    source: str = ""
+    """Where they come from, for the ledger; the method's name if empty."""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Cosine similarities of one step, with the masks that say which of them count.
+
+    In the rerank tier they are logits, for which the temperature is 1, and no in-batch document counts.
+    """
+
+    positive: torch.Tensor
+    """[B]"""
+    in_batch: torch.Tensor
+    """[B, B]: query i against the positive of row j."""
+    in_batch_mask: torch.Tensor
+    """[B, B] bool: False on the diagonal, on labelled positives and where the method said no."""
+    negatives: torch.Tensor
+    """[B, M + V]"""
+    negatives_mask: torch.Tensor
+    """[B, M + V] bool: False in empty places."""
+    weights: torch.Tensor | None
+    """[B, M + V] or None, as the method gave them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """All that a loss may look at: the batch, the negatives, their vectors and scores."""
+
+    batch: Batch
+    negatives: Negatives
+    negative_vectors: torch.Tensor
+    """[B, M + V, D], with gradient where they are documents."""
+    scores: Scores
+    temperature: float
+
+
+@dataclass(frozen=True)
+class Graded:
+    """Pairs of sentences with a score that says how alike people find them."""
+
+    first: torch.Tensor
+    """[P, D] unit length, with gradient, as the query tower encodes them."""
+    second: torch.Tensor
+    """[P, D]"""
+    scores: torch.Tensor
+    """[P]: only their order counts."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says is better than what, as data: the board holds it against what was measured."""
+
+    better: str
+    """The method that the paper finds better, by the name of its file here."""
+    worse: str
+    metric: str
+    condition: str
+    """Where the paper shows it, with its figures if they are known."""
+    differs: str
+    """Where our setting differs from the paper's."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """Values of a parameter that tuning tries, the default among them."""
+
+    values: tuple[Any, ...]
+    source: str
+    """Where the values come from: the paper, its code, or ours and why."""

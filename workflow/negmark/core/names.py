@@ -1,0 +1,49 @@
+"""Names that many modules share: metrics, slices, baselines, and the files and folders of a run.
+
+Training imports none of this: an edit here makes boards anew, and no run."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pandas as pd
+
+SLICES = ("all", "seen", "unseen")
+
+
+METRICS = ("nDCG@10", "MRR@10", "R@100")
+
+
+RANKED_BY = "nDCG@10"
+
+
+Row = Mapping[str, Any]  # one row of `standings`, by column name
+
+
+def records(frame: pd.DataFrame) -> list[Row]:
+    """The rows as dictionaries, in order."""
+    return cast(list[Row], frame.to_dict("records"))
+
+
+STS = "STS"
+"""The metric of record of a dataset of sentences: the mean over its STS tasks."""
+
+
+LEXICAL = "bm25_search"
+
+
+METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
+
+
+BASELINES = {
+    "untrained": (
+        "Untrained encoder",
+        "The encoder as it comes, before any training: what every method starts from.",
+    ),
+    LEXICAL: ("BM25 search", "BM25 itself, no encoder: the lexical baseline."),
+}
+
+
+UNTRAINED = "untrained"
+
+
+REFERENCE = "inbatch"  # the control that a gain is told against, unless settings name another

@@ -1,0 +1,15 @@
+"""The folder of a run, which is named after its seed."""
+
+from pathlib import Path
+
+SEED = "seed-"
+
+
+def run_folder(seed: int) -> str:
+    """Return the name of the folder of a seed's run."""
+    return f"{SEED}{seed}"
+
+
+def seed_of(folder: Path) -> int:
+    """Return the seed that a run's folder is named after."""
+    return int(folder.name.removeprefix(SEED))

@@ -1,0 +1,49 @@
+"""The hardware that encoders run on: device, number format, freed memory."""
+
+import ctypes
+import functools
+from typing import Any
+
+import torch
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
+
+
+LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
+
+
+@functools.cache
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory that an operation frees for the next one, on a CPU.
+
+    By default it hands every large tensor back to the system and fetches it again: a tenth of the time of an encoding.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):  # glibc alone
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
+
+
+def resolve_dtype(dtype: str) -> str:
+    """Return the precision that `auto` means here: bfloat16 where the processor or the card computes in it."""
+    if dtype != "auto":
+        return dtype
+    return "bfloat16" if device() == "cuda" or _cpu_has_bfloat16() else "float32"
+
+
+def set_dropout(config: Any, dropout: float | None) -> None:
+    """Set every dropout that a transformer's config knows; None keeps what it says."""
+    names = "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"
+    for name in (*names, "classifier_dropout"):
+        if dropout is not None and hasattr(config, name):
+            setattr(config, name, dropout)
+
+
+def device() -> str:
+    """Return the kind of device that computes: `cuda` where there is a card, else `cpu`."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _cpu_has_bfloat16() -> bool:
+    checks = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")  # private: absent means unknown
+    return any(getattr(torch.cpu, check, lambda: False)() for check in checks)

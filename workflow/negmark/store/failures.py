@@ -1,0 +1,81 @@
+"""The runs of a suite that failed: read from their records, with the rows that need them."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from negmark.core.files import read_json
+
+FOLDER = Path("results/failures")
+
+
+PARTIAL_VARIABLE = "NEGMARK_PARTIAL"
+
+
+OK = "ok"
+
+
+Place = tuple[str, str]
+"""A dataset and a row."""
+
+
+class Failure(BaseModel):
+    """A row of the board that has no numbers, and why."""
+
+    dataset: str
+    method: str
+    status: str
+    reason: str
+
+
+class FailedRow(Failure):
+    """A failure with what the board calls the row."""
+
+    title: str
+    tier: str
+    track: str
+
+
+def record_path(suite: str, dataset: str, method: str, seed: int) -> Path:
+    """Return where the record of a job lies, which is named after its first seed."""
+    return FOLDER / suite / dataset / method / f"seed-{seed}.json"
+
+
+def read_failures(suite: str, rows: Iterable[tuple[str, str]], seeds: Iterable[int]) -> list[Failure]:
+    """Return the recorded failures of these (dataset, method) rows; `seeds` are the first ones of the jobs."""
+    found = []
+    firsts = list(seeds)
+    for dataset, method in rows:
+        paths = [record_path(suite, dataset, method, seed) for seed in firsts]
+        if path := next((path for path in paths if path.is_file()), None):
+            found.append(Failure(dataset=dataset, method=method, **read_json(path)))
+    return found
+
+
+def with_heirs(
+    found: Iterable[Failure], needs: Mapping[Place, tuple[Place, str] | None]
+) -> dict[Place, Failure]:
+    """Return failures by place, and with them the rows that need the runs of a failed one: those of `needs`."""
+    known = {(one.dataset, one.method): one for one in found}
+    grows = True
+    while grows:
+        heirs = {
+            place: Failure(
+                dataset=place[0],
+                method=place[1],
+                status=known[need[0]].status,
+                reason=f"{need[1]}: {known[need[0]].reason}",
+            )
+            for place, need in needs.items()
+            if place not in known and need and need[0] in known
+        }
+        known |= heirs
+        grows = bool(heirs)
+    return known
+
+
+def is_partial() -> bool:
+    """Say if this is the second plan, without the runs that failed."""
+    return PARTIAL_VARIABLE in os.environ

@@ -1,0 +1,116 @@
+"""One evaluated run, read back: what it is, its metrics, its cost and hardware."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from negmark.core.errors import UserError
+from negmark.core.files import read_json
+from negmark.core.names import METRICS, STS
+
+FEWEST_UNSEEN = 10
+"""Unseen queries below which they rank nothing: NFCorpus has 2, which would be all noise."""
+
+
+RUN_KEYS = (
+    "suite",
+    "dataset",
+    "method",
+    "title",
+    "tier",
+    "track",
+    "class",
+    "start",
+    "seed",
+    "adaptations",
+    "summary",
+    "paper",
+    "params",
+)
+
+
+COSTS = {
+    "train_seconds": ("cost/training/wall_seconds",),
+    "own_seconds": ("cost/own/wall_seconds",),
+    "vectors": ("counters/query_vectors", "counters/document_vectors", "counters/extra_vectors"),
+    "pairs": ("counters/pairs",),
+    "searches": ("counters/searches",),
+    "teacher_vectors": ("counters/teacher_vectors",),
+    "network_forwards": ("counters/network_forwards",),
+    "peak_mebibytes": ("cost/peak_mebibytes",),
+}
+"""What a run cost, by column, and the places in its manifest.json that are added up for it."""
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """Read one metrics.json, with `cost` and `hardware` from its run's manifest; refuse one that can't stand.
+
+    `cost` holds the columns `COSTS` by name and is empty for a baseline, which has no manifest.
+    """
+    run = read_json(path)
+    missing = [key for key in (*RUN_KEYS, "slices") if key not in run]
+    if missing:
+        raise UserError(
+            f"{path}: lacks {', '.join(missing)}, as files of an older form do; delete it and run again"
+        )
+    if run.get("status") != "ok":
+        raise UserError(
+            f"{path}: its status is {run.get('status')!r}, not 'ok'; run it again or drop the method"
+        )
+    for name, values in run["slices"].items():
+        lacking = [key for key in ("queries", *metrics_of(run)) if values.get(key) is None]
+        if lacking:
+            raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
+    return {**run, **_told(_manifest(path, run.get("trained_on")))}
+
+
+def _manifest(path: Path, trained_on: str | None) -> Path:
+    """Return the manifest of a run: beside its metrics, or with the dataset that it was trained on."""
+    if trained_on is None:
+        return path.with_name("manifest.json")
+    seed, method, dataset = path.parents[:3]
+    return dataset.with_name(trained_on) / method.name / seed.name / "manifest.json"
+
+
+def _told(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {"cost": {}, "hardware": ""}
+    manifest = read_json(path)
+    try:
+        cost = {name: sum(_at(manifest, place) for place in places) for name, places in COSTS.items()}
+        return {"cost": cost, "hardware": _hardware(manifest["hardware"])}
+    except KeyError as error:
+        raise UserError(
+            f"{path}: lacks {error}, as files of an older form do; delete it and run again"
+        ) from None
+
+
+def _hardware(told: Mapping[str, Any]) -> str:
+    """In a few words what a run was trained on, as `AMD EPYC, 2 cores, no GPU`."""
+    return f"{told['cpu']}, {told['cores']} cores, {' + '.join(told.get('gpus', [])) or 'no GPU'}"
+
+
+def _at(manifest: Mapping[str, Any], place: str) -> float:
+    value: Any = manifest
+    for key in place.split("/"):
+        value = value[key]
+    return value
+
+
+def one_suite(runs: list[dict[str, Any]]) -> str:
+    """The suite's name; runs of two suites differ in more than negatives and make no board."""
+    names = sorted({run["suite"] for run in runs})
+    if len(names) != 1:
+        raise UserError(f"a board shows one suite, given: {', '.join(names) or 'no run'}")
+    return names[0]
+
+
+def metrics_of(run: Mapping[str, Any]) -> list[str]:
+    """The metrics of one run, in the order of columns."""
+    values = run["slices"].get("all", {})
+    return [STS, *sorted(values.keys() - {"queries", STS})] if STS in values else list(METRICS)
+
+
+def ranks_by(unseen: int) -> str:
+    """The slice that ranks a dataset with so many unseen queries."""
+    return "unseen" if unseen >= FEWEST_UNSEEN else "all"

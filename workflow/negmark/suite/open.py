@@ -1,0 +1,126 @@
+"""Opens the suite that a command asks for: from config files, `--config`, or the manifest of a committed board."""
+
+import json
+import sys
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from negmark.core.errors import UserError
+from negmark.core.source_files import ROOT
+from negmark.store.board import read_board
+from negmark.suite.checks import export_folders, load
+from negmark.suite.layout import BOARDS, MANIFEST, Layout
+from negmark.suite.settings import MACHINE
+
+DEFAULT_SUITE = "config/quickstart.yaml"
+
+
+REPRODUCE = "reproduce"
+
+
+BESIDE_REPRODUCE = frozenset({REPRODUCE, *MACHINE})
+
+
+def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
+    """Return the layout of the suite that was asked for; a mistake in its config ends the program in one line.
+
+    Without a config file on the command line, the default suite is read and `--config` changes its keys.
+    `reproduce=<suite>` takes the config from the manifest of a committed board instead, and builds it elsewhere.
+    """
+    try:
+        if REPRODUCE in config:
+            return _reproduction(config, files)
+        if files:
+            for file in files:
+                refuse_repeated_keys(Path(file))
+            suite = load(config, " + ".join(map(str, files)))
+        else:
+            default = yaml.safe_load((ROOT / DEFAULT_SUITE).read_text(encoding="utf-8"))
+            suite = load(_merged(default, config), DEFAULT_SUITE)
+        export_folders(suite)
+        return Layout(suite)
+    except UserError as error:
+        _quit(error)
+
+
+def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
+    """Return the layout of a committed board's suite under another name, so that no run of the first is taken."""
+    name = str(config[REPRODUCE])
+    if files or (foreign := sorted(config.keys() - BESIDE_REPRODUCE)):
+        told = "--configfile" if files else foreign[0]
+        raise UserError(
+            f"{REPRODUCE}: the config comes from {BOARDS}/{name}/{MANIFEST}; leave out {told} "
+            f"(beside it only {', '.join(sorted(BESIDE_REPRODUCE - {REPRODUCE}))} may be given)"
+        )
+    path = Path(BOARDS, name, MANIFEST)
+    if not path.is_file():
+        there = sorted(file.parent.name for file in Path(BOARDS).glob(f"*/{MANIFEST}"))
+        raise UserError(
+            f"{REPRODUCE}: there is no {path}; boards with a manifest: {', '.join(there) or 'none'} "
+            "(a run of a suite writes one beside its board)"
+        )
+    places = {key: config[key] for key in MACHINE if key in config}
+    committed = {**read_board(path)["suite"], **places}
+    suite = load({**committed, "suite": f"{name}-reproduced"}, str(path))
+    export_folders(suite)
+    return Layout(suite, committed=name)
+
+
+def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        both = isinstance(inner, dict) and isinstance(value, Mapping)
+        merged[key] = _merged(inner, value) if both and inner is not None else value
+    return merged
+
+
+def _quit(error: UserError) -> NoReturn:
+    print(f"error: {error}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+MERGE = "tag:yaml.org,2002:merge"
+"""The key `<<`, which takes the keys of another mapping; those that stand beside it go before them."""
+
+
+def refuse_repeated_keys(path: Path) -> None:
+    """Raise `UserError` with the line where a key comes again in a mapping; as Snakemake, take JSON and YAML."""
+    text = path.read_text(encoding="utf-8")
+    try:
+        json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
+    except ValueError:
+        loader = _Loader(text)
+        loader.path = path
+        loader.get_single_data()
+
+
+def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
+    found = dict(pairs)
+    for key in found if len(found) < len(pairs) else ():
+        if [name for name, _ in pairs].count(key) > 1:
+            raise UserError(f"{path}: {key}: this key stands there twice in one object; keep one of the two")
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads plain values, as Snakemake does, and minds keys."""
+
+    path: Path
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        lines: dict[Any, int] = {}
+        for key_node, _ in node.value:
+            if key_node.tag == MERGE:
+                continue
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if key in lines:
+                raise UserError(
+                    f"{self.path}: line {line}: {key}: this key stands on line {lines[key]} already; "
+                    "keep one of the two"
+                )
+            lines[key] = line
+        return super().construct_mapping(node, deep)

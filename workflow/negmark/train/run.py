@@ -1,0 +1,88 @@
+"""A run: everything that training changes, set up from a row's spec and a seed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from negmark.core import tiers
+from negmark.core.seeds import torch_seed
+from negmark.methods import registry
+from negmark.methods.base import Method
+from negmark.store.labels import Labels
+from negmark.store.ledger import Ledger
+from negmark.train.clock import Clock
+from negmark.train.inputs import Materials, hidden_labels
+from negmark.train.services import TrainingServices
+from negmark.train.tiers.protocol import TrainedEncoder
+
+
+@dataclass
+class Run:
+    """Everything of one run that changes while it trains."""
+
+    encoder: TrainedEncoder
+    method: Method
+    services: TrainingServices
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    labels: Labels
+    seed: int
+    batch_size: int
+    temperature: float
+    ledger: Ledger
+    history: list[dict[str, float | None]]
+    scores: list[tuple[int, str, NDArray[np.float32]]]
+    clock: Clock
+    accumulation: int = 1
+    curve: list[dict[str, Any]] = field(default_factory=list)
+
+
+def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = None) -> Run:
+    """Build a run from its spec: encoder, method, optimiser and labels, all at step 0.
+
+    `start` is the model of another run to go on from.
+    """
+    training, seed = spec["training"], spec["seed"]
+    row = spec.get(
+        "drawn_as", spec["method"]
+    )  # a row with other settings draws as the row that it is compared with
+    torch.manual_seed(torch_seed(seed, "weights"))
+    encoder = tiers.module("train", spec.get("tier", "adapter")).open_encoder(spec, materials)
+    if start is not None:
+        encoder.load(start)
+    kind = registry.available()[spec["class"]]
+    services = TrainingServices(
+        encoder, materials.labels, materials.pools, row, seed, training["negatives"], training["temperature"],
+        materials.teacher, spec.get("track", "controlled"), materials.graded,
+        hidden_labels(materials) if kind.knows_hidden else None,
+    )  # fmt: skip
+    method = kind(kind.Params.model_validate(spec["params"]), services)
+    encoder.freeze(method.trained_towers())
+    trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    parameters = [*trained, *method.extra_modules().parameters()]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=training["learning_rate"], weight_decay=training["weight_decay"]
+    )
+    optimizer = encoder.prepared(optimizer)
+    accumulation = training.get("accumulation", 1)
+    moves = max(training["steps"] // accumulation, 1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda move: rate_factor(move, moves, training["warmup"])
+    )
+    return Run(
+        encoder, method, services, optimizer, schedule, materials.labels, seed, training["batch_size"],
+        1.0 if encoder.pairs else training["temperature"], Ledger(), [], [], Clock(), accumulation,
+    )  # fmt: skip
+
+
+def rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the peak learning rate at a step: a linear rise, then a linear fall towards zero."""
+    rise = max(round(steps * warmup), 1)
+    if step < rise:
+        return (step + 1) / rise
+    return max((steps - step) / max(steps - rise, 1), 0.0)

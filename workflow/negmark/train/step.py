@@ -1,0 +1,158 @@
+"""The training loop: what happens in one step, the same for every method."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+
+from negmark.core import stage
+from negmark.methods.base import Method
+from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Scores, Step
+from negmark.store.ledger import VECTOR, Ledger
+from negmark.train.checkpoint import Checkpoint
+from negmark.train.contract import check_loss, check_negatives
+from negmark.train.run import Run
+
+
+def one_step(run: Run, step: int, keep_scores: bool) -> None:
+    """Run one optimiser step and record it. Raises `DivergedError` if the loss is no finite number."""
+    run.encoder.begin(run.seed, step)
+    with run.clock.own():
+        run.method.refresh(step)
+    example = _example(run, step)
+    with run.clock.own():
+        faithful = run.services.track == "faithful"
+        loss = run.method.faithful_loss(example) if faithful else run.method.loss(example)
+    check_loss(loss, step, run.method)
+    with run.clock.own():
+        run.method.observe(example)
+    if step % run.accumulation == 0:
+        run.optimizer.zero_grad(set_to_none=True)
+    run.encoder.backward(loss / run.accumulation)
+    moves = (step + 1) % run.accumulation == 0
+    if moves:
+        run.optimizer.step()
+        run.encoder.stepped()
+        run.services.counters.optimizer_steps += 1
+    _record(run, example, loss.item(), keep_scores)
+    if moves:
+        run.schedule.step()
+
+
+class Curve(Protocol):
+    """Adds a point to a run's curve on the dev split, outside its cost."""
+
+    def take_if_due(self, run: Run, step: int) -> None:
+        """Evaluate the run after `step` steps if a point is due."""
+
+
+def train(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | None = None) -> None:
+    """Take all steps, from the checkpoint if there is one, and leave a checkpoint now and then."""
+    first = checkpoint.restore(run)
+    run.clock.start()
+    if curve and not first:
+        curve.take_if_due(run, 0)
+    for step in stage.progress(range(first, steps), f"{run.method.name}, seed {run.seed}"):
+        one_step(run, step, keep_scores=step in (0, steps - 1))
+        if curve:
+            curve.take_if_due(run, step + 1)
+        checkpoint.save_if_due(run, step + 1, steps)
+    run.clock.stop()
+
+
+def _example(run: Run, step: int) -> Step:
+    queries, positives = run.labels.batch(run.seed, step, run.batch_size)
+    batch = run.encoder.batch(step, queries, positives)
+    with run.clock.own():
+        negatives = run.method.negatives(batch)
+    check_negatives(negatives, batch, run.method)
+    found = run.encoder.similarities(batch, negatives)
+    used = _used(negatives, len(queries))
+    _count(run, batch, negatives)
+    labelled = run.labels.is_positive(queries, positives[None].repeat(len(queries), 0))
+    allowed = torch.from_numpy(~labelled & (not run.encoder.pairs))
+    if negatives.in_batch is not None:
+        allowed = allowed & negatives.in_batch
+    scores = Scores(
+        positive=found.positive,
+        in_batch=found.in_batch,
+        in_batch_mask=allowed,
+        negatives=found.negatives,
+        negatives_mask=used,
+        weights=negatives.weights,
+    )
+    return Step(batch, negatives, found.negative_vectors, scores, run.temperature)
+
+
+def _used(negatives: Negatives, size: int) -> torch.Tensor:
+    """Return the mask [B, M + V] of places in use."""
+    used = torch.empty(size, 0, dtype=torch.bool)
+    if negatives.ids is not None:
+        used = torch.from_numpy(negatives.ids != NO_DOCUMENT)
+    if negatives.vectors is not None:
+        used = torch.cat([used, torch.ones(negatives.vectors.shape[:2], dtype=torch.bool)], dim=1)
+    return used
+
+
+def _count(run: Run, batch: Batch, negatives: Negatives) -> None:
+    """Count the batch and its negatives as vectors or as pairs."""
+    counters = run.services.counters
+    given = 0 if negatives.ids is None else int((negatives.ids != NO_DOCUMENT).sum())
+    if run.encoder.pairs:
+        counters.pairs += len(batch.positives) + given
+        return
+    counters.query_vectors += len(batch.queries)
+    counters.document_vectors += len(batch.positives) + given
+
+
+def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
+    scores, step = example.scores, example.batch.step
+    given = scores.negatives.detach()[scores.negatives_mask]
+    in_batch = scores.in_batch.detach()[scores.in_batch_mask]
+    positive = scores.positive.detach()
+    row: dict[str, float | None] = {
+        "step": step,
+        "loss": loss,
+        "learning_rate": float(run.schedule.get_last_lr()[0]),
+        "positive_score": positive.mean().item(),
+        "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
+        "negative_score": given.mean().item() if len(given) else None,
+        "negative_score_max": given.max().item() if len(given) else None,
+    }
+    _append(run.history, row, run.method)
+    _enter(run.ledger, example, run.method.name)
+    if keep_scores:
+        run.scores += [(step, "positive", positive.numpy()), (step, "in_batch", in_batch.numpy())]
+        run.scores.append((step, "negative", given.numpy()))
+
+
+def _append(history: list[dict[str, float | None]], row: dict[str, float | None], method: Method) -> None:
+    """Add a row and the method's telemetry; all rows keep the same columns, None where a step has no number."""
+    own = {name: float(value) for name, value in method.telemetry().items()}
+    if taken := sorted(own.keys() & row.keys()):
+        raise ValueError(
+            f"{method.name}: telemetry may not be named {taken[0]!r}, as a column of the loop is"
+        )
+    columns = dict.fromkeys([*(history[0] if history else row), *own])
+    if history and len(columns) > len(history[0]):
+        for earlier in history:
+            earlier.update({name: earlier.get(name) for name in columns})
+    history.append({name: ({**row, **own}).get(name) for name in columns})
+
+
+def _enter(ledger: Ledger, example: Step, name: str) -> None:
+    scores, negatives = example.scores, example.negatives
+    size, count = scores.negatives.shape
+    documents: Ids = np.full((size, count), VECTOR, dtype=np.int64)
+    if negatives.ids is not None:
+        documents[:, : negatives.ids.shape[1]] = negatives.ids
+    weights = torch.ones(size, count) if scores.weights is None else scores.weights.detach()
+    ledger.add(
+        example.batch.step,
+        example.batch.queries,
+        documents,
+        scores.negatives.detach().numpy(),
+        weights.numpy(),
+        scores.negatives_mask.numpy(),
+        negatives.source or name,
+    )

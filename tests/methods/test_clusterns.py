@@ -8,9 +8,10 @@ from torch.nn import functional
 
 from negmark.methods import losses
 from negmark.methods.clusterns import ClusterNS, far_from_the_last, moved, nearest_two, suspected_gaps
+from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.run import set_up
-from negmark.train.step import _example, train
+from negmark.train.step import _example, train_until
 from world import take_steps
 
 CENTROIDS = torch.tensor([[1.0, 0.0], [0.0, 1.0], [-1.0, 0.0]])
@@ -199,11 +200,11 @@ def test_a_run_with_clusters_holds_the_contract(world, track):
 def test_a_run_with_clusters_survives_a_restart_before_and_after_the_start(world, tmp_path, track, at):
     spec = world.spec("clusterns")
     unbroken, killed, resumed = (run_of(world, track) for _ in range(3))
-    train(unbroken, 9, Checkpoint(tmp_path / "none", spec, every=100))
+    train_until(unbroken, 9, Checkpoint(tmp_path / "none", spec, every=100))
     take_steps(killed, at)
     Checkpoint(tmp_path / "state", spec, every=at).save_if_due(killed, at, 9)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=at)
-    train(resumed, 9, checkpoint)
+    train_until(resumed, 9, checkpoint)
     assert checkpoint.resumed_at is not None
     assert len(unbroken.method.centroids) == 4
     assert torch.equal(unbroken.method.centroids, resumed.method.centroids)

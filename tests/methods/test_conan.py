@@ -12,9 +12,10 @@ from negmark.methods import losses
 from negmark.methods.conan import UNSEEN, Conan, no_longer_hard, window_starts
 from negmark.methods.types import NO_DOCUMENT, Scores
 from negmark.store import collection
+from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.run import set_up
-from negmark.train.step import _example, train
+from negmark.train.step import _example, train_until
 from world import take_steps
 
 
@@ -209,11 +210,11 @@ def test_replacements_happen_in_training_and_survive_a_restart(world, tmp_path, 
     training = {"steps": 40, "learning_rate": 0.03, "checkpoint_steps": 18}
     spec = world.spec("conan", **training)
     unbroken, killed, resumed = (run_of(world, track, params, **training) for _ in range(3))
-    train(unbroken, 40, Checkpoint(tmp_path / "none", spec, every=100))
+    train_until(unbroken, 40, Checkpoint(tmp_path / "none", spec, every=100))
     take_steps(killed, 18)
     Checkpoint(tmp_path / "state", spec, every=18).save_if_due(killed, 18, 40)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=18)
-    train(resumed, 40, checkpoint)
+    train_until(resumed, 40, checkpoint)
     assert checkpoint.resumed_at == 18
     assert killed.method.window.any()
     assert unbroken.method.window.max() > 1

@@ -13,9 +13,10 @@ from pydantic import ValidationError
 from negmark.methods import base, registry
 from negmark.methods.types import NO_DOCUMENT, Batch
 from negmark.store.ledger import VECTOR
+from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.services import TrainingServices
-from negmark.train.step import one_step, train
+from negmark.train.step import one_step, train_until
 from world import World, take_steps, write_world
 
 METHODS = registry.available() | {
@@ -196,8 +197,8 @@ def test_every_method_sees_the_same_queries_and_positives(name, world):
 def test_a_resumed_run_ends_as_an_unbroken_one(name, world, tmp_path):
     spec = world.spec(name)
     unbroken = world.run(name)
-    train(unbroken, 6, Checkpoint(tmp_path / "unbroken", spec, every=100))
-    train._write(unbroken, tmp_path / "first", {})
+    train_until(unbroken, 6, Checkpoint(tmp_path / "unbroken", spec, every=100))
+    train.write_run(unbroken, tmp_path / "first", {})
 
     killed = world.run(name)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=3)
@@ -207,8 +208,8 @@ def test_a_resumed_run_ends_as_an_unbroken_one(name, world, tmp_path):
     resumed = world.run(name)
     scramble_global_generators(4)
     checkpoint = Checkpoint(tmp_path / "state", spec, every=3)
-    train(resumed, 6, checkpoint)
-    train._write(resumed, tmp_path / "second", {})
+    train_until(resumed, 6, checkpoint)
+    train.write_run(resumed, tmp_path / "second", {})
 
     assert checkpoint.resumed_at == 3
     assert [row["step"] for row in resumed.history] == list(range(6))

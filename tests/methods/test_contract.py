@@ -14,8 +14,9 @@ from negmark.methods import losses, registry
 from negmark.methods.base import Method
 from negmark.methods.types import NO_DOCUMENT, Negatives
 from negmark.store.ledger import VECTOR
+from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.step import _example, one_step, train
+from negmark.train.step import _example, one_step, train_until
 from world import take_steps
 
 SIZE = 8
@@ -205,12 +206,12 @@ def unbroken_and_resumed(start, world, kind, folder):
     runs = start(kind), start(kind), start(kind)
     unbroken, killed, resumed = runs
     spec = world.spec("toy")
-    train(unbroken, 6, Checkpoint(folder / "none", spec, every=100))
+    train_until(unbroken, 6, Checkpoint(folder / "none", spec, every=100))
     take_steps(killed, 3)
     Checkpoint(folder / "state", spec, every=3).save_if_due(killed, 3, 6)
     torch.manual_seed(99)
     checkpoint = Checkpoint(folder / "state", spec, every=3)
-    train(resumed, 6, checkpoint)
+    train_until(resumed, 6, checkpoint)
     assert checkpoint.resumed_at == 3
     return unbroken, resumed
 
@@ -420,7 +421,7 @@ def test_telemetry_gives_columns_of_the_history_empty_where_a_step_has_none(star
     assert [row["late"] for row in run.history] == [None] * 4 + [4.0, 5.0]
     for row in run.history[1::2]:
         assert row["seen"] == pytest.approx(row["negative_score"])
-    train._write(run, tmp_path, {})
+    train.write_run(run, tmp_path, {})
     assert pq.read_table(tmp_path / train.HISTORY).to_pylist() == run.history
 
 

@@ -9,7 +9,7 @@ import pytest
 from builders import Bench
 from negmark.methods import registry
 from negmark.train import checkpoint as checkpoint_module
-from negmark.train import step
+from negmark.train import step as step_module
 from negmark.train.step import one_step
 
 OUTPUTS = ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet")
@@ -35,7 +35,7 @@ def stop_at(monkeypatch):
             taken.append(step)
             whole(run, step, keep_scores)
 
-        monkeypatch.setattr(step, "one_step", stopping)
+        monkeypatch.setattr(step_module, "one_step", stopping)
         return taken
 
     return arm

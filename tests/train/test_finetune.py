@@ -17,7 +17,7 @@ from negmark.evaluate import evaluate
 from negmark.methods import registry
 from negmark.store.ledger import read_ledger
 from negmark.store.pool import CandidatePool
-from negmark.train import step
+from negmark.train import step as step_module
 from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
@@ -196,10 +196,10 @@ def test_every_method_trains_and_a_killed_run_ends_with_the_same_bytes(texts, tm
             raise KeyboardInterrupt
         one_step(run, step, keep_scores)
 
-    monkeypatch.setattr(step, "one_step", killed)
+    monkeypatch.setattr(step_module, "one_step", killed)
     with pytest.raises(KeyboardInterrupt):
         texts.train(tmp_path / "broken", spec)
-    monkeypatch.setattr(step, "one_step", one_step)
+    monkeypatch.setattr(step_module, "one_step", one_step)
     broken = texts.train(tmp_path / "broken", spec)
     assert json.loads((broken / "manifest.json").read_text())["resumed_at"] == 4
     for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):

@@ -21,7 +21,7 @@ from negmark.store.pool import CandidatePool
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.settings import RerankSettings
-from negmark.train import step
+from negmark.train import step as step_module
 from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
@@ -179,10 +179,10 @@ def test_every_allowed_method_trains_and_a_killed_run_ends_with_the_same_bytes(
             raise KeyboardInterrupt
         one_step(run, step, keep_scores)
 
-    monkeypatch.setattr(step, "one_step", killed)
+    monkeypatch.setattr(step_module, "one_step", killed)
     with pytest.raises(KeyboardInterrupt):
         pairs.train(tmp_path / "broken", spec)
-    monkeypatch.setattr(step, "one_step", one_step)
+    monkeypatch.setattr(step_module, "one_step", one_step)
     broken = pairs.train(tmp_path / "broken", spec)
     assert json.loads((broken / "manifest.json").read_text())["resumed_at"] == 4
     for file in RUN_FILES:

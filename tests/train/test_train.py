@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy, normalize
 from builders import ROOT, Bench
 from negmark.core.errors import UserError
 from negmark.store.pool import CandidatePool
-from negmark.train import step
+from negmark.train import step as step_module
 from negmark.train import train as stage_train
 from negmark.train.run import rate_factor, set_up
 from negmark.train.step import one_step
@@ -236,12 +236,12 @@ def test_a_job_killed_at_its_second_seed_keeps_the_first(bench, tmp_path, monkey
             raise KeyboardInterrupt
         one_step(run, step, keep_scores)
 
-    monkeypatch.setattr(step, "one_step", killed)
+    monkeypatch.setattr(step_module, "one_step", killed)
     with pytest.raises(KeyboardInterrupt):
         bench.train_seeds(tmp_path / "broken", spec, [0, 1])
     for run in (tmp_path / "broken").glob("seed-*"):
         shutil.rmtree(run)  # as Snakemake does with the outputs of a failed job
-    monkeypatch.setattr(step, "one_step", one_step)
+    monkeypatch.setattr(step_module, "one_step", one_step)
     broken = bench.train_seeds(tmp_path / "broken", spec, [0, 1])
     manifests = [json.loads((run / "manifest.json").read_text()) for run in broken]
     assert [manifest["resumed_at"] for manifest in manifests] == [12, None]

@@ -46,7 +46,7 @@ class Curve(Protocol):
         """Evaluate the run after `step` steps if a point is due."""
 
 
-def train(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | None = None) -> None:
+def train_until(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | None = None) -> None:
     """Take all steps, from the checkpoint if there is one, and leave a checkpoint now and then."""
     first = checkpoint.restore(run)
     run.clock.start()

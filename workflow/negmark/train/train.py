@@ -22,7 +22,7 @@ from negmark.store.pool import CandidatePool
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import load_materials
 from negmark.train.run import Run, set_up
-from negmark.train.step import Curve, train
+from negmark.train.step import Curve, train_until
 
 log = logging.getLogger(__name__)
 MODEL, HISTORY, LEDGER, SCORES = "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"
@@ -63,7 +63,7 @@ def main(
         steps, every = facts["training"]["steps"], facts["training"]["checkpoint_steps"]
         checkpoint = Checkpoint(state / folder.name, {**facts, "data": about["data"], "pools": files}, every)
         with process_cost() as training:
-            train(run, steps, checkpoint, curve)
+            train_until(run, steps, checkpoint, curve)
         if not run.encoder.writes:
             continue
         if folder != folders[-1]:  # Snakemake drops all outputs of a job that is killed at a later seed
@@ -75,7 +75,7 @@ def main(
             **run.clock.as_dict(),
             "joules": run.clock.joules,
         }
-        _write(run, folder, {**about, "cost": cost, "resumed_at": checkpoint.resumed_at})
+        write_run(run, folder, {**about, "cost": cost, "resumed_at": checkpoint.resumed_at})
         checkpoints.append(checkpoint)
     for checkpoint in checkpoints:
         checkpoint.clear()
@@ -93,7 +93,8 @@ def _vectors_key(vectors: Path) -> str:
     return read_json(vectors / "embeddings.json")["key"]
 
 
-def _write(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
+def write_run(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the files of a finished run: weights, history, ledger, curve, scores, and its manifest last."""
     weights = {name: value.detach().contiguous() for name, value in run.encoder.weights().items()}
     with replacing(folder / MODEL) as partial:
         save_file(weights, partial)

@@ -29,7 +29,7 @@ from negmark.store.labels import Labels
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import Materials
 from negmark.train.run import set_up
-from negmark.train.step import train
+from negmark.train.step import train_until
 from negmark.train.tiers import finetune
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _warmed(
     run.encoder.load_state_dict(
         {f"towers.{finetune.SHARED}.{name}": value for name, value in tower.state_dict().items()}
     )
-    train(run, budget["steps"], Checkpoint(state, spec, budget["checkpoint_steps"]))
+    train_until(run, budget["steps"], Checkpoint(state, spec, budget["checkpoint_steps"]))
     return run.encoder.towers[finetune.SHARED].model  # type: ignore[attr-defined]
 
 

@@ -5,62 +5,55 @@ for SEEDS in LAYOUT.batches():
         name:
             f"evaluate_{'_'.join(map(str, SEEDS))}"
         input:
-            unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
-            models=lambda wildcards, seeds=SEEDS: LAYOUT.models(wildcards.dataset, wildcards.method, seeds),
-            texts=lambda wildcards: LAYOUT.texts(wildcards.dataset, wildcards.method),
-            sources=lambda wildcards: LAYOUT.stage_sources(
-                "evaluate", wildcards.method, LAYOUT.evaluator(wildcards.dataset)
+            unpack(lambda wildcards: PATHS.shared(DATASETS[wildcards.dataset])),
+            models=lambda wildcards, seeds=SEEDS: PATHS.models(
+                DATASETS[wildcards.dataset], ROWS[wildcards.row], seeds
             ),
+            texts=lambda wildcards: PATHS.texts(DATASETS[wildcards.dataset], ROWS[wildcards.row]),
+            sources=lambda wildcards: evaluation_sources(DATASETS[wildcards.dataset], ROWS[wildcards.row]),
         output:
-            metrics=LAYOUT.outputs(SEEDS, "metrics.json"),
-            per_query=LAYOUT.outputs(SEEDS, "per_query.parquet"),
-            runs=LAYOUT.outputs(SEEDS, "run.trec.gz"),
+            metrics=PATHS.outputs(SEEDS, "metrics.json"),
+            per_query=PATHS.outputs(SEEDS, "per_query.parquet"),
+            runs=PATHS.outputs(SEEDS, "run.trec.gz"),
         log:
-            f"results/logs/evaluate/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
+            f"results/logs/evaluate/{{suite}}/{{dataset}}/{{row}}/seed-{SEEDS[0]}.log",
         group:
-            lambda wildcards: LAYOUT.group(wildcards.method)
-        conda:
-            "../envs/negmark.yaml"
-        threads: lambda wildcards: LAYOUT.threads(wildcards.method)
+            lambda wildcards: LAYOUT.resources.group(ROWS[wildcards.row])
+        threads: lambda wildcards: ROWS[wildcards.row].threads
         resources:
-            mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(wildcards.dataset)),
+            mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(DATASETS[wildcards.dataset])),
             runtime="2h",
-            gpu=lambda wildcards: LAYOUT.evaluation_gpus(wildcards.method),
+            gpu=lambda wildcards: LAYOUT.resources.evaluation_gpus(ROWS[wildcards.row]),
         params:
-            module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),
-            about=lambda wildcards: LAYOUT.about(wildcards.dataset, wildcards.method),
+            module=lambda wildcards: DATASETS[wildcards.dataset].evaluator,
+            about=lambda wildcards: LAYOUT.about.runs(DATASETS[wildcards.dataset], ROWS[wildcards.row]),
             dataset=lambda wildcards, input: Path(input.qrels).parent,
             vectors=lambda wildcards, input: Path(input.documents).parent,
             models=lambda wildcards, input: Path(input.models[0]).parent.parent,
         shell:
-            # The record of a failure is named after the log and not by a parameter: that would make runs anew which
-            # another job made.
-            "export NEGMARK_LOG={log:q}; failure=${{NEGMARK_LOG#results/logs/*/}};"
-            ' export NEGMARK_FAILURE=results/failures/${{failure%.log}}.json; rm -f "$NEGMARK_FAILURE";'
-            " python -m {params.module} {output.metrics:q} --about {params.about:q}"
+            "NEGMARK_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
             " --dataset {params.dataset:q} --vectors {params.vectors:q} --threads {threads}"
-            " --models {params.models:q} || NEGMARK_LOG= python -m negmark.core.failure_record $NEGMARK_FAILURE $?"
+            " --models {params.models:q} || python -m negmark.core.failure_record {log:q} $?"
 
 
 rule evaluate_baseline:
     input:
-        unpack(lambda wildcards: LAYOUT.shared(wildcards.dataset)),
-        sources=lambda wildcards: sources(LAYOUT.evaluator(wildcards.dataset)),
+        unpack(lambda wildcards: PATHS.shared(DATASETS[wildcards.dataset])),
+        sources=lambda wildcards: sources(DATASETS[wildcards.dataset].evaluator),
     output:
         metrics="results/runs/{suite}/{dataset}/{baseline}/metrics.json",
         per_query="results/runs/{suite}/{dataset}/{baseline}/per_query.parquet",
         run="results/runs/{suite}/{dataset}/{baseline}/run.trec.gz",
     log:
         "results/logs/evaluate/{suite}/{dataset}/{baseline}.log",
-    conda:
-        "../envs/negmark.yaml"
-    threads: 1
     resources:
-        mem_mb=memory(2000, lambda wildcards: FOOTPRINT.baseline(wildcards.dataset, wildcards.baseline)),
+        mem_mb=memory(
+            2000, lambda wildcards: FOOTPRINT.baseline(DATASETS[wildcards.dataset], wildcards.baseline)
+        ),
         runtime="2h",
     params:
-        module=lambda wildcards: LAYOUT.evaluator(wildcards.dataset),
-        about=lambda wildcards: LAYOUT.about_baseline(wildcards.dataset, wildcards.baseline),
+        module=lambda wildcards: DATASETS[wildcards.dataset].evaluator,
+        about=lambda wildcards: LAYOUT.about.baseline(DATASETS[wildcards.dataset], wildcards.baseline),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: (
             f"--vectors {Path(input.documents).parent}" if wildcards.baseline == "untrained" else ""
@@ -68,3 +61,122 @@ rule evaluate_baseline:
     shell:
         "NEGMARK_LOG={log:q} python -m {params.module} {output.metrics:q} --about {params.about:q}"
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
+
+
+# A gate's baseline is evaluated by itself, as its published value was made: BM25 with that value's k1 and b. Gates come
+# before any training: a baseline that is wrong should be known in minutes.
+rule gate:
+    input:
+        unpack(lambda wildcards: LAYOUT.gate_inputs(wildcards.gate)),
+        sources=sources("negmark.evaluate.evaluate"),
+    output:
+        metrics="results/gates/{suite}/{gate}/metrics.json",
+        per_query="results/gates/{suite}/{gate}/per_query.parquet",
+        run="results/gates/{suite}/{gate}/run.trec.gz",
+    log:
+        "results/logs/gates/{suite}/{gate}.log",
+    priority: 20
+    resources:
+        mem_mb=memory(2000),
+        runtime="2h",
+    params:
+        about=lambda wildcards: LAYOUT.about.gate(wildcards.gate),
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        vectors=lambda wildcards, input: (
+            f"--vectors {Path(input.documents).parent}" if "documents" in input.keys() else ""
+        ),
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.evaluate {output.metrics:q} --about {params.about:q}"
+        " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
+
+
+rule gates:
+    input:
+        metrics=expand("results/gates/{suite}/{gate}/metrics.json", suite=SUITE.suite, gate=SUITE.gates),
+        damaged=RUN.repaired,
+        sources=sources("negmark.evaluate.gates"),
+    output:
+        csv=report(
+            f"{PATHS.board}/gates.csv",
+            caption="../report/gates.rst",
+            category="Gates",
+            labels={"form": "table"},
+        ),
+        markdown=report(
+            f"{PATHS.board}/gates.md",
+            caption="../report/gates.rst",
+            category="Gates",
+            labels={"form": "text"},
+        ),
+    log:
+        f"results/logs/gates/{SUITE.suite}.log",
+    priority: 20
+    resources:
+        mem_mb=memory(1000),
+        runtime="30m",
+    params:
+        gates=LAYOUT.specs.gates(),
+        folder=lambda wildcards, output: Path(output.csv).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.gates {input.metrics:q} --gates {params.gates:q}"
+        " --folder {params.folder:q}"
+
+
+# What stands on the board, for the stages that read all of its runs, and for scripts that draw figures of a paper.
+rule contents:
+    input:
+        sources=sources("negmark.store.contents"),
+    output:
+        contents=PATHS.contents,
+    log:
+        f"results/logs/contents/{SUITE.suite}.log",
+    localrule: True
+    params:
+        contents=CONTENTS.model_dump_json(),
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.store.contents --contents {params.contents:q} --output {output:q}"
+
+
+rule audit:
+    input:
+        contents=rules.contents.output.contents,
+        ledgers=lambda wildcards: [run / "negatives.parquet" for run in CONTENTS.runs(wildcards.dataset)],
+        manifests=lambda wildcards: [run / "manifest.json" for run in CONTENTS.runs(wildcards.dataset)],
+        documents=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/documents.parquet",
+        qrels=lambda wildcards: PATHS.shared(DATASETS[wildcards.dataset])["qrels"],
+        sources=sources("negmark.evaluate.audit"),
+    output:
+        table=f"{PATHS.board}/audit/{{dataset}}.csv",
+    log:
+        f"results/logs/audit/{SUITE.suite}/{{dataset}}.log",
+    resources:
+        mem_mb=memory(2000),
+        runtime="30m",
+    params:
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.audit --contents {input.contents:q}"
+        " --name {wildcards.dataset:q} --dataset {params.dataset:q} --output {output.table:q}"
+
+
+rule foresight:
+    input:
+        unpack(lambda wildcards: PATHS.shared(DATASETS[wildcards.dataset])),
+        contents=rules.contents.output.contents,
+        ledgers=lambda wildcards: [run / "negatives.parquet" for run in CONTENTS.runs(wildcards.dataset)],
+        manifests=lambda wildcards: [run / "manifest.json" for run in CONTENTS.runs(wildcards.dataset)],
+        sources=sources("negmark.evaluate.foresight"),
+    output:
+        table=f"{PATHS.board}/foresight/{{dataset}}.csv",
+    log:
+        f"results/logs/foresight/{SUITE.suite}/{{dataset}}.log",
+    resources:
+        mem_mb=memory(2000),
+        runtime="30m",
+    params:
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        vectors=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.foresight --contents {input.contents:q}"
+        " --name {wildcards.dataset:q} --dataset {params.dataset:q} --vectors {params.vectors:q}"
+        " --output {output.table:q}"

@@ -1,12 +1,10 @@
 # Prints and keeps nothing that anything waits for, so it runs whenever it is asked for.
 rule plan:
     log:
-        f"results/logs/plan/{LAYOUT.suite.suite}.log",
+        f"results/logs/plan/{SUITE.suite}.log",
     localrule: True
-    conda:
-        "../envs/negmark.yaml"
     threads: 64
     params:
-        suite=lambda wildcards: canonical(LAYOUT.as_given()),
+        suite=canonical(LAYOUT.as_given()),
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.plan.plan --suite {params.suite:q} --cores {threads}"

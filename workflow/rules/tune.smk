@@ -2,20 +2,18 @@
 # So a committed tuned.json is taken as it is, and trials run again only when they are asked for.
 rule tune:
     input:
-        trials=LAYOUT.trials(),
-        damaged=damaged_as_well,
+        trials=LAYOUT.trial_curves(),
+        damaged=RUN.repaired,
         sources=sources("negmark.evaluate.tune"),
     output:
-        tuned=LAYOUT.tuned,
-        trials=f"{LAYOUT.board}/trials.csv",
+        tuned=PATHS.tuned,
+        trials=f"{PATHS.board}/trials.csv",
     log:
-        f"results/logs/tune/{LAYOUT.suite.suite}.log",
-    conda:
-        "../envs/negmark.yaml"
+        f"results/logs/tune/{SUITE.suite}.log",
     resources:
         mem_mb=memory(1000),
         runtime="30m",
     params:
-        plan=LAYOUT.tuning(),
+        task=tuning_task(SUITE, LAYOUT.specs, [place for place in LAYOUT.failed if place[1] in LAYOUT.trials]),
     shell:
-        "NEGMARK_LOG={log:q} python -m negmark.evaluate.tune --plan {params.plan:q} --output {output.tuned:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.tune --task {params.task:q} --output {output.tuned:q}"

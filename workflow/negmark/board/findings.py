@@ -30,14 +30,14 @@ def with_false_negatives(frame: pd.DataFrame, cards: dict[str, dict[str, Any]], 
     if not known:
         return frame
     rates = pd.concat([_rates(audits / f"{name}.csv").assign(dataset=name) for name in known])
-    return frame.merge(rates, how="left", on=["dataset", "method"])
+    return frame.merge(rates, how="left", on=["dataset", "row"])
 
 
 def _rates(path: Path) -> pd.DataFrame:
     """Return a row a method: its name and both columns."""
     try:
         table = pd.read_csv(path)
-        whole = table[table["window"] == WHOLE_RUN].groupby("method", as_index=False)
+        whole = table[table["window"] == WHOLE_RUN].groupby("row", as_index=False)
         means = whole[list(OF_AUDIT.values())].mean()
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
@@ -67,9 +67,9 @@ def with_differences(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     ordered = table.assign(place=table["tier"].map(first)).sort_values("place", kind="stable")
     ranking = {name: ranking_slice(part) for name, part in datasets(frame)}
     ranks = ordered[ordered["slice"] == ordered["dataset"].map(ranking)]
-    chosen = ranks.drop_duplicates(["dataset", "method"])
+    chosen = ranks.drop_duplicates(["dataset", "row"])
     named = {column: chosen[name] for column, name in OF_DIFFERENCES.items()}
-    return frame.merge(chosen[["dataset", "method"]].assign(**named), how="left", on=["dataset", "method"])
+    return frame.merge(chosen[["dataset", "row"]].assign(**named), how="left", on=["dataset", "row"])
 
 
 def average(table: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from negmark.board.tables import board_csv, markdown, summary
 from negmark.compare.differences import read_differences
 from negmark.core import stage
 from negmark.core.files import read_json, write_text
-from negmark.store.contents import Contents
+from negmark.store.contents import read_contents
 from negmark.store.failures import FailedRow
 from negmark.store.run import one_suite, read_run
 
@@ -57,12 +57,12 @@ def collate(
 
 
 def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    contents: Annotated[Path, Option(help="contents.json of the board")],
     settings: Annotated[str, Option(help="what every method shared, as JSON")],
     folder: Annotated[Path, Option(help="where the board goes")],
 ) -> None:
     """Write the leaderboard of a suite."""
-    listed = Contents.model_validate_json(contents)
+    listed = read_contents(contents)
     cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
     collate(listed.files("metrics.json"), cards, json.loads(settings), folder, listed.failed)
 

@@ -22,13 +22,15 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.files import canonical, read_json, sha256_file, write_json
 from negmark.core.formats import BOARD
-from negmark.core.names import BASELINES, METRICS, SLICES
+from negmark.core.names import METRICS, SLICES
 from negmark.core.provenance import environment, sources_sha256
 from negmark.encode.model_files import CONFIG, TOKENIZER, WEIGHTS
 from negmark.encode.pretrained import find_model
 from negmark.store.failures import OK
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
+from negmark.suite.row_code import row_sources
+from negmark.suite.rows import Row
 
 ENVIRONMENT = ("packages", "python", "code", "hardware")
 TABLE = "leaderboard.csv"
@@ -38,18 +40,18 @@ def describe(layout: Layout, table: Path) -> dict[str, Any]:
     """Return the manifest of the board whose leaderboard.csv is `table`, from the files that its stages left."""
     facts = {
         owner: {name: read_json(Path(path)) for name, path in paths.items()}
-        for owner, paths in layout.facts().items()
+        for owner, paths in layout.vector_facts().items()
     }
     environments = Distinct()
     return {
         "format": BOARD,
-        "suite": _with_precision(layout.written.resolved(), facts),
+        "suite": _with_precision(layout.suite.resolved(), facts),
         "encoders": {owner: _weights(model) for owner, model in _models(layout, facts).items()},
-        "datasets": {name: _dataset(layout, name, facts) for name in layout.suite.datasets},
+        "datasets": {name: _dataset(layout, name, facts) for name in layout.datasets},
         "rows": {
             f"{name}/{row}": _row(layout, name, row, environments)
             for name, row in _rows(table)
-            if name in layout.suite.datasets
+            if name in layout.datasets
         },
         "environments": environments.values,
         "tolerances": tolerances(table, layout.suite.tolerance),
@@ -107,7 +109,8 @@ def _with_precision(suite: dict[str, Any], facts: Mapping[str, Mapping[str, Any]
 def _models(layout: Layout, facts: Mapping[str, Any]) -> dict[str, str]:
     """Return the models that something starts from or asks, by their part."""
     found = {owner: getattr(layout.suite, owner).model for owner in facts}
-    if layout.suite.rerank.model and "rerank" in layout.suite.tiers().values():
+    ranked = any(row.tier.scores_pairs for row in layout.suite.rows.values())
+    if layout.suite.rerank.model and ranked:
         found["cross_encoder"] = layout.suite.rerank.model
     return found
 
@@ -119,24 +122,28 @@ def _weights(model: str) -> dict[str, str]:
 
 def _dataset(layout: Layout, name: str, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
     vectors = {f"{owner}_vectors": known[name]["key"] for owner, known in facts.items() if name in known}
-    return {"sha256": read_json(Path(layout.card(name)))["sha256"], **vectors}
+    return {"sha256": read_json(Path(layout.paths.card(layout.datasets[name])))["sha256"], **vectors}
 
 
 def _rows(table: Path) -> list[tuple[str, str]]:
-    """Return dataset and method of each row that has a result."""
-    frame = pd.read_csv(table, usecols=["dataset", "method", "status"], dtype=str)
+    """Return dataset and row of each row that has a result."""
+    frame = pd.read_csv(table, usecols=["dataset", "row", "status"], dtype=str)
     frame = frame[frame["status"] == OK]
-    return sorted(zip(frame["dataset"], frame["method"], strict=True))
+    return sorted(zip(frame["dataset"], frame["row"], strict=True))
 
 
-def _row(layout: Layout, dataset: str, row: str, environments: Distinct) -> dict[str, Any]:
-    if row in BASELINES:
-        found = [environment()]
-    else:
-        models = layout.models(dataset, row, layout.suite.seeds)
+def _row(layout: Layout, dataset_name: str, row_name: str, environments: Distinct) -> dict[str, Any]:
+    dataset, row = layout.datasets[dataset_name], layout.rows.get(row_name, row_name)
+    if isinstance(row, Row):
+        models = layout.paths.models(dataset, row, layout.suite.seeds)
         found = [read_json(Path(model).with_name("manifest.json")) for model in models]
+    else:
+        found = [environment()]
     places = {environments.place({key: one[key] for key in ENVIRONMENT}) for one in found}
-    return {"code": sources_sha256(layout.row_sources(dataset, row)), "environments": sorted(places)}
+    return {
+        "code": sources_sha256(row_sources(dataset, layout.datasets[dataset.home], row)),
+        "environments": sorted(places),
+    }
 
 
 if __name__ == "__main__":

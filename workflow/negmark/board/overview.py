@@ -63,13 +63,13 @@ def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
     if len(parts) < 2:
         return None
     names = tiers(frame)
-    methods = pd.concat(parts).groupby("method")
+    methods = pd.concat(parts).groupby("row")
     table = methods.agg(
         title=("title", "first"), tier=("tier", "first"), track=("track", "first"), rank=("rank", "mean")
     )
     place = {**{tier: number for number, tier in enumerate(names)}, "": len(names)}
     table = table.assign(place=table["tier"].map(place), apart=table["track"] == "faithful")
-    table = table.sort_values(["place", "apart", "rank", "method"])
+    table = table.sort_values(["place", "apart", "rank", "row"])
     shown = [
         Column(
             str(name), ranked_by(part), f"value/{name}", better="most", form=f".{decimals(ranked_by(part))}f"
@@ -77,8 +77,8 @@ def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
         for (name, _), part in zip(datasets(frame), parts, strict=True)
     ]
     for column, part in zip(shown, parts, strict=True):
-        table[column.mean] = part.set_index("method")["value"]
-    mean = average(apart).drop_duplicates("method").rename(columns={"mean": "average"}).set_index("method")
+        table[column.mean] = part.set_index("row")["value"]
+    mean = average(apart).drop_duplicates("row").rename(columns={"mean": "average"}).set_index("row")
     if len(mean):
         shown += AVERAGE_COLUMNS
         table = table.join(mean[[column.mean for column in AVERAGE_COLUMNS] + ["low", "high"]])

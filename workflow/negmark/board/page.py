@@ -185,7 +185,7 @@ def _runs(dataset: str, row: Row, suite: str, settings: dict[str, Any]) -> list[
     return [
         {
             "name": f"seed {seed}",
-            "href": f"../../runs/{suite}/{home}/{row['method']}/{run_folder(seed)}/manifest.json",
+            "href": f"../../runs/{suite}/{home}/{row['row']}/{run_folder(seed)}/manifest.json",
         }
         for seed in settings.get("seed_numbers", [])
     ]
@@ -212,15 +212,15 @@ def _foresight(path: Path, frame: pd.DataFrame) -> list[dict[str, str]]:
     """The scores of each method's first negatives, means over seeds, in the board's order; none without a table."""
     if not path.exists():
         return []
-    means = pd.read_csv(path).groupby("method").mean(numeric_only=True)
+    means = pd.read_csv(path).groupby("row").mean(numeric_only=True)
     shown = [name for name in FORESIGHT if name in means and means[name].notna().any()]
     return [
         {
             "method": marked(row, len(tiers(frame)) > 1),
-            **{FORESIGHT[name]: number(float(means[name][row["method"]])) for name in shown},
+            **{FORESIGHT[name]: number(float(means[name][row["row"]])) for name in shown},
         }
         for row in records(frame)
-        if row["method"] in means.index
+        if row["row"] in means.index
     ]
 
 

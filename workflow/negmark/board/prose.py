@@ -165,7 +165,7 @@ def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
 def _of_tier(frame: pd.DataFrame, tier: str, place: str, settings: dict[str, Any]) -> list[str]:
     mine = frame[frame["tier"] == tier]
     first_track = mine[mine["track"] == mine["track"].iloc[0]]  # the tracks are two rankings
-    baselines = {row["method"]: row for row in records(frame[frame["track"] == "baseline"])}
+    baselines = {row["row"]: row for row in records(frame[frame["track"] == "baseline"])}
     reference = reference_row(mine, settings.get("reference", REFERENCE))
     best = records(first_track)[0]
     winner = place + _winner(best, reference, baselines.get(UNTRAINED), frame)
@@ -178,7 +178,7 @@ def _of_tier(frame: pd.DataFrame, tier: str, place: str, settings: dict[str, Any
 
 def reference_row(rows: pd.DataFrame, name: str) -> Row | None:
     """The row of a tier that a gain is told against: the one of that name, else the best of that method."""
-    named = [*records(rows[rows["method"] == name]), *records(rows[rows["class"] == name])]
+    named = [*records(rows[rows["row"] == name]), *records(rows[rows["method"] == name])]
     return named[0] if named else None
 
 
@@ -188,7 +188,7 @@ def _winner(best: Row, reference: Row | None, untrained: Row | None, frame: pd.D
     gains = [
         f"{best[by] - row[by]:+.{digits}f}{_surely(best, row, digits)} against {row['title']} ({row[by]:.{digits}f})"
         for row in (reference, untrained)
-        if row is not None and row["method"] != best["method"]
+        if row is not None and row["row"] != best["row"]
     ]
     value = number(best[by], best[f"{metric}/{ranking}/low"], digits)
     on = _queries(best, ranking) if metric != STS else counted(best["test_queries/all"], "STS pair")
@@ -201,7 +201,7 @@ def _winner(best: Row, reference: Row | None, untrained: Row | None, frame: pd.D
 
 def _surely(row: Row, reference: Row, digits: int) -> str:
     """The interval and p-value of a row's difference from its reference; nothing of another row or without them."""
-    if row.get("reference") != reference["method"] or math.isnan(row["p"]):
+    if row.get("reference") != reference["row"] or math.isnan(row["p"]):
         return ""
     found = (
         f"{row['difference/low']:+.{digits}f} to {row['difference/high']:+.{digits}f}, p {chance(row['p'])}"
@@ -213,7 +213,7 @@ def _peers(best: Row, ranking: pd.DataFrame) -> list[str]:
     """Which methods of its ranking the first can't be told from."""
     if not (mine := set(_letters(best))):
         return []
-    others = [row for row in records(ranking) if row["method"] != best["method"]]
+    others = [row for row in records(ranking) if row["row"] != best["row"]]
     alike = [row["title"] for row in others if mine & set(_letters(row))]
     if not alike:
         return ["It is told apart from every other method."]
@@ -229,7 +229,7 @@ def _letters(row: Row) -> list[str]:
 
 def _price(best: Row, reference: Row | None) -> list[str]:
     """What the first costs beside the reference."""
-    if reference is None or reference["method"] == best["method"]:
+    if reference is None or reference["row"] == best["row"]:
         return []
     times = best["train_seconds"] / reference["train_seconds"] if reference["train_seconds"] else math.nan
     if math.isnan(times):
@@ -271,7 +271,7 @@ def _hidden(trained: pd.DataFrame, untrained: Row | None) -> list[str]:
             f"{gain['unseen']:+.3f} on the unseen ones; all queries together ({gain['all']:+.3f}) mix the two."
         )
     other = max(records(trained), key=lambda row: row[f"{by}/all/mean"])
-    if other["method"] != best["method"]:
+    if other["row"] != best["row"]:
         said.append(f"Ranked by all queries, {other['title']} would be first.")
     return said
 
@@ -295,5 +295,5 @@ def reading(frame: pd.DataFrame) -> str:
     names = tiers(frame)
     told = [SENTENCES] if any(ranked_by(part) == STS for _, part in datasets(frame)) else []
     told += [FALSE_NEGATIVES] if RATE in frame else []
-    told += [f"In the {tier} tier, {TIERS[tier]}." for tier in names if tier in TIERS]
+    told += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
     return " ".join([READING, *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])])

@@ -30,9 +30,9 @@ from negmark.core.names import SLICES
 from negmark.core.spreadsheet import csv
 from negmark.store.board import read_board
 from negmark.store.failures import OK
-from negmark.suite.layout import MANIFEST
+from negmark.suite.paths import MANIFEST
 
-KEYS = ("dataset", "method", "tier", "track")
+KEYS = ("dataset", "row", "tier", "track")
 SAME, WITHIN, DIFFERS = "same", "within tolerance", "differs"
 ONLY_COMMITTED, ONLY_REBUILT = "row is missing in the rebuilt board", "row is not on the committed board"
 UNEXPLAINED = "none found: data, encoder, code, versions and hardware are the same"
@@ -62,7 +62,7 @@ def compare(
         for key in [*ours.index, *theirs.index.difference(ours.index, sort=False)]
     ]
     for row in rows:
-        found = differences(row["dataset"], row["method"], *manifests)
+        found = differences(row["dataset"], row["row"], *manifests)
         row.setdefault("reason", "" if row["verdict"] == SAME else ", ".join(found) or UNEXPLAINED)
     return pd.DataFrame(rows)
 
@@ -104,7 +104,7 @@ def table(judged: pd.DataFrame) -> str:
 def explained(judged: pd.DataFrame, manifests: tuple[dict[str, Any], dict[str, Any]]) -> list[str]:
     """Return a line for everything that differs between the manifests, whether it changed a row or not."""
     lines: dict[str, None] = {}
-    for dataset, method in zip(judged["dataset"], judged["method"], strict=True):
+    for dataset, method in zip(judged["dataset"], judged["row"], strict=True):
         for kind, found in differences(dataset, method, *manifests).items():
             lines.update(dict.fromkeys(f"{kind}: {line}" for line in found))
     commits = [sorted({one["code"] for one in manifest["environments"]}) for manifest in manifests]
@@ -134,7 +134,7 @@ def main(
     write_text(rebuilt / "comparison.csv", csv(judged))
     write_text(rebuilt / "comparison.txt", text)
     print(f"\n{text}", file=sys.stderr, flush=True)
-    if failing := judged.loc[judged["verdict"] == DIFFERS, "method"].tolist():
+    if failing := judged.loc[judged["verdict"] == DIFFERS, "row"].tolist():
         raise UserError(
             f"reproduce: {len(failing)} of {len(judged)} rows differ ({', '.join(dict.fromkeys(failing))}); "
             f"{rebuilt / 'comparison.txt'} says by how much and what differs between the manifests"

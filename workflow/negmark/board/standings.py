@@ -20,7 +20,7 @@ from negmark.core.names import METRICS, SLICES, STS
 from negmark.core.tiers import in_order
 from negmark.store.run import COSTS, metrics_of, ranks_by
 
-SAME_IN_A_ROW = ("tier", "track", "class", "start", "params")
+SAME_IN_A_ROW = ("tier", "track", "method", "start", "params")
 CARD_COLUMNS = ("regime", "documents", "documents_full")
 
 
@@ -34,8 +34,8 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     baselines have no rank and no tier, and stand where their values put them in the first ranking.
     """
     _check_comparable(runs)
-    ordered = sorted(runs, key=lambda run: (run["dataset"], run["method"], str(run["seed"])))
-    groups = groupby(ordered, key=lambda run: (run["dataset"], run["method"]))
+    ordered = sorted(runs, key=lambda run: (run["dataset"], run["row"], str(run["seed"])))
+    groups = groupby(ordered, key=lambda run: (run["dataset"], run["row"]))
     frame = pd.DataFrame([_row(list(group)) for _, group in groups])
     return pd.concat([_ranked(part) for _, part in datasets(frame)], ignore_index=True)
 
@@ -97,7 +97,7 @@ def _check_comparable(runs: list[dict[str, Any]]) -> None:
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     counts: dict[str, dict[str, int]] = {}
     for run in runs:
-        key = (run["dataset"], run["method"], run["seed"])
+        key = (run["dataset"], run["row"], run["seed"])
         if key in seen:
             raise UserError(f"{key[1]} on {key[0]} with seed {key[2]} is given twice; keep one of its runs")
         seen.add(key)
@@ -110,7 +110,7 @@ def _check_comparable(runs: list[dict[str, Any]]) -> None:
         found = {name: values["queries"] for name, values in run["slices"].items()}
         if counts.setdefault(run["dataset"], found) != found:
             raise UserError(
-                f"{run['method']} on {run['dataset']} (seed {run['seed']}) was judged on {found} queries, "
+                f"{run['row']} on {run['dataset']} (seed {run['seed']}) was judged on {found} queries, "
                 f"others on {counts[run['dataset']]}; evaluate them again on the same queries"
             )
 
@@ -122,11 +122,11 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "dataset": first["dataset"],
         **{f"test_queries/{name}": first["slices"].get(name, {"queries": 0})["queries"] for name in SLICES},
-        "method": first["method"],
+        "row": first["row"],
         "title": first["title"],
         "tier": first["tier"] or "",
         "track": first["track"],
-        "class": first["class"] or "",
+        "method": first["method"] or "",
         "start": first["start"] or "",
         "seeds": len(runs) if trained else None,
         "hardware": " and ".join(sorted({run["hardware"] for run in runs} - {""})),
@@ -161,8 +161,8 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     place = {tier: number for number, tier in enumerate(tiers(frame))}
     keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
-    order = keys.sort_values(["tier", "track", by, "method"], ascending=[True, True, False, True]).index
+    order = keys.sort_values(["tier", "track", by, "row"], ascending=[True, True, False, True]).index
     scores = frame[by].where(frame["track"] != "baseline")
     ranks = scores.groupby([frame["tier"], frame["track"]]).rank(ascending=False, method="min")
-    frame.insert(list(frame.columns).index("method"), "rank", ranks.astype("Int64"))
+    frame.insert(list(frame.columns).index("row"), "rank", ranks.astype("Int64"))
     return frame.assign(seeds=frame["seeds"].astype("Int64")).loc[order]

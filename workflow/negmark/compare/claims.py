@@ -24,7 +24,7 @@ from negmark.core.spreadsheet import csv
 from negmark.core.tiers import TRACKS, in_order
 from negmark.methods import registry
 from negmark.methods.types import Claim
-from negmark.store.contents import Contents
+from negmark.store.contents import read_contents
 from negmark.store.query_scores import QueryScores, read_query_scores
 
 REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = VERDICTS = (
@@ -107,11 +107,11 @@ READING = (
 
 
 def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    contents: Annotated[Path, Option(help="contents.json of the board")],
     folder: Annotated[Path, Option(help="where claims.csv and claims.md go")],
 ) -> None:
     """Hold the claims of every method's file against the runs of a suite."""
-    listed_contents = Contents.model_validate_json(contents)
+    listed_contents = read_contents(contents)
     names = list(listed_contents.cards)
     scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
     judged = judge({name: method.claims for name, method in registry.available().items()}, scores)
@@ -147,7 +147,7 @@ def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]], method: str, tier: str, track: str) -> list[str]:
-    asked = {"class": method, "tier": tier, "track": track}
+    asked = {"method": method, "tier": tier, "track": track}
     return [name for name, about in rows.items() if asked.items() <= about.items()]
 
 
@@ -187,7 +187,7 @@ def _untested(claim: Claim, scores: Mapping[str, QueryScores]) -> dict[str, Any]
     """Why a claim can't be tested: a method that has no row, a metric that no dataset has, or no tier in common."""
     rows = [row for found in scores.values() for row in found.rows.values()]
     missing = [
-        name for name in (claim.better, claim.worse) if name not in {row.about["class"] for row in rows}
+        name for name in (claim.better, claim.worse) if name not in {row.about["method"] for row in rows}
     ]
     if missing:
         reason = f"this suite has no row of {' and none of '.join(missing)}"

@@ -19,7 +19,7 @@ from negmark.core.files import read_json, write_text
 from negmark.core.names import RANKED_BY
 from negmark.core.spreadsheet import csv
 from negmark.core.tiers import TRACKS, in_order
-from negmark.store.contents import Contents
+from negmark.store.contents import Contents, read_contents
 from negmark.store.query_scores import QueryScores, read_query_scores
 
 MACRO = "all datasets"
@@ -27,7 +27,7 @@ MACRO = "all datasets"
 RANKING = "ranking"
 """The slice of that average: of each dataset the one that ranks it."""
 COLUMNS = (
-    "dataset", "slice", "metric", "tier", "track", "method", "title", "mean", "reference", *Difference._fields,
+    "dataset", "slice", "metric", "tier", "track", "row", "title", "mean", "reference", *Difference._fields,
     "groups",
 )  # fmt: skip
 
@@ -67,12 +67,12 @@ def to_average(cards: Mapping[str, Mapping[str, Any]], contents: Contents) -> li
 
 
 def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    contents: Annotated[Path, Option(help="contents.json of the board")],
     reference: Annotated[str, Option(help="the row, or its method, that others are compared with")],
     output: Annotated[Path, Option(help="the CSV file that is written, in the board's folder")],
 ) -> None:
     """Compare every row of a board with its reference."""
-    listed = Contents.model_validate_json(contents)
+    listed = read_contents(contents)
     cards = {name: read_json(output.parent / "cards" / f"{name}.json") for name in listed.cards}
     scores = {
         name: read_query_scores(listed, name) for name in stage.progress(list(listed.cards), "differences")
@@ -126,7 +126,7 @@ def _rankings(
 
 def _reference(rows: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
     """The row of a tier that others are held against: the one of that name, else the first of that method."""
-    same = [row for row, about in rows.items() if about["class"] == name and about["track"] == "controlled"]
+    same = [row for row, about in rows.items() if about["method"] == name and about["track"] == "controlled"]
     return name if name in rows else next(iter(same), None)
 
 
@@ -138,7 +138,7 @@ def _family(
     given = groups(own) if about["track"] != "baseline" and _enough(own) else {}
     return pd.DataFrame([
         {
-            **about, "method": method, "title": row["title"], "mean": mean_of(own, method),
+            **about, "row": method, "title": row["title"], "mean": mean_of(own, method),
             "reference": reference if method in found else "",
             **(found[method]._asdict() if method in found else dict.fromkeys(Difference._fields, math.nan)),
             "groups": "".join(given.get(method, ())),

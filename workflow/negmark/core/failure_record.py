@@ -1,7 +1,8 @@
 """What stopped a run, recorded beside the results so that the others still make a board.
 
 As a program, it records a run that had no time to say so itself:
-`python -m negmark.core.failure_record RECORD EXIT_CODE`."""
+`python -m negmark.core.failure_record LOG EXIT_CODE`.
+"""
 
 import contextlib
 import os
@@ -14,7 +15,9 @@ from typer import Argument
 from negmark.core.errors import DivergedError, UnwritableError, UserError
 from negmark.core.files import write_json
 
-RECORD_VARIABLE = "NEGMARK_FAILURE"
+LOGS, FOLDER = Path("results/logs"), Path("results/failures")
+STAGES = ("train", "evaluate")
+"""Stages whose jobs are of one row: the board can do without it."""
 
 
 DIVERGED, OUT_OF_MEMORY, KILLED, FAILED = "diverged", "out of memory", "killed", "failed"
@@ -33,6 +36,23 @@ SIGKILL = 137
 NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "bad_alloc")
 
 
+def record_of(log: str | Path | None) -> Path | None:
+    """Return where a failure of the job with this log is recorded; None where the board can't do without the job.
+
+    The record is named after the log and not by a parameter: that would make runs anew which another job made.
+    """
+    if log is None or not Path(log).is_relative_to(LOGS):
+        return None
+    stage, *place = Path(log).relative_to(LOGS).parts
+    return FOLDER.joinpath(*place).with_suffix(".json") if stage in STAGES and len(place) == 4 else None
+
+
+def forget(log: str | None) -> None:
+    """Remove the record of an earlier failure of a job that begins."""
+    if path := record_of(log):
+        path.unlink(missing_ok=True)
+
+
 def status_of(error: BaseException) -> str:
     """Return in a word what an error says of a run."""
     if isinstance(error, DivergedError):
@@ -47,25 +67,27 @@ def record(path: Path, status: str, reason: str) -> None:
     write_json(path, {"status": status, "reason": " ".join(reason.split())})
 
 
-def record_error(error: BaseException) -> int:
-    """Leave a record of what stopped this process, where the workflow has named a place for it.
+def record_error(error: BaseException, log: str | None) -> int:
+    """Leave a record of what stopped the job with this log, if the board can do without it.
 
     Returns the exit code. A disk that can't be written is no fault of the run, and isn't recorded.
     """
     if isinstance(error, UnwritableError):
         return UNWRITABLE
-    if path := os.environ.get(RECORD_VARIABLE):
+    if path := record_of(log):
         kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
         with contextlib.suppress(UnwritableError):
-            record(Path(path), status_of(error), f"{kind}{error}")
+            record(path, status_of(error), f"{kind}{error}")
     return 1
 
 
 def main(
-    path: Annotated[Path, Argument(help="the record")],
+    log: Annotated[Path, Argument(help="log of the job that ended")],
     code: Annotated[int, Argument(help="exit code of the run")],
 ) -> None:
     """Record how a run ended that had no time to say so itself; ends with the run's exit code."""
+    path = record_of(log)
+    assert path is not None
     if code == SIGKILL:
         record(path, KILLED, "it was killed from outside (SIGKILL), most often because memory ran out")
     elif code not in STOPPED and not path.is_file():

@@ -14,7 +14,7 @@ import typer
 from tqdm import tqdm
 
 from negmark.core.errors import UserError, printable
-from negmark.core.failure_record import record_error
+from negmark.core.failure_record import forget, record_error
 from negmark.core.files import is_unwritable, unwritable
 from negmark.core.run_lock import end_with_the_run
 
@@ -41,6 +41,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
         log = os.environ.get(LOG_VARIABLE)
         try:
             _log_to(Path(log) if log else None)
+            forget(log)
             function(*arguments, **options)
         except Exception as error:
             raise typer.Exit(_told(error, log)) from None
@@ -57,7 +58,7 @@ def _told(error: Exception, log: str | None) -> int:
         _tell(str(error), log)
     else:
         _tell(f"{type(error).__name__}: {error} (full report: {log})", log, traceback.format_exc())
-    return record_error(error)
+    return record_error(error, log)
 
 
 def _tell(line: str, log: str | None, report: str = "") -> None:

@@ -1,42 +1,97 @@
-"""The tiers by name, and the modules behind them: imported when a run is of that tier, so an edit of one tier's
-files re-runs no other's."""
+"""The one table of tiers: what is trained, the modules behind it, and what a tier can do, the cheapest first.
 
-import importlib
-from collections.abc import Mapping, Sequence
-from types import ModuleType
-from typing import Any
+A new tier is a module in `train/tiers/`, an entry here, and a section of settings under the same name in
+`suite/settings.py`. A tier's modules are imported when a run is of that tier (`tier_modules`), so an edit of one
+tier's files re-runs no other's, and a new tier none at all.
+"""
 
-TRAIN = {tier: f"negmark.train.tiers.{tier}" for tier in ("adapter", "finetune", "rerank")}
-"""Modules with `open_encoder(spec, materials)`, which returns a `tier.TrainedEncoder`."""
-EVALUATE = {**TRAIN, "adapter": "negmark.train.tiers.adapter_maps"}
-"""Modules with `trained_side(about, model, dataset, vectors, side, rows, threads)`, which gives the vectors [N, D] of
-a side, of which only `rows` count, or all; with `searcher(about, model, dataset, first, place, threads)` instead where
-the tier re-ranks what a searcher `first` finds."""
-CURVE = "negmark.evaluate.dev_curve"
-"""Module with `Curve(dataset, training)`, which evaluates runs on the dev split while they train."""
-STAGES = {"train": TRAIN, "evaluate": EVALUATE}
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 
-def training_modules(spec: Mapping[str, Any]) -> list[str]:
-    """Return the modules behind the training of a run, by its spec: curves alone depend on what evaluates."""
-    return [TRAIN[spec.get("tier", "adapter")], *([CURVE] if spec["training"].get("curve_every") else [])]
+@dataclass(frozen=True)
+class Tier:
+    """What is trained, by which modules, and what else of the project may ask of it."""
 
-
-def module(stage: str, tier: str) -> ModuleType:
-    """Import what a stage needs for a tier."""
-    return importlib.import_module(STAGES[stage][tier])
+    name: str
+    says: str
+    """What is trained, as a clause: `the whole encoder is trained`."""
+    trained: str
+    """The same as a noun, for a model card."""
+    train: str
+    """Module with `open_encoder(spec, materials)`, which returns a `train.tiers.protocol.TrainedEncoder`."""
+    evaluate: str
+    """Module with `trained_side(about, model, dataset, vectors, side, rows, threads)`, which gives the vectors [N, D]
+    of a side, of which only `rows` count, or all; with `searcher(about, model, dataset, first, place, threads)` instead
+    where the tier re-ranks what a searcher `first` finds."""
+    section: str
+    """Section of a suite that holds its budget."""
+    mark: str
+    """Marker of its rows in figures, as matplotlib names it."""
+    reads_texts: bool = True
+    """Do its runs encode texts? Else they live on cached vectors alone, and ask for no GPU."""
+    scores_pairs: bool = False
+    """Does it score pairs of a query and a document? Then it has no vectors: for learning curves, STS, an export, or
+    a method that needs some."""
+    has_dropout: bool = True
+    """Can dropout make two views of a sentence?"""
+    score: str = "cosine similarity"
+    """What its scores are, in figures."""
 
 
 TIERS = {
-    "adapter": "linear maps on the vectors of a frozen encoder are trained",
-    "finetune": "the whole encoder is trained",
-    "rerank": "a cross-encoder is trained, which re-ranks the top of a first stage",
+    tier.name: tier
+    for tier in (
+        Tier(
+            "adapter",
+            "linear maps on the vectors of a frozen encoder are trained",
+            "one linear map for each side, behind the frozen encoder",
+            "negmark.train.tiers.adapter",
+            "negmark.train.tiers.adapter_maps",
+            "training",
+            "d",
+            reads_texts=False,
+            has_dropout=False,
+        ),
+        Tier(
+            "finetune",
+            "the whole encoder is trained",
+            "the whole encoder",
+            "negmark.train.tiers.finetune",
+            "negmark.train.tiers.finetune",
+            "finetune",
+            "s",
+        ),
+        Tier(
+            "rerank",
+            "a cross-encoder is trained, which re-ranks the top of a first stage",
+            "a cross-encoder",
+            "negmark.train.tiers.rerank",
+            "negmark.train.tiers.rerank",
+            "rerank",
+            "^",
+            scores_pairs=True,
+            has_dropout=False,
+            score="logit of the cross-encoder",
+        ),
+    )
 }
-"""What is trained in each tier, the cheapest first: the order in which they stand on a board."""
-
-
+"""By name, in the order in which they stand on a board."""
+DEFAULT = "adapter"
 TRACKS = {"controlled": "only the negatives are the method's", "faithful": "the paper's own recipe"}
 """What a method may bring: rows of two tracks are never ranked together."""
+CURVE = "negmark.evaluate.dev_curve"
+"""Module with `Curve(dataset, training)`, which evaluates runs on the dev split while they train."""
+
+
+def stage_module(stage: str, tier: str) -> str:
+    """Return the module behind a stage of a tier: `train` or `evaluate`."""
+    return str(getattr(TIERS[tier], stage))
+
+
+def with_properties(**properties: bool) -> list[str]:
+    """Return the names of the tiers with these properties: `with_properties(scores_pairs=False)`."""
+    return [name for name, tier in TIERS.items() if all(getattr(tier, k) == v for k, v in properties.items())]
 
 
 def in_order(tiers: Sequence[str]) -> list[str]:

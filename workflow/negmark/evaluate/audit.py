@@ -18,7 +18,7 @@ from negmark.core.run_folders import seed_of
 from negmark.core.spreadsheet import csv
 from negmark.store import collection
 from negmark.store.collection import Qrels
-from negmark.store.contents import Contents
+from negmark.store.contents import read_contents
 from negmark.store.ledger import VECTOR, read_ledger
 
 WINDOWS = 10
@@ -74,13 +74,13 @@ def false_negatives(
 
 
 def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    contents: Annotated[Path, Option(help="contents.json of the board")],
     name: Annotated[str, Option(help="the dataset that is audited")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     output: Annotated[Path, Option(help="the CSV file that is written")],
 ) -> None:
     """Audit the negatives of all runs of a dataset."""
-    listed = Contents.model_validate_json(contents)
+    listed = read_contents(contents)
     labels, codes = collection.qrels(dataset, "train"), text_codes(dataset)
     hidden = collection.qrels(dataset, collection.HIDDEN)
     parts = []
@@ -90,9 +90,9 @@ def main(
             steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
             found = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None)
             found.insert(0, "seed", seed_of(run))
-            found.insert(0, "method", run.parent.name)
+            found.insert(0, "row", run.parent.name)
             parts.append(found)
-    table = pd.concat(parts) if parts else pd.DataFrame(columns=["method", "seed", "window"])
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=["row", "seed", "window"])
     write_text(output, csv(table, "%.6g"))
 
 

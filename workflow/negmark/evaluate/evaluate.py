@@ -13,10 +13,11 @@ from urllib.parse import quote
 
 from typer import Argument, Option
 
-from negmark.core import stage, tiers
+from negmark.core import stage
 from negmark.core.files import replacing, write_json
 from negmark.core.names import METRICS_FILE, PER_QUERY, RUN
 from negmark.core.run_folders import seed_of
+from negmark.core.tier_modules import tier_module
 from negmark.evaluate.metrics import Run
 from negmark.evaluate.ranking import TestSplit, means, measure, rank
 from negmark.search.index import BM25Searcher, DenseSearcher, Searcher
@@ -50,7 +51,7 @@ def _evaluate(searcher: Searcher, split: TestSplit, facts: dict[str, Any], folde
     run = rank(searcher, split)
     rows = measure(split, run)
     write_table(folder / PER_QUERY, rows)
-    write_run(folder / RUN, run, facts["method"])
+    write_run(folder / RUN, run, facts["row"])
     slices = means(rows)
     write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": slices})
     seed = "" if facts["seed"] is None else f", seed {facts['seed']}"
@@ -69,14 +70,14 @@ def _searcher(
     if model and (first := facts.get("first_stage")):
         lexical = first["name"] == "bm25_search"
         found = _searcher({"params": first}, dataset, None if lexical else vectors, None, split, threads)
-        return tiers.module("evaluate", facts["tier"]).searcher(
+        return tier_module("evaluate", facts["tier"]).searcher(
             facts, model, dataset, found, split.place, threads
         )
     if vectors is None:
         return BM25Searcher(*collection.streamed(dataset), facts["params"]["k1"], facts["params"]["b"])
     if model is None:
         return DenseSearcher(*load_vectors(vectors), threads)
-    side = tiers.module("evaluate", facts["tier"]).trained_side
+    side = tier_module("evaluate", facts["tier"]).trained_side
     documents, queries = (
         side(facts, model, dataset, vectors, name, rows, threads)
         for name, rows in (("document", None), ("query", split.queries))

@@ -38,7 +38,7 @@ from negmark.core.spreadsheet import csv
 from negmark.evaluate.audit import false_negatives
 from negmark.store import collection
 from negmark.store.collection import Qrels
-from negmark.store.contents import Contents
+from negmark.store.contents import read_contents
 from negmark.store.labels import Labels
 from negmark.store.ledger import VECTOR, read_ledger
 from negmark.store.vectors import Vectors, float32
@@ -123,14 +123,14 @@ def first_negatives(
 
 
 def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    contents: Annotated[Path, Option(help="contents.json of the board")],
     name: Annotated[str, Option(help="the dataset whose runs are scored")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     vectors: Annotated[Path, Option(help="folder of its vectors by the encoder that the runs start from")],
     output: Annotated[Path, Option(help="the CSV file that is written")],
 ) -> None:
     """Score the first negatives of all runs of a dataset."""
-    listed = Contents.model_validate_json(contents)
+    listed = read_contents(contents)
     train, hidden = collection.qrels(dataset, "train"), collection.qrels(dataset, collection.HIDDEN)
     loaded = load_vectors(vectors)
     labels = Labels(train, len(loaded[0]))
@@ -141,8 +141,8 @@ def main(
             training = read_json(run / "manifest.json")["run"]["training"]
             early = first_negatives(ledger, training, seed_of(run), labels, loaded)
             early["false"] = _known(early, train, hidden, len(loaded[0]))
-            rows.append({"method": run.parent.name, "seed": seed_of(run), **foresee(early)})
-    table = pd.DataFrame(rows, columns=["method", "seed", "queries", "negatives", *SCORES])
+            rows.append({"row": run.parent.name, "seed": seed_of(run), **foresee(early)})
+    table = pd.DataFrame(rows, columns=["row", "seed", "queries", "negatives", *SCORES])
     write_text(output, csv(table, "%.6g"))
 
 

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from typer import Argument, Option
 
-from negmark.core import stage, tiers
+from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import write_json
 from negmark.core.names import METRICS_FILE, PER_QUERY, RUN, STS
 from negmark.core.run_folders import seed_of
+from negmark.core.tier_modules import tier_module
 from negmark.evaluate.evaluate import MODEL, write_run
 from negmark.store import collection
 from negmark.store.collection import write_table
@@ -83,7 +84,7 @@ def main(
     for folder in [path.parent for path in metrics]:
         if trained:
             model = (models or folder.parent) / folder.name / MODEL
-            trained_side = tiers.module("evaluate", facts["tier"]).trained_side
+            trained_side = tier_module("evaluate", facts["tier"]).trained_side
             sentences = trained_side(facts, model, dataset, vectors, "query", rows, threads)
         else:
             sentences = float32(load_vectors(vectors)[1])
@@ -103,7 +104,7 @@ def _write(pairs: Pairs, found: NDArray[np.float64], facts: dict[str, Any], fold
     columns = {"query": pairs.names, "slice": pairs.tasks, "gold": pairs.gold, "cosine": found}
     write_table(folder / PER_QUERY, columns)
     run = {f"{name}/a": {f"{name}/b": score} for name, score in zip(pairs.names, found.tolist(), strict=True)}
-    write_run(folder / RUN, run, facts["method"])
+    write_run(folder / RUN, run, facts["row"])
     slices = {"all": {"queries": len(pairs.names), **values}}
     write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": slices})
     seed = "" if facts["seed"] is None else f", seed {facts['seed']}"

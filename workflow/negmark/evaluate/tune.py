@@ -18,7 +18,7 @@ from negmark.core.files import canonical, write_json, write_text
 from negmark.core.run_folders import run_folder
 from negmark.core.spreadsheet import csv
 from negmark.store.curve import METRIC, read_curve
-from negmark.suite.tuning import Chosen, Point, Tuned, rate_of, trial_row
+from negmark.suite.tuning import Chosen, Point, Tuned, rate_of, trial_name
 
 SHOWN = ("slice", "queries", METRIC, "vectors", "searches", "wall_seconds")
 TIE = 1e-9  # means of equal values may differ by their rounding
@@ -30,9 +30,9 @@ def trials_table(plan: dict[str, Any]) -> pd.DataFrame:
     for dataset in plan["under"]:
         for row, points in plan["points"].items():
             for number, (factor, params) in enumerate(points):
-                if [dataset, trial_row(row, number)] in plan["failed"]:
+                if [dataset, trial_name(row, number)] in plan["failed"]:
                     continue
-                folder = Path("results/runs", plan["suite"], dataset, trial_row(row, number))
+                folder = Path("results/runs", plan["suite"], dataset, trial_name(row, number))
                 about = {"dataset": dataset, "row": row, "trial": number, "factor": factor}
                 about |= {"learning_rate": rate_of(plan["rates"][row], factor), "params": canonical(params)}
                 for seed in plan["seeds"]:
@@ -69,11 +69,11 @@ def choose(plan: dict[str, Any], table: pd.DataFrame) -> Tuned:
 
 
 def main(
-    plan: Annotated[str, Option(help="rows, their trials and seeds, as JSON")],
+    task: Annotated[str, Option(help="rows, their trials and seeds, as JSON")],
     output: Annotated[Path, Option(help="tuned.json to write; the table of all trials goes beside it")],
 ) -> None:
     """Choose the best trial of each row on the dev split."""
-    asked = json.loads(plan)
+    asked = json.loads(task)
     if not (asked["under"] and asked["points"]):
         raise UserError(
             f"{asked['suite']}: nothing to tune: rows of the tiers adapter and finetune are, on datasets that are "

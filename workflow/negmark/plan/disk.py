@@ -9,7 +9,9 @@ from collections.abc import Callable
 from negmark.plan.durations import Encoding, corpus_tokens
 from negmark.plan.jobs import Job
 from negmark.plan.sizes import BYTES_A_TOKEN, Size
+from negmark.suite.datasets import Dataset
 from negmark.suite.layout import Layout
+from negmark.suite.rows import Row
 
 COMPRESSED = 0.45
 """Bytes of a text's byte in Parquet, with its id: 0.40 to 0.46 on SciFact, MS MARCO and WordNet."""
@@ -22,7 +24,7 @@ RANKED = 100 * 14
 class Disk:
     """Bytes that each job leaves."""
 
-    def __init__(self, layout: Layout, size: Callable[[str], Size], how: Encoding, parameters: int) -> None:
+    def __init__(self, layout: Layout, size: Callable[[Job], Size], how: Encoding, parameters: int) -> None:
         self._layout, self._size, self._how, self._parameters = layout, size, how, parameters
 
     def left(self, kind: str, job: Job, seeds: int) -> float:
@@ -37,13 +39,16 @@ class Disk:
             case "warm_up":
                 return 4 * self._parameters
             case "train":
-                return seeds * self._run(job.wildcards["dataset"], job.wildcards["method"])
+                return seeds * self._run(
+                    self._layout.datasets[job.wildcards["dataset"]],
+                    self._layout.all_rows[job.wildcards["row"]],
+                )
             case "evaluate" | "evaluate_baseline":
                 return seeds * self._of(job).test * RANKED
         return 0.0
 
     def _of(self, job: Job) -> Size:
-        return self._size(job.wildcards["dataset"])
+        return self._size(job)
 
     def _texts(self, size: Size) -> float:
         queries = (size.train + size.test) * size.query_tokens
@@ -54,9 +59,8 @@ class Disk:
         vectors = (size.documents + size.train + size.test) * self._how.dimension * width
         return vectors + TOKEN * sum(corpus_tokens(size, self._how))
 
-    def _run(self, dataset: str, row: str) -> float:
-        """Return what a trained model takes, a map a side in the adapter tier, and its ledger of negatives."""
-        adapter = self._layout.suite.row_tier(row) == "adapter"
-        model = 8 * self._how.dimension**2 if adapter else 4 * self._parameters
-        budget = self._layout.training(dataset, row)
+    def _run(self, dataset: Dataset, row: Row) -> float:
+        """Return what a trained model takes, two maps where the encoder is frozen, and its ledger of negatives."""
+        model = 4 * self._parameters if row.tier.reads_texts else 8 * self._how.dimension**2
+        budget = self._layout.specs.training(dataset, row)
         return model + NEGATIVE * budget["steps"] * budget["batch_size"] * budget["negatives"]

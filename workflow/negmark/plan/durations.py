@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from negmark.core.tiers import TIERS
 from negmark.plan.sizes import Size
 
 COLLATING = 1.5
@@ -106,21 +107,21 @@ def train_seconds(
 
     A step of training costs three times what encoding its texts does: forward, and twice as much backward.
     """
-    if tier == "adapter":
+    if not TIERS[tier].reads_texts:
         return machine.rows[row].seconds(size.documents, training["steps"], refreshes)
     query = min(size.query_tokens + 2, how.query_length)
     document = min(size.document_tokens + 2, how.document_length)
     given = 1 + training["negatives"]
-    texts = given * (query + document) if tier == "rerank" else query + given * document
+    texts = given * (query + document) if TIERS[tier].scores_pairs else query + given * document
     encoded = 3 * training["steps"] * training["batch_size"] * texts
-    again = refreshes * sum(corpus_tokens(size, how)) if tier == "finetune" else 0.0
+    again = 0.0 if TIERS[tier].scores_pairs else refreshes * sum(corpus_tokens(size, how))
     return (encoded + again) / machine.tokens
 
 
 def evaluate_seconds(size: Size, how: Encoding, machine: Machine, tier: str) -> float:
     """Bring all documents into the run's space and search the test queries."""
     searched = size.test * size.documents * how.dimension
-    if tier == "finetune":
+    if TIERS[tier].reads_texts and not TIERS[tier].scores_pairs:
         documents, _ = corpus_tokens(size, how)
         return documents / machine.tokens + searched / machine.products
     return (size.documents * how.dimension**2 + searched) / machine.products * machine.cores

@@ -1,6 +1,5 @@
 """What a machine does for a suite: this one, measured, and for a suite with `gpu: true` a GPU of a stated class."""
 
-import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,19 +80,19 @@ def machine_of(layout: Layout, threads: int) -> tuple[Machine, Network]:
 
 
 def _rows(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
-    """Measure a run of every row of the adapter tier, on two corpora."""
-    asked = [row for row in layout.written.methods if layout.suite.row_tier(row) == "adapter"]
+    """Measure a run of every row that trains on cached vectors, on two corpora."""
+    asked = [row for row in layout.suite.rows.values() if not row.tier.reads_texts]
     if not asked:
         return {}
     sizes = (measured.SMALL, measured.LARGE)
     worlds = [measured.World(folder, size, dimension) for size in sizes]
-    name = layout.contents().trained()[0]
+    dataset = next(dataset for dataset in layout.datasets.values() if dataset.is_home)
     found = {}
     for row in stage.progress(asked, "calibrating"):
-        spec = {**json.loads(layout.spec(name, row)), "seed": 0}
+        spec = {**layout.specs.run(dataset, row), "seed": 0}
         one, other = (world.step(spec) for world in worlds)
         prepared, first, later = (_line(sizes, pair) for pair in zip(one, other, strict=True))
-        found[row] = RowCost(prepared, first, later)
+        found[row.name] = RowCost(prepared, first, later)
     return found
 
 

@@ -27,6 +27,7 @@ from negmark.plan.jobs import Done, Job, done, planned
 from negmark.plan.machine import CORES_A_GPU, STATED, Network, machine_of
 from negmark.plan.sizes import Size, size_of
 from negmark.suite.checks import load
+from negmark.suite.datasets import Dataset
 from negmark.suite.layout import Layout
 
 PLANS = Path("results/plans")
@@ -58,7 +59,7 @@ class Planner:
         self._layout, self._machine = layout, machine
         settings = layout.suite.encoder
         self._how = Encoding(settings.query_length, settings.document_length, network.dimension)
-        self._disk = Disk(layout, self.size, self._how, network.parameters)
+        self._disk = Disk(layout, self._of, self._how, network.parameters)
         self._sizes: dict[str, Size] = {}
 
     def estimate(self, job: Job) -> Estimate:
@@ -68,16 +69,18 @@ class Planner:
         seeds = self._seeds(job) if kind in ("train", "evaluate") else 1
         return Estimate(job, kind, seconds + JOB_S, max(job.threads, 1), self._disk.left(kind, job, seeds))
 
-    def size(self, dataset: str) -> Size:
-        """Return the size of a dataset of the suite, told by its name or its key."""
-        name = self._layout.named(dataset)
-        if name not in self._sizes:
-            settings = self._layout.suite.dataset(name)
-            self._sizes[name] = size_of(name, settings, Path(self._layout.card(name)))
-        return self._sizes[name]
+    def size(self, dataset: Dataset) -> Size:
+        """Return the size of a dataset of the suite."""
+        if dataset.name not in self._sizes:
+            card = Path(self._layout.paths.card(dataset))
+            self._sizes[dataset.name] = size_of(dataset.name, dataset.decides, card)
+        return self._sizes[dataset.name]
 
     def _of(self, job: Job) -> Size:
-        return self.size(job.wildcards["dataset"])
+        """Return the size of a job's dataset, which its wildcards name or give the collection of."""
+        if collection := job.wildcards.get("collection"):
+            return self.size(self._layout.collections[collection])
+        return self.size(self._layout.datasets[job.wildcards["dataset"]])
 
     def _dataset(self, job: Job) -> float:
         return durations.dataset_seconds(self._of(job), self._machine)
@@ -100,11 +103,11 @@ class Planner:
         return start + durations.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
 
     def _dense_pool(self, job: Job) -> float:
-        gathers = self._layout.pool_shares("dense") != (1, 1)
+        gathers = self._layout.paths.pool_shares("dense") != (1, 1)
         return self._collating(job) if gathers else self._searched(job, "dense")
 
     def _bm25_pool(self, job: Job) -> float:
-        gathers = self._layout.pool_shares("bm25") != (1, 1)
+        gathers = self._layout.paths.pool_shares("bm25") != (1, 1)
         return self._collating(job) if gathers else self._searched(job, "bm25")
 
     def _pool_part(self, job: Job) -> float:
@@ -120,13 +123,11 @@ class Planner:
         return durations.bm25_pool_seconds(size, self._machine)
 
     def _train(self, job: Job) -> float:
-        row, name = job.wildcards["method"], job.wildcards["dataset"]
         layout, size = self._layout, self._of(job)
-        tier, training = layout.suite.row_tier(row), layout.training(name, row)
-        refreshes = durations.refreshes_of(layout.parameters(name, row), training["steps"])
-        run = durations.train_seconds(
-            size, self._how, self._machine, layout.original(row), training, refreshes, tier
-        )
+        row, dataset = layout.all_rows[job.wildcards["row"]], layout.datasets[job.wildcards["dataset"]]
+        tier, training = row.tier.name, layout.specs.training(dataset, row)
+        refreshes = durations.refreshes_of(row.parameters(dataset.name), training["steps"])
+        run = durations.train_seconds(size, self._how, self._machine, row.original, training, refreshes, tier)
         if every := training.get("curve_every"):
             points = training["steps"] // every + 1
             asked = replace(size, test=training.get("curve_queries") or size.test)
@@ -134,7 +135,7 @@ class Planner:
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate(self, job: Job) -> float:
-        tier = self._layout.suite.row_tier(job.wildcards["method"])
+        tier = self._layout.all_rows[job.wildcards["row"]].tier.name
         size = self._of(job)
         run = durations.evaluate_seconds(size, self._how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
@@ -258,9 +259,9 @@ def _report(
 ) -> str:
     gpu, encoder = layout.suite.gpu, layout.suite.encoder
     sizes = [
-        f"  {name}: {(size := planner.size(name)).documents:,} documents, {size.train:,} training and "
+        f"  {name}: {(size := planner.size(dataset)).documents:,} documents, {size.train:,} training and "
         f"{size.test:,} test queries ({size.told_by})"
-        for name in layout.suite.datasets
+        for name, dataset in layout.datasets.items()
     ]
     unit = f"GPUs with {CORES_A_GPU} cores each" if gpu else "cores"
     widths = ", ".join(f"{width:,}: {_clock(wall)}" for width, wall in walls.items())

@@ -1,9 +1,8 @@
 """What Snakemake should make again though it is there: results that were cut off after they were written."""
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from negmark.core.files import read_json, write_json
 from negmark.core.integrity import damage, damaged
@@ -31,27 +30,18 @@ def damaged_results(layout: Layout, note: Path = NOTE) -> list[str]:
     """
     paths = [*results(layout), *board(layout)]
     found = damaged(paths)
-    promised = set(read_json(note)) if note.is_file() and not damage(note) else set()
-    lost = {path: "it was to be made again" for path in paths if str(path) in promised and not path.is_file()}
+    noted = set(read_json(note)) if note.is_file() and not damage(note) else set()
+    lost = {
+        path: "missing: an earlier run was killed while rebuilding it"
+        for path in paths
+        if str(path) in noted and not path.is_file()
+    }
     for path, trouble in {**found, **lost}.items():
         print(f"damaged: {path}: {trouble}; to be made again, with what depends on it", file=sys.stderr)
     return [str(path) for path in {**found, **lost}]
 
 
-def remade(workflow: Any, paths: Sequence[str]) -> Callable[[Any], list[str]]:
-    """Return a function of no input that lets Snakemake make `paths` again where a goal depends on them, however far.
-
-    A goal asks it when the plan is made, which is late enough for there to be one.
-    """
-
-    def forced(wildcards: Any) -> list[str]:
-        workflow.dag.forcefiles.update(paths)
-        return []
-
-    return forced
-
-
-def promise(paths: Sequence[str], note: Path = NOTE) -> None:
+def note_repairs(paths: Sequence[str], note: Path = NOTE) -> None:
     """Note which results a run makes again."""
     if paths or note.is_file():
         write_json(note, sorted(paths))
@@ -59,24 +49,27 @@ def promise(paths: Sequence[str], note: Path = NOTE) -> None:
 
 def results(layout: Layout) -> list[Path]:
     """Return the files of a suite's stages up to the evaluation of its runs."""
-    contents = layout.contents()
-    trained = contents.trained()
-    trials = [str(Path(file).parent) for file in layout.trials()]
+    contents, paths = layout.contents, layout.paths
+    homes = [dataset for dataset in layout.datasets.values() if dataset.is_home]
+    trials = [str(Path(file).parent) for file in layout.trial_curves()]
     folders: dict[tuple[str, ...], Iterable[Path | str]] = {
         ("embeddings.json", *SIDES): [
-            Path(file).parent for files in layout.facts().values() for file in files.values()
+            Path(file).parent for files in layout.vector_facts().values() for file in files.values()
         ],
-        TRAINED: [*contents.runs(*trained), *trials],
+        TRAINED: [*contents.runs(*contents.trained()), *trials],
         EVALUATED: [
             *(Path(file).parent for file in contents.files(METRICS_FILE)),
             *(Path("results/gates", contents.suite, gate) for gate in layout.suite.gates),
         ],
     }
     pools = {
-        path for name in trained for row in contents.methods for path in layout.pools(name, row).values()
+        path
+        for dataset in homes
+        for row in layout.rows.values()
+        for path in paths.pools(dataset, row).values()
     }
-    warm = [path for name in trained for path in layout.warmup(*layout.encoder_place(name))]
-    prepared = [file for name in contents.cards for file in layout.dataset_files(name)]
+    warm = [path for dataset in homes for path in paths.warmup_of(dataset)]
+    prepared = [file for dataset in layout.datasets.values() for file in paths.collection_files(dataset)]
     shared = [Path(path) for path in [*prepared, *sorted(pools), *warm]]
     return [
         *shared,
@@ -86,6 +79,6 @@ def results(layout: Layout) -> list[Path]:
 
 def board(layout: Layout) -> Iterable[Path]:
     """Return the files of a suite's board, figures aside."""
-    if not layout.suite.methods or layout.untuned:
+    if not layout.suite.rows or layout.untuned:
         return []
-    return [*map(Path, layout.targets()), *(Path(layout.board, name) for name in BOARD)]
+    return [*map(Path, layout.targets()), *(Path(layout.paths.board, name) for name in BOARD)]

@@ -20,7 +20,7 @@ def go_on_without(failed: list[Failure]) -> None:
         return
     print("\nFailed runs, which the board is made without now, and the same command again will try:")
     for one in failed:
-        print(f"  {one.dataset}: {one.method}: {one.status}: {one.reason}")
+        print(f"  {one.dataset}: {one.row}: {one.status}: {one.reason}")
     print(flush=True)
     command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock"]
     subprocess.run(command, env={**os.environ, PARTIAL_VARIABLE: "1"}, check=False)

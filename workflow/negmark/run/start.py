@@ -11,7 +11,7 @@ from negmark.core.errors import UserError
 from negmark.core.files import sweep, unwritable
 from negmark.core.formats import hold_results
 from negmark.core.run_lock import hold_folder
-from negmark.run.repair import promise
+from negmark.run.repair import note_repairs
 
 
 def check_folder() -> None:
@@ -31,7 +31,7 @@ def begin(damaged: Sequence[str]) -> None:
         hold_folder()
         hold_results()
         sweep(Path("results"))
-        promise(damaged)
+        note_repairs(damaged)
 
 
 @contextmanager

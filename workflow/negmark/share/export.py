@@ -26,6 +26,7 @@ from typer import Argument, Option
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, replacing_folder, write_text
+from negmark.core.tiers import DEFAULT
 from negmark.encode.model_files import hush_transformers
 from negmark.encode.pretrained import find_model, pooling
 from negmark.share.model_card import model_card
@@ -128,12 +129,12 @@ def main(
     manifest = read_json(run / MANIFEST)
     metrics = read_json(run / METRICS) if (run / METRICS).is_file() else {}
     settings = json.loads(encoder)
-    model = open_run(run, settings, manifest["run"].get("tier", "adapter"))
+    model = open_run(run, settings, manifest["run"].get("tier", DEFAULT))
     with replacing_folder(output) as partial:
         model.save(str(partial), create_model_card=False)
         write_text(partial / CARD, model_card(manifest, metrics, settings))
     facts = manifest["run"]
-    stage.say(f"{facts['dataset']}: {facts['method']}, seed {facts['seed']}: {output}")
+    stage.say(f"{facts['dataset']}: {facts['row']}, seed {facts['seed']}: {output}")
 
 
 if __name__ == "__main__":

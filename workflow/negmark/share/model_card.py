@@ -7,10 +7,9 @@ from typing import Any
 
 from negmark.core.folders import is_folder
 from negmark.core.notation import plain
-from negmark.core.tiers import TRACKS
+from negmark.core.tiers import DEFAULT, TIERS, TRACKS
 from negmark.methods import registry
 
-TIERS = {"adapter": "a linear map a side behind the frozen encoder", "finetune": "the whole encoder"}
 CARD = """\
 ---
 library_name: sentence-transformers
@@ -51,7 +50,7 @@ def model_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder:
     No path gets into it: an encoder that lies in a folder is called by the folder's name.
     """
     run = manifest["run"]
-    method = registry.available()[run["class"]]
+    method = registry.available()[run["method"]]
     started = _start(metrics.get("start", encoder["model"]), manifest["data"].get("start"))
     rows = {**_rows(run, encoder), "started from": plain(started), **_results(metrics)}
     return CARD.format(
@@ -72,13 +71,13 @@ def _start(text: str, sha256: str | None) -> str:
 
 
 def _rows(run: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
-    tier, track = run.get("tier", "adapter"), run.get("track", "controlled")
+    tier, track = run.get("tier", DEFAULT), run.get("track", "controlled")
     return {
-        "method": run["method"],
+        "row": run["row"],
         "dataset": run["dataset"],
         "suite": run["suite"],
         "seed": run["seed"],
-        "tier": f"{tier}: {TIERS[tier]}",
+        "tier": f"{tier}: {TIERS[tier].trained}",
         "track": f"{track}: {TRACKS[track]}",
         "reads": f"{encoder['query_length']} tokens of a query, {encoder['document_length']} of a document",
     }

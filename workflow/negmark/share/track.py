@@ -27,7 +27,7 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.files import canonical, is_unwritable, read_json, write_json
 from negmark.share.wandb_file import is_whole
-from negmark.store.contents import Contents
+from negmark.store.contents import Contents, read_contents
 
 log = logging.getLogger(__name__)
 FOLDER = Path("results")  # W&B makes its own folder `wandb` in it
@@ -57,7 +57,7 @@ def training(run: Path, settings: dict[str, Any]) -> Job:
         cost = {"train_seconds": manifest["cost"]["training"]["wall_seconds"], **manifest["counters"]}
         tracked.summary.update({**_test_values(metrics), **cost})
         if settings["models"]:
-            name = "-".join(str(about[key]) for key in ("suite", "dataset", "method", "seed"))
+            name = "-".join(str(about[key]) for key in ("suite", "dataset", "row", "seed"))
             files = [run / "model.safetensors", run / "manifest.json"]
             _log_artifact(tracked, name, "model", files, policy="immutable")
 
@@ -104,7 +104,7 @@ def send(make: Callable[[], Job], run: Path, settings: dict[str, Any]) -> dict[s
 
 
 def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    contents: Annotated[Path, Option(help="contents.json of the board")],
     settings: Annotated[str, Option(help="settings of the tracking, as JSON")],
     receipt: Annotated[Path, Option(help="where the receipt goes")],
     folder: Annotated[Path | None, Option(help="the board's folder, to send the board and no runs")] = None,
@@ -114,7 +114,7 @@ def main(
     if options["mode"] == "disabled":
         write_json(receipt, {"mode": "disabled", "runs": []})
         return
-    listed = Contents.model_validate_json(contents)
+    listed = read_contents(contents)
     jobs = [(folder, lambda: board(folder, listed.suite))] if folder else list(_jobs(listed, options))
     sent: list[dict[str, Any]] = []
     for run, make in stage.progress(jobs, "wandb"):
@@ -244,7 +244,7 @@ def _test_values(metrics: dict[str, Any]) -> dict[str, Any]:
 
 def _name(about: dict[str, Any]) -> str:
     seed = f" seed {about['seed']}" if about.get("seed") is not None else ""
-    return f"{about['dataset']} {about['method']}{seed}"
+    return f"{about['dataset']} {about['row']}{seed}"
 
 
 def _identity(config: dict[str, Any]) -> str:

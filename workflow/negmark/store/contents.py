@@ -1,9 +1,14 @@
 """What stands on a board, and which files its runs leave."""
 
 from pathlib import Path
+from typing import Annotated
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
+from typer import Option
 
+from negmark.core import stage
+from negmark.core.errors import UserError
+from negmark.core.files import read_json, write_json
 from negmark.core.names import BASELINES, LEXICAL
 from negmark.core.run_folders import run_folder
 from negmark.store.failures import FailedRow
@@ -19,12 +24,12 @@ class Comparison(BaseModel):
 
 
 class Contents(BaseModel):
-    """What stands on a board: enough to name every file of its runs, short enough for a command line."""
+    """What stands on a board: enough to name every file of its runs."""
 
     suite: str
     cards: dict[str, str]
     """The card of each dataset, by its name."""
-    methods: list[str]
+    rows: list[str]
     seeds: list[int]
     tiers: dict[str, str] = {}
     """The tier of each row, by its name."""
@@ -49,12 +54,12 @@ class Contents(BaseModel):
 
     def runs(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""
-        without = {(one.dataset, one.method) for one in self.failed}
+        without = {(one.dataset, one.row) for one in self.failed}
         return [
-            Path("results/runs", self.suite, name, method, run_folder(seed))
+            Path("results/runs", self.suite, name, row, run_folder(seed))
             for name in datasets or self.cards
-            for method in self.methods
-            if (name, method) not in without
+            for row in self.rows
+            if (name, row) not in without
             for seed in self.seeds
         ]
 
@@ -70,3 +75,23 @@ class Contents(BaseModel):
     def files(self, name: str, *datasets: str) -> list[Path]:
         """Return a file that every run and every baseline has."""
         return [folder / name for folder in [*self.runs(*datasets), *self.baselines(*datasets)]]
+
+
+def read_contents(path: Path) -> Contents:
+    """Read the contents.json of a board. Raises `UserError` if it is not one."""
+    try:
+        return Contents.model_validate(read_json(path))
+    except ValidationError as error:
+        raise UserError(f"{path}: not the contents of a board ({error}); delete it and run again") from None
+
+
+def main(
+    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    output: Annotated[Path, Option(help="the contents.json to write")],
+) -> None:
+    """Write down what stands on a board, for all that read its runs."""
+    write_json(output, Contents.model_validate_json(contents).model_dump())
+
+
+if __name__ == "__main__":
+    stage.command(main)

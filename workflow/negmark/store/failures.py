@@ -6,10 +6,8 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from negmark.core.failure_record import FOLDER
 from negmark.core.files import read_json
-
-FOLDER = Path("results/failures")
-
 
 PARTIAL_VARIABLE = "NEGMARK_PARTIAL"
 
@@ -25,7 +23,7 @@ class Failure(BaseModel):
     """A row of the board that has no numbers, and why."""
 
     dataset: str
-    method: str
+    row: str
     status: str
     reason: str
 
@@ -38,19 +36,19 @@ class FailedRow(Failure):
     track: str
 
 
-def record_path(suite: str, dataset: str, method: str, seed: int) -> Path:
+def record_path(suite: str, dataset: str, row: str, seed: int) -> Path:
     """Return where the record of a job lies, which is named after its first seed."""
-    return FOLDER / suite / dataset / method / f"seed-{seed}.json"
+    return FOLDER / suite / dataset / row / f"seed-{seed}.json"
 
 
-def read_failures(suite: str, rows: Iterable[tuple[str, str]], seeds: Iterable[int]) -> list[Failure]:
-    """Return the recorded failures of these (dataset, method) rows; `seeds` are the first ones of the jobs."""
+def read_failures(suite: str, places: Iterable[Place], seeds: Iterable[int]) -> list[Failure]:
+    """Return the recorded failures of these (dataset, row) places; `seeds` are the first ones of the jobs."""
     found = []
     firsts = list(seeds)
-    for dataset, method in rows:
-        paths = [record_path(suite, dataset, method, seed) for seed in firsts]
+    for dataset, row in places:
+        paths = [record_path(suite, dataset, row, seed) for seed in firsts]
         if path := next((path for path in paths if path.is_file()), None):
-            found.append(Failure(dataset=dataset, method=method, **read_json(path)))
+            found.append(Failure(dataset=dataset, row=row, **read_json(path)))
     return found
 
 
@@ -58,13 +56,13 @@ def with_heirs(
     found: Iterable[Failure], needs: Mapping[Place, tuple[Place, str] | None]
 ) -> dict[Place, Failure]:
     """Return failures by place, and with them the rows that need the runs of a failed one: those of `needs`."""
-    known = {(one.dataset, one.method): one for one in found}
+    known = {(one.dataset, one.row): one for one in found}
     grows = True
     while grows:
         heirs = {
             place: Failure(
                 dataset=place[0],
-                method=place[1],
+                row=place[1],
                 status=known[need[0]].status,
                 reason=f"{need[1]}: {known[need[0]].reason}",
             )

@@ -57,7 +57,7 @@ def read_query_scores(contents: Contents, dataset: str) -> QueryScores:
     rows: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for path in contents.files(METRICS_FILE, dataset):
         run = read_run(path)
-        rows.setdefault(run["method"], []).append((path, run))
+        rows.setdefault(run["row"], []).append((path, run))
     first = next(iter(rows.values()))[0][0]
     if dataset in contents.sentences:
         made = {name: Row(runs[0][1], {STS: _sts(runs)}) for name, runs in rows.items()}

@@ -15,11 +15,11 @@ FEWEST_UNSEEN = 10
 RUN_KEYS = (
     "suite",
     "dataset",
-    "method",
+    "row",
     "title",
     "tier",
     "track",
-    "class",
+    "method",
     "start",
     "seed",
     "adaptations",

@@ -10,14 +10,15 @@ from pydantic import BaseModel
 from negmark.core.errors import UserError
 from negmark.core.folders import DATA_VARIABLE, MODELS_VARIABLE, is_file, is_folder
 from negmark.core.names import BASELINES
-from negmark.core.tiers import TIERS, TRACKS
+from negmark.core.tiers import TIERS, TRACKS, with_properties
 from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
 from negmark.methods import registry
 from negmark.methods.base import Method
-from negmark.suite.settings import ROW_KEYS, DatasetSettings, Suite
+from negmark.suite.rows import Row, RowSettings
+from negmark.suite.suite import Suite
 from negmark.suite.tuning import TUNED
-from negmark.suite.validation import nearest, shown, validated
+from negmark.suite.validation import nearest, validated
 
 
 def load(config: Mapping[str, Any], file: str) -> Suite:
@@ -25,27 +26,50 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
 
     `file` names the config in messages. A key that is unknown is answered with the nearest allowed one.
     """
-    suite = validated(Suite, config, file)
-    if not suite.methods and not suite.gates:
+    suite: Suite = validated(Suite, config, file)
+    if not suite.row_settings and not suite.gates:
         raise UserError(
             f"{file}: methods: name at least one, or `gates:` where baselines alone are evaluated"
         )
-    for row in suite.methods:
-        _check_row(suite, row, file)
-    for row in suite.methods:
-        _check_method(suite, row, file)
-    rows = {*suite.methods, *(suite.method(row).name for row in suite.methods)}
-    if suite.reference not in {*rows, Suite.model_fields["reference"].default}:
-        raise UserError(
-            f"{file}: reference: no row is called '{suite.reference}'; {nearest(suite.reference, list(rows))}"
-        )
+    if suite.tier not in TIERS:
+        raise UserError(f"{file}: tier: unknown tier {suite.tier!r}; {nearest(suite.tier, list(TIERS))}")
+    _check_rows(suite, file)
+    _check_reference(suite, file)
     for name in suite.gates:
         _check_gate(suite, name, f"{file}: gates.{name}")
-    for name in suite.datasets:
+    for name in suite.dataset_settings:
         _check_dataset(suite, name, f"{file}: datasets.{name}")
     _check_tuning(suite, file)
+    _check_seeds(suite, file)
+    _check_sections(suite, file)
+    return suite
+
+
+def _check_rows(suite: Suite, file: str) -> None:
+    """Check all rows, so that `suite.rows` can be asked."""
+    for name in suite.row_settings:
+        if name in BASELINES:
+            where = f"{file}: methods.{name}"
+            raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
+    for name in suite.row_settings:
+        _check_row(suite, name, f"{file}: methods.{name}")
+
+
+def _check_reference(suite: Suite, file: str) -> None:
+    names = {*suite.rows, *(row.method.name for row in suite.rows.values())}
+    if suite.reference not in {*names, Suite.model_fields["reference"].default}:
+        raise UserError(
+            f"{file}: reference: no row is called '{suite.reference}'; {nearest(suite.reference, list(names))}"
+        )
+
+
+def _check_seeds(suite: Suite, file: str) -> None:
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
         raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
+
+
+def _check_sections(suite: Suite, file: str) -> None:
+    """Check what holds between two keys of a section, or of two."""
     if suite.finetune.checkpoint_steps % suite.finetune.accumulation:
         raise UserError(
             f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is no multiple of "
@@ -59,7 +83,6 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     for key, folder in (("data", suite.data), ("models", suite.models)):
         if folder and not is_folder(Path(folder)):
             raise UserError(f"{file}: {key}: there is no folder {folder}")
-    return suite
 
 
 def export_folders(suite: Suite) -> None:
@@ -69,59 +92,83 @@ def export_folders(suite: Suite) -> None:
             os.environ[variable] = str(Path(folder).resolve())
 
 
-def _check_row(suite: Suite, row: str, file: str) -> None:
-    """Check what a row says beside its parameters, so that rows may be asked about each other."""
-    where = f"{file}: methods.{row}"
-    if row in BASELINES:
-        raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
-    for key, value in (suite.methods[row] or {}).items():
-        if (
-            key in ROW_KEYS - {"budget"}
-            and not isinstance(value, str)
-            and not (key == "start" and value is None)
-        ):
-            raise UserError(f"{where}.{key}: input should be a valid string, found {shown(value)}")
-    start = suite.start(row)
-    if start is not None and start not in suite.methods:
-        raise UserError(f"{where}.start: unknown row {start!r}; {nearest(start, list(suite.methods))}")
-
-
-def _check_method(suite: Suite, row: str, file: str) -> None:
-    where = f"{file}: methods.{row}"
-    try:
-        available = registry.available()
-    except ValueError as error:
-        raise UserError(f"{error}; mend the method, or take its file away") from error
-    name = suite.method_name(row)
-    if name not in available:
-        raise UserError(f"{where}: unknown method {name!r}; {nearest(name, list(available))}")
-    _check_track(suite, row, available[name], where)
-    _check_budget(suite, row, where)
-    params = validated(available[name].Params, suite.given(row), where, separator=".")
-    needed = _asked(available[name], params, suite.track(row), suite.row_tier(row))
-    if suite.row_tier(row) == "rerank" and needed:
+def _check_row(suite: Suite, name: str, where: str) -> None:
+    settings = suite.row_settings[name]
+    if settings.start is not None and settings.start not in suite.row_settings:
         raise UserError(
-            f"{where}.tier: this row of {name} needs {needed}, which a cross-encoder has not; "
-            "allowed: adapter, finetune"
+            f"{where}.start: unknown row {settings.start!r}; {nearest(settings.start, list(suite.row_settings))}"
+        )
+    method = _method(settings.method or name, where)
+    _check_track(settings, method, where)
+    _check_tier(suite, name, where)
+    _check_budget(suite, settings, where)
+    params = validated(method.Params, settings.given, where, separator=".")
+    tier = TIERS[suite.tier_of(settings)]
+    needed = _vectors_needed(method, params, settings.track, tier.name)
+    if tier.scores_pairs and needed:
+        raise UserError(
+            f"{where}.tier: this row of {method.name} needs {needed}, which a cross-encoder has not; "
+            f"allowed: {', '.join(with_properties(scores_pairs=False))}"
         )
 
 
-def _check_budget(suite: Suite, row: str, where: str) -> None:
+def _method(name: str, where: str) -> type[Method]:
+    try:
+        available = registry.available()
+    except ValueError as error:
+        raise UserError(f"{error}; fix the method, or take its file away") from error
+    if name not in available:
+        raise UserError(f"{where}: unknown method {name!r}; {nearest(name, list(available))}")
+    return available[name]
+
+
+def _check_track(settings: RowSettings, method: type[Method], where: str) -> None:
+    track = settings.track
+    if track not in TRACKS:
+        raise UserError(f"{where}.track: unknown track {track!r}; {nearest(track, list(TRACKS))}")
+    if track == "faithful" and not method.faithful:
+        raise UserError(
+            f"{where}.track: {method.name} has no recipe beside its negatives; only 'controlled' is allowed"
+        )
+
+
+def _check_tier(suite: Suite, name: str, where: str) -> None:
+    """Check a row's tier, and that the rows that it starts from are of that tier and begin somewhere."""
+    tier, start = suite.tier_of(suite.row_settings[name]), suite.row_settings[name].start
+    if tier not in TIERS:
+        raise UserError(f"{where}.tier: unknown tier {tier!r}; {nearest(tier, list(TIERS))}")
+    if start is not None and (other := suite.tier_of(suite.row_settings[start])) != tier:
+        raise UserError(
+            f"{where}.start: {start} is of the tier {other}, this row of the tier {tier}; "
+            "a run can go on from its own tier alone"
+        )
+    seen = [name]
+    while start is not None:
+        if start in seen:
+            raise UserError(f"{where}.start: {' starts from '.join([*seen, start])}, which never begins")
+        seen.append(start)
+        start = suite.row_settings[start].start if start in suite.row_settings else None
+
+
+def _check_budget(suite: Suite, settings: RowSettings, where: str) -> None:
     """Check what a row changes of its tier's budget; on the controlled track all have the same one."""
-    own = (suite.methods[row] or {}).get("budget")
-    if own is None:
+    if settings.budget is None:
         return
-    if suite.track(row) != "faithful":
+    if settings.track != "faithful":
         raise UserError(
             f"{where}.budget: rows of the controlled track all have the suite's budget; add `track: faithful`, or take "
             "it away"
         )
-    tier = suite.budget(suite.row_tier(row))
-    whole = {**tier.model_dump(), **own} if isinstance(own, dict) else own
-    validated(type(tier), whole, f"{where}.budget", separator=".")
+    budget, own = suite.budget(suite.tier_of(settings)), settings.budget
+    validated(
+        type(budget),
+        {**budget.model_dump(), **own} if isinstance(own, dict) else own,
+        f"{where}.budget",
+        separator=".",
+    )
 
 
-def _asked(method: type[Method], params: BaseModel, track: str, tier: str) -> str:
+def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: str) -> str:
     """Ask a method all that a plan asks it, and return what vectors it needs; its code may raise anything."""
     try:
         method.footnotes(track, tier)
@@ -130,32 +177,8 @@ def _asked(method: type[Method], params: BaseModel, track: str, tier: str) -> st
         return method.vectors_needed(params, track)
     except Exception as error:
         raise UserError(
-            f"{registry.place(method)}: {method.name} can't be asked: {type(error).__name__}: {error}; mend the method"
+            f"{registry.place(method)}: {method.name} can't be asked: {type(error).__name__}: {error}; fix the method"
         ) from error
-
-
-def _check_track(suite: Suite, row: str, method: type[Method], where: str) -> None:
-    track, start = suite.track(row), suite.start(row)
-    if track not in TRACKS:
-        raise UserError(f"{where}.track: unknown track {track!r}; {nearest(track, list(TRACKS))}")
-    if track == "faithful" and not method.faithful:
-        raise UserError(
-            f"{where}.track: {method.name} has no recipe beside its negatives; only 'controlled' is allowed"
-        )
-    tier = suite.row_tier(row)
-    if tier not in TIERS:
-        raise UserError(f"{where}.tier: unknown tier {tier!r}; {nearest(tier, list(TIERS))}")
-    if start is not None and suite.row_tier(start) != tier:
-        raise UserError(
-            f"{where}.start: {start} is of the tier {suite.row_tier(start)}, this row of the tier {tier}; "
-            "a run can go on from its own tier alone"
-        )
-    seen = [row]
-    while start is not None:
-        if start in seen:
-            raise UserError(f"{where}.start: {' starts from '.join([*seen, start])}, which never begins")
-        seen.append(start)
-        start = suite.start(start)
 
 
 def _check_tuning(suite: Suite, file: str) -> None:
@@ -167,29 +190,35 @@ def _check_tuning(suite: Suite, file: str) -> None:
             f"{where}.trials: {tuning.trials} trials need as many learning rates, tuning.rates has "
             f"{len(tuning.rates)}"
         )
-    for row in tuning.methods:
-        if row not in suite.methods or suite.row_tier(row) == "rerank":
-            able = [name for name in suite.methods if suite.row_tier(name) != "rerank"]
-            raise UserError(f"{where}.methods: no row '{row}' that can be tuned; {nearest(row, able)}")
+    able = [row.name for row in suite.rows.values() if not row.tier.scores_pairs]
+    for name in tuning.methods:
+        if name not in able:
+            raise UserError(f"{where}.methods: no row '{name}' that can be tuned; {nearest(name, able)}")
     for row in suite.tuned_rows():
-        if suite.start(row) and not set(suite.trial_seeds()) <= set(suite.seeds):
-            raise UserError(
-                f"{where}.seeds: {row} starts from {suite.start(row)}, whose seeds are {suite.seeds}; take some of them"
-            )
-        if f"{row}{TUNED}" in suite.methods:
-            raise UserError(
-                f"{file}: methods.{row}{TUNED}: the board gives this name to {row} when it is tuned"
-            )
-        for point in suite.points(row):
-            given = {**suite.given(row), **point.params}
-            validated(suite.method(row).Params, given, f"{file}: methods.{row}: its space for tuning", ".")
-    if suite.tuned and (without := [name for name in suite.sentences() if suite.home(name) == name]):
+        _check_tuned_row(suite, row, file)
+    if suite.tuned and (
+        without := [one.name for one in suite.datasets.values() if one.is_home and not one.has_dev]
+    ):
         raise UserError(f"{file}: tuned: {without[0]} has sentences and so no dev split to tune on")
+
+
+def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
+    where = f"{file}: methods.{row.name}"
+    if row.start and not set(suite.trial_seeds()) <= set(suite.seeds):
+        raise UserError(
+            f"{file}: tuning.seeds: {row.name} starts from {row.start}, whose seeds are {suite.seeds}; take some of "
+            "them"
+        )
+    if f"{row.name}{TUNED}" in suite.rows:
+        raise UserError(f"{where}{TUNED}: the board gives this name to {row.name} when it is tuned")
+    for point in suite.points(row):
+        given = {**row.given, **point.params}
+        validated(row.method.Params, given, f"{where}: its space for tuning", ".")
 
 
 def _check_gate(suite: Suite, name: str, where: str) -> None:
     gate = suite.gates[name]
-    searched = [other for other in suite.datasets if other not in suite.sentences()]
+    searched = [dataset.name for dataset in suite.datasets.values() if not dataset.has_sentences]
     if gate.dataset not in searched:
         raise UserError(
             f"{where}.dataset: unknown dataset '{gate.dataset}'; {nearest(gate.dataset, searched)}"
@@ -216,7 +245,7 @@ def _check_gate(suite: Suite, name: str, where: str) -> None:
 
 
 def _check_dataset(suite: Suite, name: str, where: str) -> None:
-    settings = suite.datasets[name] or DatasetSettings()
+    settings = suite.dataset_settings[name]
     if foreign := sorted(settings.model_fields_set - settings.keys() - {"kind"}):
         alone = " that is evaluated alone" * bool(settings.trained_on)
         raise UserError(
@@ -234,7 +263,7 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
     check = _check_sentences if settings.kind == "sentences" else _check_source
     check(settings.source or name, where)
     known = known_datasets().get(settings.source or name)
-    if suite.methods and known and not known.train and not settings.trained_on:
+    if suite.rows and known and not known.train and not settings.trained_on:
         raise UserError(
             f"{where}: {settings.source or name} has no training labels; name by `trained_on` the dataset "
             "of this suite whose runs are to be evaluated on it"
@@ -246,28 +275,29 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
             else "`test_queries: 1000` sets training queries aside for one"
         )
         raise UserError(f"{where}: {settings.source or name} has no test split; {remedy}")
-    for row in suite.methods if settings.kind == "sentences" else ():
-        if suite.row_tier(row) != "finetune":
+    for row in suite.rows.values() if settings.kind == "sentences" else ():
+        if not row.tier.has_dropout:
             raise UserError(
-                f"{where}.kind: {row} is of the tier {suite.row_tier(row)}, which has no dropout to make two views "
-                "of a sentence; only 'finetune' trains on sentences"
+                f"{where}.kind: {row.name} is of the tier {row.tier.name}, which has no dropout to make two views "
+                f"of a sentence; only {' and '.join(map(repr, with_properties(has_dropout=True)))} trains on sentences"
             )
 
 
 def _check_home(suite: Suite, name: str, where: str) -> None:
-    homes = [other for other, settings in suite.datasets.items() if not (settings and settings.trained_on)]
-    if suite.home(name) not in homes:
+    dataset, homes = suite.datasets[name], [one.name for one in suite.datasets.values() if one.is_home]
+    if dataset.home not in homes:
         raise UserError(
-            f"{where}.trained_on: {suite.home(name)!r} is no dataset that this suite trains on; "
-            f"{nearest(suite.home(name), homes)}"
+            f"{where}.trained_on: {dataset.home!r} is no dataset that this suite trains on; "
+            f"{nearest(dataset.home, homes)}"
         )
     if suite.warms_up():
         raise UserError(
             f"{where}.trained_on: each dataset's encoder is warmed up on it, so its runs have no start in common "
             "with another dataset; leave out encoder.reinit_top and encoder.warmup_steps"
         )
-    if name in suite.sentences() and "rerank" in suite.tiers().values():
-        raise UserError(f"{where}.trained_on: a row of the tier rerank has no vectors for sentences")
+    ranker = next((row.tier.name for row in suite.rows.values() if row.tier.scores_pairs), None)
+    if dataset.has_sentences and ranker:
+        raise UserError(f"{where}.trained_on: a row of the tier {ranker} has no vectors for sentences")
 
 
 def _check_sentences(source: str, where: str) -> None:

@@ -6,7 +6,6 @@ Snakemake asks for every job. A corpus whose size nobody knows adds nothing: the
 
 import math
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from negmark.core.errors import UserError
 from negmark.core.files import read_json
 from negmark.data.catalogue import known_datasets
 from negmark.store.vectors import ROWS_AT_A_TIME
+from negmark.suite.datasets import Dataset
 from negmark.suite.layout import Layout
 
 WORDS, BYTES_A_WORD, DIMENSION = 60, 6, 768
@@ -33,46 +33,47 @@ class Corpus(NamedTuple):
 
 
 class Footprint:
-    """Megabytes by dataset, or by the key that its folders are named after."""
+    """Megabytes by dataset."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._corpus = cache(self._measured)  # asked for every job
+        self._measured: dict[str, Corpus] = {}  # asked for every job
 
-    def texts(self, dataset: str) -> int:
+    def texts(self, dataset: Dataset) -> int:
         """Return what the texts of a corpus take, with a copy that is being made of them."""
         documents, words, _ = self._corpus(dataset)
         return _megabytes(documents * 2 * (OBJECT + words * BYTES_A_WORD))
 
-    def vectors(self, dataset: str, rows: float = math.inf) -> int:
+    def vectors(self, dataset: Dataset, rows: float = math.inf) -> int:
         """Return what the vectors of a corpus, or so many of them, take as float32."""
         documents, _, dimension = self._corpus(dataset)
         return _megabytes(min(documents, rows) * dimension * 4)
 
-    def search(self, dataset: str, kind: str) -> int:
+    def search(self, dataset: Dataset, kind: str) -> int:
         """Return what the search for a pool takes: the postings of BM25, a block of vectors, or an index of a share."""
         if kind == "bm25":
             documents, words, _ = self._corpus(dataset)
             return _megabytes(documents * words * POSTING)
         if not self._layout.suite.pools.index.used():
             return self.vectors(dataset, ROWS_AT_A_TIME)
-        return math.ceil(self.vectors(dataset) / self._layout.pool_shares("dense")[0])
+        return math.ceil(self.vectors(dataset) / self._layout.paths.pool_shares("dense")[0])
 
-    def baseline(self, dataset: str, baseline: str) -> int:
+    def baseline(self, dataset: Dataset, baseline: str) -> int:
         """Return what the search of a baseline takes; that of vectors goes block by block."""
         if baseline == "bm25_search":
             return self.search(dataset, "bm25")
         return self.vectors(dataset, ROWS_AT_A_TIME)
 
-    def _measured(self, dataset: str) -> Corpus:
-        layout = self._layout
-        name = layout.named(dataset)
-        settings = layout.suite.dataset(name)
+    def _corpus(self, dataset: Dataset) -> Corpus:
+        if dataset.name not in self._measured:
+            self._measured[dataset.name] = self._measure(dataset)
+        return self._measured[dataset.name]
+
+    def _measure(self, dataset: Dataset) -> Corpus:
+        paths, settings = self._layout.paths, dataset.decides
         known = known_datasets().get(settings["source"])
         size = known.size if known is not None else None
-        card, facts = (
-            _told(Path(path)) for path in (layout.card(name), f"{layout.vectors(name)}/embeddings.json")
-        )
+        card, facts = (_told(Path(path)) for path in (paths.card(dataset), paths.vector_facts(dataset)))
         documents = int(card.get("documents", size[0] if size else 0))
         return Corpus(
             min(documents, settings.get("documents") or documents),

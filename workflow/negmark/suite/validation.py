@@ -45,7 +45,7 @@ def nearest(word: str, allowed: list[str]) -> str:
 def _said(model: type[BaseModel], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         owner = _model_at(model, error["loc"][:-1])
-        return f"unknown key; {nearest(str(error['loc'][-1]), list(owner.model_fields))}"
+        return f"unknown key; {nearest(str(error['loc'][-1]), list(_fields(owner)))}"
     if error["type"] == "missing":
         return "this key is missing"
     message = error["msg"].removeprefix("Value error, ")
@@ -58,7 +58,7 @@ def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseMod
     for part in location:
         if str(part) in HIDINGS:
             model = HIDINGS[str(part)]
-        field = model.model_fields.get(str(part))
+        field = _fields(model).get(str(part))
         if field is None:
             continue
         inner = field.annotation
@@ -67,3 +67,8 @@ def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseMod
         elif str(part) in ENTRIES:
             model = ENTRIES[str(part)]
     return model
+
+
+def _fields(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the fields of a model by the keys that a config calls them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}

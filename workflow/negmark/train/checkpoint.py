@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from negmark.core.files import canonical, replacing_folder
 from negmark.core.provenance import sources_sha256
 from negmark.core.source_files import method_sources, sources
-from negmark.core.tiers import training_modules
+from negmark.core.tier_modules import training_modules
 from negmark.methods import registry
 from negmark.store.collection import columns, write_table
 
@@ -36,7 +36,7 @@ class Checkpoint:
         code = sources_sha256(
             [
                 *sources("negmark.train.train", *training_modules(spec)),
-                *method_sources(registry.available()[spec["class"]]),
+                *method_sources(registry.available()[spec["method"]]),
             ]
         )
         self._key = canonical({"spec": dict(spec), "code": code})

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from negmark.core import tiers
 from negmark.core.seeds import torch_seed
+from negmark.core.tier_modules import tier_module
 from negmark.methods import registry
 from negmark.methods.base import Method
 from negmark.store.labels import Labels
@@ -49,13 +49,13 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     """
     training, seed = spec["training"], spec["seed"]
     row = spec.get(
-        "drawn_as", spec["method"]
+        "drawn_as", spec["row"]
     )  # a row with other settings draws as the row that it is compared with
     torch.manual_seed(torch_seed(seed, "weights"))
-    encoder = tiers.module("train", spec.get("tier", "adapter")).open_encoder(spec, materials)
+    encoder = tier_module("train", spec.get("tier")).open_encoder(spec, materials)
     if start is not None:
         encoder.load(start)
-    kind = registry.available()[spec["class"]]
+    kind = registry.available()[spec["method"]]
     services = TrainingServices(
         encoder, materials.labels, materials.pools, row, seed, training["negatives"], training["temperature"],
         materials.teacher, spec.get("track", "controlled"), materials.graded,

@@ -1,6 +1,5 @@
 """Stage train: one method and seed through the loop that all methods share."""
 
-import importlib
 import json
 import logging
 from collections.abc import Mapping
@@ -12,10 +11,11 @@ import torch
 from safetensors.torch import save_file
 from typer import Argument, Option
 
-from negmark.core import stage, tiers
+from negmark.core import stage
 from negmark.core.files import read_json, replacing, sha256_file, write_json
 from negmark.core.provenance import environment, process_cost
 from negmark.core.run_folders import seed_of
+from negmark.core.tier_modules import curve_module
 from negmark.store import collection
 from negmark.store.collection import write_table
 from negmark.store.pool import CandidatePool
@@ -85,7 +85,7 @@ def _curve(dataset: Path, training: dict[str, Any]) -> Curve | None:
     """Return what evaluates runs while they train, None where no curve is asked for."""
     found: Curve | None = None
     if training.get("curve_every"):
-        found = importlib.import_module(tiers.CURVE).Curve(dataset, training)
+        found = curve_module().Curve(dataset, training)
     return found
 
 

@@ -103,7 +103,7 @@ def _warmed(
     if not encoder["warmup_steps"]:
         return tower.model
     spec = {
-        "class": "inbatch", "method": "warm-up", "params": {}, "seed": SEED, "tier": "finetune",
+        "method": "inbatch", "row": "warm-up", "params": {}, "seed": SEED, "tier": "finetune",
         "training": budget, "encoder": encoder,
     }  # fmt: skip
     config: Any = tower.model.config

@@ -64,23 +64,23 @@ def cost_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequen
     """
     ranking, by = ranking_slice(frame), ranked_by(frame)
     ahead = front(
-        frame[(frame["track"] != "baseline") & ~frame["method"].isin(list(controls))], f"{by}/{ranking}/mean"
+        frame[(frame["track"] != "baseline") & ~frame["row"].isin(list(controls))], f"{by}/{ranking}/mean"
     )
     rows = [
         {
-            **{key: row[key] for key in ("method", "title", "tier", "track")},
-            "control": row["method"] in controls,
+            **{key: row[key] for key in ("row", "title", "tier", "track")},
+            "control": row["row"] in controls,
             "slice": ranking,
             "seed": run["seed"],
             "seconds": run["cost"].get(SECONDS),
             by: run["slices"][ranking][by],
             "mean_seconds": row[SECONDS],
             **{kind: row[f"{by}/{ranking}/{kind}"] for kind in ("mean", "low", "high")},
-            "front": row["method"] in ahead,
+            "front": row["row"] in ahead,
         }
         for row in records(frame)
         for run in sorted(runs, key=lambda run: str(run["seed"]))
-        if run["method"] == row["method"]
+        if run["row"] == row["row"]
     ]
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
@@ -93,12 +93,12 @@ def front(rows: pd.DataFrame, quality: str) -> set[str]:
         for row in records(part.sort_values([SECONDS, quality], ascending=[True, False])):
             if row[quality] > best:
                 best = row[quality]
-                ahead.add(row["method"])
+                ahead.add(row["row"])
     return ahead
 
 
 def _points(tidy: pd.DataFrame) -> pd.DataFrame:
-    rows = tidy[tidy["track"] != "baseline"].drop_duplicates("method").reset_index(drop=True)
+    rows = tidy[tidy["track"] != "baseline"].drop_duplicates("row").reset_index(drop=True)
     names = {"mean_seconds": "x", "mean": "y", "low": "y_low", "high": "y_high"}
     return rows.rename(columns=names).assign(x_low=float("nan"), x_high=float("nan"))
 

@@ -15,7 +15,7 @@ from matplotlib.lines import Line2D
 from negmark.board.figures import drawing
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
-from negmark.core.tiers import in_order
+from negmark.core.tiers import TIERS, in_order
 from negmark.store.contents import Contents
 from negmark.store.curve import METRIC, read_curve
 from negmark.store.run import read_run
@@ -25,7 +25,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 COMPUTE = "compute"
 AXES = {"step": "step", COMPUTE: "vectors encoded + queries searched", "joules": "energy (J)"}
-ABOUT = ("method", "title", "tier", "track", "seed")
+ABOUT = ("row", "title", "tier", "track", "seed")
 COST = ("vectors", "searches", "pairs", "teacher_vectors", "network_forwards", "wall_seconds", "joules")
 
 Curves = list[tuple[dict[str, Any], Path]]
@@ -63,36 +63,38 @@ def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
     corpus, one as much as the other. `mean`, `low` and `high` are over the seeds at that step, and so are
     `compute_mean` and `joules_mean`.
     """
-    mine = [(run, path) for run, path in runs if run["dataset"] == dataset and run["tier"] != "rerank"]
+    mine = [
+        (run, path) for run, path in runs if run["dataset"] == dataset and not TIERS[run["tier"]].scores_pairs
+    ]
     if not mine:
         raise UserError(f"{dataset}: no run with a learning curve to draw; set `curve_every` of its tier")
     parts = [read_curve(path).assign(**{key: run[key] for key in ABOUT}) for run, path in mine]
     table = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, *COST])))
     table[COMPUTE] = table["vectors"] + table["searches"]
-    places = ["method", "step"]
+    places = ["row", "step"]
     bounds = pd.DataFrame(
         [(*key, *interval(list(values))) for key, values in table.groupby(places)[METRIC]],
         columns=[*places, "mean", "low", "high"],
     )
     costs = table.groupby(places)[[COMPUTE, "joules"]].mean().add_suffix("_mean").reset_index()
     table = table.merge(bounds, on=places).merge(costs, on=places)
-    last = table.sort_values("step").groupby("method")["mean"].last()
+    last = table.sort_values("step").groupby("row")["mean"].last()
     order = {
         method: place for place, method in enumerate(last.sort_values(ascending=False, kind="stable").index)
     }
-    table = table.assign(place=table["method"].map(order)).sort_values(["place", "seed", "step"])
+    table = table.assign(place=table["row"].map(order)).sort_values(["place", "seed", "step"])
     columns = [*ABOUT, "step", "slice", "queries", METRIC, COMPUTE, *COST, "mean", "low", "high"]
     return table[[*columns, f"{COMPUTE}_mean", "joules_mean"]].reset_index(drop=True)
 
 
 def at_equal_compute(part: pd.DataFrame) -> tuple[float, pd.DataFrame]:
     """Return the most compute that all methods reach, and of each its last point up to there, the best first."""
-    lines = part.drop_duplicates(["method", "step"])
-    reached = float(lines.groupby("method")[f"{COMPUTE}_mean"].max().min())
+    lines = part.drop_duplicates(["row", "step"])
+    reached = float(lines.groupby("row")[f"{COMPUTE}_mean"].max().min())
     there = lines[lines[f"{COMPUTE}_mean"] <= reached].sort_values("step")
-    found = there.groupby("method", sort=False).tail(1)
-    return reached, found.sort_values(["mean", "method"], ascending=[False, True])
+    found = there.groupby("row", sort=False).tail(1)
+    return reached, found.sort_values(["mean", "row"], ascending=[False, True])
 
 
 def _tracks(tidy: pd.DataFrame, tier: str) -> list[str]:
@@ -101,7 +103,7 @@ def _tracks(tidy: pd.DataFrame, tier: str) -> list[str]:
 
 def _panel(axes: Axes, part: pd.DataFrame, axis: str) -> None:
     across = axis if axis == "step" else f"{axis}_mean"
-    for place, (_, line) in enumerate(part.groupby("method", sort=False)):
+    for place, (_, line) in enumerate(part.groupby("row", sort=False)):
         points = line.drop_duplicates("step").sort_values("step")
         points = points[points[across] > 0] if axis != "step" else points
         colour, dash = _look(place)
@@ -125,7 +127,7 @@ def _look(place: int) -> tuple[str, Any]:
 
 
 def _legend(part: pd.DataFrame) -> list[Line2D]:
-    titles = part.drop_duplicates("method")["title"]
+    titles = part.drop_duplicates("row")["title"]
     return [
         Line2D([], [], color=_look(place)[0], ls=_look(place)[1], lw=1.3, label=drawing.label(title))
         for place, title in enumerate(titles)
@@ -135,7 +137,7 @@ def _legend(part: pd.DataFrame) -> list[Line2D]:
 def _caption(tidy: pd.DataFrame, groups: list[tuple[str, str]], dataset: str) -> str:
     which = "" if tidy["slice"].iloc[0] == "all" else "unseen "
     queries = f"{tidy['queries'].iloc[0]:,} {which}dev queries"
-    counts = tidy.groupby("method")["seed"].nunique()
+    counts = tidy.groupby("row")["seed"].nunique()
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     energy = (
         "Energy is what the devices counted while a run trained, other work on them included."
@@ -156,7 +158,7 @@ def _equal(tidy: pd.DataFrame, groups: list[tuple[str, str]]) -> str:
     said = []
     for tier, track in groups:
         part = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
-        if part["method"].nunique() < 2:
+        if part["row"].nunique() < 2:
             continue
         reached, found = at_equal_compute(part)
         first = ", ".join(f"{row.title} {row.mean:.3f}" for row in found.head(3).itertuples())

@@ -25,7 +25,7 @@ from negmark.suite.tier_pairs import FEWEST
 STEM = "datasets"
 COLUMNS = (
     *("tier", "track", "dataset", "other", "methods", "tau", "tau_low", "tau_high"),
-    *("rho", "rho_low", "rho_high", "chance", "method", "title", "axis", "metric", "slice", "seed", "value"),
+    *("rho", "rho_low", "rho_high", "chance", "row", "title", "axis", "metric", "slice", "seed", "value"),
 )
 
 
@@ -66,16 +66,16 @@ def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.
     `value` is the seed's value of `metric` on `slice`; the coefficients of the two orders stand in every row of theirs.
     """
     about = {name: (ranked_by(part), ranking_slice(part)) for name, part in datasets(frame)}
-    titles = dict(zip(frame["method"], frame["title"], strict=True))
+    titles = dict(zip(frame["row"], frame["title"], strict=True))
     values: dict[tuple[str, str], dict[int, float]] = {}
     for run in sorted(runs, key=lambda run: str(run["seed"])):
         metric, part = about[run["dataset"]]
-        values.setdefault((run["dataset"], run["method"]), {})[run["seed"]] = run["slices"][part][metric]
+        values.setdefault((run["dataset"], run["row"]), {})[run["seed"]] = run["slices"][part][metric]
     rows, found = [], {}
     trained = frame[frame["track"] != "baseline"]
     for (tier, track), ranking in trained.groupby(["tier", "track"], sort=False):
         for pair in combinations(about, 2):
-            sides = [list(ranking.loc[ranking["dataset"] == name, "method"]) for name in pair]
+            sides = [list(ranking.loc[ranking["dataset"] == name, "row"]) for name in pair]
             shared = [method for method in sides[0] if method in sides[1]]
             if len(shared) < FEWEST:
                 continue
@@ -91,7 +91,7 @@ def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.
                         "methods": len(shared),
                     },
                     **one._asdict(),
-                    **{"method": method, "title": titles[method], "axis": axis},
+                    **{"row": method, "title": titles[method], "axis": axis},
                     **dict(zip(("metric", "slice"), about[name], strict=True)),
                     **{"seed": seed, "value": value},
                 }
@@ -115,10 +115,10 @@ def _scatters(
     for axes, (tier, track) in zip(panels, rankings, strict=True):
         mine = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
         values = [mine[mine["axis"] == axis] for axis in "xy"]
-        means = [part.groupby("method", sort=False)["value"].mean() for part in values]
-        table = mine.drop_duplicates("method")[["method", "title", "tier", "track"]].reset_index(drop=True)
+        means = [part.groupby("row", sort=False)["value"].mean() for part in values]
+        table = mine.drop_duplicates("row")[["row", "title", "tier", "track"]].reset_index(drop=True)
         table = table.assign(
-            x=means[0].to_numpy(), y=means[1].to_numpy(), control=table["method"].isin(list(controls))
+            x=means[0].to_numpy(), y=means[1].to_numpy(), control=table["row"].isin(list(controls))
         )
         table = table.assign(**{f"{axis}_{end}": float("nan") for axis in "xy" for end in ("low", "high")})
         one, shared = next(value for key, value in found.items() if key[:2] == (tier, track))
@@ -180,7 +180,7 @@ def _caption(frame: pd.DataFrame, found: Found, tidy: pd.DataFrame) -> str:
             f"{times.get(words[word], f'{words[word]} times')} {word}" for word in sorted(words)
         )
         told = f"Of {len(found)} comparisons, which the table has in full: {summed}."
-    seeds = drawing.counted(tidy.groupby(["tier", "track", "dataset", "other", "method", "axis"]).size())
+    seeds = drawing.counted(tidy.groupby(["tier", "track", "dataset", "other", "row", "axis"]).size())
     return (
         "Does the order of methods on one dataset foretell their order on another? Means over seeds "
         f"({seeds} a method); {by}. {told} {orders.OF_SEEDS}"

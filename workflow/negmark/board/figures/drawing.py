@@ -24,7 +24,8 @@ from negmark.core.files import replacing, write_text
 from negmark.core.names import RANKED_BY, STS, records
 from negmark.core.notation import marked
 from negmark.core.spreadsheet import csv
-from negmark.store.contents import Contents
+from negmark.core.tiers import TIERS
+from negmark.store.contents import Contents, read_contents
 
 STYLE = Path(__file__).with_name("negmark.mplstyle")
 COLUMN, PAGE = 3.35, 7.0
@@ -32,7 +33,7 @@ COLUMN, PAGE = 3.35, 7.0
 CONTROLLED, FAITHFUL, QUIET, INK = "#0072B2", "#D55E00", "#777777", "#222222"
 COLOURS = {"controlled": CONTROLLED, "faithful": FAITHFUL}
 """Of tracks; another one is black."""
-MARKS = {"adapter": "d", "finetune": "s", "rerank": "^"}
+MARKS = {name: tier.mark for name, tier in TIERS.items()}
 """Of tiers; another one is a dot."""
 LINES = (":", "--", "-.", (0, (1, 4)))
 """One a baseline, in the order of their names."""
@@ -53,13 +54,13 @@ def command(draw: Callable[[Contents, str, Path], None]) -> None:
     """
 
     def main(
-        contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+        contents: Annotated[Path, Option(help="contents.json of the board")],
         folder: Annotated[Path, Option(help="where the figure goes: the folder `figures` of the board")],
         dataset: Annotated[str, Option(help="the dataset that is drawn")] = "",
     ) -> None:
         """Draw a figure of a board."""
         logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table that it cuts
-        draw(Contents.model_validate_json(contents), dataset, folder)
+        draw(read_contents(contents), dataset, folder)
 
     stage.command(main)
 
@@ -116,7 +117,7 @@ def trained_rows(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
 
 def baselines(table: pd.DataFrame) -> list[tuple[Any, pd.Series]]:
     """The first row of each baseline in a table, by name, with its line, which is the same in every figure."""
-    rows = table[table["track"] == "baseline"].drop_duplicates("method").sort_values("method")
+    rows = table[table["track"] == "baseline"].drop_duplicates("row").sort_values("row")
     return [(line, row) for line, (_, row) in zip(LINES, rows.iterrows(), strict=False)]
 
 

@@ -31,7 +31,7 @@ SCORES = {
 }
 COLUMNS = (
     *("tier", "score", "methods", "rho", "rho_low", "rho_high", "tau", "p", "p_holm"),
-    *("method", "title", "track", "control", "value", "metric", "slice", "mean", "low", "high"),
+    *("row", "title", "track", "control", "value", "metric", "slice", "mean", "low", "high"),
 )
 ACROSS, TALL = 2, 2.1  # panels, inches
 
@@ -82,26 +82,26 @@ def foresight_table(frame: pd.DataFrame, scores: pd.DataFrame, controls: Sequenc
     `p_holm` is adjusted for all scores of a tier. A score that no run of a tier has is left out.
     """
     by, ranking = ranked_by(frame), ranking_slice(frame)
-    values = scores.groupby("method")[list(SCORES)].mean()
+    values = scores.groupby("row")[list(SCORES)].mean()
     rows: list[dict[str, Any]] = []
     for tier in tiers(frame):
-        mine = frame[(frame["tier"] == tier) & (frame["track"] == TRACK) & frame["method"].isin(values.index)]
-        chosen = mine[~mine["method"].isin(list(controls))]
-        shown = [score for score in SCORES if values.loc[chosen["method"], score].notna().sum() >= FEWEST]
-        results = chosen.set_index("method")[f"{by}/{ranking}/mean"]
+        mine = frame[(frame["tier"] == tier) & (frame["track"] == TRACK) & frame["row"].isin(values.index)]
+        chosen = mine[~mine["row"].isin(list(controls))]
+        shown = [score for score in SCORES if values.loc[chosen["row"], score].notna().sum() >= FEWEST]
+        results = chosen.set_index("row")[f"{by}/{ranking}/mean"]
         found = [_association(values[score], results) for score in shown]
         adjusted = holm([one.p for one in found])
         for score, one, p in zip(shown, found, adjusted, strict=True):
             rows += [
                 {
                     **{"tier": tier, "score": score, **one._asdict(), "p_holm": p},
-                    **{"method": row["method"], "title": row["title"], "track": TRACK},
-                    **{"control": row["method"] in controls, "value": values.at[row["method"], score]},
+                    **{"row": row["row"], "title": row["title"], "track": TRACK},
+                    **{"control": row["row"] in controls, "value": values.at[row["row"], score]},
                     **{"metric": by, "slice": ranking},
                     **{kind: row[f"{by}/{ranking}/{kind}"] for kind in ("mean", "low", "high")},
                 }
                 for row in records(mine)
-                if not np.isnan(float(values[score][row["method"]]))
+                if not np.isnan(float(values[score][row["row"]]))
             ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -161,7 +161,7 @@ def _coefficients(axes: Axes, part: pd.DataFrame, said: str) -> None:
 def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> str:
     by = ranked_by(frame)
     rows = frame[frame["track"] == TRACK]
-    without = [row["title"] for row in records(rows) if row["method"] not in set(tidy["method"])]
+    without = [row["title"] for row in records(rows) if row["row"] not in set(tidy["row"])]
     told_of = f" Without negatives of their own, and so without scores: {', '.join(dict.fromkeys(without))}."
     told = " ".join(_told(str(tier), part) for tier, part in tidy.groupby("tier", sort=False))
     return (

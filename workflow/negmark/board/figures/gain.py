@@ -17,7 +17,7 @@ from negmark.store.run import read_run
 
 PARTS = ("seen", "unseen")
 COLUMNS = (
-    "method",
+    "row",
     "title",
     "tier",
     "track",
@@ -40,7 +40,7 @@ def draw_gain(metrics: list[Path], dataset: str, folder: Path, controls: Sequenc
     runs = drawing.runs_of(dataset, [read_run(path) for path in metrics])
     frame, stem = summarise(runs), folder / f"{dataset}-gain"
     one_slice = len(shown_slices(frame)) == 1
-    if one_slice or UNTRAINED not in set(frame["method"]):
+    if one_slice or UNTRAINED not in set(frame["row"]):
         lacks = "both seen and unseen queries" if one_slice else "an untrained encoder"
         drawing.save_nothing(stem, COLUMNS, f"{dataset} lacks {lacks}: no gains to hold against each other.")
         return
@@ -64,12 +64,12 @@ def draw_gain(metrics: list[Path], dataset: str, folder: Path, controls: Sequenc
 def gain_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """One row a (method, slice, seed): the seed's value less the untrained encoder's, and the row's mean and bounds."""
     by = ranked_by(frame)
-    start = frame.set_index("method").loc[UNTRAINED]
+    start = frame.set_index("row").loc[UNTRAINED]
     return pd.DataFrame(
         [
             {
-                **{key: row[key] for key in ("method", "title", "tier", "track")},
-                "control": row["method"] in controls,
+                **{key: row[key] for key in ("row", "title", "tier", "track")},
+                "control": row["row"] in controls,
                 "slice": part,
                 "queries": run["slices"][part]["queries"],
                 "seed": run["seed"],
@@ -82,7 +82,7 @@ def gain_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequen
             for row in records(frame[frame["track"] != "baseline"])
             for part in PARTS
             for run in sorted(runs, key=lambda run: str(run["seed"]))
-            if run["method"] == row["method"]
+            if run["row"] == row["row"]
         ],
         columns=list(COLUMNS),
     )
@@ -91,10 +91,10 @@ def gain_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequen
 def _points(tidy: pd.DataFrame) -> pd.DataFrame:
     sides = []
     for axis, part in zip("xy", PARTS, strict=True):
-        rows = tidy[tidy["slice"] == part].drop_duplicates("method").set_index("method")
+        rows = tidy[tidy["slice"] == part].drop_duplicates("row").set_index("row")
         names = {"mean": axis, "low": f"{axis}_low", "high": f"{axis}_high"}
         sides.append(rows.rename(columns=names)[list(names.values())])
-    about = tidy.drop_duplicates("method").set_index("method")[["title", "tier", "track", "control"]]
+    about = tidy.drop_duplicates("row").set_index("row")[["title", "tier", "track", "control"]]
     return pd.concat([about, *sides], axis=1).reset_index()
 
 

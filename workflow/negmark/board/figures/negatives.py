@@ -17,6 +17,7 @@ from negmark.board.findings import OF_AUDIT, RATE, WHOLE_RUN
 from negmark.board.standings import summarise, tiers
 from negmark.core.errors import UserError
 from negmark.core.names import records
+from negmark.core.tiers import TIERS
 from negmark.evaluate.audit import QUANTILES
 from negmark.store.contents import Contents
 from negmark.store.run import read_run
@@ -24,7 +25,7 @@ from negmark.store.run import read_run
 LOW, MIDDLE, HIGH = (f"score_q{round(100 * level)}" for level in QUANTILES)
 FALSE = OF_AUDIT[RATE]
 COLUMNS = (
-    "method",
+    "row",
     "title",
     "tier",
     "track",
@@ -37,7 +38,6 @@ COLUMNS = (
     HIGH,
     FALSE,
 )
-UNITS = {"rerank": "logit of the cross-encoder"}
 """What the scores of a tier are, where they are no cosine similarities."""
 PANELS_A_ROW = 5
 OTHERS = "#d0d0d0"
@@ -57,14 +57,14 @@ def draw_negatives(runs: list[dict[str, Any]], audit: Path, dataset: str, folder
             stem, COLUMNS, f"No method on {dataset} gives negatives of its own: nothing to audit."
         )
         return
-    means = tidy.groupby(["method", "window"], sort=False).mean(numeric_only=True).reset_index()
-    means = means.merge(tidy.drop_duplicates("method")[["method", "tier"]])
-    titles = dict(zip(frame["method"], drawing.names(frame, frame), strict=True))
+    means = tidy.groupby(["row", "window"], sort=False).mean(numeric_only=True).reset_index()
+    means = means.merge(tidy.drop_duplicates("row")[["row", "tier"]])
+    titles = dict(zip(frame["row"], drawing.names(frame, frame), strict=True))
     blocks = [("hardness", means[means["tier"] == tier]) for tier in tiers(frame)]
     blocks = [(kind, part) for kind, part in blocks if len(part)]
     if tidy[FALSE].notna().any():
         blocks.append(("false", means[means[FALSE].notna()]))
-    counts = [part["method"].nunique() for _, part in blocks]
+    counts = [part["row"].nunique() for _, part in blocks]
     wide = min(PANELS_A_ROW, max(counts))
     heights = [0.75 + 0.92 * math.ceil(count / wide) for count in counts]
     with drawing.styled():
@@ -82,21 +82,21 @@ def negatives_table(frame: pd.DataFrame, audit: Path) -> pd.DataFrame:
         table = pd.read_csv(audit)
     except (OSError, ValueError) as error:
         raise UserError(f"{audit}: no audit can be read ({error}); delete it and run again") from None
-    about = frame[["method", "title", "tier", "track"]].reset_index(names="place")
+    about = frame[["row", "title", "tier", "track"]].reset_index(names="place")
     if table.empty:
         return pd.DataFrame(columns=list(COLUMNS))
-    rows = table[table["window"] != WHOLE_RUN].merge(about, on="method")
+    rows = table[table["window"] != WHOLE_RUN].merge(about, on="row")
     return rows.sort_values(["place", "seed", "window"])[list(COLUMNS)].reset_index(drop=True)
 
 
 def _block(place: SubFigure, means: pd.DataFrame, titles: dict[str, str], kind: str, wide: int) -> None:
     """A panel a method, so many a row; those of a block share their axes."""
-    order = list(means["method"].unique())
+    order = list(means["row"].unique())
     tall = math.ceil(len(order) / wide)
     grid = place.subplots(tall, wide, sharex=True, sharey=True, squeeze=False)
     panels = [axes for row in grid for axes in row]
     for axes, method in zip(panels, order, strict=False):
-        mine = means[means["method"] == method]
+        mine = means[means["row"] == method]
         (_hardness if kind == "hardness" else _false)(axes, mine, means)
         axes.set_title(drawing.label(titles[method], 21), fontsize=7)
         axes.grid()
@@ -106,7 +106,7 @@ def _block(place: SubFigure, means: pd.DataFrame, titles: dict[str, str], kind: 
     for axes in panels[max(0, len(order) - wide) : len(order)]:
         axes.tick_params(labelbottom=True)
     tier = means["tier"].iloc[0]
-    said = UNITS.get(tier, "cosine similarity") if kind == "hardness" else "false negatives (%)"
+    said = (TIERS[tier].score if tier in TIERS else "score") if kind == "hardness" else "false negatives (%)"
     place.supylabel(said, fontsize=7.5, color="#333333")
     place.supxlabel("training step", fontsize=7.5, color="#333333")
     place.legend(handles=_legend(kind), loc="outside upper center", ncols=2)
@@ -118,7 +118,7 @@ def _hardness(axes: Axes, mine: pd.DataFrame, _: pd.DataFrame) -> None:
 
 
 def _false(axes: Axes, mine: pd.DataFrame, means: pd.DataFrame) -> None:
-    for _, other in means.groupby("method", sort=False):
+    for _, other in means.groupby("row", sort=False):
         axes.plot(_middle(other), 100 * other[FALSE], color=OTHERS, lw=0.5, zorder=1)
     axes.plot(_middle(mine), 100 * mine[FALSE], color=FAITHFUL, lw=1.4)
     axes.set_ylim(bottom=0)
@@ -141,9 +141,9 @@ def _legend(kind: str) -> Sequence[Any]:
 
 
 def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> str:
-    seeds = drawing.counted(tidy.groupby("method")["seed"].nunique())
+    seeds = drawing.counted(tidy.groupby("row")["seed"].nunique())
     windows = tidy["window"].nunique()
-    without = [row["title"] for row in records(frame) if row["method"] not in set(tidy["method"])]
+    without = [row["title"] for row in records(frame) if row["row"] not in set(tidy["row"])]
     none = (
         f" Without negatives of their own, and not shown: {', '.join(dict.fromkeys(without))}."
         if without

@@ -53,7 +53,7 @@ def quality_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> pd.DataFra
     by = ranked_by(frame)
     rows = [
         {
-            **{key: row[key] for key in ("method", "title", "tier", "track")},
+            **{key: row[key] for key in ("row", "title", "tier", "track")},
             "slice": name,
             "queries": run["slices"][name]["queries"],
             "seed": run["seed"],
@@ -63,7 +63,7 @@ def quality_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> pd.DataFra
         for row in records(frame)
         for name in shown_slices(frame)
         for run in sorted(runs, key=lambda run: str(run["seed"]))
-        if run["method"] == row["method"]
+        if run["row"] == row["row"]
     ]
     return pd.DataFrame(rows).astype({"seed": "Int64"})
 
@@ -77,7 +77,7 @@ def borders(trained: pd.DataFrame) -> list[int]:
 def _panel(axes: Axes, tidy: pd.DataFrame, name: str, by: str, ranking: bool) -> None:
     """Dots, bars and seeds of one slice; the slice that ranks the board has its title in bold."""
     trained = tidy[tidy["track"] != "baseline"]
-    for place, (_, seeds) in enumerate(trained.groupby("method", sort=False)):
+    for place, (_, seeds) in enumerate(trained.groupby("row", sort=False)):
         first, colour = seeds.iloc[0], drawing.COLOURS.get(seeds["track"].iloc[0], "black")
         below = np.full(len(seeds), place + 0.3)
         axes.plot(seeds[by], below, "o", ms=1.9, color=colour, alpha=0.35, mew=0)

@@ -32,15 +32,15 @@ def draw_scores(runs: list[tuple[dict[str, Any], Path]], dataset: str, folder: P
     if not mine:
         raise UserError(f"{dataset}: no scores of a trained run to draw; give its scores.parquet files")
     frame = summarise([run for run, _ in mine])
-    tidy = score_table(mine, list(frame["method"]))
+    tidy = score_table(mine, list(frame["row"]))
     wide = min(PANELS_A_ROW, len(frame))
     tall = math.ceil(len(frame) / wide)
     with drawing.styled():
         size = drawing.width_of(wide, PANELS_A_ROW), 0.7 + 1.05 * tall
         figure = Figure(figsize=size, layout="constrained")
         grid = figure.subplots(tall, wide, sharex=True, sharey=True, squeeze=False).ravel()
-        for axes, method, name in zip(grid, frame["method"], drawing.names(frame, frame), strict=False):
-            _panel(axes, tidy[tidy["method"] == method], drawing.label(name, 26))
+        for axes, method, name in zip(grid, frame["row"], drawing.names(frame, frame), strict=False):
+            _panel(axes, tidy[tidy["row"] == method], drawing.label(name, 26))
         for axes in grid[len(frame) :]:
             axes.remove()
         for axes in grid[max(0, len(frame) - wide) : len(frame)]:
@@ -58,15 +58,15 @@ def score_table(runs: list[tuple[dict[str, Any], Path]], order: list[str]) -> pd
     """
     scores = pd.concat([_read_scores(run, path) for run, path in runs], ignore_index=True)
     edges = _edges(scores["score"])
-    titles = {run["method"]: run["title"] for run, _ in runs}
+    titles = {run["row"]: run["title"] for run, _ in runs}
     parts = []
     for method in order:
-        for (step, kind), group in scores[scores["method"] == method].groupby(["step", "kind"], sort=True):
+        for (step, kind), group in scores[scores["row"] == method].groupby(["step", "kind"], sort=True):
             count, _ = np.histogram(group["score"], edges)
             density = count * BINS_A_UNIT / count.sum()
             part = {"low": edges[:-1], "high": edges[1:], "count": count, "density": density}
             parts.append(
-                pd.DataFrame({"method": method, "title": titles[method], "step": step, "kind": kind, **part})
+                pd.DataFrame({"row": method, "title": titles[method], "step": step, "kind": kind, **part})
             )
     return pd.concat(parts, ignore_index=True)
 
@@ -82,10 +82,10 @@ def _read_scores(run: dict[str, Any], path: Path) -> pd.DataFrame:
     try:
         scores = pd.read_parquet(path, columns=["step", "kind", "score"])
     except FileNotFoundError:
-        raise UserError(f"{path}: there is no such file; run {run['method']} again to make it") from None
+        raise UserError(f"{path}: there is no such file; run {run['row']} again to make it") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: no readable scores ({error}); delete it and run again") from None
-    return scores.dropna(subset="score").astype({"score": np.float64}).assign(method=run["method"])
+    return scores.dropna(subset="score").astype({"score": np.float64}).assign(row=run["row"])
 
 
 def _panel(axes: Axes, tidy: pd.DataFrame, name: str) -> None:

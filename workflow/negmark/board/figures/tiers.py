@@ -66,17 +66,17 @@ def tiers_table(
     `axis` is x for the cheap tier and y for the costly one; `title` is the same on both.
     """
     ranking, by = ranking_slice(frame), ranked_by(frame)
-    rows = {row["method"]: row for row in records(frame)}
+    rows = {row["row"]: row for row in records(frame)}
     seeds: dict[str, list[dict[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: str(run["seed"])):
-        seeds.setdefault(run["method"], []).append(run)
+        seeds.setdefault(run["row"], []).append(run)
     return pd.DataFrame(
         [
             {
                 "comparison": place,
                 "axis": axis,
                 "title": rows[pair[0]]["title"],
-                **{key: rows[name][key] for key in ("method", "class", "tier", "track")},
+                **{key: rows[name][key] for key in ("row", "method", "tier", "track")},
                 "slice": ranking,
                 "seed": run["seed"],
                 by: run["slices"][ranking][by],
@@ -91,7 +91,7 @@ def tiers_table(
 
 
 def _measured(part: pd.DataFrame, by: str) -> Agreement:
-    sides = [part[part["axis"] == axis].groupby("method", sort=False)[by] for axis in "xy"]
+    sides = [part[part["axis"] == axis].groupby("row", sort=False)[by] for axis in "xy"]
     first, second = ([seeds.tolist() for _, seeds in side] for side in sides)
     return agreement(first, second)
 
@@ -100,11 +100,11 @@ def _points(tidy: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """One row a method in the order of the comparison, in the form of `points`; marked as the costly tier."""
     sides = []
     for axis in "xy":
-        rows = tidy[tidy["axis"] == axis].drop_duplicates("method").reset_index(drop=True)
+        rows = tidy[tidy["axis"] == axis].drop_duplicates("row").reset_index(drop=True)
         names = {"mean": axis, "low": f"{axis}_low", "high": f"{axis}_high"}
-        sides.append(rows[["title", "method", "tier", "track", *names]].rename(columns=names))
-    same = sides[1].drop(columns=["title", "method", "tier", "track"])
-    return pd.concat([sides[0], same], axis=1).assign(control=sides[0]["method"].isin(list(controls)))
+        sides.append(rows[["title", "row", "tier", "track", *names]].rename(columns=names))
+    same = sides[1].drop(columns=["title", "row", "tier", "track"])
+    return pd.concat([sides[0], same], axis=1).assign(control=sides[0]["row"].isin(list(controls)))
 
 
 def _caption(
@@ -115,7 +115,7 @@ def _caption(
     found: list[Agreement],
     tidy: pd.DataFrame,
 ) -> str:
-    seeds = drawing.counted(tidy.groupby(["comparison", "axis", "method"]).size())
+    seeds = drawing.counted(tidy.groupby(["comparison", "axis", "row"]).size())
     told = " ".join(_told(part, one) for part, one in zip(comparisons, found, strict=True))
     return (
         f"Does the order of methods in a cheap tier foretell their order in a costly one, on {dataset}? A point is a "

@@ -1,6 +1,5 @@
-BM25_POOLS, DENSE_POOLS = (
-    f"results/pools/{{dataset}}/{owner}/{{settings}}" for owner in ("bm25", "{encoder}")
-)
+BM25_POOLS = "results/pools/{collection}/bm25/{settings}"
+DENSE_POOLS = "results/pools/{collection}/{encoder}/{settings}"
 
 
 # Where the suite says so, jobs search a share each, and the pool's own job gathers what they found.
@@ -8,31 +7,31 @@ rule pool_part:
     input:
         qrels=rules.dataset.output.qrels,
         searched=lambda wildcards: (
-            f"results/embeddings/{wildcards.dataset}/{wildcards.owner}/documents.npy"
+            f"results/embeddings/{wildcards.collection}/{wildcards.owner}/documents.npy"
             if wildcards.kind == "dense"
-            else f"results/datasets/{wildcards.dataset}/documents.parquet"
+            else f"results/datasets/{wildcards.collection}/documents.parquet"
         ),
         sources=sources("negmark.search.parts"),
     output:
         part=temp(
-            "results/pools/{dataset}/{owner}/{settings}/{kind}-parts/{documents}x{queries}/{part}.safetensors"
+            "results/pools/{collection}/{owner}/{settings}/{kind}-parts/{documents}x{queries}/{part}.safetensors"
         ),
     log:
-        "results/logs/pools/{dataset}/{owner}-{settings}-{kind}-{documents}x{queries}-{part}.log",
+        "results/logs/pools/{collection}/{owner}-{settings}-{kind}-{documents}x{queries}-{part}.log",
     wildcard_constraints:
         kind="bm25|dense",
         documents="[0-9]+",
         queries="[0-9]+",
         part="[0-9]+",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     threads: lambda wildcards: 64 if wildcards.kind == "dense" else 1
     resources:
-        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, wildcards.kind)),
+        mem_mb=memory(
+            4000, lambda wildcards: FOOTPRINT.search(COLLECTIONS[wildcards.collection], wildcards.kind)
+        ),
         runtime="4h",
     params:
-        settings=LAYOUT.pool_settings(),
+        settings=LAYOUT.specs.pools(),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: (
             f"--vectors {Path(input.searched).parent}" if wildcards.kind == "dense" else ""
@@ -46,7 +45,7 @@ rule pool_part:
 
 rule bm25_pool:
     input:
-        parts=lambda wildcards: LAYOUT.pool_parts(BM25_POOLS.format(**wildcards), "bm25"),
+        parts=lambda wildcards: PATHS.pool_parts(BM25_POOLS.format(**wildcards), "bm25"),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
         qrels=rules.dataset.output.qrels,
@@ -54,16 +53,14 @@ rule bm25_pool:
     output:
         pool=f"{BM25_POOLS}/bm25.safetensors",
     log:
-        "results/logs/pools/{dataset}/bm25-{settings}.log",
+        "results/logs/pools/{collection}/bm25-{settings}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     resources:
-        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "bm25")),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(COLLECTIONS[wildcards.collection], "bm25")),
         runtime="4h",
     params:
         command=lambda wildcards: LAYOUT.pool_command(BM25_POOLS.format(**wildcards), "bm25"),
-        settings=LAYOUT.pool_settings(),
+        settings=LAYOUT.specs.pools(),
         dataset=lambda wildcards, input: Path(input.documents).parent,
     shell:
         "NEGMARK_LOG={log:q} python -m {params.command}"
@@ -72,7 +69,7 @@ rule bm25_pool:
 
 rule dense_pool:
     input:
-        parts=lambda wildcards: LAYOUT.pool_parts(DENSE_POOLS.format(**wildcards), "dense"),
+        parts=lambda wildcards: PATHS.pool_parts(DENSE_POOLS.format(**wildcards), "dense"),
         qrels=rules.dataset.output.qrels,
         documents=rules.embeddings.output.documents,
         queries=rules.embeddings.output.queries,
@@ -80,17 +77,15 @@ rule dense_pool:
     output:
         pool=f"{DENSE_POOLS}/dense.safetensors",
     log:
-        "results/logs/pools/{dataset}/{encoder}-{settings}.log",
+        "results/logs/pools/{collection}/{encoder}-{settings}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     threads: 64
     resources:
-        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "dense")),
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(COLLECTIONS[wildcards.collection], "dense")),
         runtime="4h",
     params:
         command=lambda wildcards: LAYOUT.pool_command(DENSE_POOLS.format(**wildcards), "dense"),
-        settings=LAYOUT.pool_settings(),
+        settings=LAYOUT.specs.pools(),
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         vectors=lambda wildcards, input: Path(input.documents).parent,
     shell:

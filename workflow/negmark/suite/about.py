@@ -1,0 +1,104 @@
+"""What a result says of itself: the facts of metrics.json and of a board, as canonical JSON."""
+
+from typing import Any
+
+from negmark.core.files import canonical
+from negmark.core.names import BASELINES, LEXICAL
+from negmark.core.tiers import DEFAULT
+from negmark.suite.datasets import Dataset
+from negmark.suite.paths import Paths
+from negmark.suite.rows import Row
+from negmark.suite.suite import Suite
+from negmark.suite.tuning import footnote
+
+
+class About:
+    """What the results of a suite say of themselves."""
+
+    def __init__(self, suite: Suite, paths: Paths) -> None:
+        self._suite, self._paths = suite, paths
+
+    def runs(self, dataset: Dataset, row: Row) -> str:
+        """Return what the metrics.json of a row's runs on a dataset say about them."""
+        home = self._suite.datasets[dataset.home]
+        facts = self._common(dataset, row.name, row.title)
+        if home is not dataset:
+            facts["trained_on"] = home.name
+        facts |= {"method": row.method.name, "tier": row.tier.name, "start": self._start(row)}
+        if row.tier.name != DEFAULT:
+            facts["encoder"] = self._paths.encoder_of(home)
+        if row.tier.scores_pairs:
+            facts |= self._ranker()
+        params = row.parameters(home.name)
+        if row.chosen:
+            params["learning_rate"] = row.learning_rate(home.name)
+        facts |= {
+            "track": row.track,
+            "adaptations": self._footnotes(home, row),
+            "summary": row.method.summary(),
+            "paper": row.method.citation,
+            "params": params,
+        }
+        return canonical(facts)
+
+    def _start(self, row: Row) -> str:
+        start = self._suite.start_text()
+        if row.tier.scores_pairs:
+            budget = self._suite.rerank
+            start = budget.model or f"{start}, with a new scoring head,"
+            start += f" and re-rank the top {budget.depth} of {BASELINES[budget.first_stage][0]}"
+        return f"{start}, then the model of {row.start}" if row.start else start
+
+    def _ranker(self) -> dict[str, Any]:
+        budget = self._suite.rerank
+        return {
+            "first_stage": budget.first(self._suite.pools),
+            "ranker": budget.model_dump(include={"model", "precision", "chunk_tokens"}),
+        }
+
+    def _footnotes(self, home: Dataset, row: Row) -> list[str]:
+        """Return how a row differs from its paper and from the other rows."""
+        footnotes = [*row.method.footnotes(row.track, row.tier.name)]
+        if home.has_sentences:
+            footnotes = [*row.method.on_sentences(footnotes)]
+        if home.settings.graded:
+            footnotes = [line for line in footnotes if line not in row.method.ungraded_only]
+        if row.own_budget:
+            changes = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in row.own_budget.items())
+            footnotes.append(f"trained with a budget of its own: {changes}")
+        if row.start:
+            footnotes.append(f"starts from the trained model of {row.start}")
+        if chosen := row.chosen.get(home.name):
+            trials, seeds = self._suite.tuning.trials, len(self._suite.trial_seeds())
+            footnotes.append(footnote(chosen, trials, seeds))
+        return footnotes
+
+    def baseline(self, dataset: Dataset, name: str) -> str:
+        """Return what a baseline's metrics.json says about it."""
+        title, summary = BASELINES[name]
+        pools = self._suite.pools
+        facts = self._common(dataset, name, title)
+        facts |= {"track": "baseline", "adaptations": [], "paper": "", "method": None, "tier": None}
+        facts |= {"start": self._suite.start_text(), "summary": summary}
+        facts["params"] = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == LEXICAL else {}
+        return canonical(facts)
+
+    def gate(self, name: str) -> str:
+        """Return what the metrics.json of a gate's baseline says about it."""
+        gate = self._suite.gates[name]
+        title = f"{BASELINES[gate.system][0]} (gate {name})"
+        params = {"k1": gate.k1, "b": gate.b} if gate.system == LEXICAL else {}
+        facts = self._common(self._suite.datasets[gate.dataset], gate.system, title)
+        return canonical({**facts, "track": "baseline", "params": params})
+
+    def board(self) -> str:
+        """Return what the board says about the whole suite."""
+        suite = self._suite
+        facts: dict[str, Any] = {"suite": suite.suite, "encoder": suite.encoder.model}
+        facts |= {**suite.encoder.model_dump(exclude={"model"}), **suite.training.model_dump()}
+        budgets = {tier: suite.budget(tier).model_dump() for tier in suite.tier_names}
+        facts |= {"seeds": len(suite.seeds), "budgets": budgets, "trained_on": suite.homes}
+        return canonical({**facts, "reference": suite.reference, "seed_numbers": suite.seeds})
+
+    def _common(self, dataset: Dataset, row: str, title: str) -> dict[str, Any]:
+        return {"suite": self._suite.suite, "dataset": dataset.name, "row": row, "title": title}

@@ -1,0 +1,74 @@
+"""A dataset of a suite, made once when the suite is read."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from negmark.core.files import short_hash
+from negmark.suite.settings import TRANSFER_KEYS, DatasetSettings, PoolSettings
+
+
+class Dataset(BaseModel):
+    """A dataset under the name that the board shows, with what decides its tables and where its runs are trained."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    settings: DatasetSettings
+    home: str
+    """The dataset on which the runs of its board are trained: itself, unless it names another."""
+    decides: dict[str, Any]
+    """Everything that decides its prepared tables, its source named."""
+
+    @property
+    def collection(self) -> str:
+        """The folder name of the prepared dataset: readable, and other settings give another one."""
+        return f"{self.name}-{short_hash(self.decides)}"
+
+    @property
+    def is_home(self) -> bool:
+        """Are runs trained on it?"""
+        return self.home == self.name
+
+    @property
+    def has_sentences(self) -> bool:
+        """Is it of the kind `sentences`: without labels, judged by STS?"""
+        return self.settings.kind == "sentences"
+
+    @property
+    def has_dev(self) -> bool:
+        """May it have a dev split? It is trained on, and its queries are searched."""
+        return self.is_home and not self.has_sentences
+
+    @property
+    def hides_labels(self) -> bool:
+        """Are training labels hidden, so that false negatives can be counted?"""
+        return self.settings.hide is not None
+
+    @property
+    def preparers(self) -> list[str]:
+        """The modules behind its tables: the one that is run first, then what hides labels, where some are hidden."""
+        first = "negmark.data.sentences" if self.has_sentences else "negmark.data.prepare"
+        return [first, *(["negmark.data.hidden"] if self.hides_labels else [])]
+
+    @property
+    def evaluator(self) -> str:
+        """The module that evaluates runs on it; all take the same options."""
+        return "negmark.evaluate.sts" if self.has_sentences else "negmark.evaluate.evaluate"
+
+    def resolved(self) -> dict[str, Any]:
+        """Return what a config has to say to get this dataset, with every default written out."""
+        return self.settings.model_dump(mode="json", include=set(self.settings.keys()))
+
+
+def dataset_of(name: str, settings: DatasetSettings, trains: bool, pools: PoolSettings) -> Dataset:
+    """Return the dataset of a checked config; `trains` says whether the suite trains anything."""
+    alone = bool(settings.trained_on) or not trains
+    keys = TRANSFER_KEYS if alone and settings.kind == "retrieval" else settings.keys()
+    decides = settings.model_dump(include=set(keys) - {"trained_on"})
+    if alone:
+        decides["test_only"] = True
+    if (decides.get("hide") or {}).get("how") == "pooled":
+        decides["hide"] |= {"k1": pools.bm25_k1, "b": pools.bm25_b}
+    decides |= {"name": name, "source": settings.source or name}
+    return Dataset(name=name, settings=settings, home=settings.trained_on or name, decides=decides)

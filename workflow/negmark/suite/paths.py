@@ -1,0 +1,153 @@
+"""Where everything of a suite lies. All paths are relative to the folder that snakemake runs in."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from negmark.core.names import BASELINES
+from negmark.core.run_folders import run_folder
+from negmark.encode.shards import part_name
+from negmark.suite.datasets import Dataset
+from negmark.suite.rows import Row
+from negmark.suite.suite import Suite
+
+BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
+BASELINE = "|".join(BASELINES)
+
+
+class Paths:
+    """The files and folders of a suite: its board, the work that its runs share, and the runs."""
+
+    def __init__(self, suite: Suite, committed: str | None = None) -> None:
+        self._suite = suite
+        self.committed = f"{BOARDS}/{committed or suite.suite}"
+        """The board that users see; it lies in the repository."""
+        self.rebuilds = committed is not None
+        """Whether the board is rebuilt beside it, to be compared with it."""
+        self.board = f"results/reproduced/{committed}" if self.rebuilds else self.committed
+        self.manifest = f"{self.board}/{MANIFEST}"
+        """What the board says about where it came from."""
+        self.contents = f"{self.board}/contents.json"
+        """What stands on the board, and so which runs it is made of."""
+        self.tuned = f"{self.committed}/tuned.json"
+        self.wandb = f"results/tracking/{suite.suite}.json"
+        self.wandb_board = f"results/tracking/{suite.suite}.board.json"
+        self.runs = f"results/runs/{suite.suite}"
+
+    def collection(self, dataset: Dataset) -> str:
+        """Return the folder of a prepared dataset."""
+        return f"results/datasets/{dataset.collection}"
+
+    def card(self, dataset: Dataset) -> str:
+        """Return the card of a prepared dataset."""
+        return f"{self.collection(dataset)}/card.json"
+
+    def collection_files(self, dataset: Dataset) -> list[str]:
+        """Return what the dataset stage leaves of a dataset."""
+        tables = (
+            f"{self.collection(dataset)}/{table}.parquet" for table in ("documents", "queries", "qrels")
+        )
+        return [*tables, self.card(dataset)]
+
+    def vectors(self, dataset: Dataset, teacher: bool = False) -> str:
+        """Return the folder of a dataset's embeddings by the encoder or by the teacher."""
+        return f"results/embeddings/{dataset.collection}/{self._suite.encoder_key(teacher)}"
+
+    def vector_facts(self, dataset: Dataset, teacher: bool = False) -> str:
+        """Return the file about a dataset's vectors."""
+        return f"{self.vectors(dataset, teacher)}/embeddings.json"
+
+    def warmup(self, collection: str, encoder: str) -> list[str]:
+        """Return the weights of the warmed-up encoder that folder names belong to; none where there is none."""
+        warm = self._suite.warms_up() and encoder != self.teacher_key
+        return [f"results/warmups/{collection}/{encoder}/model.safetensors"] if warm else []
+
+    def warmup_of(self, dataset: Dataset) -> list[str]:
+        """Return the weights of the warmed-up encoder that a dataset's runs start from; none where there is none."""
+        return self.warmup(dataset.collection, self._suite.encoder_key())
+
+    @property
+    def teacher_key(self) -> str | None:
+        """The folder name of the teacher; None where the encoder is asked."""
+        return self._suite.encoder_key(teacher=True) if self._suite.teacher is not None else None
+
+    def encoder_of(self, dataset: Dataset) -> dict[str, Any]:
+        """Return the settings of the encoder from which a dataset's runs start: of the warmed-up one, if any."""
+        settings = self._suite.encoder.model_dump()
+        if self._suite.warms_up():
+            folder = f"results/warmups/{dataset.collection}/{self._suite.encoder_key()}"
+            settings |= {"model": folder, "reinit_top": 0, "warmup_steps": 0}
+        return settings
+
+    def encode_parts(self, folder: str) -> list[str]:
+        """Return the records of the jobs that encode a share each into a folder; none where one job encodes all."""
+        parts = self._suite.shards.encode
+        return [f"{folder}/{part_name(part, parts)}" for part in range(parts)] if parts > 1 else []
+
+    def pool(self, dataset: Dataset, kind: str) -> str:
+        """Return the file of a candidate pool. A BM25 pool knows of no encoder."""
+        owner = self._suite.encoder_key() if kind == "dense" else "bm25"
+        return f"results/pools/{dataset.collection}/{owner}/{self._suite.pool_key()}/{kind}.safetensors"
+
+    def pools(self, dataset: Dataset, row: Row) -> dict[str, str]:
+        """Return the pools that a row's method reads, by kind."""
+        return {kind: self.pool(dataset, kind) for kind in sorted(row.method.pools)}
+
+    def pool_shares(self, kind: str) -> tuple[int, int]:
+        """Return among how many shares of documents and of queries the search for a pool is parted."""
+        shards = self._suite.shards
+        return shards.documents if kind == "dense" else 1, shards.queries
+
+    def pool_parts(self, folder: str, kind: str) -> list[str]:
+        """Return the parts of a pool's search in a folder, in their order; none where one job searches all."""
+        documents, queries = self.pool_shares(kind)
+        count, place = documents * queries, f"{folder}/{kind}-parts/{documents}x{queries}"
+        return [f"{place}/{part}.safetensors" for part in range(count)] if count > 1 else []
+
+    def shared(self, dataset: Dataset) -> dict[str, str]:
+        """Return the shared inputs of a dataset's runs: tables and vectors, by name."""
+        return {
+            "qrels": f"{self.collection(dataset)}/qrels.parquet",
+            **{side: f"{self.vectors(dataset)}/{side}.npy" for side in ("documents", "queries")},
+        }
+
+    def teacher(self, dataset: Dataset, row: Row) -> list[str]:
+        """Return the teacher's document vectors where a row's method asks a teacher other than the encoder."""
+        asked = row.method.uses_teacher and self._suite.teacher
+        return [f"{self.vectors(dataset, teacher=True)}/documents.npy"] if asked else []
+
+    def texts(self, dataset: Dataset, row: Row) -> list[str]:
+        """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts anew."""
+        if not row.tier.reads_texts:
+            return []
+        tables = [f"{self.collection(dataset)}/{table}.parquet" for table in ("documents", "queries")]
+        return [
+            *tables,
+            *self.warmup_of(dataset),
+        ]  # an encoder is never warmed up where runs are evaluated alone
+
+    def start(self, dataset: Dataset, row: Row, seeds: Sequence[int]) -> list[str]:
+        """Return the models that a row's runs start from, one for each seed; none where they start from the encoder."""
+        return self._models(dataset.name, row.start, seeds) if row.start else []
+
+    def models(self, dataset: Dataset, row: Row, seeds: Sequence[int]) -> list[str]:
+        """Return the models that are evaluated on a dataset: those of its own runs or of the runs it names."""
+        return self._models(dataset.home, row.name, seeds)
+
+    def _models(self, dataset: str, row: str, seeds: Sequence[int]) -> list[str]:
+        return [f"{self.runs}/{dataset}/{row}/{run_folder(seed)}/model.safetensors" for seed in seeds]
+
+    def dev_curves(self, dataset: Dataset, row: Row, seeds: Sequence[int]) -> list[str]:
+        """Return the learning curves of a row's runs."""
+        return [f"{self.runs}/{dataset.name}/{row.name}/{run_folder(seed)}/dev.parquet" for seed in seeds]
+
+    def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
+        """Return a file of the runs of these seeds, dataset and row as wildcards."""
+        return [f"results/runs/{{suite}}/{{dataset}}/{{row}}/{run_folder(seed)}/{file}" for seed in seeds]
+
+    def audit(self, dataset: Dataset) -> str:
+        """Return the audit of a dataset's runs."""
+        return f"{self.board}/audit/{dataset.name}.csv"
+
+    def gate_tables(self) -> list[str]:
+        """Return what is there only once all gates hold; nothing in a suite without gates."""
+        return [f"{self.board}/gates.csv", f"{self.board}/gates.md"] if self._suite.gates else []

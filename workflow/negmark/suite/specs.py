@@ -1,0 +1,76 @@
+"""What decides a result, as canonical JSON: the parameters by which Snakemake knows what to make anew."""
+
+from dataclasses import asdict
+from typing import Any
+
+from negmark.core.files import canonical, short_hash
+from negmark.core.tiers import DEFAULT
+from negmark.methods import registry
+from negmark.suite.datasets import Dataset
+from negmark.suite.paths import Paths
+from negmark.suite.rows import CURVE_KEYS, Row
+from negmark.suite.suite import Suite
+
+
+class Specs:
+    """What decides the results of a suite."""
+
+    def __init__(self, suite: Suite, paths: Paths) -> None:
+        self._suite, self._paths = suite, paths
+
+    def run(self, dataset: Dataset, row: Row) -> dict[str, Any]:
+        """Return what decides a row's runs on a dataset: an edit of another row doesn't touch it.
+
+        The seeds are left out, as they name the folders: so the same runs in other jobs stay done.
+        """
+        spec = {
+            "suite": self._suite.suite,
+            "dataset": dataset.name,
+            "row": row.name,
+            "method": row.method.name,
+            "params": row.parameters(dataset.name),
+            "training": self.training(dataset, row),
+        }
+        if row.tier.name != DEFAULT:
+            spec |= {"tier": row.tier.name, "encoder": self._paths.encoder_of(dataset)}
+        if row.track == "faithful":
+            spec["track"] = row.track
+        if row.copy_of:
+            spec["drawn_as"] = row.copy_of
+        return spec
+
+    def training(self, dataset: Dataset, row: Row) -> dict[str, Any]:
+        """Return the budget of a row's runs, with its learning rate and its curve, if it has one."""
+        budget = row.budget.model_dump(exclude={"first_stage", "depth"})
+        budget["learning_rate"] = row.learning_rate(dataset.name)
+        every = row.budget.steps if row.trial else row.budget.curve_every
+        if not every or dataset.has_sentences:
+            return {key: value for key, value in budget.items() if key not in CURVE_KEYS}
+        return {**budget, "curve_every": every}
+
+    def tuned_under(self, dataset: Dataset, row: Row) -> str:
+        """Return what stands for all settings under which a row is tuned on a dataset."""
+        spec = {**self.run(dataset, row), "training": row.budget.decides()}
+        suite, teacher = self._suite, self._suite.encoder_key(teacher=True)
+        return short_hash([spec, dataset.collection, suite.encoder_key(), suite.pool_key(), teacher])
+
+    def encoder(self, dataset: Dataset, key: str) -> str:
+        """Return the settings of the encoder or teacher that a folder name belongs to."""
+        if self._suite.teacher and key == self._paths.teacher_key:
+            return canonical(self._suite.teacher.model_dump())
+        return canonical(self._paths.encoder_of(dataset))
+
+    def pools(self) -> str:
+        """Return the settings of the pools."""
+        return canonical(self._suite.pools.decides())
+
+    def gates(self) -> str:
+        """Return the gates of the suite."""
+        return canonical({name: gate.model_dump() for name, gate in self._suite.gates.items()})
+
+    def claims(self) -> str:
+        """Return a hash of what all methods' files claim."""
+        claims = {
+            name: [asdict(claim) for claim in kind.claims] for name, kind in registry.available().items()
+        }
+        return short_hash(claims)

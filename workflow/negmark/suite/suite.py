@@ -1,0 +1,186 @@
+"""A suite: its whole config, and the rows and datasets that are made of it."""
+
+import re
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+
+from negmark.core.files import short_hash
+from negmark.core.tiers import DEFAULT, TIERS
+from negmark.methods import registry
+from negmark.suite.datasets import Dataset, dataset_of
+from negmark.suite.rows import Row, RowSettings, row_of
+from negmark.suite.settings import (
+    DatasetSettings,
+    EncoderSettings,
+    FinetuneSettings,
+    GateSettings,
+    Name,
+    Number,
+    PoolSettings,
+    RerankSettings,
+    Settings,
+    ShardSettings,
+    Text,
+    TrackingSettings,
+    TrainingSettings,
+    Truth,
+    TuningSettings,
+    Whole,
+)  # fmt: skip
+
+TRIAL_SEEDS = 3
+MACHINE = frozenset({"data", "models", "shards", "gpu"})
+"""Keys of a suite that say where and how it runs, and nothing of what comes out."""
+
+
+def _keys(value: Any) -> Any:
+    """Take an empty entry as one without keys."""
+    if value is not None and not isinstance(value, Mapping | Settings):
+        raise ValueError("input should be a valid dictionary")
+    return {} if value is None else value
+
+
+class Suite(Settings):
+    """A suite: datasets, methods and the budget under which they are compared."""
+
+    suite: Name
+    """Names the folder of the board."""
+    dataset_settings: dict[Name, Annotated[DatasetSettings, BeforeValidator(_keys)]] = Field(
+        alias="datasets", min_length=1
+    )
+    """Datasets by the name shown; an empty entry takes the defaults."""
+    row_settings: dict[Name, Annotated[RowSettings, BeforeValidator(_keys)]] = Field(alias="methods")
+    """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
+    otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
+    `start:` names a row whose model it goes on from. `{}` in a suite of gates alone, which trains nothing."""
+    tier: Text = DEFAULT
+    """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
+    cross-encoder that re-ranks the top of a first stage."""
+    reference: Name = "inbatch"
+    """The row, or the method of one, that the others of its tier are compared with."""
+    seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
+    """One run for each row and seed."""
+    seeds_per_job: Whole = Field(default=1, ge=1)
+    """Seeds that one process trains, one after the other: start-up is paid once, and a job lasts longer."""
+    gpu: Truth = False
+    """Jobs that encode or train ask the scheduler for a GPU, and runs of several processes for one each."""
+    data: Text | None = None
+    """Folder that is looked in before anything is downloaded; the environment variable NEGMARK_DATA else."""
+    models: Text | None = None
+    """Folder that is looked in for encoders first; the environment variable NEGMARK_MODELS else."""
+    encoder: EncoderSettings = EncoderSettings()
+    teacher: EncoderSettings | None = None
+    """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
+    training: TrainingSettings = TrainingSettings()
+    finetune: FinetuneSettings = FinetuneSettings()
+    rerank: RerankSettings = RerankSettings()
+    pools: PoolSettings = PoolSettings()
+    shards: ShardSettings = ShardSettings()
+    tracking: TrackingSettings = TrackingSettings()
+    tuning: TuningSettings = TuningSettings()
+    tuned: bool = False
+    """Put tuned rows beside the suite's own, as `results/leaderboards/<suite>/tuned.json` has them: what
+    `snakemake --cores all tune` writes."""
+    gates: dict[Name, GateSettings] = Field(default={})
+    """Published values of baselines, by a name: the board is built only where ours reproduce them."""
+    tolerance: Number = Field(default=0.005, gt=0, lt=1)
+    """How far a mean may lie from the committed one where the board is rebuilt (`snakemake reproduce`): a fraction;
+    a correlation x 100 may lie a hundred times as far."""
+
+    @cached_property
+    def datasets(self) -> dict[str, Dataset]:
+        """The datasets by name."""
+        trains = bool(self.row_settings)
+        return {
+            name: dataset_of(name, settings, trains, self.pools)
+            for name, settings in self.dataset_settings.items()
+        }
+
+    @cached_property
+    def rows(self) -> dict[str, Row]:
+        """The rows by name."""
+        methods = registry.available()
+        return {
+            name: row_of(name, settings, self.tier_of(settings), self.budget(self.tier_of(settings)), methods)
+            for name, settings in self.row_settings.items()
+        }
+
+    def tier_of(self, settings: RowSettings) -> str:
+        """Return the name of what a row trains: its own `tier`, or the suite's."""
+        return settings.tier or self.tier
+
+    def budget(self, tier: str) -> TrainingSettings:
+        """Return the training settings of a tier."""
+        budget = getattr(self, TIERS[tier].section)
+        assert isinstance(budget, TrainingSettings)
+        return budget
+
+    def resolved(self) -> dict[str, Any]:
+        """Return the config with every default written out, so that it says the same to a later version.
+
+        What machines need (`data`, `models`, `shards`, `gpu`) and where runs are sent (`tracking`) is left out.
+        """
+        own = {"dataset_settings", "row_settings"}
+        return {
+            **self.model_dump(mode="json", exclude={*MACHINE, "tracking", *own}),
+            "datasets": {name: dataset.resolved() for name, dataset in self.datasets.items()},
+            "methods": {name: row.resolved() for name, row in self.rows.items()},
+        }
+
+    @property
+    def homes(self) -> dict[str, str]:
+        """The datasets that are evaluated alone, each with the one that its runs are trained on."""
+        return {name: dataset.home for name, dataset in self.datasets.items() if not dataset.is_home}
+
+    @property
+    def with_dev(self) -> list[Dataset]:
+        """The datasets that may have a dev split."""
+        return [dataset for dataset in self.datasets.values() if dataset.has_dev]
+
+    @property
+    def tier_names(self) -> set[str]:
+        """The tiers of the rows."""
+        return {row.tier.name for row in self.rows.values()}
+
+    def encoder_key(self, teacher: bool = False) -> str:
+        """Return the folder name of the encoder, or of the teacher, with its settings."""
+        settings = self.teacher if teacher and self.teacher else self.encoder
+        decides = settings.model_dump()
+        if settings is self.encoder and self.encoder.warmup_steps:
+            decides["warmup"] = self.finetune.decides()
+        name = re.sub(r"[^a-z0-9._-]+", "-", Path(settings.model).name.lower()).strip(".-")[:48]
+        return f"{name}-{short_hash(decides)}"
+
+    def pool_key(self) -> str:
+        """Return the folder name of the candidate pools with their settings."""
+        return f"pools-{short_hash(self.pools.decides())}"
+
+    def warms_up(self) -> bool:
+        """Say if the encoder is changed before any method starts from it."""
+        return bool(self.encoder.reinit_top or self.encoder.warmup_steps)
+
+    def start_text(self) -> str:
+        """Return in a few words what every run starts from."""
+        layers, steps = self.encoder.reinit_top, self.encoder.warmup_steps
+        parts = [self.encoder.model]
+        parts += [f"top {layers} layer{'s' * (layers > 1)} drawn anew"] if layers else []
+        parts += [f"{steps:,} steps of in-batch warm-up"] if steps else []
+        return ", ".join(parts)
+
+    def tuned_rows(self) -> list[Row]:
+        """Return the rows that tuning can be asked for."""
+        named = self.tuning.methods or self.row_settings
+        return [row for row in self.rows.values() if row.name in named and not row.tier.scores_pairs]
+
+    def points(self, row: Row) -> list[Any]:
+        """Return the trials of a row."""
+        draw = self.tuning
+        return row.points(draw.rates, draw.trials, draw.seed)
+
+    def trial_seeds(self) -> list[int]:
+        """Return the seeds of every trial."""
+        return self.tuning.seeds or self.seeds[:TRIAL_SEEDS]

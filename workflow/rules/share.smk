@@ -1,0 +1,95 @@
+rule track:
+    input:
+        contents=rules.contents.output.contents,
+        metrics=CONTENTS.files("metrics.json"),
+        histories=[run / "history.parquet" for run in CONTENTS.runs(*CONTENTS.trained())],
+        scores=[run / "scores.parquet" for run in CONTENTS.runs(*CONTENTS.trained())],
+        manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        sources=sources("negmark.share.track"),
+    output:
+        receipt=PATHS.wandb,
+    log:
+        f"results/logs/track/{SUITE.suite}.log",
+    resources:
+        mem_mb=memory(2000),
+        runtime="1h",
+    params:
+        settings=canonical(SUITE.tracking.model_dump()),
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.track --contents {input.contents:q}"
+        " --settings {params.settings:q} --receipt {output.receipt:q}"
+
+
+# By itself, as a board is collated more often than runs are made.
+rule track_board:
+    input:
+        contents=rules.contents.output.contents,
+        table=rules.leaderboard.output.csv,
+        page=rules.leaderboard.output.html,
+        manifest=rules.manifest.output.manifest,
+        sources=sources("negmark.share.track"),
+    output:
+        receipt=PATHS.wandb_board,
+    log:
+        f"results/logs/track/{SUITE.suite}-board.log",
+    resources:
+        mem_mb=memory(2000),
+        runtime="30m",
+    params:
+        settings=canonical(SUITE.tracking.model_dump()),
+        folder=lambda wildcards, input: Path(input.table).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.track --contents {input.contents:q}"
+        " --settings {params.settings:q} --receipt {output.receipt:q} --folder {params.folder:q}"
+
+
+# The one rule that needs the network and a key; no target but itself waits for it.
+rule sync:
+    input:
+        receipts=[rules.track.output.receipt, rules.track_board.output.receipt],
+        sources=sources("negmark.share.sync"),
+    output:
+        receipt=f"results/tracking/{SUITE.suite}.synced.json",
+    log:
+        f"results/logs/sync/{SUITE.suite}.log",
+    localrule: True
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.sync {input.receipts:q} --output {output.receipt:q}"
+
+
+rule export:
+    input:
+        warmup=lambda wildcards: PATHS.warmup_of(DATASETS[wildcards.dataset]),
+        model="results/runs/{suite}/{dataset}/{row}/seed-{seed}/model.safetensors",
+        manifest="results/runs/{suite}/{dataset}/{row}/seed-{seed}/manifest.json",
+        metrics="results/runs/{suite}/{dataset}/{row}/seed-{seed}/metrics.json",
+        sources=sources("negmark.share.export"),
+        method=lambda wildcards: method_sources(ROWS[wildcards.row].method),
+    output:
+        # The folder and not a file of it: which files a model has differs, and Snakemake removes the whole old
+        # model before the job, so that none of its files is left among the new ones.
+        model=directory("results/models/{suite}/{dataset}/{row}/seed-{seed}"),
+    log:
+        "results/logs/export/{suite}/{dataset}/{row}/seed-{seed}.log",
+    resources:
+        mem_mb=memory(4000),
+        runtime="30m",
+    params:
+        encoder=lambda wildcards: canonical(PATHS.encoder_of(DATASETS[wildcards.dataset])),
+        run=lambda wildcards, input: Path(input.model).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.export {params.run:q}"
+        " --encoder {params.encoder:q} --output {output.model:q}"
+
+
+rule models:
+    input:
+        RUN.repaired,
+        expand(
+            "results/models/{suite}/{dataset}/{row}/seed-{seed}",
+            suite=SUITE.suite,
+            dataset=CONTENTS.trained(),
+            row=[row.name for row in LAYOUT.rows.values() if not row.tier.scores_pairs],  # no vectors there
+            seed=CONTENTS.seeds[0],
+        ),
+    localrule: True

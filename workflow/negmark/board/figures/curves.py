@@ -16,9 +16,8 @@ from negmark.board.figures import drawing
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.tiers import TIERS, in_order
-from negmark.store.contents import Contents
+from negmark.store.board import Board
 from negmark.store.curve import METRIC, read_curve
-from negmark.store.run import read_run
 
 # Okabe and Ito's colours, which the colour-blind tell apart; with the dashes they make 28 lines
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -166,10 +165,11 @@ def _equal(tidy: pd.DataFrame, groups: list[tuple[str, str]]) -> str:
     return " ".join(said)
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board: of the runs whose tier keeps a curve."""
-    runs = [run for run in listed.runs(dataset) if len(read_curve(run / "dev.parquet"))]
-    draw_curves([(read_run(run / "metrics.json"), run / "dev.parquet") for run in runs], dataset, folder)
+    kept = [run / "dev.parquet" for run in board.run_folders(dataset)]
+    runs = zip(board.evaluations(dataset, baselines=False), kept, strict=True)
+    draw_curves([(run, curve) for run, curve in runs if len(read_curve(curve))], dataset, folder)
 
 
 if __name__ == "__main__":

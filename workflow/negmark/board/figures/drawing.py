@@ -25,7 +25,7 @@ from negmark.core.names import RANKED_BY, STS, records
 from negmark.core.notation import marked
 from negmark.core.spreadsheet import csv
 from negmark.core.tiers import TIERS
-from negmark.store.contents import Contents, read_contents
+from negmark.store.board import Board
 
 STYLE = Path(__file__).with_name("negmark.mplstyle")
 COLUMN, PAGE = 3.35, 7.0
@@ -47,8 +47,8 @@ STAMPS: dict[str, dict[str, None]] = {
 }
 
 
-def command(draw: Callable[[Contents, str, Path], None]) -> None:
-    """Run a figure's module as a stage: `draw` gets what stands on the board, a dataset and the folder of figures.
+def command(draw: Callable[[Board, str, Path], None]) -> None:
+    """Run a figure's module as a stage: `draw` gets the board, a dataset and the folder of figures.
 
     The dataset is empty for a figure of a suite. The folder lies in that of the board.
     """
@@ -60,7 +60,7 @@ def command(draw: Callable[[Contents, str, Path], None]) -> None:
     ) -> None:
         """Draw a figure of a board."""
         logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table that it cuts
-        draw(read_contents(contents), dataset, folder)
+        draw(Board(contents.parent, Path()), dataset, folder)
 
     stage.command(main)
 

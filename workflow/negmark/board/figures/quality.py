@@ -13,21 +13,20 @@ from negmark.board.figures import drawing
 from negmark.board.figures.drawing import COLUMN, CONTROLLED, JUDGED, PAGE, QUIET
 from negmark.board.standings import ranked_by, ranking_slice, shown_slices, summarise
 from negmark.core.names import records
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 
 ROW, LEAST = 0.145, 0.6  # inches: of a method, of all
 NAME = 34  # letters
 
 
-def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
+def draw_quality(runs: list[dict[str, Any]], dataset: str, folder: Path) -> None:
     """Draw the ranking metric of every method on each slice of `dataset` into `folder`/`dataset`-quality.*.
 
     A diamond is the mean over seeds, its bar the 95 % Student t interval, the dots are the seeds; methods stand in
     the order of the board, a rule between two rankings. A baseline is a line across all methods. One slice takes a
     column of a paper, three take its page.
     """
-    runs = drawing.runs_of(dataset, [read_run(path) for path in metrics])
+    runs = drawing.runs_of(dataset, runs)
     frame = summarise(runs)
     tidy = quality_table(runs, frame)
     slices, by = shown_slices(frame), ranked_by(frame)
@@ -115,9 +114,9 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    draw_quality(listed.files("metrics.json", dataset), dataset, folder)
+    draw_quality(board.evaluations(dataset), dataset, folder)
 
 
 if __name__ == "__main__":

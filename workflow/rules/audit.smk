@@ -9,8 +9,6 @@ rule audit:
         table=f"{LAYOUT.board}/audit/{{dataset}}.csv",
     log:
         f"results/logs/audit/{LAYOUT.suite.suite}/{{dataset}}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -35,8 +33,6 @@ rule foresight:
         table=f"{LAYOUT.board}/foresight/{{dataset}}.csv",
     log:
         f"results/logs/foresight/{LAYOUT.suite.suite}/{{dataset}}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",

@@ -25,8 +25,6 @@ rule pool_part:
         queries="[0-9]+",
         part="[0-9]+",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     threads: lambda wildcards: 64 if wildcards.kind == "dense" else 1
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, wildcards.kind)),
@@ -56,8 +54,6 @@ rule bm25_pool:
     log:
         "results/logs/pools/{dataset}/bm25-{settings}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "bm25")),
         runtime="4h",
@@ -82,8 +78,6 @@ rule dense_pool:
     log:
         "results/logs/pools/{dataset}/{encoder}-{settings}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(wildcards.dataset, "dense")),

@@ -11,8 +11,6 @@ rule dataset:
     log:
         "results/logs/datasets/{dataset}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="4h",  # MS MARCO has 8.8 million passages to read
@@ -36,8 +34,6 @@ rule warm_up:
     log:
         "results/logs/warmups/{dataset}/{encoder}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
@@ -67,8 +63,6 @@ rule encode_part:
     log:
         "results/logs/embeddings/{dataset}/{encoder}-{part}-of-{parts}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
@@ -99,8 +93,6 @@ rule embeddings:
     log:
         "results/logs/embeddings/{dataset}/{encoder}.log",
     priority: 10
-    conda:
-        "../envs/negmark.yaml"
     threads: 64
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
@@ -134,8 +126,6 @@ rule card:
         ),
     log:
         f"results/logs/cards/{LAYOUT.suite.suite}/{{dataset}}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(wildcards.dataset)),
         runtime="1h",

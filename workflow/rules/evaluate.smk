@@ -19,8 +19,6 @@ for SEEDS in LAYOUT.batches():
             f"results/logs/evaluate/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
         group:
             lambda wildcards: LAYOUT.group(wildcards.method)
-        conda:
-            "../envs/negmark.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
             mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(wildcards.dataset)),
@@ -52,8 +50,6 @@ rule evaluate_baseline:
         run="results/runs/{suite}/{dataset}/{baseline}/run.trec.gz",
     log:
         "results/logs/evaluate/{suite}/{dataset}/{baseline}.log",
-    conda:
-        "../envs/negmark.yaml"
     threads: 1
     resources:
         mem_mb=memory(2000, lambda wildcards: FOOTPRINT.baseline(wildcards.dataset, wildcards.baseline)),

@@ -12,8 +12,6 @@ rule export:
         model=directory("results/models/{suite}/{dataset}/{method}/seed-{seed}"),
     log:
         "results/logs/export/{suite}/{dataset}/{method}/seed-{seed}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000),
         runtime="30m",

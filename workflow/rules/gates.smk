@@ -11,8 +11,6 @@ rule gate:
     log:
         "results/logs/gates/{suite}/{gate}.log",
     priority: 20
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="2h",
@@ -50,8 +48,6 @@ rule gates:
     log:
         f"results/logs/gates/{LAYOUT.suite.suite}.log",
     priority: 20
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(1000),
         runtime="30m",

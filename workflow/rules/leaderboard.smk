@@ -12,8 +12,6 @@ rule differences:
         f"{LAYOUT.board}/differences.csv",
     log:
         f"results/logs/differences/{LAYOUT.suite.suite}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000),
         runtime="1h",
@@ -41,8 +39,6 @@ rule claims:
         markdown=f"{LAYOUT.board}/claims.md",
     log:
         f"results/logs/claims/{LAYOUT.suite.suite}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(4000),
         runtime="1h",
@@ -87,8 +83,6 @@ rule leaderboard:
         summary=f"{LAYOUT.board}/summary.txt",
     log:
         f"results/logs/leaderboard/{LAYOUT.suite.suite}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -118,8 +112,6 @@ rule figures:
         f"results/logs/figures/{LAYOUT.suite.suite}/{{dataset}}-{{figure}}.log",
     wildcard_constraints:
         figure="|".join(OF_DATASET),
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -148,8 +140,6 @@ rule suite_figures:
         f"results/logs/figures/{LAYOUT.suite.suite}/{{figure}}.log",
     wildcard_constraints:
         figure="|".join(OF_SUITE),
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",

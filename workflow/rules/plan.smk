@@ -3,8 +3,6 @@ rule plan:
     log:
         f"results/logs/plan/{LAYOUT.suite.suite}.log",
     localrule: True
-    conda:
-        "../envs/negmark.yaml"
     threads: 64
     params:
         suite=lambda wildcards: canonical(LAYOUT.as_given()),

@@ -14,8 +14,6 @@ rule manifest:
         ),
     log:
         f"results/logs/manifest/{LAYOUT.suite.suite}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -37,8 +35,6 @@ if LAYOUT.rebuilds:
         log:
             f"results/logs/reproduce/{LAYOUT.suite.suite}.log",
         localrule: True
-        conda:
-            "../envs/negmark.yaml"
         params:
             committed=LAYOUT.committed,
             rebuilt=LAYOUT.board,
@@ -53,8 +49,6 @@ else:
         log:
             f"results/logs/reproduce/{LAYOUT.suite.suite}.log",
         localrule: True
-        conda:
-            "../envs/negmark.yaml"
         threads: 64
         params:
             snakefile=workflow.main_snakefile,

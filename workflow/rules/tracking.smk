@@ -9,8 +9,6 @@ rule track:
         receipt=LAYOUT.wandb,
     log:
         f"results/logs/track/{LAYOUT.suite.suite}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="1h",
@@ -33,8 +31,6 @@ rule track_board:
         receipt=LAYOUT.wandb_board,
     log:
         f"results/logs/track/{LAYOUT.suite.suite}-board.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(2000),
         runtime="30m",
@@ -57,7 +53,5 @@ rule sync:
     log:
         f"results/logs/sync/{LAYOUT.suite.suite}.log",
     localrule: True
-    conda:
-        "../envs/negmark.yaml"
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.share.sync {input.receipts:q} --output {output.receipt:q}"

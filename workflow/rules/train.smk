@@ -27,8 +27,6 @@ for SEEDS, ROWS in LAYOUT.jobs():
             f"results/logs/train/{{suite}}/{{dataset}}/{{method}}/seed-{SEEDS[0]}.log",
         wildcard_constraints:
             method=ROWS,
-        conda:
-            "../envs/negmark.yaml"
         threads: lambda wildcards: LAYOUT.threads(wildcards.method)
         resources:
             mem_mb=memory(2000, lambda wildcards: FOOTPRINT.vectors(wildcards.dataset)),

@@ -10,8 +10,6 @@ rule tune:
         trials=f"{LAYOUT.board}/trials.csv",
     log:
         f"results/logs/tune/{LAYOUT.suite.suite}.log",
-    conda:
-        "../envs/negmark.yaml"
     resources:
         mem_mb=memory(1000),
         runtime="30m",

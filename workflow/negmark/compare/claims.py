@@ -27,7 +27,7 @@ from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores, read_query_scores
 from negmark.suite.tier_pairs import TRACKS, in_order
 
-REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = VERDICTS = (
+REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = (
     "reproduced", "contradicted", "not shown", "not testable here",
 )  # fmt: skip
 ABOUT = ("claimed_by", "better", "worse", "metric", "condition", "differs")

@@ -15,7 +15,14 @@ import pandas as pd
 from negmark.board.card_text import counted
 from negmark.board.columns import Column, columns
 from negmark.board.overview import Overview
-from negmark.board.prose import overview_sentence, reading, sentences, size_sentence, start_sentence
+from negmark.board.prose import (
+    overview_sentence,
+    reading,
+    sentences,
+    size_sentence,
+    start_sentence,
+    version_sentence,
+)
 from negmark.board.standings import datasets, tiers
 from negmark.compare.claims import READING, difference_text, read_claims, sentence
 from negmark.core.names import Row, records
@@ -72,6 +79,7 @@ def page(
     ]
     return environment.get_template("leaderboard.html").render(
         suite=suite,
+        version=version_sentence(suite, settings),
         reading=reading(frame),
         tiers=names if len(names) > 1 else [],
         tracks=_several(frame.loc[frame["track"] != "baseline", "track"]),

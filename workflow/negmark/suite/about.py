@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from negmark import __version__
 from negmark.core.files import canonical
 from negmark.core.names import BASELINES, LEXICAL
 from negmark.core.tiers import DEFAULT
@@ -95,6 +96,7 @@ class About:
         """Return what the board says about the whole suite."""
         suite = self._suite
         facts: dict[str, Any] = {"suite": suite.suite, "encoder": suite.encoder.model}
+        facts["versions"] = {"negmark": __version__, "suite": suite.version}
         facts |= {**suite.encoder.model_dump(exclude={"model"}), **suite.training.model_dump()}
         budgets = {tier: suite.budget(tier).model_dump() for tier in suite.tier_names}
         facts |= {"seeds": len(suite.seeds), "budgets": budgets, "trained_on": suite.homes}

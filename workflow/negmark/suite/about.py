@@ -92,7 +92,7 @@ class About:
         facts = self._common(self._suite.datasets[gate.dataset], gate.system, title)
         return canonical({**facts, "track": "baseline", "params": params})
 
-    def board(self) -> str:
+    def board(self) -> dict[str, Any]:
         """Return what the board says about the whole suite."""
         suite = self._suite
         facts: dict[str, Any] = {"suite": suite.suite, "encoder": suite.encoder.model}
@@ -100,7 +100,7 @@ class About:
         facts |= {**suite.encoder.model_dump(exclude={"model"}), **suite.training.model_dump()}
         budgets = {tier: suite.budget(tier).model_dump() for tier in suite.tier_names}
         facts |= {"seeds": len(suite.seeds), "budgets": budgets, "trained_on": suite.homes}
-        return canonical({**facts, "reference": suite.reference, "seed_numbers": suite.seeds})
+        return {**facts, "reference": suite.reference, "seed_numbers": suite.seeds}
 
     def _common(self, dataset: Dataset, row: str, title: str) -> dict[str, Any]:
         return {"suite": self._suite.suite, "dataset": dataset.name, "row": row, "title": title}

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_finetune import Texts
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from negmark.core.errors import UserError
@@ -23,6 +22,7 @@ from negmark.train import train as stage_train
 from negmark.train.inputs import load_materials
 from negmark.train.tiers import rerank
 from negmark.train.train import one_step, set_up
+from texts import Texts
 
 TRAINING = {
     **RerankSettings().model_dump(exclude={"first_stage", "depth"}),

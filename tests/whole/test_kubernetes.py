@@ -1,73 +1,13 @@
-"""Jobs for Kubernetes: their manifests, what is made of answers, and a suite through a stand-in for kubectl."""
+"""A suite through the kubernetes profile and a stand-in for kubectl ends as it does without."""
 
-import json
 import os
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from test_profiles import project
 
 from builders import ROOT
-from negmark.core.errors import UserError
-from negmark.run import kubernetes
-from tiny import measured_apart, scheduled, snakemake
-
-PLACES = {
-    "NEGMARK_K8S_IMAGE": "image:1", "NEGMARK_K8S_CLAIM": "claim", "NEGMARK_K8S_MOUNT": "/volume",
-    "NEGMARK_CACHE": "/volume/cache", "HOME": "/root",
-}  # fmt: skip
-
-
-def test_a_manifest_asks_for_what_a_rule_asks_for() -> None:
-    made = kubernetes.manifest("n", Path("/volume/job.sh"), 4, 29163, 2, 90, PLACES)
-    (container,) = made["spec"]["template"]["spec"]["containers"]
-    assert container["resources"]["limits"] == {"cpu": "4", "memory": "29163M", "nvidia.com/gpu": "2"}
-    assert container["resources"]["requests"] == container["resources"]["limits"]
-    assert container["command"] == ["bash", "/volume/job.sh"]
-    assert {one["name"] for one in container["env"]} == PLACES.keys() - {"HOME"}
-    assert (made["spec"]["activeDeadlineSeconds"], made["spec"]["backoffLimit"]) == (5400, 0)
-    (volume,) = made["spec"]["template"]["spec"]["volumes"]
-    assert volume["persistentVolumeClaim"] == {"claimName": "claim"}
-    assert container["volumeMounts"] == [{"name": volume["name"], "mountPath": "/volume"}]
-
-
-def test_a_job_without_gpus_asks_for_none() -> None:
-    made = kubernetes.manifest("n", Path("/volume/job.sh"), 1, 100, 0, 1, PLACES)
-    (container,) = made["spec"]["template"]["spec"]["containers"]
-    assert set(container["resources"]["limits"]) == {"cpu", "memory"}
-
-
-@pytest.mark.parametrize(
-    ("conditions", "said"),
-    [
-        (None, "running"),
-        ([{"type": "Suspended", "status": "False"}], "running"),
-        ([{"type": "Complete", "status": "False"}], "running"),
-        (
-            [{"type": "SuccessCriteriaMet", "status": "True"}, {"type": "Complete", "status": "True"}],
-            "success",
-        ),
-        ([{"type": "FailureTarget", "status": "True"}], "running"),
-        ([{"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}], "failed"),
-    ],
-)
-def test_states(conditions: list | None, said: str) -> None:
-    assert kubernetes.state(json.dumps({"status": {"conditions": conditions}})) == said
-
-
-def test_a_job_that_is_gone_has_failed() -> None:
-    assert kubernetes.state("") == "failed"
-
-
-def test_what_is_not_set_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NEGMARK_K8S_IMAGE", "image:1")
-    monkeypatch.delenv("NEGMARK_K8S_CLAIM", raising=False)
-    monkeypatch.delenv("NEGMARK_K8S_MOUNT", raising=False)
-    with pytest.raises(
-        UserError, match=r"^profiles/kubernetes: set NEGMARK_K8S_CLAIM \(the .*\), NEGMARK_K8S_MOUNT"
-    ):
-        kubernetes.submit(Path("job.sh"))
+from tiny import measured_apart, overlapping, scheduled, snakemake
 
 
 @pytest.mark.slow
@@ -76,16 +16,15 @@ def test_a_suite_runs_through_a_stand_in_for_kubectl(tmp_path: Path, monkeypatch
     pytest.importorskip("snakemake_executor_plugin_cluster_generic", reason="pip install -e .[kubernetes]")
     jobs, local, far = (tmp_path / name for name in ("jobs", "local", "far"))
     jobs.mkdir()
-    snakemake(project(local))
+    snakemake(overlapping(local))
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "kubectl").symlink_to(ROOT / "tests" / "support" / "kubectl")
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.setenv("KUBECTL_JOBS", str(jobs))
-    for name, value in PLACES.items():
-        if name.startswith("NEGMARK_K8S"):
-            monkeypatch.setenv(name, value)
+    for name, value in (("IMAGE", "image:1"), ("CLAIM", "claim"), ("MOUNT", "/volume")):
+        monkeypatch.setenv(f"NEGMARK_K8S_{name}", value)
     snakemake(
-        project(far), "--workflow-profile", "profiles/kubernetes", "--latency-wait", "5", "--jobs", "2",
+        overlapping(far), "--workflow-profile", "profiles/kubernetes", "--latency-wait", "5", "--jobs", "2",
         "--max-threads", "2", seconds=850,
     )  # fmt: skip
     codes = Counter(path.read_text().strip() for path in jobs.glob("*.rc"))

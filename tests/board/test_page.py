@@ -2,26 +2,19 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_leaderboard import collated, write_card, write_runs, write_suite, write_two_tiers
 
+from board_files import collated, write_card, write_runs, write_suite, write_two_tiers
+from browsers import needs_browser, open_page
 from negmark.board.figures.datasets import draw_datasets
 from negmark.board.figures.drawing import save_nothing
 from negmark.board.figures.quality import draw_quality
 from negmark.store.run import read_run
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 ATTACK = "<script>alert(1)</script>"
-needs_browser = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium with chromedriver is installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -59,41 +52,6 @@ def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (figures / "scifact-tiers.txt").write_text("How far the tiers agree.")
     collated(metrics, cards, folder / "board")
     return folder / "board" / "leaderboard.html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-sync",
-    ):
-        options.add_argument(f"--{argument}")
-    for argument in ("disable-background-networking", "disable-component-update", f"user-data-dir={profile}"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
-    yield driver
-    driver.quit()
-
-
-def open_page(browser: Any, page: Path, width: int = 1400) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(page.as_uri())
-    wait_for(browser, "return !document.getElementById('search').hidden")
-
-
-def wait_for(browser: Any, script: str) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(script))
 
 
 def column(browser: Any, heading: str) -> list[str]:

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_differences import row, scores, write_run
 
 from negmark.compare import claims
 from negmark.compare.claims import judge, markdown, sentence
@@ -15,6 +14,7 @@ from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores
+from score_rows import row, scores, write_run
 
 QUERIES = ["unseen"] * 8
 

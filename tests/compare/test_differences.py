@@ -2,37 +2,17 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from negmark.board.findings import average
 from negmark.compare.differences import MACRO, differences, main, read_differences, to_average
 from negmark.core.errors import UserError
 from negmark.store.contents import Contents
-from negmark.store.query_scores import QueryScores, Row, read_query_scores
-
-SLICES = np.array(["seen", "unseen", "unseen"])
-TIMES = 5  # every query stands there so often: enough unseen ones to rank
-
-
-def row(method: str, *runs: list[float], **more: Any) -> Row:
-    """A row whose runs have these scores; without seeds where it is a baseline."""
-    about = {"title": method, "class": method, "tier": "adapter", "track": "controlled", **more}
-    baseline = about["track"] == "baseline"
-    about |= {"tier": None, "class": None} if baseline else {}
-    return Row(
-        about, {"nDCG@10": {None if baseline else seed: np.tile(run, TIMES) for seed, run in enumerate(runs)}}
-    )
-
-
-def scores(*rows: Row, slices: Any = SLICES) -> QueryScores:
-    return QueryScores("nDCG@10", np.tile(slices, TIMES), {row.about["title"]: row for row in rows})
-
+from negmark.store.query_scores import read_query_scores
+from score_rows import row, scores, write_run
 
 INBATCH = row("inbatch", [0.5, 0.2, 0.4], [0.5, 0.4, 0.2])
 SIMANS = row("simans", [0.9, 0.3, 0.5], [0.9, 0.4, 0.4])
@@ -119,32 +99,6 @@ def test_a_collection_counts_once_and_pairs_of_sentences_do_not() -> None:
         "far": {"dataset": "nq", "regime": "zero-shot"},
     }  # fmt: skip
     assert to_average(cards, contents) == ["strict", "wordnet"]
-
-
-def write_run(folder: Path, method: str, seed: int | None, values: list[float], queries: str = "xyz") -> None:
-    place = folder / "results/runs/s/d" / method / (f"seed-{seed}" if seed is not None else "")
-    place.mkdir(parents=True, exist_ok=True)
-    told = dict.fromkeys(("title", "start", "summary", "paper"), method) | {"params": {}, "adaptations": []}
-    kind = {"tier": "adapter", "track": "controlled", "class": method}
-    kind = kind if seed is not None else {"tier": None, "track": "baseline", "class": None}
-    metrics = {"nDCG@10": 0.5, "MRR@10": 0.5, "R@100": 0.5, "queries": 3}
-    run = {
-        "suite": "s",
-        "dataset": "d",
-        "method": method,
-        "seed": seed,
-        "status": "ok",
-        "slices": {"all": metrics},
-    }
-    (place / "metrics.json").write_text(json.dumps(told | kind | run))
-    columns = {
-        "query": list(queries),
-        "slice": SLICES.tolist(),
-        "nDCG@10": values,
-        "MRR@10": values,
-        "R@100": values,
-    }
-    pq.write_table(pa.table(columns), place / "per_query.parquet")
 
 
 @pytest.fixture

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from test_finetune import TRAINING
-from test_leaderboard import collated, write_run
 
+from board_files import collated, write_run
 from builders import tiny_model
 from negmark.board import columns
 from negmark.board import prose as words
@@ -30,6 +29,7 @@ from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
 from negmark.train.tiers import finetune
+from texts import TRAINING
 
 LINES = [f"sentence number {number} of {number * 7 % 30}" for number in range(40)]
 PAIRS = {"a": [("4.5", "one cat", "a cat"), ("", "not", "scored"), ("1", "a dog", "two birds")],

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs
 
+from board_files import write_runs
 from builders import Bench
 from negmark.board.figures.foresight import draw_foresight, foresight_table
 from negmark.board.standings import summarise

@@ -2,20 +2,18 @@
 
 import copy
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
 
-from builders import ROOT, lines_of
+from builders import ROOT
 from negmark.core.errors import UserError
 from negmark.core.folders import local_data
 from negmark.methods import registry
 from negmark.suite.checks import export_folders, load
 from negmark.suite.layout import Layout
+from negmark.suite.open import open_suite
 from negmark.suite.settings import Suite
 
 SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
@@ -357,28 +355,6 @@ def test_nq_is_trained_on_under_the_name_of_its_training_zip():
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"seedz": [1]}, "seedz: unknown key; did you mean 'seeds'? allowed: "),
-        ({"training": {"steps": -1}}, "training.steps: input should be greater than or equal to 1, found -1"),
-    ],
-)
-def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
-    (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**SCIFACT, **change}))
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(ROOT / "Snakefile"), "--directory",
-         str(tmp_path), "--configfile", "bad.yaml"],
-        capture_output=True, text=True, timeout=300, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "NEGMARK_CACHE": str(tmp_path / "cache")},
-    )  # fmt: skip
-    assert done.returncode != 0
-    lines = lines_of(done)
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert f"bad.yaml: {said}" in lines[0]
-
-
-@pytest.mark.parametrize(
     ("methods", "words"),
     [
         ({"inbatch": {"track": "faithfull"}}, ["methods.inbatch.track", "did you mean 'faithful'"]),
@@ -460,3 +436,9 @@ def test_a_faithful_row_may_have_its_papers_budget():
     assert "trained with a budget of its own: steps 7, batch size 24" in adaptations
     again = Layout(load({**found.resolved()}, "s.yaml"))
     assert again.training("scifact", "paper") == paper
+
+
+def test_every_suite_that_comes_with_negmark_plans() -> None:
+    for file in sorted((ROOT / "config").glob("*.yaml")):
+        layout = open_suite(yaml.safe_load(file.read_text()), [file])
+        assert layout.suite.suite == file.stem

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_finetune import Texts
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from negmark.core.errors import UserError
@@ -26,6 +25,7 @@ from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
 from negmark.train.tiers import rerank
+from texts import Texts
 
 TRAINING = {
     **RerankSettings().model_dump(exclude={"first_stage", "depth"}),

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_leaderboard import SETTINGS, write_differences, write_suite
 
+from board_files import SETTINGS, write_differences, write_suite
 from builders import Bench, tiny_model
 from disks import BLOCK, Disk, mounted, partials, used
 from negmark.board.leaderboard import collate

@@ -1,4 +1,6 @@
-"""How large a suite may be on two cores: runs planned, runs collated, documents: pytest -m slow -s tests/test_load.py.
+"""How large a suite may be on two cores: runs planned, runs collated, documents.
+
+Measured by `pytest -m slow -s tests/whole/test_load.py`.
 
 The encoder of a million documents is a hash encoder: a transformer without layers, whose vector of a text is the mean
 of random vectors of its words. It goes through the whole engine as any other, but costs next to nothing.

@@ -6,11 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from accelerate.commands.launch import launch_command_parser
 
 from negmark.core.folders import local_data
-from negmark.suite.checks import load
-from negmark.suite.layout import Layout
 from tiny import ROOT, copy_project, scheduled, snakemake, write_suite
 
 CONFIG = ROOT / "config" / "msmarco.yaml"
@@ -55,29 +52,6 @@ def test_every_rule_of_the_whole_suite_can_be_planned(tmp_path: Path) -> None:
     assert len(models) == len(rows) * len(seeds)
     assert sum("/parts/" in path for path in made) == 2 * 16
     assert sum("/dense-parts/" in path for path in made) == 4 * 8
-
-
-def test_a_run_on_several_gpus_is_launched_by_accelerate() -> None:
-    asked = {**suite(), "finetune": {**suite()["finetune"], "processes": 4}}
-    layout = Layout(load(asked, "a test"))
-    said = [*layout.launcher("simans").split(), "negmark.train.train", "model.safetensors", "--threads", "1"]
-    assert said[:2] == ["accelerate", "launch"]
-    told = launch_command_parser().parse_args(said[2:])
-    assert (told.num_processes, told.multi_gpu, told.module, told.training_script) == (
-        4,
-        True,
-        True,
-        "negmark.train.train",
-    )
-    assert told.training_script_args == ["model.safetensors", "--threads", "1"]
-    assert layout.gpus("simans") == 4
-    assert (layout.evaluation_gpus("simans"), layout.group("simans")) == (1, None)
-    assert "torch.distributed.run" in Layout(load({**asked, "gpu": False}, "a test")).launcher("simans")
-
-
-def test_evaluations_of_adapters_go_in_groups() -> None:
-    layout = Layout(load({**suite(), "tier": "adapter", "methods": {"inbatch": None}}, "a test"))
-    assert (layout.evaluation_gpus("inbatch"), layout.group("inbatch")) == (0, "measured")
 
 
 @pytest.mark.slow

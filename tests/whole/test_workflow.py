@@ -326,40 +326,6 @@ def test_a_run_can_be_read_by_trec_eval(finished: Path) -> None:
     assert -1 <= float(score) <= 1
 
 
-@pytest.mark.parametrize(
-    ("change", "words"),
-    [
-        ({"stepz": 3}, ["suite.yaml", "stepz", "did you mean"]),
-        (
-            {"methods": {"simnas": None}},
-            ["methods.simnas", "unknown method 'simnas'", "did you mean 'simans'"],
-        ),
-        ({"datasets": {"sciefact": None}}, ["datasets.sciefact", "did you mean 'scifact'"]),
-        ({"training": {"steps": "many"}}, ["training.steps", "'many'"]),
-        ({"data": "./nowhere"}, ["data", "./nowhere"]),
-    ],
-)
-def test_a_mistake_in_the_config_is_told_in_one_line(project: Path, change: dict, words: list[str]) -> None:
-    write_suite(project, {**SUITE, **change})
-    done = snakemake(project, "--dry-run", check=False)
-    assert done.returncode != 0
-    lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error:")]
-    assert len(lines) == 1
-    assert all(word in lines[0] for word in words), lines[0]
-    assert "Traceback" not in done.stdout + done.stderr
-
-
-def test_every_suite_that_comes_with_negmark_plans() -> None:
-
-    from negmark.suite.open import open_suite
-
-    for file in sorted((ROOT / "config").glob("*.yaml")):
-        import yaml
-
-        layout = open_suite(yaml.safe_load(file.read_text()), [file])
-        assert layout.suite.suite == file.stem
-
-
 def test_the_method_of_the_readme_runs(project: Path) -> None:
     code = (ROOT / "README.md").read_text().split("```python\n")[1].split("```")[0]
     file = project / "methods" / "middle.py"

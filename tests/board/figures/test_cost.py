@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs, write_suite
 
+from board_files import write_runs, write_suite
 from negmark.board.figures.cost import draw_cost, front
 from negmark.board.figures.gain import draw_gain
 from negmark.board.standings import summarise

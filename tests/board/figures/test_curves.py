@@ -7,8 +7,8 @@ from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
-from test_leaderboard import SETTINGS, write_card, write_differences, write_runs
 
+from board_files import SETTINGS, write_card, write_differences, write_runs
 from negmark.board.figures.curves import at_equal_compute, curve_table, draw_curves
 from negmark.board.leaderboard import collate
 from negmark.core.errors import UserError

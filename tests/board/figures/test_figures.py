@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from test_leaderboard import write_runs, write_suite, write_two_tiers
 
+from board_files import write_runs, write_suite, write_two_tiers
 from negmark.board.figures.drawing import names
 from negmark.board.figures.quality import borders, draw_quality
 from negmark.board.figures.scores import draw_scores, score_table

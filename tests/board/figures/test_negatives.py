@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs
 
+from board_files import write_runs
 from negmark.board.figures.datasets import draw_datasets
 from negmark.board.figures.negatives import draw_negatives
 from negmark.core.errors import UserError

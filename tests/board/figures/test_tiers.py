@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs
 
+from board_files import write_runs
 from negmark.board.figures.orders import verdict
 from negmark.board.figures.tiers import draw_tiers
 from negmark.compare.statistics import Agreement, agreement

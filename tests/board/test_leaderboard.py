@@ -63,7 +63,7 @@ def test_one_seed_has_no_interval() -> None:
 def test_rows_are_ranked_by_unseen_queries(tmp_path: Path) -> None:
     frame = rows(*write_suite(tmp_path))
     assert ranking_slice(frame) == "unseen"
-    assert list(frame["method"]) == ["simans", "inbatch", "untrained"]
+    assert list(frame["row"]) == ["simans", "inbatch", "untrained"]
     assert list(frame["rank"][:2]) == [1, 2]
     assert pd.isna(frame["rank"][2]), "a baseline has no rank"
     assert pd.isna(frame["seeds"][2])
@@ -73,7 +73,7 @@ def test_a_baseline_stands_where_its_value_puts_it(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.18,), "seen": (0.4,)})
     frame = rows(metrics, cards)
-    assert list(frame["method"]) == ["simans", "bm25_search", "inbatch", "untrained"]
+    assert list(frame["row"]) == ["simans", "bm25_search", "inbatch", "untrained"]
     assert list(frame["rank"].fillna(0)) == [1, 0, 2, 0]
 
 
@@ -81,7 +81,7 @@ def test_without_unseen_queries_all_rank(tmp_path: Path) -> None:
     metrics = write_runs(tmp_path, "nfcorpus", "simans", {"all": (0.3, 0.3), "seen": (0.3, 0.3)})
     metrics += write_runs(tmp_path, "nfcorpus", "inbatch", {"all": (0.4, 0.4), "seen": (0.4, 0.4)})
     frame = rows(metrics, [write_card(tmp_path, "nfcorpus", seen_test_queries=30, unseen_test_queries=0)])
-    assert list(frame["method"]) == ["inbatch", "simans"]
+    assert list(frame["row"]) == ["inbatch", "simans"]
     assert frame["nDCG@10/unseen/mean"].isna().all()
     assert frame["test_queries/unseen"].tolist() == [0, 0]
     assert "unseen" not in " ".join(sentences(frame, SETTINGS))
@@ -105,8 +105,10 @@ def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
     assert first["teacher_vectors"] == pytest.approx(12)
     assert first["peak_mebibytes"] == pytest.approx(501)
     assert list(first[["searches", "network_forwards"]]) == [0, 0]
-    assert list(first[["tier", "class", "start"]]) == ["adapter", "simans", "the encoder"]
-    assert table.iloc[2][["train_seconds", "vectors", "tier", "class"]].isna().all(), "a baseline has no cost"
+    assert list(first[["tier", "method", "start"]]) == ["adapter", "simans", "the encoder"]
+    assert table.iloc[2][["train_seconds", "vectors", "tier", "method"]].isna().all(), (
+        "a baseline has no cost"
+    )
     assert list(first[["documents", "documents_full", "test_queries/all", "test_queries/seen"]]) == [
         1000,
         5000,
@@ -149,7 +151,7 @@ def test_sentences_say_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
     assert tally == (
         "Of 2 methods held against inbatch, 0 are better and 1 is worse; of 1 no difference is shown."
     )
-    by_method = frame.set_index("method")
+    by_method = frame.set_index("row")
     assert by_method.loc["ance", ["difference", "p"]].tolist() == pytest.approx([-0.04, 0.0404], abs=2e-4)
     assert by_method.loc["ance", "difference/low"] == pytest.approx(
         -0.04 - 4.3027 * 0.01 / math.sqrt(3), abs=2e-4
@@ -254,14 +256,14 @@ def test_the_faithful_track_is_ranked_by_itself_below(tmp_path: Path) -> None:
         tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
     )
     frame = rows(metrics, cards)
-    assert list(frame["method"]) == ["simans", "inbatch", "untrained", "star"]
+    assert list(frame["row"]) == ["simans", "inbatch", "untrained", "star"]
     assert [None if pd.isna(rank) else rank for rank in frame["rank"]] == [1, 2, None, 1]
     assert sentences(frame, SETTINGS)[0].startswith("simans is first")
     collated(metrics, cards, tmp_path / "board")
     assert "star (faithful)" in (tmp_path / "board" / "leaderboard.md").read_text()
 
 
-@pytest.mark.parametrize("lacking", ["tier", "class", "start"])
+@pytest.mark.parametrize("lacking", ["tier", "method", "start"])
 def test_a_run_of_an_older_form_is_named(tmp_path: Path, lacking: str) -> None:
     path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
     run = json.loads(path.read_text())
@@ -286,7 +288,7 @@ def test_tiers_are_ranked_apart(tmp_path: Path) -> None:
         tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
     )
     frame = rows(metrics, cards)
-    assert list(frame["method"]) == [
+    assert list(frame["row"]) == [
         *("simans", "inbatch", "untrained", "star"),
         *("inbatch_finetune", "simans_finetune"),
     ]
@@ -324,7 +326,7 @@ def test_the_start_is_said_once_where_all_start_alike(tmp_path: Path) -> None:
         start_sentence(frame.assign(start="A"))
         == f"Runs of the adapter and the finetune tier start from A. {MACHINE}"
     )
-    apart = frame["start"].where(frame["method"] != "inbatch", "the model of another row")
+    apart = frame["start"].where(frame["row"] != "inbatch", "the model of another row")
     assert start_sentence(frame[frame["tier"] != "finetune"].assign(start=apart)) == (
         "Runs of the adapter tier start from the encoder, those of inbatch from the model of another row. "
         + MACHINE
@@ -367,7 +369,7 @@ def test_a_baseline_that_beats_a_ranking_takes_its_mark(tmp_path: Path) -> None:
     metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.45,), "seen": (0.4,)})
     frame = rows(metrics, cards)
     unseen = next(column for column in columns(frame) if column.ranks)
-    best = [row["method"] for row in frame.to_dict("records") if unseen.is_best(row, frame)]
+    best = [row["row"] for row in frame.to_dict("records") if unseen.is_best(row, frame)]
     assert best == ["bm25_search", "inbatch_finetune"], "0.45 is more than 0.2, and less than 0.5"
 
 
@@ -407,7 +409,7 @@ def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
 
 def write_audit(folder: Path, rates: dict[str, tuple[float, ...]]) -> None:
     """An audit with the rate of each method and seed, twice as much by weight, and a window that must not count."""
-    lines = ["method,seed,window,false_negative_rate,false_negative_weight"]
+    lines = ["row,seed,window,false_negative_rate,false_negative_weight"]
     for method, series in rates.items():
         for seed, rate in enumerate(series):
             lines += [f"{method},{seed},-1,{rate},{2 * rate}", f"{method},{seed},0,0.9,0.9"]
@@ -430,7 +432,7 @@ def test_false_negatives_stand_on_every_view_where_they_are_known(tmp_path: Path
     cards = [write_card(tmp_path, "scifact", hidden=HIDDEN), write_card(tmp_path, "wordnet")]
     write_audit(tmp_path / "board", {"simans": (0.1, 0.2, 0.15)})
     collated(metrics, cards, tmp_path / "board")
-    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "row"])
     assert table.loc[("scifact", "simans"), "false_negatives"] == pytest.approx(0.15)
     assert table.loc[("scifact", "simans"), "false_negatives_weighted"] == pytest.approx(0.3)
     assert table["false_negatives"].notna().sum() == 1, "no negatives of its own, or nothing hidden"
@@ -462,7 +464,7 @@ def test_an_audit_without_false_negatives_is_named(tmp_path: Path) -> None:
     metrics, _ = write_suite(tmp_path)
     cards = [write_card(tmp_path, "scifact", hidden=HIDDEN)]
     (tmp_path / "board" / "audit").mkdir(parents=True)
-    (tmp_path / "board" / "audit" / "scifact.csv").write_text("method,seed,window\nsimans,0,-1\n")
+    (tmp_path / "board" / "audit" / "scifact.csv").write_text("row,seed,window\nsimans,0,-1\n")
     with pytest.raises(
         UserError, match=r"scifact\.csv: no false negatives can be read .*; delete it and run again"
     ):

@@ -30,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         metrics += write_runs(folder, "scifact", f"method_{place}", values, train_seconds=seconds)
     metrics += write_runs(folder, "wordnet", "inbatch", {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)})
     cards += [write_card(folder, "wordnet", documents=5000, source="javascript:alert(3)")]
-    draw_quality(metrics, "scifact", folder / "board" / "figures")
+    draw_quality([read_run(path) for path in metrics], "scifact", folder / "board" / "figures")
     collated(metrics, cards, folder / "board")
     return folder / "board" / "leaderboard.html"
 
@@ -213,7 +213,7 @@ def test_the_figure_of_tiers_is_shown_where_there_are_tiers(tmp_path: Path, two_
     assert "How far the tiers agree." in two_tiers.read_text()
     metrics, cards = write_suite(tmp_path)
     shutil.copytree(two_tiers.parent / "figures", tmp_path / "board" / "figures")
-    collated(metrics, cards, tmp_path / "board")
+    collated(metrics, cards, tmp_path / "board", figures={"scifact": ["quality"], "wordnet": ["quality"]})
     assert "How far the tiers agree." not in (tmp_path / "board" / "leaderboard.html").read_text(), (
         "an old one"
     )
@@ -284,8 +284,8 @@ def test_a_row_links_the_manifests_of_its_runs(tmp_path: Path) -> None:
 def test_a_figure_without_rows_is_left_out(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     figures = tmp_path / "board" / "figures"
-    save_nothing(figures / "scifact-gain", ["method", "gain"], "Nothing to show here.")
-    draw_quality(metrics, "scifact", figures)
+    save_nothing(figures / "scifact-gain", ["row", "gain"], "Nothing to show here.")
+    draw_quality([read_run(path) for path in metrics], "scifact", figures)
     collated(metrics, cards, tmp_path / "board")
     text = (tmp_path / "board" / "leaderboard.html").read_text()
     assert "Nothing to show here." not in text
@@ -309,7 +309,7 @@ def test_a_figure_of_the_suite_stands_with_all_datasets(tmp_path: Path, page: Pa
 
 def test_scores_of_negatives_are_told_by_method(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
-    table = "method,seed,eci,efficiency,hardness,margin,false_negative_rate\n"
+    table = "row,seed,eci,efficiency,hardness,margin,false_negative_rate\n"
     table += "simans,0,1.0,0.5,0.25,0.125,\nsimans,1,1.5,0.5,0.25,0.125,\n"
     (tmp_path / "board" / "foresight").mkdir(parents=True)
     (tmp_path / "board" / "foresight" / "scifact.csv").write_text(table)

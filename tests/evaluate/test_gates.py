@@ -115,6 +115,6 @@ def test_the_gates_of_negmark_train_nothing() -> None:
     suite = load(yaml.safe_load((ROOT / "config" / "gates.yaml").read_text()), "gates.yaml")
     assert {gate.dataset for gate in suite.gates.values()} == {"scifact", "nfcorpus", "arguana"}
     assert all(gate.tolerance <= 0.02 for gate in suite.gates.values())
-    assert all(suite.dataset(name)["test_only"] for name in suite.datasets)
+    assert all(suite.datasets[name].decides["test_only"] for name in suite.datasets)
     targets = Layout(suite).targets()
     assert not [target for target in targets if "audit" in target or "wandb" in target or "html" in target]

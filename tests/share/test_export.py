@@ -138,7 +138,7 @@ def test_pooling_is_that_of_the_encoder(equal, tmp_path, how):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_says_what_it_is_and_names_no_folder(equal, tmp_path, kind):
     run = equal.folders[kind]
-    about = {"dataset": "made", "method": "x", "title": "A row", "tier": "finetune", "track": "controlled"}
+    about = {"dataset": "made", "row": "x", "title": "A row", "tier": "finetune", "track": "controlled"}
     about |= {"encoder": equal.settings, "adaptations": ["starts from nothing"]}
     about |= {"start": f"{equal.model}, top 1 layer drawn anew"}
     about |= {"tier": "adapter"} if kind == "adapter" else {}

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from builders import contents_file
 from negmark.share import track as tracking
 from tracked_runs import (
     BOARD,
@@ -22,7 +23,7 @@ from tracked_runs import (
 
 def track(receipt: Path = RECEIPT, folder: Path | None = None, **settings) -> dict:
     options = {"mode": "offline", "project": "negmark", "every": 10, "models": False, **settings}
-    tracking.main(CONTENTS.model_dump_json(), json.dumps(options), receipt, folder)
+    tracking.main(contents_file(CONTENTS, Path()), json.dumps(options), receipt, folder)
     return json.loads(receipt.read_text())
 
 

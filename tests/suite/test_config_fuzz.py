@@ -18,11 +18,13 @@ from snakemake.common.configfile import load_configfile
 from builders import ROOT
 from mutations import STRANGE, damaged, damaged_bytes
 from negmark.core.errors import LONGEST, UserError
+from negmark.core.files import canonical
 from negmark.methods import registry
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite, refuse_repeated_keys
-from negmark.suite.settings import Suite
+from negmark.suite.suite import Suite
+from negmark.suite.trials import tuning_task
 
 FILES = sorted((ROOT / "config").glob("*.yaml"))
 NAMED_BY_USERS = {"datasets", "gates", "methods"}
@@ -60,15 +62,19 @@ def plan(suite: Suite) -> None:
     layout = Layout(suite)
     told = [
         *layout.targets(),
-        layout.contents().model_dump_json(),
-        layout.board_settings(),
-        layout.gate_settings(),
+        layout.contents.model_dump_json(),
+        canonical(layout.board_settings()),
+        layout.specs.gates(),
     ]
-    told += [json.dumps(layout.written.resolved(), allow_nan=False, ensure_ascii=False), layout.tuning()]
-    for name in suite.datasets:
-        told += [layout.dataset_settings(name), layout.vectors(name)]
-        for row in layout.rows:
-            told += [layout.spec(name, row), layout.about(name, row), *layout.models(name, row, suite.seeds)]
+    told += [
+        json.dumps(layout.suite.resolved(), allow_nan=False, ensure_ascii=False),
+        tuning_task(layout.suite, layout.specs, []),
+    ]
+    for dataset in layout.datasets.values():
+        told += [canonical(dataset.decides), layout.paths.vectors(dataset)]
+        for row in layout.rows.values():
+            told += [canonical(layout.specs.run(dataset, row)), layout.about.runs(dataset, row)]
+            told += layout.paths.models(dataset, row, suite.seeds)
     for text in told:
         assert "\0" not in text
         assert text.encode()
@@ -207,7 +213,7 @@ def test_a_parameter_takes_its_own_type_alone(name, key, info):
             assert said.startswith(f"s.yaml: methods.{name}.{key}: ")
             assert is_one_line(said)
             continue
-        taken, found = taken + 1, suite.parameters(name)[key]
+        taken, found = taken + 1, suite.rows[name].defaults[key]
         if isinstance(value, str) and value not in kinds:
             value = int(value) if int in kinds else float(value)
         assert found == (float(value) if isinstance(found, float) else value)

@@ -13,7 +13,13 @@ MSMARCO = yaml.safe_load((ROOT / "config" / "msmarco.yaml").read_text(encoding="
 def test_a_run_on_several_gpus_is_launched_by_accelerate() -> None:
     asked = {**MSMARCO, "finetune": {**MSMARCO["finetune"], "processes": 4}}
     layout = Layout(load(asked, "a test"))
-    said = [*layout.launcher("simans").split(), "negmark.train.train", "model.safetensors", "--threads", "1"]
+    said = [
+        *layout.resources.launcher(layout.rows["simans"]).split(),
+        "negmark.train.train",
+        "model.safetensors",
+        "--threads",
+        "1",
+    ]
     assert said[:2] == ["accelerate", "launch"]
     told = launch_command_parser().parse_args(said[2:])
     assert (told.num_processes, told.multi_gpu, told.module, told.training_script) == (
@@ -23,11 +29,18 @@ def test_a_run_on_several_gpus_is_launched_by_accelerate() -> None:
         "negmark.train.train",
     )
     assert told.training_script_args == ["model.safetensors", "--threads", "1"]
-    assert layout.gpus("simans") == 4
-    assert (layout.evaluation_gpus("simans"), layout.group("simans")) == (1, None)
-    assert "torch.distributed.run" in Layout(load({**asked, "gpu": False}, "a test")).launcher("simans")
+    assert layout.resources.gpus(layout.rows["simans"]) == 4
+    assert (
+        layout.resources.evaluation_gpus(layout.rows["simans"]),
+        layout.resources.group(layout.rows["simans"]),
+    ) == (1, None)
+    at_home = Layout(load({**asked, "gpu": False}, "a test"))
+    assert "torch.distributed.run" in at_home.resources.launcher(at_home.rows["simans"])
 
 
 def test_evaluations_of_adapters_go_in_groups() -> None:
     layout = Layout(load({**MSMARCO, "tier": "adapter", "methods": {"inbatch": None}}, "a test"))
-    assert (layout.evaluation_gpus("inbatch"), layout.group("inbatch")) == (0, "measured")
+    assert (
+        layout.resources.evaluation_gpus(layout.rows["inbatch"]),
+        layout.resources.group(layout.rows["inbatch"]),
+    ) == (0, "measured")

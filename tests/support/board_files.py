@@ -29,7 +29,7 @@ UNTRAINED = {"unseen": (0.12,), "seen": (0.5,)}
 def write_run(
     folder: Path,
     dataset: str,
-    method: str,
+    row: str,
     seed: int | None,
     values: dict[str, float],
     train_seconds: float | None = None,
@@ -42,26 +42,26 @@ def write_run(
     run = {
         "suite": "quickstart",
         "dataset": dataset,
-        "method": method,
-        "title": method.replace("_", " "),
+        "row": row,
+        "title": row.replace("_", " "),
         "tier": "adapter" if seed is not None else None,
         "track": "controlled" if seed is not None else "baseline",
-        "class": method if seed is not None else None,
+        "method": row if seed is not None else None,
         "start": "the encoder",
         "seed": seed,
         "adaptations": [],
-        "summary": f"What {method} does.",
+        "summary": f"What {row} does.",
         "paper": "",
         "params": {"temperature": 0.05},
         "slices": {
             name: {"queries": QUERIES[name], "nDCG@10": value, "MRR@10": value / 2, "R@100": 1.0}
             for name, value in values.items()
         },
-        "run": f"runs/{dataset}/{method}/{seed}",
+        "run": f"runs/{dataset}/{row}/{seed}",
         "status": "ok",
         **more,
     }
-    path = folder / "runs" / dataset / method / str(seed) / "metrics.json"
+    path = folder / "runs" / dataset / row / str(seed) / "metrics.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(run))
     if seed is not None:
@@ -88,9 +88,9 @@ def write_run(
 
 
 def write_runs(
-    folder: Path, dataset: str, method: str, values: dict[str, tuple[float, ...]], **more: Any
+    folder: Path, dataset: str, row: str, values: dict[str, tuple[float, ...]], **more: Any
 ) -> list[Path]:
-    """The runs of one method, a value a seed; `all` is the mean over queries where both parts are given."""
+    """The runs of one row, a value per seed; `all` is the mean over queries where both parts are given."""
     count = len(next(iter(values.values())))
     seeds: list[int | None] = [None] if count == 1 and "seed" not in more else list(range(count))
     paths = []
@@ -99,7 +99,7 @@ def write_runs(
         if "seen" in slices and "unseen" in slices:
             slices["all"] = (2 * slices["seen"] + slices["unseen"]) / 3
         paths.append(
-            write_run(folder, dataset, method, seed, slices, **{k: v for k, v in more.items() if k != "seed"})
+            write_run(folder, dataset, row, seed, slices, **{k: v for k, v in more.items() if k != "seed"})
         )
     return paths
 
@@ -113,7 +113,7 @@ def write_two_tiers(folder: Path) -> tuple[list[Path], list[Path]]:
         "simans": {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)},
     }
     for name, series in values.items():
-        more = {**tier, "class": name, "title": name, "train_seconds": 60.0}
+        more = {**tier, "method": name, "title": name, "train_seconds": 60.0}
         metrics += write_runs(folder, "scifact", f"{name}_finetune", series, **more)
     return metrics, cards
 
@@ -152,8 +152,8 @@ def write_differences(metrics: list[Path], board: Path, reference: str = "inbatc
     found: dict[str, dict[str, dict[int | None, Any]]] = {}
     about: dict[str, Any] = {}
     for run in (json.loads(path.read_text()) for path in sorted(metrics)):
-        about.setdefault(f"{run['dataset']}/{run['method']}", run)
-        found.setdefault(run["dataset"], {}).setdefault(run["method"], {})[run["seed"]] = run["slices"]
+        about.setdefault(f"{run['dataset']}/{run['row']}", run)
+        found.setdefault(run["dataset"], {}).setdefault(run["row"], {})[run["seed"]] = run["slices"]
     scores = {}
     for dataset, methods in found.items():
         first = next(iter(next(iter(methods.values())).values()))
@@ -177,10 +177,10 @@ def write_differences(metrics: list[Path], board: Path, reference: str = "inbatc
     write_text(board / "differences.csv", differences(scores, [], reference).to_csv(index=False))
 
 
-def collated(metrics: list[Path], cards: list[Path], board: Path) -> str:
-    """Collate runs with their differences from in-batch negatives."""
+def collated(metrics: list[Path], cards: list[Path], board: Path, **more: Any) -> str:
+    """Collate runs with their differences from in-batch negatives; `more` are settings of the board."""
     write_differences(metrics, board)
-    return collate(metrics, cards, SETTINGS, board)
+    return collate(metrics, cards, {**SETTINGS, **more}, board)
 
 
 PAPER = r"""\documentclass{article}

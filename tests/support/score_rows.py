@@ -14,11 +14,11 @@ SLICES = np.array(["seen", "unseen", "unseen"])
 TIMES = 5  # every query stands there so often: enough unseen ones to rank
 
 
-def row(method: str, *runs: list[float], **more: Any) -> Row:
+def row(name: str, *runs: list[float], **more: Any) -> Row:
     """A row whose runs have these scores; without seeds where it is a baseline."""
-    about = {"title": method, "class": method, "tier": "adapter", "track": "controlled", **more}
+    about = {"title": name, "method": name, "tier": "adapter", "track": "controlled", **more}
     baseline = about["track"] == "baseline"
-    about |= {"tier": None, "class": None} if baseline else {}
+    about |= {"tier": None, "method": None} if baseline else {}
     return Row(
         about, {"nDCG@10": {None if baseline else seed: np.tile(run, TIMES) for seed, run in enumerate(runs)}}
     )
@@ -28,17 +28,17 @@ def scores(*rows: Row, slices: Any = SLICES) -> QueryScores:
     return QueryScores("nDCG@10", np.tile(slices, TIMES), {row.about["title"]: row for row in rows})
 
 
-def write_run(folder: Path, method: str, seed: int | None, values: list[float], queries: str = "xyz") -> None:
-    place = folder / "results/runs/s/d" / method / (f"seed-{seed}" if seed is not None else "")
+def write_run(folder: Path, row: str, seed: int | None, values: list[float], queries: str = "xyz") -> None:
+    place = folder / "results/runs/s/d" / row / (f"seed-{seed}" if seed is not None else "")
     place.mkdir(parents=True, exist_ok=True)
-    told = dict.fromkeys(("title", "start", "summary", "paper"), method) | {"params": {}, "adaptations": []}
-    kind = {"tier": "adapter", "track": "controlled", "class": method}
-    kind = kind if seed is not None else {"tier": None, "track": "baseline", "class": None}
+    told = dict.fromkeys(("title", "start", "summary", "paper"), row) | {"params": {}, "adaptations": []}
+    kind = {"tier": "adapter", "track": "controlled", "method": row}
+    kind = kind if seed is not None else {"tier": None, "track": "baseline", "method": None}
     metrics = {"nDCG@10": 0.5, "MRR@10": 0.5, "R@100": 0.5, "queries": 3}
     run = {
         "suite": "s",
         "dataset": "d",
-        "method": method,
+        "row": row,
         "seed": seed,
         "status": "ok",
         "slices": {"all": metrics},

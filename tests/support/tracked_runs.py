@@ -16,7 +16,7 @@ from negmark.store.contents import Contents
 SECRET = "planted-secret-1234567890abcdef1234567890"
 
 CONTENTS = Contents(
-    suite="s", cards={"made": "card.json", "away": "other.json"}, methods=["random"], seeds=[0, 1],
+    suite="s", cards={"made": "card.json", "away": "other.json"}, rows=["random"], seeds=[0, 1],
     sentences=["away"], homes={"away": "made"},
 )  # fmt: skip
 
@@ -24,7 +24,7 @@ RUNS = CONTENTS.runs("made")
 EVALUATED = [*CONTENTS.runs("away"), *CONTENTS.baselines()]
 RECEIPT = Path("results/tracking/s.json")
 BOARD = Path("results/leaderboards/s")
-TABLE = """dataset,rank,method,seeds,nDCG@10/unseen/mean,train_seconds,paper
+TABLE = """dataset,rank,row,seeds,nDCG@10/unseen/mean,train_seconds,paper
 made,1,random,2,0.25,1.625,"Somebody, 2020"
 made,,untrained,,0.125,,
 """
@@ -39,14 +39,14 @@ def write_tracked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     monkeypatch.setenv("WANDB_API_KEY", SECRET)
     monkeypatch.setenv("HOME", str(folder))
     for seed, run in enumerate(RUNS):
-        about = {"suite": "s", "dataset": "made", "method": "random", "seed": seed, "training": {"steps": 25}}
+        about = {"suite": "s", "dataset": "made", "row": "random", "seed": seed, "training": {"steps": 25}}
         manifest = {
             "run": about,
             "cost": {"training": {"wall_seconds": 1.625}},
             "counters": {"query_vectors": 400},
         }
         write(run / "manifest.json", manifest)
-        write_metrics(run, {"dataset": "made", "method": "random", "seed": seed}, 0.25)
+        write_metrics(run, {"dataset": "made", "row": "random", "seed": seed}, 0.25)
         history = {
             "step": list(range(25)),
             "loss": [1 / (step + 2) for step in range(25)],
@@ -63,11 +63,9 @@ def write_tracked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
         (run / "model.safetensors").write_bytes(b"weights of %d" % seed)
     for run in CONTENTS.runs("away"):
         seed = int(run.name[-1])
-        write_metrics(
-            run, {"dataset": "away", "method": "random", "seed": seed, "trained_on": "made"}, 0.0625
-        )
+        write_metrics(run, {"dataset": "away", "row": "random", "seed": seed, "trained_on": "made"}, 0.0625)
     for run in CONTENTS.baselines():
-        write_metrics(run, {"dataset": run.parent.name, "method": run.name, "seed": None}, 0.125)
+        write_metrics(run, {"dataset": run.parent.name, "row": run.name, "seed": None}, 0.125)
     BOARD.mkdir(parents=True)
     (BOARD / "leaderboard.csv").write_text(TABLE)
     (BOARD / "leaderboard.html").write_text("<p>the board</p>")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from builders import contents_file
 from tracked_runs import CONTENTS, RECEIPT, SECRET
 
 RUNS = len(CONTENTS.runs("made", "away")) + len(CONTENTS.baselines())
@@ -18,7 +19,7 @@ def track(mode: str, key: str | None, **variables: str) -> tuple[dict, list[str]
     """Run the stage as the workflow does, a process of its own. Returns its receipt and what it said."""
     settings = {"mode": mode, "project": "negmark", "every": 10, "models": False}
     command = [
-        sys.executable, "-m", "negmark.share.track", "--contents", CONTENTS.model_dump_json(),
+        sys.executable, "-m", "negmark.share.track", "--contents", str(contents_file(CONTENTS, Path())),
         "--settings", json.dumps(settings), "--receipt", str(RECEIPT),
     ]  # fmt: skip
     kept = {name: value for name, value in os.environ.items() if not name.startswith("WANDB_")}

@@ -67,7 +67,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_other_rows_are_complete_and_the_failed_ones_say_why(project: Path) -> None:
     assert (project / "code.txt").read_text() == "1"
-    board = pd.read_csv(project / BOARD / "leaderboard.csv").set_index(["dataset", "method"])
+    board = pd.read_csv(project / BOARD / "leaderboard.csv").set_index(["dataset", "row"])
     for dataset in ("pydoc", "away"):
         rows = board.loc[dataset]
         good = rows[rows["status"] == "ok"]

@@ -58,7 +58,7 @@ def stages(bench: Bench, encoder: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
     def evaluated(out: Path) -> None:
         about = {
-            "suite": "s", "dataset": "made", "method": "untrained", "title": "Untrained", "track": "baseline",
+            "suite": "s", "dataset": "made", "row": "untrained", "title": "Untrained", "track": "baseline",
             "tier": "adapter", "params": {},
         }  # fmt: skip
         evaluate.main([out / "untrained" / "metrics.json"], json.dumps(about), bench.dataset, bench.vectors)

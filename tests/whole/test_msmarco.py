@@ -77,7 +77,7 @@ def test_it_runs_over_real_slices(tmp_path: Path) -> None:
     assert set(board["dataset"]) == {"msmarco", "dl19"}
     assert len(board) == 2 * (len(small["methods"]) + 2)
     assert board["MRR@10/all/mean"].between(0.05, 1).all()
-    paper = board[board["method"] == "simans_paper"].iloc[0]
+    paper = board[board["row"] == "simans_paper"].iloc[0]
     assert paper["track"] == "faithful"
     assert "trained with a budget of its own: steps 16, batch size 8, negatives 5" in paper["adaptations"]
     assert scheduled(tmp_path) == set()

@@ -469,3 +469,24 @@ def test_an_audit_without_false_negatives_is_named(tmp_path: Path) -> None:
         UserError, match=r"scifact\.csv: no false negatives can be read .*; delete it and run again"
     ):
         collated(metrics, cards, tmp_path / "board")
+
+
+def test_relatives_of_positives_stand_on_the_board_where_documents_are_related(tmp_path: Path) -> None:
+    metrics, _ = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "wordnet", "simans", SIMANS)
+    related = {"ancestor": 100, "sibling": 300}
+    cards = [write_card(tmp_path, "scifact", relations=related), write_card(tmp_path, "wordnet")]
+    (tmp_path / "board" / "audit").mkdir(parents=True)
+    (tmp_path / "board" / "audit" / "scifact.csv").write_text(
+        "method,seed,window,ancestor_rate,sibling_rate\nsimans,0,-1,0.02,0.2\nsimans,1,-1,0.04,0.217\nsimans,1,0,1,1\n"
+    )
+    collated(metrics, cards, tmp_path / "board")
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
+    found = table.loc[("scifact", "simans"), ["ancestors", "siblings"]].astype(float)
+    assert found.tolist() == pytest.approx([0.03, 0.2085])
+    assert table["siblings"].notna().sum() == 1
+    page = (tmp_path / "board" / "leaderboard.html").read_text()
+    assert page.count("20.9 %") == 1
+    assert page.count("are siblings of a positive") == 1, (
+        "a column of the dataset that can tell, and of no other"
+    )

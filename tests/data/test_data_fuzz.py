@@ -84,7 +84,7 @@ def prepared(source: str = "./mine") -> tuple[prepare.Collection | None, dict[st
         return None, str(error)
 
 
-@settings(max_examples=400, deadline=None, derandomize=True)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(st.sampled_from([*LAYOUTS, *ARCHIVES]), st.integers(0, 2**32 - 1))
 def test_a_damaged_dataset_is_read_by_a_rule_or_refused_in_one_line(tmp_path_factory, kind, seed):
     os.chdir(tmp_path_factory.getbasetemp())

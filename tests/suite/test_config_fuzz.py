@@ -30,7 +30,7 @@ FILES = sorted((ROOT / "config").glob("*.yaml"))
 NAMED_BY_USERS = {"datasets", "gates", "methods"}
 SEEDS = st.integers(0, 2**32 - 1)
 MANY = settings(
-    max_examples=500, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=250, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )  # fmt: skip
 
 

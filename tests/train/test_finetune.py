@@ -1,6 +1,8 @@
 """The finetune tier: chunks, gradient caching and processes change the cost, never the gradient."""
 
+import itertools
 import json
+import os
 import subprocess
 import sys
 
@@ -133,7 +135,18 @@ def test_a_run_goes_on_from_another_runs_towers(texts, tmp_path):
     assert not np.allclose(moved.numpy(), np.load(texts.vectors / "documents.npy"), atol=1e-4)
 
 
-@pytest.mark.parametrize("method", sorted(registry.available()))
+MECHANISMS = {"inbatch", "simans", "ance", "adore", "clusterns", "cet"}
+"""A method of each kind: without documents of its own, from a pool, from a refreshed pool, by live search with one side
+trained, with vectors that are no document's, with networks of its own."""
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[] if name in MECHANISMS else pytest.mark.slow)
+        for name in sorted(registry.available())
+    ],
+)
 def test_every_method_trains_and_a_killed_run_ends_with_the_same_bytes(texts, tmp_path, monkeypatch, method):
     kind = registry.available()[method]
     if "bm25" in kind.pools:
@@ -207,15 +220,16 @@ import torch
 from pathlib import Path
 from texts import Texts, gradients
 folder = Path({folder!r}) / os.environ["RANK"]
-run = Texts(folder).run("dense_topk", dropout=0.0, chunk_gradients={cached})
-loss, found = gradients(run)
-assert run.encoder._accelerator.num_processes == 2
-torch.save({{"loss": loss, **found}}, folder / "found.pt")
+texts = Texts(folder)
+for cached in (False, True):
+    run = texts.run("dense_topk", dropout=0.0, chunk_gradients=cached)
+    loss, found = gradients(run)
+    assert run.encoder._accelerator.num_processes == 2
+    torch.save({{"loss": loss, **found}}, folder / f"cached-{{cached}}.pt")
 """
 
 
-@pytest.mark.parametrize("cached", [False, True])
-def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path, cached):
+def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path):
     script = tmp_path / "process.py"
     root = str(ROOT / "workflow")
     script.write_text(
@@ -223,7 +237,6 @@ def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path, ca
             support=str(ROOT / "tests" / "support"),
             root=root,
             folder=str(tmp_path),
-            cached=cached,
         )
     )
     done = subprocess.run(
@@ -232,8 +245,8 @@ def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path, ca
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     loss, wanted = gradients(texts.run("dense_topk", dropout=0.0))
-    for rank in ("0", "1"):
-        found = torch.load(tmp_path / rank / "found.pt", weights_only=True)  # noqa: TID251 - written by the test itself
+    for rank, cached in itertools.product(("0", "1"), (False, True)):
+        found = torch.load(tmp_path / rank / f"cached-{cached}.pt", weights_only=True)  # noqa: TID251 - the test's own
         assert found.pop("loss") == pytest.approx(loss, abs=1e-6)
         assert found.keys() == wanted.keys()
         for name in wanted:
@@ -244,19 +257,16 @@ def test_a_run_of_two_processes_ends_as_a_run_of_one(texts, tmp_path):
     """The stage as the rule starts it: one run is written, with the other's ledger and nearly its weights."""
     spec = texts.spec("dense_topk", dropout=0.0, steps=4)
     row = json.dumps({key: value for key, value in spec.items() if key != "seed"})
-    ends = []
-    for processes in (1, 2):
-        folder = tmp_path / str(processes)
-        launcher = ["torch.distributed.run", "--standalone", "--nproc_per_node", str(processes), "-m"]
-        done = subprocess.run(
-            [sys.executable, "-m", *launcher[: None if processes > 1 else 0], "negmark.train.train",
-             str(folder / "seed-0" / "model.safetensors"), "--spec", row, "--dataset", str(texts.dataset),
-             "--vectors", str(texts.vectors), "--pool", f"dense={texts.pool}", "--state", str(folder / "state")],
-            capture_output=True, text=True, timeout=300, cwd=ROOT,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr
-        assert not (folder / "state").exists() or not list((folder / "state").rglob("*.safetensors"))
-        ends.append(folder / "seed-0")
+    ends = [texts.train(tmp_path / "one", spec), tmp_path / "two" / "seed-0"]
+    state = tmp_path / "two" / "state"
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
+    done = subprocess.run(
+        [*launcher, "negmark.train.train", str(ends[1] / "model.safetensors"), "--spec", row, "--dataset",
+         str(texts.dataset), "--vectors", str(texts.vectors), "--pool", f"dense={texts.pool}", "--state", str(state)],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "PYTHONPATH": str(ROOT / "workflow")},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert not list(state.rglob("*.safetensors"))
     one, two = (load_file(run / "model.safetensors") for run in ends)
     for name, value in one.items():
         torch.testing.assert_close(two[name], value, atol=1e-4, rtol=1e-3)

@@ -158,7 +158,17 @@ def test_head_and_dropout_follow_from_the_seed_and_the_body_is_the_encoder(pairs
     assert not torch.equal(logits(0), logits(1))
 
 
-@pytest.mark.parametrize("method", [*ALLOWED, "cet/faithful"])
+MECHANISMS = {"random", "simans", "cet", "cet/faithful"}
+"""A method of each kind: without a pool, from one, with networks of its own."""
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        pytest.param(name, marks=[] if name in MECHANISMS else pytest.mark.slow)
+        for name in (*ALLOWED, "cet/faithful")
+    ],
+)
 def test_every_allowed_method_trains_and_a_killed_run_ends_with_the_same_bytes(
     pairs, tmp_path, monkeypatch, method
 ):

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from builders import lines_of
-from tiny import ROOT, SUITE, snakemake, write_suite
+from tiny import ROOT, SUITE, copy_project, planned, write_suite
 
 SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
 
@@ -83,9 +83,10 @@ def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
         ({"data": "./nowhere"}, ["data", "./nowhere"]),
     ],
 )
-def test_a_mistake_in_the_config_is_told_in_one_line(project: Path, change: dict, words: list[str]) -> None:
-    write_suite(project, {**SUITE, **change})
-    done = snakemake(project, "--dry-run", check=False)
+def test_a_mistake_in_the_config_is_told_in_one_line(tmp_path: Path, change: dict, words: list[str]) -> None:
+    copy_project(tmp_path)
+    write_suite(tmp_path, {**SUITE, **change})
+    done = planned(tmp_path, check=False)
     assert done.returncode != 0
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.startswith("error:")]
     assert len(lines) == 1

@@ -1,4 +1,4 @@
-"""What a change of the suite would make: the plan, without running it."""
+"""What suites would make, planned without running anything."""
 
 import re
 from pathlib import Path

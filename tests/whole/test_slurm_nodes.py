@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_slurm import Submitted, assert_as_local, finished, project, states, untrained, wait_for
 
 from slurm import Cluster, cluster
+from slurm_runs import Submitted, assert_as_local, finished, project, states, untrained, wait_for
 from tiny import snakemake
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3000)]

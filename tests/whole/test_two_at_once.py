@@ -97,9 +97,9 @@ def test_two_suites_with_one_cache_are_both_right(lone: Path, folders: list[Path
 
 def test_a_run_is_refused_while_another_one_works_and_changes_nothing(lone: Path) -> None:
     """Whatever is asked for, but a dry run and a report are let through."""
-    with subprocess.Popen(
-        [sys.executable, "-c", HOLD], cwd=lone, env={**os.environ, "PYTHONPATH": str(lone)}, stdout=subprocess.PIPE
-    ) as holder:  # fmt: skip
+    places = {**os.environ, "PYTHONPATH": str(lone / "workflow")}
+    hold = [sys.executable, "-c", HOLD]
+    with subprocess.Popen(hold, cwd=lone, env=places, stdout=subprocess.PIPE) as holder:
         try:
             assert holder.stdout is not None
             assert holder.stdout.readline() == b"held\n"

@@ -16,8 +16,17 @@ from negmark.methods import registry
 from negmark.search.candidates import build_pool
 from negmark.search.index import DenseSearcher
 from negmark.store.collection import Qrels
+from negmark.store.contents import Contents
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def contents_file(contents: Contents, folder: Path) -> Path:
+    """Write the contents.json of a board."""
+    path = folder / "contents.json"
+    path.write_text(contents.model_dump_json())
+    return path
+
 
 Labels = Sequence[tuple[str, str, int]]
 
@@ -115,7 +124,7 @@ class Bench:
             "weight_decay": 0.0, "temperature": 0.05, "checkpoint_steps": 1000,
         }  # fmt: skip
         return {
-            "suite": "bench", "dataset": "made", "method": row or method, "class": method,
+            "suite": "bench", "dataset": "made", "row": row or method, "method": method,
             "params": kind.Params().model_dump(mode="json"), "seed": seed, "training": {**budget, **training},
         }  # fmt: skip
 
@@ -129,7 +138,7 @@ class Bench:
         """Run the stage train for several seeds in one process and return the folders of the runs."""
         from negmark.train.train import main
 
-        kind = registry.available()[spec["class"]]
+        kind = registry.available()[spec["method"]]
         pool = [f"dense={self.pool}"] if "dense" in kind.pools else None
         runs = [folder / f"seed-{seed}" for seed in seeds]
         row = json.dumps({key: value for key, value in spec.items() if key != "seed"})
@@ -154,7 +163,7 @@ def both_sides(
     return documents, asked
 
 
-def tiny_model(folder: Path, dropout: float = 0.1) -> Path:
+def tiny_model(folder: Path) -> Path:
     """Write an encoder of two layers and eight dimensions with seeded random weights, in the layout of a real one."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -174,7 +183,7 @@ def tiny_model(folder: Path, dropout: float = 0.1) -> Path:
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(vocabulary), hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=32, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+        max_position_embeddings=32,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)

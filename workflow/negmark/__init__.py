@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from negmark.store.board import Board, open_board
 
 __all__ = ["Board", "open_board"]
+__version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:

@@ -93,7 +93,7 @@ rule leaderboard:
         cards=expand(f"{PATHS.board}/cards/{{dataset}}.json", dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
-        audits=[PATHS.audit(dataset) for dataset in DATASETS.values() if dataset.hides_labels],
+        audits=[PATHS.audit(dataset) for dataset in DATASETS.values() if dataset.is_home],
         foresight=expand(f"{PATHS.board}/foresight/{{dataset}}.csv", dataset=CONTENTS.trained()),
         figures=expand(f"{PATHS.board}/figures/{{stem}}.svg", stem=planned(CONTENTS)),
         gates=PATHS.gate_tables(),
@@ -122,7 +122,7 @@ rule leaderboard:
         mem_mb=memory(2000),
         runtime="30m",
     params:
-        settings=LAYOUT.about.board(),
+        settings=canonical(LAYOUT.board_settings()),
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.board.leaderboard --contents {input.contents:q}"

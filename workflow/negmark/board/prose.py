@@ -45,6 +45,17 @@ FALSE_NEGATIVES = (
 )
 
 
+def version_sentence(suite: str, settings: Mapping[str, Any]) -> str:
+    """Return which benchmark and which suite made a board, as a reader of it has to cite them."""
+    versions = settings.get("versions", {})
+    parts = [
+        f"{name} {versions[key]}"
+        for name, key in (("negmark", "negmark"), (f"suite {suite}, version", "suite"))
+        if key in versions
+    ]
+    return f"Made by {', '.join(parts)}." if parts else ""
+
+
 def size_sentence(card: dict[str, Any], settings: dict[str, Any]) -> str:
     """How much was trained and tested on what: no number on a board means anything without it.
 

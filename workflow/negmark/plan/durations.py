@@ -14,7 +14,6 @@ from negmark.plan.sizes import Size
 
 COLLATING = 1.5
 """Seconds that a job takes to make a table or a figure, without its start."""
-BYTES = 4
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from negmark import __version__
 from negmark.core.files import canonical
 from negmark.core.names import BASELINES, LEXICAL
 from negmark.core.tiers import DEFAULT
@@ -22,7 +23,7 @@ class About:
         """Return what the metrics.json of a row's runs on a dataset say about them."""
         home = self._suite.datasets[dataset.home]
         facts = self._common(dataset, row.name, row.title)
-        if home is not dataset:
+        if not dataset.is_home:
             facts["trained_on"] = home.name
         facts |= {"method": row.method.name, "tier": row.tier.name, "start": self._start(row)}
         if row.tier.name != DEFAULT:
@@ -64,7 +65,8 @@ class About:
         if home.settings.graded:
             footnotes = [line for line in footnotes if line not in row.method.ungraded_only]
         if row.own_budget:
-            changes = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in row.own_budget.items())
+            own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
+            changes = ", ".join(f"{key} {value:,}" for key, value in own.items())
             footnotes.append(f"trained with a budget of its own: {changes}")
         if row.start:
             footnotes.append(f"starts from the trained model of {row.start}")
@@ -91,14 +93,15 @@ class About:
         facts = self._common(self._suite.datasets[gate.dataset], gate.system, title)
         return canonical({**facts, "track": "baseline", "params": params})
 
-    def board(self) -> str:
+    def board(self) -> dict[str, Any]:
         """Return what the board says about the whole suite."""
         suite = self._suite
         facts: dict[str, Any] = {"suite": suite.suite, "encoder": suite.encoder.model}
+        facts["versions"] = {"negmark": __version__, "suite": suite.version}
         facts |= {**suite.encoder.model_dump(exclude={"model"}), **suite.training.model_dump()}
         budgets = {tier: suite.budget(tier).model_dump() for tier in suite.tier_names}
         facts |= {"seeds": len(suite.seeds), "budgets": budgets, "trained_on": suite.homes}
-        return canonical({**facts, "reference": suite.reference, "seed_numbers": suite.seeds})
+        return {**facts, "reference": suite.reference, "seed_numbers": suite.seeds}
 
     def _common(self, dataset: Dataset, row: str, title: str) -> dict[str, Any]:
         return {"suite": self._suite.suite, "dataset": dataset.name, "row": row, "title": title}

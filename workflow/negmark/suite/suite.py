@@ -49,6 +49,8 @@ class Suite(Settings):
 
     suite: Name
     """Names the folder of the board."""
+    version: Whole = Field(default=1, ge=1)
+    """Raised when a change makes its boards incomparable with earlier ones: another budget, split or encoder."""
     dataset_settings: dict[Name, Annotated[DatasetSettings, BeforeValidator(_keys)]] = Field(
         alias="datasets", min_length=1
     )

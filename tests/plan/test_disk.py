@@ -17,7 +17,7 @@ SUITE = {
     "finetune": {"steps": 10, "batch_size": 4, "negatives": 2},
     "methods": {"random": None, "random_finetune": {"method": "random", "tier": "finetune"}},
 }
-SIZE = Size(documents=1000, train=100, test=50, document_tokens=98.0, query_tokens=8.0, told_by="a hand")
+SIZE = Size(documents=1000, train=100, test=50, document_tokens=98.0, query_tokens=8.0, source="a hand")
 HOW = Encoding(query_length=32, document_length=64, dimension=16)
 LAYOUT = Layout(load(SUITE, "a test"))
 KEY = LAYOUT.suite.datasets["msmarco"].collection

@@ -51,7 +51,7 @@ localrule manifest:
     output: z
     jobid: 1
 """
-SIZE = Size(documents=1000, train=100, test=50, document_tokens=98.0, query_tokens=8.0, told_by="a hand")
+SIZE = Size(documents=1000, train=100, test=50, document_tokens=98.0, query_tokens=8.0, source="a hand")
 HOW = Encoding(query_length=32, document_length=64, dimension=16)
 MACHINE = Machine(
     start={"torch": 4.0, "light": 2.0, "figures": 3.0}, tokens=1000.0, products=1e6, texts=500.0, indexed=100.0,

@@ -15,7 +15,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def told(shown: terminal.OneLineAJob, done: int, total: int) -> str:
+def told(shown: terminal.OneLinePerJob, done: int, total: int) -> str:
     record = logging.makeLogRecord(
         {"levelno": logging.INFO, "event": SimpleNamespace(value="progress"), "done": done, "total": total}
     )
@@ -24,7 +24,7 @@ def told(shown: terminal.OneLineAJob, done: int, total: int) -> str:
 
 
 def test_the_longest_wait_is_left_out_of_an_estimate(clock: list[float]) -> None:
-    shown, said = terminal.OneLineAJob(), []
+    shown, said = terminal.OneLinePerJob(), []
     for done, passed in ((1, 60.0), (2, 62.0), (3, 66.0), (5, 72.0), (10, 82.0)):
         clock[0] = 100.0 + passed
         said.append(told(shown, done, 10))
@@ -38,7 +38,7 @@ def test_the_longest_wait_is_left_out_of_an_estimate(clock: list[float]) -> None
 
 
 def test_only_the_last_jobs_count(clock: list[float]) -> None:
-    shown = terminal.OneLineAJob()
+    shown = terminal.OneLinePerJob()
     for done in range(1, 51):
         clock[0] += 10.0 if done <= 20 else 1.0
         line = told(shown, done, 100)

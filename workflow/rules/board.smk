@@ -1,4 +1,4 @@
-# Where tokens are known and not in the dataset stage: another tokenizer makes new cards, and no new dataset.
+# A stage of its own, as it needs token counts: another tokenizer makes new cards, but no new dataset.
 rule card:
     input:
         documents=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/documents.parquet",
@@ -155,7 +155,7 @@ rule manifest:
         " --suite {params.suite:q} --table {input.table:q} --output {output.manifest:q}"
 
 
-# Without an output, so that it compares and tells each time, and what it wrote outlasts a comparison that fails.
+# Without outputs, so that it compares and reports every time, and its files survive a comparison that fails.
 if PATHS.rebuilds:
 
     rule reproduce:
@@ -175,7 +175,7 @@ if PATHS.rebuilds:
 
 else:
 
-    # The config of a board is in its manifest, so it takes a workflow of its own.
+    # The config of a board is in its manifest, so it needs a workflow of its own.
     rule reproduce:
         log:
             f"results/logs/reproduce/{SUITE.suite}.log",

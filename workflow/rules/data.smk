@@ -1,5 +1,5 @@
-# What is prepared of a dataset lies under its collection's name, which stands for all settings that decide it.
-# Shared work has priority: it takes all cores, and would leave some idle while it waits for a long run to end.
+# A prepared dataset is stored under its collection's name, a hash of all settings that decide it.
+# Shared work has priority: it takes all cores, so while it waited for a long run to end, the others would be idle.
 rule dataset:
     input:
         sources=lambda wildcards: sources(*COLLECTIONS[wildcards.collection].preparers),

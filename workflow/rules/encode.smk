@@ -27,7 +27,7 @@ rule warm_up:
         " --state {params.state:q} --threads {threads}"
 
 
-# Where the suite says so, jobs encode a share each into the cache, and `embeddings` gathers them.
+# If the suite says so, several jobs each encode a share into the cache, and `embeddings` gathers them.
 rule encode_part:
     input:
         warmup=lambda wildcards: PATHS.warmup(wildcards.collection, wildcards.encoder),
@@ -73,7 +73,7 @@ rule embeddings:
     resources:
         mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(COLLECTIONS[wildcards.collection])),
         runtime="12h",
-        gpu=0 if SUITE.shards.encode > 1 else LAYOUT.resources.gpus(),  # to gather needs none
+        gpu=0 if SUITE.shards.encode > 1 else LAYOUT.resources.gpus(),  # gathering needs none
     params:
         settings=lambda wildcards: LAYOUT.specs.encoder(COLLECTIONS[wildcards.collection], wildcards.encoder),
         dataset=lambda wildcards, input: Path(input.documents).parent,

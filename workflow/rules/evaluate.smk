@@ -1,4 +1,4 @@
-# The same batches as in train: a rule each, the seeds in its files and nowhere else.
+# The same batches as in train: one rule each, with the seeds only in its file names.
 for SEEDS in LAYOUT.batches():
 
     rule:
@@ -63,8 +63,8 @@ rule evaluate_baseline:
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
 
 
-# A gate's baseline is evaluated by itself, as its published value was made: BM25 with that value's k1 and b. Gates come
-# before any training: a baseline that is wrong should be known in minutes.
+# A gate's baseline is evaluated separately, like its published value: BM25 with that value's k1 and b. Gates run before
+# any training: a wrong baseline should be known within minutes.
 rule gate:
     input:
         unpack(lambda wildcards: LAYOUT.gate_inputs(wildcards.gate)),
@@ -122,7 +122,7 @@ rule gates:
         " --folder {params.folder:q}"
 
 
-# What stands on the board, for the stages that read all of its runs, and for scripts that draw figures of a paper.
+# What is on the board, for the stages that read all of its runs and for scripts that draw a paper's figures.
 rule contents:
     input:
         sources=sources("negmark.store.contents"),

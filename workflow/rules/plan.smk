@@ -1,4 +1,4 @@
-# Prints and keeps nothing that anything waits for, so it runs whenever it is asked for.
+# Without outputs, so it runs whenever it is requested.
 rule plan:
     log:
         f"results/logs/plan/{SUITE.suite}.log",

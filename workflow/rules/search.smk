@@ -2,7 +2,7 @@ BM25_POOLS = "results/pools/{collection}/bm25/{settings}"
 DENSE_POOLS = "results/pools/{collection}/{encoder}/{settings}"
 
 
-# Where the suite says so, jobs search a share each, and the pool's own job gathers what they found.
+# If the suite says so, several jobs each search a share, and the pool's own job merges the results.
 rule pool_part:
     input:
         qrels=rules.dataset.output.qrels,

@@ -20,7 +20,7 @@ rule track:
         " --settings {params.settings:q} --receipt {output.receipt:q}"
 
 
-# By itself, as a board is collated more often than runs are made.
+# A rule of its own, as boards are made more often than runs.
 rule track_board:
     input:
         contents=rules.contents.output.contents,
@@ -43,7 +43,7 @@ rule track_board:
         " --settings {params.settings:q} --receipt {output.receipt:q} --folder {params.folder:q}"
 
 
-# The one rule that needs the network and a key; no target but itself waits for it.
+# The only rule that needs the network and a key; no other target depends on it.
 rule sync:
     input:
         receipts=[rules.track.output.receipt, rules.track_board.output.receipt],
@@ -66,8 +66,8 @@ rule export:
         sources=sources("negmark.share.export"),
         method=lambda wildcards: method_sources(ROWS[wildcards.row].method),
     output:
-        # The folder and not a file of it: which files a model has differs, and Snakemake removes the whole old
-        # model before the job, so that none of its files is left among the new ones.
+        # The folder rather than its files: which files a model has varies, and Snakemake removes the old folder
+        # before the job, so that none of its files is left among the new ones.
         model=directory("results/models/{suite}/{dataset}/{row}/seed-{seed}"),
     log:
         "results/logs/export/{suite}/{dataset}/{row}/seed-{seed}.log",

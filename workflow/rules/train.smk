@@ -1,6 +1,6 @@
-# A rule for every batch of seeds. The seeds stand in its files and nowhere else: a run that is done stays done,
-# whichever batch it was part of.
-# Trials of `tune` are trained by the same rule, under names that no other rule knows: nothing else is done to them.
+# One rule per batch of seeds. The seeds are only in its file names: a finished run stays finished, whichever batch it
+# was part of.
+# Trials of `tune` are trained by the same rule, under names that no other rule matches: nothing else uses them.
 for SEEDS, ROW_PATTERN in LAYOUT.jobs():
 
     rule:

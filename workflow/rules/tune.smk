@@ -1,5 +1,5 @@
 # Not part of a board: `snakemake --cores all tune` makes it, and a suite with `tuned: true` reads it when it is planned.
-# So a committed tuned.json is taken as it is, and trials run again only when they are asked for.
+# So a committed tuned.json is used as it is, and trials run again only on request.
 rule tune:
     input:
         trials=LAYOUT.trial_curves(),

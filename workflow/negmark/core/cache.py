@@ -1,4 +1,4 @@
-"""What several runs may ask of the shared cache at the same time: one makes it, the others wait and take it."""
+"""Shared cache: when several runs need the same entry at once, one makes it and the others wait for it."""
 
 import contextlib
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from negmark.core.locks import held
 
 @contextlib.contextmanager
 def alone(path: Path, doing: str) -> Iterator[None]:
-    """Let no other run make the file or folder `path` of the cache while a block runs; `doing` says what it would do.
+    """Keep other runs from making the cache entry `path` while the block runs; `doing` says what the other run does.
 
-    Whoever had to wait must look again if `path` is there now. What a killed run left beside it is removed.
+    After waiting, check again whether `path` exists. Leftovers of a killed run beside it are removed.
     """
     lock = cache_folder() / "locks" / f"{path.name}.lock"
     with held(lock, waits=lambda: stage.say(f"another run {doing}; waiting for it to end")):

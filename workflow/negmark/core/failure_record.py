@@ -1,6 +1,6 @@
-"""What stopped a run, recorded beside the results so that the others still make a board.
+"""What stopped a run, recorded beside the results so that the other runs still make a board.
 
-As a program, it records a run that had no time to say so itself:
+As a program, it records a run that could not do so itself:
 `python -m negmark.core.failure_record LOG EXIT_CODE`.
 """
 
@@ -17,7 +17,7 @@ from negmark.core.files import write_json
 
 LOGS, FOLDER = Path("results/logs"), Path("results/failures")
 STAGES = ("train", "evaluate")
-"""Stages whose jobs are of one row: the board can do without it."""
+"""Stages whose jobs belong to one row, which the board can do without."""
 
 
 DIVERGED, OUT_OF_MEMORY, KILLED, FAILED = "diverged", "out of memory", "killed", "failed"
@@ -27,7 +27,7 @@ UNWRITABLE = os.EX_IOERR
 
 
 STOPPED = {130, 143, UNWRITABLE}
-"""Exit codes of a process that its user, the machine going down, or a full disk stopped: no fault of the run."""
+"""Exit codes of a process stopped by its user, a shutdown or a full disk: not the fault of the run."""
 
 
 SIGKILL = 137
@@ -37,9 +37,9 @@ NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory",
 
 
 def record_of(log: str | Path | None) -> Path | None:
-    """Return where a failure of the job with this log is recorded; None where the board can't do without the job.
+    """Return where a failure of the job with this log is recorded; None if the board can't do without the job.
 
-    The record is named after the log and not by a parameter: that would make runs anew which another job made.
+    The record is named after the log: a parameter would re-run what another job has made already.
     """
     if log is None or not Path(log).is_relative_to(LOGS):
         return None
@@ -48,29 +48,29 @@ def record_of(log: str | Path | None) -> Path | None:
 
 
 def forget(log: str | None) -> None:
-    """Remove the record of an earlier failure of a job that begins."""
+    """Remove the record of an earlier failure when its job starts."""
     if path := record_of(log):
         path.unlink(missing_ok=True)
 
 
 def status_of(error: BaseException) -> str:
-    """Return in a word what an error says of a run."""
+    """Return the status that an error gives a run."""
     if isinstance(error, DivergedError):
         return DIVERGED
-    told = str(error).lower()
-    ran_out = isinstance(error, MemoryError) or any(words in told for words in NO_MEMORY)
+    message = str(error).lower()
+    ran_out = isinstance(error, MemoryError) or any(words in message for words in NO_MEMORY)
     return OUT_OF_MEMORY if ran_out else FAILED
 
 
 def record(path: Path, status: str, reason: str) -> None:
-    """Leave a record of a failure."""
+    """Write the record of a failure."""
     write_json(path, {"status": status, "reason": " ".join(reason.split())})
 
 
 def record_error(error: BaseException, log: str | None) -> int:
-    """Leave a record of what stopped the job with this log, if the board can do without it.
+    """Record what stopped the job with this log, if the board can do without it.
 
-    Returns the exit code. A disk that can't be written is no fault of the run, and isn't recorded.
+    Returns the exit code. A disk that can't be written is not the run's fault and isn't recorded.
     """
     if isinstance(error, UnwritableError):
         return UNWRITABLE

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, and the hashes that name what they hold."""
+"""Atomic files, which appear complete or not at all, and the hashes of their contents."""
 
 import contextlib
 import errno
@@ -25,32 +25,31 @@ LEAST_FREE = 1 << 16  # bytes
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`; on success it takes the place of `path`, on failure it goes.
+    """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
-    Readers see the old file or the whole new one. The suffix is kept, as many writers look at it.
-    Raises `UserError` where the disk is full or the folder may not be written.
+    Readers see the old file or the complete new one. The suffix is kept, as many writers depend on it.
+    Raises `UserError` if the disk is full or the folder is read-only.
     """
-    partial = _beside(path)
+    partial = _partial_path(path)
     try:
-        with _in_one_line(path, partial):
+        with _one_line_errors(path, partial):
             path.parent.mkdir(parents=True, exist_ok=True)
             partial.touch()
             yield partial
             partial.replace(path)
     finally:
-        _forget(partial)
+        _remove(partial)
 
 
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path` that becomes `path` when the block ends well.
+    """Yield an empty folder beside `path` that becomes `path` if the block succeeds.
 
-    Where `path` has come into being meanwhile (another process made the same thing), the first one stays.
-    Raises `UserError` as `replacing`.
+    If another process has made `path` in the meantime, that one stays. Raises `UserError` as `replacing`.
     """
-    partial = _beside(path)
+    partial = _partial_path(path)
     try:
-        with _in_one_line(path, partial):
+        with _one_line_errors(path, partial):
             partial.mkdir(parents=True)
             yield partial
             try:
@@ -59,13 +58,13 @@ def replacing_folder(path: Path) -> Iterator[Path]:
                 if not path.exists():
                     raise
     finally:
-        _forget(partial)
+        _remove(partial)
 
 
 def reserve(path: Path) -> None:
-    """Claim the disk space of a file that only has its size yet, before it is mapped into memory and filled.
+    """Allocate the disk space of a sparse file before it is mapped into memory and filled.
 
-    A disk that is full shows itself here as an OSError; in the midst of a mapped file it kills the process.
+    A full disk is an OSError here; while writing through the mapping it would kill the process.
     """
     if not hasattr(os, "posix_fallocate"):  # macOS
         return
@@ -78,38 +77,38 @@ def reserve(path: Path) -> None:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what writers that were killed have left in a folder and below it. Nobody may be writing there."""
+    """Remove what killed writers left in a folder and its subfolders. Nobody may be writing there."""
     for partial in [*folder.rglob(f"{PARTIAL}*")]:
-        _forget(partial)
+        _remove(partial)
 
 
 def sweep_beside(path: Path) -> None:
-    """Remove what killed writers of `path` have left beside it. Nobody else may be writing it."""
+    """Remove what killed writers of `path` left beside it. Nobody else may be writing it."""
     for partial in path.parent.glob(f"{PARTIAL}{glob.escape(_short(path))}-*"):
-        _forget(partial)
+        _remove(partial)
 
 
 def unwritable(error: BaseException, path: Path) -> UnwritableError:
-    """Return a failure to write `path` in one line: what happened, and how to mend it."""
-    number = getattr(error, "errno", None) or _number_in(str(error))
-    if number is None and _free(path) < LEAST_FREE:
-        number = errno.ENOSPC  # numpy and safetensors tell no number
+    """Return the error for a failure to write `path`: what happened and how to fix it, in one line."""
+    number = getattr(error, "errno", None) or _errno_in(str(error))
+    if number is None and _free_bytes(path) < LEAST_FREE:
+        number = errno.ENOSPC  # numpy and safetensors give no errno
     if number in NO_ROOM:
-        told, mend = "the disk is full", "make room"
+        reason, fix = "the disk is full", "make room"
     elif number in NOT_ALLOWED:
-        told, mend = "the folder or the file is read-only", "mend its rights"
+        reason, fix = "the folder or the file is read-only", "mend its rights"
     else:
-        told, mend = str(getattr(error, "strerror", None) or error), "check the disk"
-    return UnwritableError(f"{path}: can't be written: {told}; {mend}, then the same command goes on")
+        reason, fix = str(getattr(error, "strerror", None) or error), "check the disk"
+    return UnwritableError(f"{path}: can't be written: {reason}; {fix}, then the same command goes on")
 
 
 def is_unwritable(error: BaseException) -> bool:
-    """Say whether an error is that of writing to a disk that is full or read-only, whatever was written."""
+    """Return whether an error comes from a full or read-only disk, whatever was being written."""
     return getattr(error, "errno", None) in {*NO_ROOM, errno.EROFS}
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all."""
+    """Write `text` as UTF-8, completely or not at all."""
     with replacing(path) as partial:
         partial.write_text(text, encoding="utf-8")
 
@@ -120,7 +119,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file; a missing or broken one is a `UserError` that names it."""
+    """Read a JSON file. Raises a `UserError` that names it if it is missing or broken."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -130,23 +129,23 @@ def read_json(path: Path) -> Any:
 
 
 def canonical(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal strings, so it can be hashed."""
+    """Return JSON with sorted keys and no spaces: equal values give equal strings, ready to be hashed."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 def sha256_file(path: Path) -> str:
-    """Hex SHA-256 of a file's bytes."""
+    """Return the hex SHA-256 of a file."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def short_hash(value: Any) -> str:
-    """Eight hex digits that stand for `value` in folder names."""
+    """Return eight hex digits that stand for `value` in folder names."""
     return hashlib.sha256(canonical(value).encode()).hexdigest()[:8]
 
 
-def _beside(path: Path) -> Path:
-    """Return a path that nobody else writes, in the same folder, with the same suffix."""
+def _partial_path(path: Path) -> Path:
+    """Return a path nobody else writes to, in the same folder, with the same suffix."""
     return path.with_name(f"{PARTIAL}{_short(path)}-{secrets.token_hex(4)}{''.join(path.suffixes)}")
 
 
@@ -155,8 +154,8 @@ def _short(path: Path) -> str:
 
 
 @contextlib.contextmanager
-def _in_one_line(path: Path, partial: Path) -> Iterator[None]:
-    """Tell a failure to write `path` in one line; an error that names another file is none."""
+def _one_line_errors(path: Path, partial: Path) -> Iterator[None]:
+    """Turn a failure to write `path` into a one-line error; errors that name another file pass through."""
     try:
         yield
     except (OSError, SafetensorError) as error:
@@ -166,19 +165,19 @@ def _in_one_line(path: Path, partial: Path) -> Iterator[None]:
         raise
 
 
-def _number_in(text: str) -> int | None:
-    found = re.search(r"os error (\d+)", text)
-    return int(found[1]) if found else None
+def _errno_in(text: str) -> int | None:
+    match = re.search(r"os error (\d+)", text)
+    return int(match[1]) if match else None
 
 
-def _free(path: Path) -> int:
-    """Return the bytes that are free where a file is to be written."""
-    there = next(folder for folder in path.absolute().parents if folder.exists())
-    return shutil.disk_usage(there).free
+def _free_bytes(path: Path) -> int:
+    """Return the free bytes on the disk that `path` is on."""
+    existing = next(folder for folder in path.absolute().parents if folder.exists())
+    return shutil.disk_usage(existing).free
 
 
-def _forget(partial: Path) -> None:
-    """Remove a file or folder as far as that is possible."""
+def _remove(partial: Path) -> None:
+    """Remove a file or folder as far as possible."""
     if partial.is_dir():
         shutil.rmtree(partial, ignore_errors=True)
     with contextlib.suppress(OSError):

@@ -1,17 +1,17 @@
-"""Results that were cut off after they were written: found when a run begins, told, and made again.
+"""Truncated results: detected and reported at the start of a run, and made again.
 
-A writer puts its file in place whole, so a cut one comes from a disk, a copy or a power cut. Snakemake looks at times
-alone and would build on it. The formats say themselves how long they are, so a look at a file's ends is enough:
+Writers put complete files in place, so a truncated one comes from a failing disk, a copy or a power cut. Snakemake
+compares only timestamps and would build on it. The formats record their own length, so both ends of a file suffice:
 
-- .safetensors: the header names the last byte of the tensors;
-- .npy: the header names shape and type;
-- .parquet: the magic number and the length of the footer stand at the end;
-- .json: it parses, and ends with a line end;
-- .gz: the length of the content stands at the end. Where it isn't plausible, the file is unpacked to be sure (by
-  chance, one cut in a thousand is plausible);
+- .safetensors: the header gives the last byte of the tensors;
+- .npy: the header gives shape and type;
+- .parquet: the file ends with the length of the footer and the magic number;
+- .json: it parses and ends with a newline;
+- .gz: the file ends with the length of its content. If that is implausible, the file is unpacked to be sure (by
+  chance, one truncation in a thousand looks plausible);
 - any other: it isn't empty.
 
-A byte that is changed and not lost is not found by this.
+A byte that was changed rather than lost goes unnoticed.
 """
 
 import gzip
@@ -24,24 +24,24 @@ from pathlib import Path
 import numpy as np
 
 MAGIC, PLAUSIBLE_RATIO = b"PAR1", 40
-"""Runs in TREC format pack to a fifth; a length whose bytes are shifted says 256 times more, or anything."""
+"""TREC runs compress to a fifth; a length read from shifted bytes is 256 times too large, or arbitrary."""
 
 
 def damage(path: Path) -> str | None:
-    """Say in a few words what is wrong with a file that is there; None if it is whole or of another kind."""
+    """Return in a few words what is wrong with an existing file; None if it is complete or of another kind."""
     size = path.stat().st_size
     if not size:
         return "it is empty"
     try:
-        return CHECKS.get(path.suffix, _anything)(path, size)
+        return CHECKS.get(path.suffix, _no_check)(path, size)
     except (ValueError, EOFError, OSError, struct.error, zlib.error):
         return "it is cut off or no such file at all"
 
 
 def damaged(paths: Iterable[Path]) -> dict[Path, str]:
-    """Return those of the files that are there and damaged, with what is wrong with each."""
-    found = {path: damage(path) for path in paths if path.is_file()}
-    return {path: trouble for path, trouble in found.items() if trouble}
+    """Return the existing files that are damaged, with what is wrong with each."""
+    troubles = {path: damage(path) for path in paths if path.is_file()}
+    return {path: trouble for path, trouble in troubles.items() if trouble}
 
 
 def _safetensors(path: Path, size: int) -> str | None:
@@ -51,17 +51,17 @@ def _safetensors(path: Path, size: int) -> str | None:
             return f"its header of {length:,} bytes is cut off"
         header = json.loads(stream.read(length))
     ends = [entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"]
-    return _of_size(size, 8 + length + max(ends, default=0))
+    return _size_mismatch(size, 8 + length + max(ends, default=0))
 
 
 def _npy(path: Path, size: int) -> str | None:
     with path.open("rb") as stream:
         version = np.lib.format.read_magic(stream)
-        read = (
+        read_header = (
             np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         )
-        shape, _, kind = read(stream)
-        return _of_size(size, stream.tell() + int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
+        shape, _, kind = read_header(stream)
+        return _size_mismatch(size, stream.tell() + int(np.prod(shape, dtype=np.int64)) * kind.itemsize)
 
 
 def _parquet(path: Path, size: int) -> str | None:
@@ -94,12 +94,12 @@ def _gz(path: Path, size: int) -> str | None:
     return None
 
 
-def _anything(path: Path, size: int) -> str | None:
+def _no_check(path: Path, size: int) -> str | None:
     return None
 
 
-def _of_size(found: int, wanted: int) -> str | None:
-    return None if found == wanted else f"it has {found:,} bytes instead of {wanted:,}"
+def _size_mismatch(size: int, expected: int) -> str | None:
+    return None if size == expected else f"it has {size:,} bytes instead of {expected:,}"
 
 
 CHECKS: dict[str, Callable[[Path, int], str | None]] = {

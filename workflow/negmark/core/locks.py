@@ -1,6 +1,6 @@
-"""Locks that end with the process that holds them, however it ends: nobody has to unlock anything after a kill.
+"""Locks that end with the process that holds them, however it ends: nothing to unlock after a kill.
 
-They are `flock`s, which the kernel keeps, on files that may lie about: a file alone locks nothing.
+They are `flock`s, held by the kernel. The lock files may remain; only a held flock means anything.
 """
 
 import contextlib
@@ -18,9 +18,9 @@ NO_LOCKS = frozenset({errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP})
 
 
 def taken(stream: IO[str], kind: int = WHOLE, patience: float = 0.0) -> bool:
-    """Say whether the lock of an open file could be had within `patience` seconds; closing the file gives it back.
+    """Try to lock an open file for up to `patience` seconds and return whether it worked; closing the file unlocks it.
 
-    Where the file system has no locks, as some network ones, everybody has them.
+    On file systems without locks, as some network ones, it always works.
     """
     deadline = time.monotonic() + patience
     while True:
@@ -39,13 +39,13 @@ def taken(stream: IO[str], kind: int = WHOLE, patience: float = 0.0) -> bool:
 
 
 def wait(stream: IO[str], kind: int = WHOLE) -> None:
-    """Wait for the lock of an open file, however long it takes."""
+    """Lock an open file, however long that takes."""
     fcntl.flock(stream, kind)
 
 
 @contextlib.contextmanager
 def held(path: Path, waits: Callable[[], object]) -> Iterator[None]:
-    """Hold the lock of the file `path` while a block runs; where another process holds it, call `waits` and wait.
+    """Hold the lock of the file `path` while the block runs; if another process has it, call `waits`, then wait.
 
     Raises `UserError` if the file can't be written.
     """

@@ -15,7 +15,7 @@ LEAST = 0.001
 
 
 def number(mean: float, low: float = math.nan, digits: int = 3) -> str:
-    """`0.409 ±0.001`: a mean and the half-width of its interval; a dash where there is none."""
+    """`0.409 ±0.001`: a mean and the half-width of its interval; a dash if there is none."""
     if math.isnan(mean):
         return MISSING
     if math.isnan(low):
@@ -26,12 +26,12 @@ def number(mean: float, low: float = math.nan, digits: int = 3) -> str:
 
 
 def decimals(metric: str) -> int:
-    """The decimals that a metric is shown with: three of a fraction, two of a correlation x 100."""
+    """Decimals of a metric: three for a fraction, two for a correlation x 100."""
     return 3 if metric in METRICS else 2
 
 
 def compact(count: float) -> str:
-    """`461k`: a count to three digits; the page says it in full to the pointer, and the CSV has it."""
+    """`461k`: a count to three digits; the page has the full number as a tooltip, and the CSV has it too."""
     count = float(f"{count:.3g}")
     size, unit = next(((size, unit) for size, unit in UNITS if count >= size), (1.0, ""))
     return f"{count / size:g}{unit}"
@@ -43,17 +43,17 @@ def counted(n: int, one: str, many: str = "") -> str:
 
 
 def plain(text: str) -> str:
-    """Text that Markdown shows as it is: no tag, no emphasis, no table cell, no list."""
+    """Text escaped so that Markdown shows it as it is: no tag, emphasis, table cell or list."""
     text = html.escape(" ".join(text.split()), quote=False)
     text = re.sub(r"([\\`*_{}\[\]|#~$]|^[-+=])", r"\\\1", text)
     return re.sub(r"^(\d+)([.)])(?=\s|$)", r"\1\\\2", text)
 
 
 def marked(row: Row, with_tier: bool = False) -> str:
-    """A row's title with what it doesn't say: the tier where asked for, and any track but `controlled`."""
+    """A row's title, with its tier if asked for and any track but `controlled` in brackets."""
     words = [row["tier"] if with_tier else "", row["track"] if row["track"] != "controlled" else ""]
-    told = ", ".join(word for word in words if word)
-    return f"{row['title']} ({told})" if told else row["title"]
+    notes = ", ".join(word for word in words if word)
+    return f"{row['title']} ({notes})" if notes else row["title"]
 
 
 def rank_text(row: Row) -> str:
@@ -67,7 +67,7 @@ def seeds_text(row: Row) -> str:
 
 
 def chance(p: float) -> str:
-    """`0.012`: a p-value; a dash where nothing was tested."""
+    """`0.012`: a p-value; a dash if nothing was tested."""
     if math.isnan(p):
         return MISSING
     return f"<{LEAST}" if p < LEAST else f"{p:.3f}"

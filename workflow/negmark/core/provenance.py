@@ -1,4 +1,4 @@
-"""What a result came from and what it cost: versions, hardware, seconds, memory."""
+"""What a result was made from and what it cost: versions, hardware, seconds, memory."""
 
 import contextlib
 import hashlib
@@ -23,21 +23,21 @@ PACKAGES = (
 
 @dataclass
 class Cost:
-    """What a stretch of work took in this process."""
+    """What a block of work cost in this process."""
 
     wall_seconds: float = 0.0
     cpu_seconds: float = 0.0
     peak_mebibytes: float = 0.0
-    """Highest resident memory of the process so far, all that was loaded before included."""
+    """Peak resident memory of the process so far, including everything loaded before."""
 
     def as_dict(self) -> dict[str, float]:
-        """Return the figures, rounded to a thousandth."""
+        """Return the values, rounded to thousandths."""
         return {key: round(value, 3) for key, value in asdict(self).items()}
 
 
 @contextlib.contextmanager
 def process_cost() -> Iterator[Cost]:
-    """Measure the block; the `Cost` it gives is filled when the block ends."""
+    """Measure the block; the `Cost` it yields is filled in when the block ends."""
     cost, wall, cpu = Cost(), time.perf_counter(), time.process_time()
     yield cost
     cost.wall_seconds = time.perf_counter() - wall
@@ -64,9 +64,9 @@ def environment() -> dict[str, Any]:
 
 
 def code_version() -> str:
-    """Return the commit of the working tree, marked `+changes` where files differ, else the package's version.
+    """Return the commit of the working tree, marked `+changes` if files differ, else the package's version.
 
-    Boards are no code: one that is being rebuilt over the committed one changes nothing of what it came from.
+    Boards are not code: rebuilding one over the committed one doesn't change what it was made from.
     """
     with contextlib.suppress(OSError, subprocess.CalledProcessError):
         command = ["git", "-C", str(ROOT)]
@@ -80,7 +80,7 @@ def code_version() -> str:
 
 
 def sources_sha256(files: list[str]) -> str:
-    """Return a SHA-256 over source files, by name and content, from whichever folder they are named."""
+    """Return a SHA-256 over the names and contents of source files, whichever folder they are named from."""
     digest = hashlib.sha256()
     for path in sorted(Path(name).resolve() for name in files):
         name = path.relative_to(ROOT) if path.is_relative_to(ROOT) else path.name
@@ -95,7 +95,7 @@ def _version(package: str) -> str:
 
 
 def _gpu_names() -> list[str]:
-    """Return the names of the cards that torch sees; none where the process has no use for torch."""
+    """Return the names of the GPUs that torch sees; none if the process hasn't imported torch."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_available():
         return []

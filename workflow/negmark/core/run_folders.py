@@ -6,7 +6,7 @@ SEED = "seed-"
 
 
 def run_folder(seed: int) -> str:
-    """Return the name of the folder of a seed's run."""
+    """Return the name of a seed's run folder."""
     return f"{SEED}{seed}"
 
 

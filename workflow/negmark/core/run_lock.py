@@ -1,8 +1,8 @@
-"""One run of snakemake a folder, and no job that outlives it.
+"""One snakemake run per folder, and no job that outlives it.
 
-Snakemake's own lock stays when it is killed, so the profile turns it off, and the Snakefile takes this one: another run
-in the folder is refused in one line. Jobs whose snakemake was killed by itself would go on and write while the next
-run does the same work, so they end with it.
+Snakemake's own lock survives a kill, so the profile turns it off and the Snakefile takes this one: a second run in the
+folder is refused in one line. If snakemake alone is killed, its jobs would go on writing while the next run does the
+same work, so they end with it.
 """
 
 import contextlib
@@ -20,9 +20,9 @@ from negmark.core.locks import SHARED, taken, wait
 
 FOLDER_LOCK = Path(".snakemake/negmark.lock")
 RUN_VARIABLE = "NEGMARK_RUN"
-"""Tells jobs of their run: host, process and lock file, with colons between."""
+"""Names a job's run: host, process and lock file, separated by colons."""
 PATIENCE_S = 2.0
-"""How long jobs whose snakemake was killed may take to end."""
+"""How long jobs may take to end after their snakemake was killed."""
 
 _held: list[IO[str]] = []
 
@@ -30,7 +30,7 @@ _held: list[IO[str]] = []
 def hold_folder(path: Path = FOLDER_LOCK) -> None:
     """Hold the lock of a folder until this process ends. Raises `UserError` if another run holds it.
 
-    A snakemake that is itself a job of a run in this folder is part of that run.
+    A snakemake started by a job of a run in this folder is part of that run.
     """
     if os.environ.get(RUN_VARIABLE, "").endswith(f":{path.resolve()}"):
         end_with_the_run()
@@ -53,9 +53,9 @@ def hold_folder(path: Path = FOLDER_LOCK) -> None:
 
 
 def end_with_the_run() -> None:
-    """Let this process end as soon as the snakemake whose job it is has gone; that of no run is left alone.
+    """End this process as soon as the snakemake that started it has gone; do nothing outside a run.
 
-    A thread asks for the lock of the run's folder, which the kernel grants once its holder has died.
+    A thread waits for the lock of the run's folder, which the kernel grants once its holder has died.
     """
     host, _, rest = os.environ.get(RUN_VARIABLE, "").partition(":")
     process, _, path = rest.partition(":")

@@ -1,4 +1,4 @@
-"""Randomness that can be taken up at any step: streams keyed by what should matter, counted by step.
+"""Randomness that can be resumed at any step: streams keyed by what should matter, counted by step.
 
 The data order's key leaves out the method's name, so every method sees the same queries in the same order;
 a method's own stream has it; evaluation draws nothing.

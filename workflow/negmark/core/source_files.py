@@ -1,7 +1,7 @@
-"""Which source files a result depends on: they are declared inputs, so an edit re-runs what it touches.
+"""Which source files a result depends on: they are declared inputs, so an edit re-runs what it affects.
 
-Snakemake doesn't look into `python -m` jobs; the files must be named. Imports are followed statically, and a
-method is imported by name at run time, so a run depends on the file of its own method and of no other.
+Snakemake doesn't look into `python -m` jobs, so the files must be named. Imports are followed statically. Methods are
+imported by name at run time, so a run depends only on the file of its own method.
 """
 
 import ast
@@ -18,7 +18,7 @@ NEUTRAL = frozenset(f"negmark.core.{name}" for name in ("stage", "errors", "fail
 
 
 def sources(*modules: str) -> list[str]:
-    """Return the files of modules and all that they import from this project, sorted."""
+    """Return the files of modules and of everything they import from this project, sorted."""
     seen: set[str] = set()
     waiting = list(modules)
     while waiting:
@@ -32,7 +32,7 @@ def sources(*modules: str) -> list[str]:
 
 
 def method_sources(method: type) -> list[str]:
-    """Return the files behind a method's class; for one from another package, that package's module alone."""
+    """Return the files behind a method's class; for one from another package, only that module's."""
     module = method.__module__
     if module.partition(".")[0] == PACKAGE:
         return sources(module)
@@ -44,19 +44,19 @@ def _path(module: str) -> Path | None:
     if module.partition(".")[0] != PACKAGE:
         return None
     try:
-        found = importlib.util.find_spec(module)
+        spec = importlib.util.find_spec(module)
     except ModuleNotFoundError:
         return None
-    if not (found and found.origin) or found.origin.endswith(
+    if not (spec and spec.origin) or spec.origin.endswith(
         "__init__.py"
     ):  # a room's, which says what it holds
         return None
-    return Path(found.origin).resolve()  # `negmark.methods` is a link
+    return Path(spec.origin).resolve()  # `negmark.methods` is a link
 
 
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
-    """Names that a file imports; of `from a import b` both `a` and `a.b`, as b may be a module."""
+    """Names that a file imports; for `from a import b` both `a` and `a.b`, as b may be a module."""
     names: list[str] = []
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -67,10 +67,10 @@ def _imports(path: Path) -> tuple[str, ...]:
 
 
 def asset(name: str) -> list[str]:
-    """Return a file of the project that is no Python source, named from its root, as a list of one."""
+    """Return a project file that isn't Python, named from the root, as a list of one."""
     return [_shown(ROOT / name)]
 
 
 def _shown(path: Path) -> str:
-    """Name a file from the working folder where it lies below it, as in a clone; by its full path elsewhere."""
+    """Name a file relative to the working folder if it is inside, as in a clone; else by its full path."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

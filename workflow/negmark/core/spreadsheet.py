@@ -1,11 +1,11 @@
-"""Tables as CSV that a spreadsheet opens without running anything of them."""
+"""CSV that a spreadsheet opens without running anything in it."""
 
 from typing import Any
 
 import pandas as pd
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
-"""What a spreadsheet takes for the begin of a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
+"""What a spreadsheet takes for the start of a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
 def csv(table: pd.DataFrame, digits: str | None = None) -> str:

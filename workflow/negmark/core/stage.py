@@ -44,25 +44,25 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
             forget(log)
             function(*arguments, **options)
         except Exception as error:
-            raise typer.Exit(_told(error, log)) from None
+            raise typer.Exit(_report(error, log)) from None
 
     return guarded
 
 
-def _told(error: Exception, log: str | None) -> int:
-    """Tell why a stage ends, record it where the workflow wants that, and return the exit code."""
+def _report(error: Exception, log: str | None) -> int:
+    """Report the error that ends a stage, record it if the workflow wants that, and return the exit code."""
     if is_unwritable(error):
-        named = [getattr(error, name, None) for name in ("filename2", "filename")]
-        error = unwritable(error, Path(named[0] or named[1] or Path.cwd()))
+        paths = [getattr(error, name, None) for name in ("filename2", "filename")]
+        error = unwritable(error, Path(paths[0] or paths[1] or Path.cwd()))
     if isinstance(error, UserError):
-        _tell(str(error), log)
+        _log_error(str(error), log)
     else:
-        _tell(f"{type(error).__name__}: {error} (full report: {log})", log, traceback.format_exc())
+        _log_error(f"{type(error).__name__}: {error} (full report: {log})", log, traceback.format_exc())
     return record_error(error, log)
 
 
-def _tell(line: str, log: str | None, report: str = "") -> None:
-    """Tell an error in the log, in full if there is more to it, and on the terminal in one line."""
+def _log_error(line: str, log: str | None, report: str = "") -> None:
+    """Write an error to the log, with its traceback if it has one, and to the terminal in one line."""
     logging.getLogger(__name__).error("%s", report or line)
     if log:
         print(f"error: {line}", file=sys.stderr, flush=True)
@@ -70,7 +70,7 @@ def _tell(line: str, log: str | None, report: str = "") -> None:
 
 def _log_to(path: Path | None) -> None:
     logging.raiseExceptions = (
-        False  # a log that can't be written any more is no reason to end, or for a traceback
+        False  # a log that can no longer be written is no reason to stop, or for a traceback
     )
     try:
         if path:
@@ -88,7 +88,7 @@ def _write_log(handler: logging.Handler) -> None:
 
 
 def say(line: str) -> None:
-    """Tell the person at the terminal what was done, in one line, and the log too."""
+    """Write one line about what was done to the terminal and to the log."""
     line = printable(line)
     logging.getLogger("negmark").info("%s", line)
     if os.environ.get(LOG_VARIABLE):
@@ -96,17 +96,17 @@ def say(line: str) -> None:
 
 
 def progress(items: Sequence[Item], what: str) -> Iterable[Item]:
-    """Give the items one by one and tell on the terminal how far they are; short work says nothing."""
-    with bar(len(items), what) as told:
+    """Yield the items and show progress on the terminal; short work shows nothing."""
+    with bar(len(items), what) as shown:
         for item in items:
             yield item
-            told.update()
+            shown.update()
 
 
 def bar(total: int, what: str, unit: str = "it") -> Any:
     """Return a tqdm bar that writes a line with an estimate every few seconds.
 
-    A bar that overwrites itself is torn apart where several jobs share a terminal, and fills a log file.
+    A bar that overwrites itself gets garbled when several jobs share a terminal, and fills a log file.
     """
     return tqdm(
         total=total,
@@ -122,7 +122,7 @@ def bar(total: int, what: str, unit: str = "it") -> Any:
 
 
 class _Lines(io.TextIOBase):
-    """Turns what tqdm writes, one state over the other, into lines on the terminal."""
+    """Turns the states that tqdm overwrites into lines on the terminal."""
 
     def write(self, text: str) -> int:
         line = text.replace("\r", "").rstrip()

@@ -14,25 +14,25 @@ LARGEST_THRESHOLD = 32 * 2**20  # glibc refuses more
 
 @functools.cache
 def keep_freed_memory() -> None:
-    """Let glibc keep the memory that an operation frees for the next one, on a CPU.
+    """Let glibc keep freed memory for the next operation, on a CPU.
 
-    By default it hands every large tensor back to the system and fetches it again: a tenth of the time of an encoding.
+    By default it returns every large tensor to the system and requests it again: a tenth of the time of an encoding.
     """
     libc = ctypes.CDLL(None)
-    if hasattr(libc, "mallopt"):  # glibc alone
+    if hasattr(libc, "mallopt"):  # glibc only
         libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         libc.mallopt(M_MMAP_THRESHOLD, LARGEST_THRESHOLD)
 
 
 def resolve_dtype(dtype: str) -> str:
-    """Return the precision that `auto` means here: bfloat16 where the processor or the card computes in it."""
+    """Return the precision that `auto` means here: bfloat16 if the CPU or GPU computes in it."""
     if dtype != "auto":
         return dtype
     return "bfloat16" if device() == "cuda" or _cpu_has_bfloat16() else "float32"
 
 
 def set_dropout(config: Any, dropout: float | None) -> None:
-    """Set every dropout that a transformer's config knows; None keeps what it says."""
+    """Set every dropout rate in a transformer's config; None leaves them as they are."""
     names = "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"
     for name in (*names, "classifier_dropout"):
         if dropout is not None and hasattr(config, name):
@@ -40,7 +40,7 @@ def set_dropout(config: Any, dropout: float | None) -> None:
 
 
 def device() -> str:
-    """Return the kind of device that computes: `cuda` where there is a card, else `cpu`."""
+    """Return the device to compute on: `cuda` if there is a GPU, else `cpu`."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 

@@ -1,8 +1,8 @@
-"""Stage embeddings: vectors of all documents and queries of a dataset, computed once for every content.
+"""Stage embeddings: vectors of all documents and queries of a dataset, computed once per content.
 
-The cache is keyed by what decides the vectors of a side (weights, tokenizer, length, precision, texts), never by a
-name, so collections that share a corpus and an encoder share its vectors. A killed encoding goes on at the first
-shard that is missing.
+The cache key of a side is everything that decides its vectors (weights, tokenizer, length, precision, texts), never a
+name, so collections that share a corpus and an encoder share its vectors. A killed encoding resumes at the first
+missing shard.
 """
 
 import functools
@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be encoded of a dataset, and where the vectors lie in the cache, by the names of `SIDES`."""
+    """What to encode of a dataset and where its vectors are in the cache; the keys are the names in `SIDES`."""
 
     model: Path
     dtype: str
@@ -92,19 +92,19 @@ def embed(
 
 
 def encode_part(dataset: Path, settings: dict[str, Any], share: tuple[int, int], threads: int = 1) -> None:
-    """Encode one of several shares of a dataset's texts, which `embed` takes from the cache then."""
+    """Encode one of several shares of a dataset's texts into the cache, for a later `embed`."""
     plan = Plan.of(dataset, settings)
     if not (missing := plan.missing()):
         return
     encoder = plan.encoder()
     for name in missing:
         tokens = tokens_of(plan.model, plan.sides[name])
-        with stage.bar(int(tokens.starts[-1]) // share[1], f"encoding {Path(name).stem}", " tokens") as told:
+        with stage.bar(int(tokens.starts[-1]) // share[1], f"encoding {Path(name).stem}", " tokens") as bar:
             shards.make(
                 np.dtype(settings["output"]),
                 encoder.plan(tokens),
-                _kept(plan.file(name)),
-                functools.partial(encoder.encode, tokens, advance=told.update, threads=threads),
+                _shard_folder(plan.file(name)),
+                functools.partial(encoder.encode, tokens, advance=bar.update, threads=threads),
                 share,
             )
 
@@ -136,20 +136,20 @@ def _encode(
 ) -> None:
     started = time.perf_counter()
     total = sum(int(tokens.starts[-1]) for tokens in sides.values())
-    with stage.bar(total, f"encoding {sum(map(len, sides.values())):,} texts", " tokens") as told:
+    with stage.bar(total, f"encoding {sum(map(len, sides.values())):,} texts", " tokens") as bar:
         for name, tokens in sides.items():
-            _encode_side(encoder, tokens, files[name], output, threads, told.update)
+            _encode_side(encoder, tokens, files[name], output, threads, bar.update)
     log.info("encoded in %.1f s", time.perf_counter() - started)
 
 
 def _encode_side(
     encoder: Encoder, tokens: Tokens, path: Path, output: str, threads: int, advance: Callable[[int], object]
 ) -> None:
-    """Write the vectors of a side to `path`; what an earlier try has left isn't encoded again.
+    """Write the vectors of a side to `path`, reusing the shards of an earlier attempt.
 
-    Where another run is encoding the same texts, its vectors are waited for and taken.
+    If another run is encoding the same texts, wait for its vectors and take them.
     """
-    kept = _kept(path)
+    unfinished = _shard_folder(path)
     with alone(path, "encodes the same texts"):
         if _is_whole(path):
             advance(int(tokens.starts[-1]))
@@ -161,21 +161,21 @@ def _encode_side(
             shards.fill(
                 vectors,
                 encoder.plan(tokens),
-                kept,
+                unfinished,
                 encode=lambda rows: encoder.encode(tokens, rows, advance, threads),
-                found=lambda rows: advance(int(tokens.lengths[rows].sum())),
+                reused=lambda rows: advance(int(tokens.lengths[rows].sum())),
             )
             vectors.flush()
-        shutil.rmtree(kept, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
-def _kept(path: Path) -> Path:
-    """Return the folder of the shards of vectors that aren't whole yet."""
+def _shard_folder(path: Path) -> Path:
+    """Return the folder of the shards of an unfinished encoding."""
     return cache_folder() / "unfinished" / path.stem
 
 
 def _is_whole(path: Path) -> bool:
-    """Say whether vectors are in the cache; those that were cut off are told and made again."""
+    """Return whether a file of vectors is in the cache and complete; a damaged one is reported."""
     trouble = damage(path) if path.is_file() else None
     if trouble:
         stage.say(f"{path}: damaged: {trouble}; the texts are encoded again")
@@ -183,7 +183,7 @@ def _is_whole(path: Path) -> bool:
 
 
 def _place(source: Path, target: Path) -> None:
-    """Put a cached file at its place among the results: as a hard link where possible, so it costs no space."""
+    """Put a cached file into the results: as a hard link if possible, so it costs no space."""
     with replacing(target) as partial:
         partial.unlink()
         try:

@@ -1,6 +1,6 @@
-"""Token ids to vectors with a transformer: sorted by length, in batches of texts that are equally long.
+"""Token ids to vectors with a transformer: sorted by length, in batches of texts of equal length.
 
-Equal lengths leave nothing to pad and nothing to mask, so company doesn't touch a vector but for rounding.
+Equal lengths need no padding and no mask, so the other texts in a batch affect a vector only by rounding.
 """
 
 import contextlib
@@ -23,21 +23,21 @@ from negmark.encode.pretrained import config_content, pooling
 from negmark.encode.tokens import Tokens
 
 VERSION = 2
-"""Part of the key of cached vectors: to be raised when a change here changes their bytes."""
+"""Part of the key of cached vectors: raise it when a change here changes their bytes."""
 TOKENS_PER_BATCH = {"cpu": 512, "cuda": 32768}
-"""By device. A core's products are as fast with 512 tokens as with more, and their results fit into its cache; a card
-wants more to be busy."""
+"""By device. A CPU core multiplies as fast with 512 tokens as with more, and the results fit its cache; a GPU needs
+more to be busy."""
 ATTENTION = {"cpu": "eager", "cuda": "sdpa"}
-"""By device. Where nothing is masked, two products and a softmax are no slower on a core than PyTorch's kernel."""
+"""By device. Without a mask, two products and a softmax are no slower on a CPU core than PyTorch's kernel."""
 
 
 def vectors_key(
     model: Path, tokens: str, dtype: str, similarity: str = "cosine", output: str = "float32"
 ) -> str:
-    """Return a SHA-256 of all that decides the bytes of a side's vectors, and of nothing else: no name, no place.
+    """Return a SHA-256 of everything that decides the bytes of a side's vectors, and nothing else: no name, no path.
 
     That is the weights, pooling, precisions, similarity, the key of the tokens (tokenizer, texts, length and
-    prompt), and the code and the kind of device that compute.
+    prompt), the versions of the code and the kind of device.
     """
     parts: list[Any] = [VERSION, torch.__version__, transformers.__version__, device()]
     parts += [sha256_file(model / WEIGHTS), config_content(model / CONFIG), pooling(model)]
@@ -48,29 +48,29 @@ def vectors_key(
 class Encoder:
     """A transformer with the pooling that its folder declares, mean pooling if none.
 
-    With `normalize` vectors are of length 1, for cosine similarity; without they are as long as they come out.
+    With `normalize` vectors have length 1, for cosine similarity; without it they keep their length.
     """
 
     def __init__(self, model: Path, dtype: str, normalize: bool = True) -> None:
-        loaded = open_network(
+        network = open_network(
             transformers.AutoModel,
             model,
             dtype=getattr(torch, dtype),
             attn_implementation=ATTENTION[device()],
         )
-        self._take(loaded.to(device()), pooling(model), normalize)
+        self._take(network.to(device()), pooling(model), normalize)
 
     @classmethod
     def around(cls, model: Any, pooling: str, dtype: str = "float32", normalize: bool = True) -> "Encoder":
-        """Return an encoder with the weights that a transformers model has now, on its device.
+        """Return an encoder with the current weights of a transformers model, on its device.
 
-        The weights are copied, to `dtype`, so the model may be trained on and keeps its mode; make another
-        encoder to follow it.
+        The weights are copied and cast to `dtype`, so the model can be trained further and keeps its mode; make
+        another encoder for its later weights.
         """
         encoder = cls.__new__(cls)
-        copied = copy.deepcopy(model).requires_grad_(False).to(getattr(torch, dtype))
-        copied.set_attn_implementation(ATTENTION[model.device.type])
-        encoder._take(copied, pooling, normalize)
+        network = copy.deepcopy(model).requires_grad_(False).to(getattr(torch, dtype))
+        network.set_attn_implementation(ATTENTION[model.device.type])
+        encoder._take(network, pooling, normalize)
         return encoder
 
     def _take(self, model: Any, pooling: str, normalize: bool) -> None:
@@ -95,33 +95,33 @@ class Encoder:
         advance: Callable[[int], object] = lambda count: None,
         threads: int = 1,
     ) -> NDArray[np.float32]:
-        """Return the vectors [R, D] of R rows of `tokens`, of all if left out.
+        """Return the vectors [R, D] of R rows of `tokens`, of all rows by default.
 
-        `advance` is told how many tokens each batch took.
+        `advance` is called with the number of tokens of each batch.
 
-        On a CPU each thread encodes batches of its own on one core. Threads that share the work of every
-        operation wait for the slowest at each of them: beside one busy core that took three times as long.
-        It also makes the vectors independent of the number of cores.
+        On a CPU each thread encodes batches of its own on one core. Threads that share every operation wait for
+        the slowest at each one: next to one busy core that took three times as long. It also makes the vectors
+        independent of the number of cores.
         """
         rows = np.arange(len(tokens)) if rows is None else rows
         vectors = np.empty((len(rows), self.dimension), dtype=np.float32)
         lengths = tokens.lengths[rows]
         plan = list(even_batches(lengths, TOKENS_PER_BATCH[self.device]))
         with _one_core_each(), ThreadPoolExecutor(threads if self.device == "cpu" else 1) as workers:
-            jobs = workers.map(lambda places: self._encode_batch(tokens, rows[places]), plan)
-            for places, found in zip(plan, jobs, strict=True):
-                vectors[places] = found
+            results = workers.map(lambda places: self._encode_batch(tokens, rows[places]), plan)
+            for places, encoded in zip(plan, results, strict=True):
+                vectors[places] = encoded
                 advance(int(lengths[places].sum()))
         return vectors
 
     @torch.inference_mode()
     def _encode_batch(self, tokens: Tokens, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        ids, within = (torch.from_numpy(part) for part in tokens.padded(rows))
+        ids, mask = (torch.from_numpy(part) for part in tokens.padded(rows))
         if self.device != "cpu":
             ids = ids.pin_memory().to(self.model.device, non_blocking=True)
-            within = within.to(self.model.device)
+            mask = mask.to(self.model.device)
         hidden = self.model(input_ids=ids).last_hidden_state.float()
-        vectors = pool(hidden, within, self.pooling)
+        vectors = pool(hidden, mask, self.pooling)
         return (torch.nn.functional.normalize(vectors, dim=1) if self._normalize else vectors).cpu().numpy()
 
 
@@ -136,7 +136,7 @@ def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
 
 
 def batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Yield rows, longest first, so many at a time that the padded batch stays within `budget` tokens."""
+    """Yield batches of rows, longest first, each within `budget` tokens after padding."""
     order = np.argsort(-lengths, kind="stable")
     start = 0
     while start < len(order):
@@ -147,7 +147,7 @@ def batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int6
 
 
 def even_batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Yield rows of equal length, longest first, so many at a time that a batch stays within `budget` tokens."""
+    """Yield batches of rows of equal length, longest first, each within `budget` tokens."""
     order = np.argsort(-lengths, kind="stable")
     for equal in np.split(order, np.flatnonzero(np.diff(lengths[order])) + 1):
         for batch in batches(lengths[equal], budget):
@@ -156,7 +156,7 @@ def even_batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np
 
 @contextlib.contextmanager
 def _one_core_each() -> Iterator[None]:
-    """Let every operation run on the core of its thread, and give the process its own setting back afterwards."""
+    """Run every operation on the core of its thread; the process's own setting is restored afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""How long texts are in tokens before anything is cut off, cached by tokenizer and content as tokens are."""
+"""Lengths of texts in tokens before truncation, cached by tokenizer and content like the tokens."""
 
 from pathlib import Path
 
@@ -15,23 +15,23 @@ UNCUT = 10**9
 
 
 def lengths_of(model: Path, lines: list[str], prompt: str) -> NDArray[np.int64]:
-    """Return the tokens of each text [N], prompt and special tokens counted; what a model can read is no limit."""
+    """Return the tokens of each text [N], including prompt and special tokens, beyond what the model can read."""
     side = Texts(lines, UNCUT, prompt)
     path = cache_folder() / "lengths" / f"{tokens_key(model, side)[:32]}.npy"
-    if (found := _read(path, len(lines))) is not None:
-        return found
+    if (cached := _read(path, len(lines))) is not None:
+        return cached
     tokenizer = open_tokenizer(model)
-    counted = [len(line) for chunk in chunks(tokenizer, side) for line in chunk]
-    lengths = np.array(counted, dtype=np.int64)
+    counts = [len(line) for chunk in chunks(tokenizer, side) for line in chunk]
+    lengths = np.array(counts, dtype=np.int64)
     with replacing(path) as partial:
         np.save(partial, lengths)
     return lengths
 
 
 def _read(path: Path, count: int) -> NDArray[np.int64] | None:
-    """Return cached lengths; None where there are none, or not one a text."""
+    """Return cached lengths; None if there are none, or not one per text."""
     try:
-        found = np.load(path)
+        lengths = np.load(path)
     except (OSError, ValueError, EOFError):
         return None
-    return found if found.shape == (count,) else None
+    return lengths if lengths.shape == (count,) else None

@@ -1,8 +1,8 @@
-"""A model's folder is data from anybody: what of it is read, and how, so that nothing in it ever runs.
+"""Model folders are untrusted data: what is read of them, and how, so that nothing in them ever runs.
 
-Weights come from safetensors, all else from JSON. A pickle runs code when it is loaded, so one is never opened: beside
-safetensors it is left alone, in their place it is refused. So is code that a folder brings along (`auto_map`), and a
-step behind the transformer that is not understood here, as the vectors would be other ones than the folder means.
+Weights come from safetensors, everything else from JSON. A pickle runs code when loaded, so none is ever opened: beside
+safetensors it is ignored, instead of them it is refused. So are code in the folder (`auto_map`) and a module behind the
+transformer that is unknown here, as the vectors would differ from what the folder means.
 """
 
 import contextlib
@@ -17,29 +17,29 @@ CONFIG, WEIGHTS, TOKENIZER = "config.json", "model.safetensors", "tokenizer.json
 MODULES, ADAPTER = "modules.json", "adapter_config.json"
 PICKLES = {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib"}
 UNDERSTOOD = {"Transformer", "Pooling", "Normalize"}
-"""Steps of a sentence-transformers folder that `negmark.encode.encoder` takes."""
+"""Modules of a sentence-transformers folder that `negmark.encode.encoder` supports."""
 SAFELY: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
-"""Without the first, transformers asks at the terminal if it may run a folder's code."""
+"""Without the first, transformers asks on the terminal whether to run a folder's code."""
 
 
 def check_model(folder: Path, shown: str) -> None:
-    """Raise `UserError` with the reason if a folder can't be read as data alone; `shown` begins the message."""
-    for needed in (CONFIG, WEIGHTS, TOKENIZER):
-        if not (folder / needed).is_file():
-            raise UserError(f"{shown} has no {needed}; {_instead(folder, needed)}")
+    """Raise `UserError` with the reason if a folder can't be read purely as data; `shown` starts the message."""
+    for file in (CONFIG, WEIGHTS, TOKENIZER):
+        if not (folder / file).is_file():
+            raise UserError(f"{shown} has no {file}; {_why_not(folder, file)}")
     if (folder / ADAPTER).is_file():
         raise UserError(f"{shown} has an {ADAPTER}: merge the adapter into its model and save that")
     for name in (CONFIG, "tokenizer_config.json"):
-        found = read_json(folder / name) if (folder / name).is_file() else {}
-        if not isinstance(found, dict):
+        content = read_json(folder / name) if (folder / name).is_file() else {}
+        if not isinstance(content, dict):
             raise UserError(f"{folder / name}: expected a JSON object; get the model again")
-        if "auto_map" in found:
+        if "auto_map" in content:
             raise UserError(
                 f"{shown} brings code of its own (auto_map in {name}), which negmark never runs; take a model whose "
                 "type transformers knows"
             )
     steps = read_json(folder / MODULES) if (folder / MODULES).is_file() else []
-    for kind in _kinds(steps, folder):
+    for kind in _module_types(steps, folder):
         package, _, name = kind.rpartition(".")
         if package.partition(".")[0] != "sentence_transformers":
             raise UserError(f"{shown} brings code of its own ({kind} in {MODULES}), which negmark never runs")
@@ -50,7 +50,7 @@ def check_model(folder: Path, shown: str) -> None:
 
 
 def hush_transformers() -> None:
-    """Keep transformers' bars and its notes on layers that nothing here asks for, as a pooler, off the terminal."""
+    """Silence transformers' progress bars and its notes on unused layers, such as a pooler."""
     from transformers.utils import logging
 
     logging.set_verbosity_error()
@@ -58,10 +58,10 @@ def hush_transformers() -> None:
 
 
 def open_network(kind: Any, folder: Path, **options: Any) -> Any:
-    """Open a folder's weights as a class of transformers' (`AutoModel`, say), in evaluation mode.
+    """Load a folder's weights as a transformers class (such as `AutoModel`), in evaluation mode.
 
-    Raises `UserError` if they can't be read, or lack a part of the network, which would then be random; poolers and
-    heads aside, which are drawn or left alone on purpose.
+    Raises `UserError` if they can't be read or lack a part of the network, which would then be random; except for
+    poolers and heads, which are random or unused on purpose.
     """
     with _quietly(folder):
         network, info = kind.from_pretrained(
@@ -70,18 +70,18 @@ def open_network(kind: Any, folder: Path, **options: Any) -> Any:
     prefix = network.base_model_prefix
     body = (
         f"{prefix}." if hasattr(network, prefix) else ""
-    )  # a network with a head has its body in a part of that name
-    lacking = [name for name in info["missing_keys"] if name.startswith(body) and "pooler." not in name]
-    if lacking:
+    )  # a network with a head holds its body under that name
+    missing = [name for name in info["missing_keys"] if name.startswith(body) and "pooler." not in name]
+    if missing:
         raise UserError(
-            f"{folder / WEIGHTS}: lacks {len(lacking)} weights of the network in {CONFIG}, {min(lacking)} for one; "
+            f"{folder / WEIGHTS}: lacks {len(missing)} weights of the network in {CONFIG}, {min(missing)} for one; "
             "get the model again"
         )
     return network
 
 
 def open_config(folder: Path, **options: Any) -> Any:
-    """Open a folder's config. Raises `UserError` if it can't be read."""
+    """Load a folder's config. Raises `UserError` if it can't be read."""
     import transformers
 
     with _quietly(folder):
@@ -89,7 +89,7 @@ def open_config(folder: Path, **options: Any) -> Any:
 
 
 def open_tokenizer(folder: Path) -> Any:
-    """Open a folder's tokenizer. Raises `UserError` if it can't be read."""
+    """Load a folder's tokenizer. Raises `UserError` if it can't be read."""
     import transformers
 
     with _quietly(folder):
@@ -109,8 +109,8 @@ def _quietly(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _instead(folder: Path, needed: str) -> str:
-    """Say why what lies there in its place isn't taken."""
+def _why_not(folder: Path, needed: str) -> str:
+    """Return why what the folder has instead isn't accepted."""
     names = sorted(file.name for file in folder.iterdir()) if folder.is_dir() else []
     pickles = [name for name in names if Path(name).suffix in PICKLES]
     if needed == WEIGHTS and pickles:
@@ -120,8 +120,8 @@ def _instead(folder: Path, needed: str) -> str:
     return "a model folder needs it (safetensors only)"
 
 
-def _kinds(steps: Any, folder: Path) -> list[str]:
-    """Return what `modules.json` names, in its order."""
+def _module_types(steps: Any, folder: Path) -> list[str]:
+    """Return the module types listed in `modules.json`, in order."""
     try:
         return [str(step["type"]) for step in steps]
     except (TypeError, KeyError):

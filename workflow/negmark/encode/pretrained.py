@@ -1,4 +1,4 @@
-"""A model's folder: where it is found, how it pools, and the precision that this machine computes in."""
+"""A model's folder: where to find it, and its pooling."""
 
 import importlib.metadata
 import os
@@ -12,53 +12,53 @@ from negmark.encode.model_files import WEIGHTS, check_model
 
 
 def find_model(name: str, key: str = "encoder.model") -> Path:
-    """Return the folder of a model: a folder, one of its name below NEGMARK_MODELS, a package's or the hub's.
+    """Return the folder of a model: a path, a folder of that name in NEGMARK_MODELS, a package's or the hub's.
 
-    Only what `negmark.encode.model_files` reads as data is accepted. `key` names the setting in messages.
+    Only folders that `negmark.encode.model_files` can read as data are accepted. `key` names the setting in messages.
     """
-    folder = found if is_folder(found := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
+    folder = path if is_folder(path := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
     folder = folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
     check_model(folder, f"{key}: {name}")
     return folder
 
 
 def pooling(model: Path) -> str:
-    """Return how a model folder says that hidden states become one vector: `mean`, `cls` or `last`."""
+    """Return the pooling that a model folder declares: `mean`, `cls` or `last`."""
     path = model / "1_Pooling" / "config.json"
     if not path.is_file():
         return "mean"
     settings = read_json(path)
-    known = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
-    chosen = [how for key, how in known.items() if settings.get(f"pooling_mode_{key}")]
-    named = settings.get("pooling_mode")  # how sentence-transformers writes it from version 6 on
-    chosen += [named] if isinstance(named, str) else named or []
+    names = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
+    chosen = [how for key, how in names.items() if settings.get(f"pooling_mode_{key}")]
+    name = settings.get("pooling_mode")  # as sentence-transformers writes it from version 6 on
+    chosen += [name] if isinstance(name, str) else name or []
     chosen = [{"lasttoken": "last"}.get(how, how) for how in chosen]
-    if len(chosen) != 1 or chosen[0] not in known.values():
+    if len(chosen) != 1 or chosen[0] not in names.values():
         raise UserError(f"{path}: exactly one of cls, mean and last-token pooling is understood")
     return chosen[0]
 
 
 def config_content(path: Path) -> dict[str, Any]:
-    """Read a config without what it says about where the model came from; nothing where there is no file."""
-    told = read_json(path) if path.is_file() else {}
-    return {key: value for key, value in told.items() if key not in ("_name_or_path", "name_or_path")}
+    """Return a config without the entries on where the model came from; empty if there is no file."""
+    config = read_json(path) if path.is_file() else {}
+    return {key: value for key, value in config.items() if key not in ("_name_or_path", "name_or_path")}
 
 
 def _in_models(name: str) -> Path | None:
-    """Look in the folder of local models, where owner/name may lie as name."""
+    """Look in the folder of local models, where owner/name may be stored as name."""
     models = local_models()
-    found = [models / part for part in (name, Path(name).name)] if models else []
-    return next((folder for folder in found if is_folder(folder)), None)
+    folders = [models / part for part in (name, Path(name).name)] if models else []
+    return next((folder for folder in folders if is_folder(folder)), None)
 
 
 def _in_package(name: str) -> Path | None:
-    """Look in an installed package for the one folder that holds weights beside a config."""
+    """Look in an installed package for a folder with weights."""
     try:
         files = importlib.metadata.files(name) or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    found = [Path(str(file.locate())).parent for file in files if file.name == WEIGHTS]
-    return found[0] if found else None
+    folders = [Path(str(file.locate())).parent for file in files if file.name == WEIGHTS]
+    return folders[0] if folders else None
 
 
 def _from_hub(name: str, key: str) -> Path:

@@ -1,6 +1,6 @@
-"""A long encoding in shards: each is kept with its checksum, so a killed one goes on where it was.
+"""A long encoding in shards, each stored with its checksum, so that a killed one resumes where it was.
 
-A shard is a run of whole batches of the one plan that is made for all texts, so where shards end decides no vector.
+A shard is a run of whole batches from the one plan for all texts, so shard boundaries don't affect any vector.
 """
 
 import hashlib
@@ -25,43 +25,47 @@ Encode = Callable[[NDArray[np.int64]], NDArray[np.float32]]
 def fill(
     vectors: NDArray[Any],
     plan: Iterable[NDArray[np.int64]],
-    kept: Path,
+    folder: Path,
     encode: Encode,
-    found: Callable[[NDArray[np.int64]], object] = lambda rows: None,
+    reused: Callable[[NDArray[np.int64]], object] = lambda rows: None,
 ) -> None:
-    """Fill `vectors` [N, D] with what `encode` gives for rows, shard by shard; `plan` holds the rows of every batch.
+    """Fill `vectors` [N, D] with the output of `encode`, shard by shard; `plan` holds the rows of each batch.
 
-    Shards that lie in the folder `kept` are taken from there, and `found` is told their rows. One that is cut off,
-    changed or of another plan is made again.
+    Shards in `folder` are reused, and `reused` is called with their rows. A shard that is truncated, changed or from
+    another plan is encoded again.
     """
     for number, rows in enumerate(_shards(plan)):
-        vectors[rows] = _shard(kept / f"{number:05d}.shard", rows, vectors.dtype, encode, found)
+        vectors[rows] = _load_or_encode(folder / f"{number:05d}.shard", rows, vectors.dtype, encode, reused)
 
 
 def make(
-    kind: np.dtype[Any], plan: Iterable[NDArray[np.int64]], kept: Path, encode: Encode, share: tuple[int, int]
+    kind: np.dtype[Any],
+    plan: Iterable[NDArray[np.int64]],
+    folder: Path,
+    encode: Encode,
+    share: tuple[int, int],
 ) -> None:
-    """Leave one of several shares of the shards, (number, of how many), in `kept`, for a later call of `fill`."""
+    """Write one share of the shards, (number, of how many), to `folder`, for a later `fill`."""
     for number, rows in enumerate(_shards(plan)):
         if number % share[1] == share[0]:
-            _shard(kept / f"{number:05d}.shard", rows, kind, encode, lambda rows: None)
+            _load_or_encode(folder / f"{number:05d}.shard", rows, kind, encode, lambda rows: None)
 
 
 def part_name(part: int, parts: int) -> str:
-    """Return the name of the record of a job that has made a share of the shards."""
+    """Return the name of the record of a job that encodes a share of the shards."""
     return f"part-{part}-of-{parts}.json"
 
 
-def _shard(
+def _load_or_encode(
     path: Path,
     rows: NDArray[np.int64],
     kind: np.dtype[Any],
     encode: Encode,
-    found: Callable[[NDArray[np.int64]], object],
+    reused: Callable[[NDArray[np.int64]], object],
 ) -> NDArray[Any]:
     shard = _read(path, rows, kind)
     if shard is not None:
-        found(rows)
+        reused(rows)
         return shard
     shard = encode(rows).astype(kind)
     with replacing(path) as partial:
@@ -70,22 +74,22 @@ def _shard(
 
 
 def _shards(plan: Iterable[NDArray[np.int64]]) -> Iterator[NDArray[np.int64]]:
-    gathered: list[NDArray[np.int64]] = []
+    pending: list[NDArray[np.int64]] = []
     count = 0
     for batch in plan:
-        gathered.append(batch)
+        pending.append(batch)
         count += len(batch)
         if count >= ROWS_PER_SHARD:
-            yield np.concatenate(gathered)
-            gathered, count = [], 0
-    if gathered:
-        yield np.concatenate(gathered)
+            yield np.concatenate(pending)
+            pending, count = [], 0
+    if pending:
+        yield np.concatenate(pending)
 
 
 def _read(path: Path, rows: NDArray[np.int64], kind: np.dtype[Any]) -> NDArray[Any] | None:
     try:
         content = path.read_bytes()
-    except FileNotFoundError:  # not made yet, or another process has ended with the same texts
+    except FileNotFoundError:  # not made yet, or another process has finished the same texts
         return None
     digest, body = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
     if digest != _digest(rows, body):

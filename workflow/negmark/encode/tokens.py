@@ -1,6 +1,6 @@
-"""Token ids of many texts, one after the other in one flat file that is mapped into memory, never read whole.
+"""Token ids of many texts, concatenated in one flat file that is mapped into memory, never read at once.
 
-Texts are tokenised once for every content: the files lie in the cache, keyed by tokenizer, texts, length and prompt.
+Texts are tokenised once per content: the files are in the cache, keyed by tokenizer, texts, length and prompt.
 """
 
 import hashlib
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Texts:
-    """Texts of one side with what is done to them before encoding."""
+    """The texts of one side, with the maximum length in tokens and the prompt in front of each."""
 
     lines: list[str]
     length: int
@@ -40,7 +40,7 @@ class Texts:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of N texts: `ids` [total], and `starts` [N + 1], where each text begins and the last one ends."""
+    """Token ids of N texts: `ids` [total], and `starts` [N + 1], where each text starts and the last one ends."""
 
     ids: NDArray[Any]
     starts: NDArray[np.int64]
@@ -56,30 +56,30 @@ class Tokens:
     def padded(
         self, rows: NDArray[np.int64], padding: int = 0
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return token ids [R, T] of rows, `padding` behind those of fewer than T tokens, and 1 where one stands."""
+        """Return the token ids [R, T] of R rows, padded at the end, and the mask [R, T]: 1 where there is a token."""
         lengths = self.starts[rows + 1] - self.starts[rows]
-        within = np.arange(lengths.max(initial=0)) < lengths[:, None]
-        places = np.where(within, self.starts[rows][:, None] + np.arange(within.shape[1]), 0)
-        return np.where(within, self.ids[places], padding).astype(np.int64), within.astype(np.int64)
+        mask = np.arange(lengths.max(initial=0)) < lengths[:, None]
+        places = np.where(mask, self.starts[rows][:, None] + np.arange(mask.shape[1]), 0)
+        return np.where(mask, self.ids[places], padding).astype(np.int64), mask.astype(np.int64)
 
 
 def tokens_of(model: Path, side: Texts) -> Tokens:
-    """Return the tokens of a side, from the cache if they are there whole.
+    """Return the tokens of a side, from the cache if they are complete there.
 
     Raises `UserError` if the side's length exceeds what the model can read.
     """
     folder = cache_folder() / "tokens" / tokens_key(model, side)[:32]
-    found = _read_whole(folder, side)
-    if found is None:
+    tokens = _read_complete(folder, side)
+    if tokens is None:
         with alone(folder, "tokenises the same texts"):
-            found = _read_whole(folder, side)
-            if found is None:
-                found = _tokenise(model, side, folder)
-    return found
+            tokens = _read_complete(folder, side)
+            if tokens is None:
+                tokens = _tokenise(model, side, folder)
+    return tokens
 
 
 def tokens_key(model: Path, side: Texts) -> str:
-    """Return a SHA-256 of all that decides the tokens of a side: tokenizer, texts, length and prompt."""
+    """Return a SHA-256 of everything that decides the tokens of a side: tokenizer, texts, length and prompt."""
     texts = hashlib.sha256()
     for line in side.lines:
         content = line.encode("utf-8", "surrogatepass")
@@ -96,14 +96,14 @@ def tokenise(model: Path, side: Texts) -> Tokens:
 
 
 def chunks(tokenizer: Any, side: Texts) -> Iterator[list[list[int]]]:
-    """Yield token ids, a few thousand texts at a time, cut to the side's length.
+    """Yield token ids, a few thousand texts at a time, truncated to the side's length.
 
-    A text without a token is given one of padding.
+    A text without tokens gets one padding token.
     """
     for start in range(0, len(side.lines), TEXTS_PER_CHUNK):
         lines = [side.prompt + line for line in side.lines[start : start + TEXTS_PER_CHUNK]]
-        found = tokenizer(lines, truncation=True, max_length=side.length, return_attention_mask=False)
-        yield [line or [tokenizer.pad_token_id or 0] for line in found["input_ids"]]
+        encoded = tokenizer(lines, truncation=True, max_length=side.length, return_attention_mask=False)
+        yield [line or [tokenizer.pad_token_id or 0] for line in encoded["input_ids"]]
 
 
 def gather(chunks: Iterable[list[list[int]]]) -> Tokens:
@@ -113,7 +113,7 @@ def gather(chunks: Iterable[list[list[int]]]) -> Tokens:
 
 
 def write(folder: Path, chunks: Iterable[list[list[int]]], vocabulary: int) -> None:
-    """Write token ids as they come, a chunk of texts at a time; the folder appears whole or not at all."""
+    """Write token ids as they come, a chunk of texts at a time; the folder appears complete or not at all."""
     width = WIDTHS[2 if vocabulary <= 2**16 else 4]
     lengths: list[NDArray[np.int64]] = []
     with replacing_folder(folder) as partial:
@@ -125,7 +125,7 @@ def write(folder: Path, chunks: Iterable[list[list[int]]], vocabulary: int) -> N
 
 
 def read(folder: Path) -> Tokens | None:
-    """Map the tokens of a folder into memory; None where there are none, or not all of them."""
+    """Map the tokens of a folder into memory; None if they are missing or incomplete."""
     try:
         starts = np.load(folder / STARTS)
         size = (folder / IDS).stat().st_size
@@ -139,29 +139,29 @@ def read(folder: Path) -> Tokens | None:
     return Tokens(ids, starts)
 
 
-def _read_whole(folder: Path, side: Texts) -> Tokens | None:
-    found = read(folder)
-    return found if found is not None and len(found) == len(side.lines) else None
+def _read_complete(folder: Path, side: Texts) -> Tokens | None:
+    tokens = read(folder)
+    return tokens if tokens is not None and len(tokens) == len(side.lines) else None
 
 
 def _tokenise(model: Path, side: Texts, folder: Path) -> Tokens:
-    """Write the tokens of a side to the cache, in place of damaged ones if there are any."""
+    """Write the tokens of a side to the cache, replacing damaged ones if there are any."""
     if folder.exists():
         log.warning("%s: damaged; the texts are tokenised again", folder)
         shutil.rmtree(folder)
     tokenizer = _open(model, side.length)
     write(folder, chunks(tokenizer, side), len(tokenizer))
-    found = read(folder)
-    if found is None:
+    tokens = read(folder)
+    if tokens is None:
         raise UserError(f"{folder}: can't be read back after it was written; check the disk")
-    return found
+    return tokens
 
 
 def _open(model: Path, length: int) -> Any:
     tokenizer = open_tokenizer(model)
-    told = read_json(model / CONFIG)
+    config = read_json(model / CONFIG)
     readable = min(
-        tokenizer.model_max_length, told.get("max_position_embeddings", tokenizer.model_max_length)
+        tokenizer.model_max_length, config.get("max_position_embeddings", tokenizer.model_max_length)
     )
     if length > readable:
         raise UserError(

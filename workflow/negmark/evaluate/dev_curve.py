@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from negmark.core.errors import UserError
 from negmark.evaluate.metrics import evaluate_run
 from negmark.evaluate.ranking import TestSplit, rank
-from negmark.search.index import Found
+from negmark.search.index import Hits
 from negmark.store import collection
 from negmark.train.tiers.protocol import TrainedEncoder
 
@@ -74,7 +74,7 @@ class BlockSearcher:
     def __init__(self, encoder: TrainedEncoder, documents: int) -> None:
         self._encoder, self.documents = encoder, documents
 
-    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
+    def search(self, queries: NDArray[np.int64], depth: int) -> Hits:
         """Return the documents of highest inner product, of equal ones those of the lowest rows."""
         asked = self._encoder.still("query", queries)
         scores, rows = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)

@@ -1,7 +1,7 @@
-"""How long the jobs of a suite will take: what a stage does, counted from sizes and settings, over what a machine does.
+"""How long the jobs of a suite will take: the work of a stage, from sizes and settings, over a machine's speed.
 
-What is counted is what decides: tokens encoded, products of vectors searched, steps trained. A job's start (Python and
-its imports) is on top, and most of a small suite is nothing else.
+Only what dominates is counted: tokens encoded, products of vectors searched, steps trained. The start of each job
+(Python and its imports) is added; a small suite is mostly that.
 """
 
 from collections.abc import Mapping
@@ -13,41 +13,41 @@ from negmark.core.tiers import TIERS
 from negmark.plan.sizes import Size
 
 COLLATING = 1.5
-"""Seconds of work of a job that makes a table or a figure, beside its start."""
+"""Seconds that a job takes to make a table or a figure, without its start."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """What a machine does in a second, and seconds that things take on it."""
+    """The speed of a machine: amounts per second, and seconds of fixed costs."""
 
     start: Mapping[str, float]
-    """Seconds until a job of a kind begins: `torch` for those that load it, `light`, and `figures`."""
+    """Seconds until a job starts working, by kind: `torch` for those that load it, `light`, and `figures`."""
     tokens: float
-    """That the encoder encodes."""
+    """Tokens encoded per second."""
     products: float
-    """Multiplications of the exact search on all cores."""
+    """Multiplications per second of the exact search on all cores."""
     texts: float
-    """That the dataset stage reads and writes."""
+    """Texts per second that the dataset stage reads and writes."""
     indexed: float
-    """Texts that BM25 indexes."""
+    """Texts per second that BM25 indexes."""
     scored: float
-    """Pairs of a query and a document that BM25 scores."""
+    """Pairs of a query and a document per second that BM25 scores."""
     rows: Mapping[str, "RowCost"]
-    """What a run of each row of the adapter tier takes."""
+    """The cost of a run, for each row of the adapter tier."""
     cores: int = 1
 
 
 @dataclass(frozen=True)
 class RowCost:
-    """Seconds of a run of the adapter tier: each an amount, and more for every document of the corpus."""
+    """Seconds of a run of the adapter tier: each a fixed part and a part per document of the corpus."""
 
     prepared: tuple[float, float]
     first: tuple[float, float]
-    """Of the first step, with what the method refreshes then."""
+    """The first step, including the method's refresh."""
     later: tuple[float, float]
 
     def seconds(self, documents: int, steps: int, refreshes: int) -> float:
-        """Return the seconds of a run; a refresh costs what the first step has more than a later one."""
+        """Return the seconds of a run; a refresh costs the difference between the first step and a later one."""
         prepared, first, later = (
             fixed + documents * each for fixed, each in (self.prepared, self.first, self.later)
         )
@@ -56,7 +56,7 @@ class RowCost:
 
 @dataclass(frozen=True)
 class Encoding:
-    """How an encoder reads texts."""
+    """Maximum lengths of texts in tokens, and the width of the vectors."""
 
     query_length: int
     document_length: int
@@ -69,7 +69,7 @@ def dataset_seconds(size: Size, machine: Machine) -> float:
 
 
 def corpus_tokens(size: Size, how: Encoding) -> tuple[float, float]:
-    """Return the tokens of all documents and of all queries, cut as the encoder cuts them."""
+    """Return the tokens of all documents and of all queries after truncation."""
     documents = size.documents * min(size.document_tokens + 2, how.document_length)
     return documents, (size.train + size.test) * min(size.query_tokens + 2, how.query_length)
 
@@ -80,7 +80,7 @@ def embeddings_seconds(size: Size, how: Encoding, machine: Machine) -> float:
 
 
 def dense_pool_seconds(size: Size, how: Encoding, machine: Machine) -> float:
-    """Search every training query over all documents."""
+    """Search all documents for every training query."""
     return machine.start["light"] + size.train * size.documents * how.dimension / machine.products
 
 
@@ -102,23 +102,23 @@ def train_seconds(
     refreshes: int,
     tier: str,
 ) -> float:
-    """Train one run: of the adapter tier as measured, of the others by the tokens that go through the network.
+    """Train one run: as measured for the adapter tier, by the tokens through the network for the others.
 
-    A step of training costs three times what encoding its texts does: forward, and twice as much backward.
+    A training step costs three times the encoding of its texts: one forward pass, and twice as much backward.
     """
     if not TIERS[tier].reads_texts:
         return machine.rows[row].seconds(size.documents, training["steps"], refreshes)
     query = min(size.query_tokens + 2, how.query_length)
     document = min(size.document_tokens + 2, how.document_length)
-    given = 1 + training["negatives"]
-    texts = given * (query + document) if TIERS[tier].scores_pairs else query + given * document
+    passages = 1 + training["negatives"]
+    texts = passages * (query + document) if TIERS[tier].scores_pairs else query + passages * document
     encoded = 3 * training["steps"] * training["batch_size"] * texts
-    again = 0.0 if TIERS[tier].scores_pairs else refreshes * sum(corpus_tokens(size, how))
-    return (encoded + again) / machine.tokens
+    refreshed = 0.0 if TIERS[tier].scores_pairs else refreshes * sum(corpus_tokens(size, how))
+    return (encoded + refreshed) / machine.tokens
 
 
 def evaluate_seconds(size: Size, how: Encoding, machine: Machine, tier: str) -> float:
-    """Bring all documents into the run's space and search the test queries."""
+    """Map or encode all documents with the run's model and search the test queries."""
     searched = size.test * size.documents * how.dimension
     if TIERS[tier].reads_texts and not TIERS[tier].scores_pairs:
         documents, _ = corpus_tokens(size, how)
@@ -127,6 +127,6 @@ def evaluate_seconds(size: Size, how: Encoding, machine: Machine, tier: str) -> 
 
 
 def refreshes_of(params: Mapping[str, Any], steps: int) -> int:
-    """Return how often a row encodes or searches its corpus anew in so many steps."""
+    """Return how often a row re-encodes or re-searches its corpus in so many steps."""
     every = params.get("refresh_steps")
     return ceil(steps / every) if every else 1

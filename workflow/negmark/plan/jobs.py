@@ -1,4 +1,4 @@
-"""What Snakemake would run and what it has run: the jobs of a dry run, and the times that it keeps of those done."""
+"""What Snakemake would run and what it has run: the jobs of a dry run, and the recorded times of finished ones."""
 
 import base64
 import json
@@ -19,7 +19,7 @@ HEAD = re.compile(r"(?:local)?rule (\w+):")
 
 @dataclass(frozen=True)
 class Job:
-    """One job: its rule, its wildcards, and what it asks of the scheduler."""
+    """One job: its rule, its wildcards, and the resources it requests."""
 
     rule: str
     wildcards: Mapping[str, str]
@@ -30,37 +30,37 @@ class Job:
 
 
 def planned(suite: Mapping[str, Any], cores: int) -> list[Job]:
-    """Return the jobs that are left to do of a suite, in the order in which Snakemake tells them.
+    """Return the remaining jobs of a suite, in the order in which Snakemake lists them.
 
-    Raises `UserError` with what Snakemake says where it finds no plan.
+    Raises `UserError` with Snakemake's message if it finds no plan.
     """
     with tempfile.NamedTemporaryFile("w", suffix=".json") as config:
         json.dump(suite, config)
         config.flush()
         command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", str(cores)]
-        done = subprocess.run([*command, "--configfile", config.name], capture_output=True, text=True)
-    if done.returncode:
-        said = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
-        raise UserError(f"plan: Snakemake finds no plan: {said[-1] if said else 'it says nothing'}")
-    return parsed(done.stdout + done.stderr)
+        dry_run = subprocess.run([*command, "--configfile", config.name], capture_output=True, text=True)
+    if dry_run.returncode:
+        lines = [line for line in (dry_run.stdout + dry_run.stderr).splitlines() if line.strip()]
+        raise UserError(f"plan: Snakemake finds no plan: {lines[-1] if lines else 'it says nothing'}")
+    return parsed(dry_run.stdout + dry_run.stderr)
 
 
 def parsed(text: str) -> list[Job]:
-    """Return the jobs that a dry run tells; a rule that makes nothing, as `all`, is left out."""
-    found: list[tuple[str, dict[str, str]]] = []
+    """Return the jobs that a dry run lists, except rules without output, such as `all`."""
+    jobs: list[tuple[str, dict[str, str]]] = []
     for line in text.splitlines():
-        if head := HEAD.fullmatch(line.strip()):  # the rules of a group stand indented
-            found.append((head[1], {}))
-        elif found and line.startswith("    ") and ": " in line:
+        if head := HEAD.fullmatch(line.strip()):  # the rules of a group are indented
+            jobs.append((head[1], {}))
+        elif jobs and line.startswith("    ") and ": " in line:
             key, _, value = line.strip().partition(": ")
-            found[-1][1].setdefault(key, value)
-    return [_job(rule, told) for rule, told in found if "output" in told]
+            jobs[-1][1].setdefault(key, value)
+    return [_job(rule, fields) for rule, fields in jobs if "output" in fields]
 
 
-def _job(rule: str, told: Mapping[str, str]) -> Job:
-    resources = _pairs(told.get("resources", ""))
+def _job(rule: str, fields: Mapping[str, str]) -> Job:
+    resources = _pairs(fields.get("resources", ""))
     return Job(
-        rule, _pairs(told.get("wildcards", "")), int(told.get("threads", 1)), int(resources.get("mem_mb", 0)),
+        rule, _pairs(fields.get("wildcards", "")), int(fields.get("threads", 1)), int(resources.get("mem_mb", 0)),
         int(resources.get("gpu", 0)),
     )  # fmt: skip
 
@@ -71,7 +71,7 @@ def _pairs(text: str) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Done:
-    """One job that was done: an output of it, its rule, and when it began and ended (seconds since 1970)."""
+    """A finished job: one of its outputs, its rule, and when it began and ended (seconds since 1970)."""
 
     output: str
     rule: str
@@ -80,16 +80,16 @@ class Done:
 
 
 def done(metadata: Path = METADATA) -> list[Done]:
-    """Return the jobs whose times Snakemake has kept, one a job; records that can't be read are left out."""
-    found: dict[tuple[str, str], Done] = {}
+    """Return the finished jobs that Snakemake has recorded, once each; unreadable records are skipped."""
+    jobs: dict[tuple[str, str], Done] = {}
     for record in metadata.rglob("*") if metadata.is_dir() else []:
         try:
-            told = json.loads(record.read_text(encoding="utf-8"))
+            content = json.loads(record.read_text(encoding="utf-8"))
             output = base64.b64decode(record.name.removeprefix("@")).decode("utf-8")
-            rule, began, ended = str(told["rule"]), float(told["starttime"]), float(told["endtime"])
+            rule, began, ended = str(content["rule"]), float(content["starttime"]), float(content["endtime"])
         except (OSError, ValueError, KeyError, TypeError):
             continue
-        key = rule, str(told.get("log") or output)  # a job leaves a record an output, all with its log
-        known = found.get(key, Done(output, rule, began, ended))
-        found[key] = Done(known.output, rule, min(began, known.began), max(ended, known.ended))
-    return sorted(found.values(), key=lambda job: job.began)
+        key = rule, str(content.get("log") or output)  # a job has a record per output, all with the same log
+        earlier = jobs.get(key, Done(output, rule, began, ended))
+        jobs[key] = Done(earlier.output, rule, min(began, earlier.began), max(ended, earlier.ended))
+    return sorted(jobs.values(), key=lambda job: job.began)

@@ -1,4 +1,4 @@
-"""What a machine does for a suite: this one, measured, and for a suite with `gpu: true` a GPU of a stated class."""
+"""The speed of a machine for a suite: this one, measured, and for a suite with `gpu: true` a GPU of a stated class."""
 
 import tempfile
 from dataclasses import dataclass
@@ -16,32 +16,32 @@ from negmark.plan import measured
 from negmark.plan.durations import Machine, RowCost
 from negmark.suite.layout import Layout
 
-GPU_FLOPS, CORES_A_GPU = 1.2e14, 16
+GPU_FLOPS, CORES_PER_GPU = 1.2e14, 16
 STATED = (
     f"a GPU is taken to be an A100 at {GPU_FLOPS / 1e12:.0f} TFLOP/s, two fifths of its 312 in bfloat16, with "
-    f"{CORES_A_GPU} cores beside it; nothing of it was measured here"
+    f"{CORES_PER_GPU} cores beside it; nothing of it was measured here"
 )
 BERT_BASE = 768, 110_000_000, 86_000_000
-"""Dimension, parameters, and those of them that a token is multiplied with."""
+"""Dimension, parameters, and parameters that each token is multiplied with."""
 
 
 @dataclass(frozen=True)
 class Network:
-    """The encoder as far as a plan goes."""
+    """What a plan needs to know about the encoder."""
 
     dimension: int
     parameters: int
     multiplied: int
     known: bool
 
-    def told(self) -> str:
+    def description(self) -> str:
         """Return it in a few words."""
         size = f"{self.parameters / 1e6:,.0f} M parameters, {self.dimension} dimensions"
         return size if self.known else f"not on this machine, so taken to be of BERT-base's size: {size}"
 
 
 def network_of(layout: Layout) -> Network:
-    """Return the suite's encoder: from its folder, or BERT-base where a GPU suite's isn't here yet."""
+    """Return the suite's encoder: from its folder, or BERT-base if a GPU suite's encoder isn't here yet."""
     try:
         model = find_model(layout.suite.encoder.model)
     except UserError:
@@ -57,7 +57,7 @@ def network_of(layout: Layout) -> Network:
 
 
 def machine_of(layout: Layout, threads: int) -> tuple[Machine, Network]:
-    """Measure this machine for a suite, its GPUs by their stated class; takes less than a minute."""
+    """Measure this machine for a suite (GPUs are taken from the stated class); takes less than a minute."""
     settings, network = layout.suite.encoder, network_of(layout)
     modules = {
         "torch": "negmark.train.train",
@@ -74,32 +74,32 @@ def machine_of(layout: Layout, threads: int) -> tuple[Machine, Network]:
     indexed, scored = measured.bm25(40)
     with tempfile.TemporaryDirectory() as folder:
         texts = measured.prepared_texts(Path(folder))
-        rows = _rows(layout, Path(folder), network.dimension)
+        rows = _row_costs(layout, Path(folder), network.dimension)
     products = measured.products(network.dimension, threads)
     return Machine(start, tokens, products, texts, indexed, scored, rows, threads), network
 
 
-def _rows(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
-    """Measure a run of every row that trains on cached vectors, on two corpora."""
-    asked = [row for row in layout.suite.rows.values() if not row.tier.reads_texts]
-    if not asked:
+def _row_costs(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:
+    """Measure a run of every row that trains on cached vectors, on two sizes of corpus."""
+    rows = [row for row in layout.suite.rows.values() if not row.tier.reads_texts]
+    if not rows:
         return {}
     sizes = (measured.SMALL, measured.LARGE)
     worlds = [measured.World(folder, size, dimension) for size in sizes]
     dataset = next(dataset for dataset in layout.datasets.values() if dataset.is_home)
-    found = {}
-    for row in stage.progress(asked, "calibrating"):
+    costs = {}
+    for row in stage.progress(rows, "calibrating"):
         spec = {**layout.specs.run(dataset, row), "seed": 0}
         one, other = (world.step(spec) for world in worlds)
         prepared, first, later = (_line(sizes, pair) for pair in zip(one, other, strict=True))
-        found[row.name] = RowCost(prepared, first, later)
-    return found
+        costs[row.name] = RowCost(prepared, first, later)
+    return costs
 
 
 def _line(sizes: tuple[int, int], seconds: tuple[float, float]) -> tuple[float, float]:
-    """Return where a line through two measurements begins and what it rises by, neither below 0."""
-    rise = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.0)
-    return max(seconds[0] - rise * sizes[0], 0.0), rise
+    """Return the intercept and slope of the line through two measurements, neither below 0."""
+    slope = max((seconds[1] - seconds[0]) / (sizes[1] - sizes[0]), 0.0)
+    return max(seconds[0] - slope * sizes[0], 0.0), slope
 
 
 def _product(shape: list[int]) -> int:

@@ -1,7 +1,7 @@
-"""What this machine does in a second, measured on made-up data in under a minute: what a plan multiplies.
+"""The speed of this machine, measured on synthetic data in under a minute; plans are extrapolated from it.
 
-Every stage is asked for a little of its real work through its real code; what grows with the corpus is measured at two
-sizes and drawn on as a line. Nothing of a dataset is read, so a plan can be had before one is there.
+Every stage does a little of its real work through its real code; what grows with the corpus is measured at two sizes
+and extrapolated as a line. No dataset is read, so a plan can be made before one is prepared.
 """
 
 import json
@@ -29,37 +29,37 @@ from negmark.train.run import set_up
 from negmark.train.step import one_step
 
 SMALL, LARGE = 2_000, 12_000
-"""Documents of the two made-up corpora."""
+"""Documents of the two synthetic corpora."""
 QUERIES, DEPTH = 1_000, 100
 STEPS = 6
 TEXTS = 96
 
 
 def seconds_of(work: Callable[[], object]) -> float:
-    """Return how long a piece of work takes."""
+    """Return how long `work` takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def start_seconds(module: str) -> float:
-    """Return how long a job of a stage takes before it does anything: Python, its imports, the command line."""
+    """Return how long a stage's job takes to start: Python, its imports, the command line."""
     return seconds_of(
         lambda: subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, check=True)
     )
 
 
 def prepared_texts(folder: Path) -> float:
-    """Return texts a second of the dataset stage: read, checked, cut and written."""
+    """Return texts per second of the dataset stage: read, checked, cut and written."""
     rng = np.random.default_rng(0)
     rows = [" ".join(f"w{word}" for word in drawn) for drawn in rng.integers(9_999, size=(LARGE, 40))]
     (folder / "made" / "qrels").mkdir(parents=True)
     for name, count in (("corpus", LARGE), ("queries", QUERIES)):
         lines = (json.dumps({"_id": f"{row}", "text": rows[row]}) for row in range(count))
         (folder / "made" / f"{name}.jsonl").write_text("\n".join(lines))
-    for split, asked in (("train", range(QUERIES // 2)), ("test", range(QUERIES // 2, QUERIES))):
+    for split, queries in (("train", range(QUERIES // 2)), ("test", range(QUERIES // 2, QUERIES))):
         (folder / "made" / "qrels" / f"{split}.tsv").write_text(
-            "".join(f"{row}\t{row}\t1\n" for row in asked)
+            "".join(f"{row}\t{row}\t1\n" for row in queries)
         )
     settings = {
         "name": "made", "source": str(folder / "made"), "seed": 0, "documents": None, "train_queries": None,
@@ -71,7 +71,7 @@ def prepared_texts(folder: Path) -> float:
 
 
 def encoded_tokens(model: Path, dtype: str, length: int, threads: int) -> float:
-    """Return tokens a second of an encoder on texts of about `length` tokens."""
+    """Return tokens per second of an encoder on texts of about `length` tokens."""
     rng = np.random.default_rng(0)
     words = ["time", "water", "people", "history", "music", "number", "river", "light"]
     lines = [" ".join(rng.choice(words, max(length - 2, 1))) for _ in range(TEXTS)]
@@ -82,7 +82,7 @@ def encoded_tokens(model: Path, dtype: str, length: int, threads: int) -> float:
 
 
 def products(dimension: int, threads: int) -> float:
-    """Return multiplications a second of the exact search for dense candidates."""
+    """Return multiplications per second of the exact search for dense candidates."""
     rng = np.random.default_rng(0)
     documents = rng.normal(size=(1 << 15, dimension)).astype(np.float32)
     searcher = DenseSearcher(documents, documents[:1024], threads)
@@ -91,23 +91,23 @@ def products(dimension: int, threads: int) -> float:
 
 
 def bm25(words: int) -> tuple[float, float]:
-    """Return texts of `words` words that BM25 indexes a second, and pairs of query and document that it scores.
+    """Return the texts of `words` words that BM25 indexes per second, and the query-document pairs that it scores.
 
-    Words are drawn by Zipf's law without its head, which are stop words that nobody searches.
+    Words are drawn by Zipf's law without its head, which are stop words.
     """
     rng = np.random.default_rng(0)
-    chances = 1 / np.arange(50, 30_050)
-    drawn = rng.choice(30_000, size=(LARGE, words), p=chances / chances.sum())
+    probabilities = 1 / np.arange(50, 30_050)
+    drawn = rng.choice(30_000, size=(LARGE, words), p=probabilities / probabilities.sum())
     lines = [" ".join(f"w{word}" for word in row) for row in drawn]
-    asked = [" ".join(line.split()[:6]) for line in lines[:200]]
+    queries = [" ".join(line.split()[:6]) for line in lines[:200]]
     started = time.perf_counter()
-    searcher = BM25Searcher(lines, asked, 1.2, 0.75)
+    searcher = BM25Searcher(lines, queries, 1.2, 0.75)
     indexed = LARGE / (time.perf_counter() - started)
     return indexed, LARGE * 200 / seconds_of(lambda: searcher.search(np.arange(200), DEPTH))
 
 
 class World:
-    """A made-up dataset of vectors, on which any row of the adapter tier can take steps."""
+    """A synthetic dataset of vectors, on which any row of the adapter tier can take steps."""
 
     def __init__(self, folder: Path, documents: int, dimension: int) -> None:
         rng = np.random.default_rng(0)
@@ -125,7 +125,7 @@ class World:
         self.materials = Materials(folder, vectors, queries, Labels(labels, documents), pools)
 
     def step(self, spec: Mapping[str, Any]) -> tuple[float, float, float]:
-        """Return seconds of what a run of a row takes once, of its first step and of a later one."""
+        """Return the seconds of a run's set-up, of its first step and of a later one."""
         started = time.perf_counter()
         run = set_up(spec, self.materials)
         prepared = time.perf_counter() - started

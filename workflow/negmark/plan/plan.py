@@ -1,8 +1,8 @@
 """What a suite will take before any of it runs: `snakemake plan --cores 2 --configfile config/mine.yaml`.
 
-The jobs are those that a dry run tells, so what is done already isn't counted. Each gets its seconds from the sizes of
-its dataset and its settings (`negmark.plan.durations`) and from what this machine does in a second, measured for it
-(`negmark.plan.measured`). Every plan is kept, and held against what Snakemake has measured since.
+The jobs are those of a dry run, so finished work isn't counted. The seconds of each come from the size of its dataset,
+its settings (`negmark.plan.durations`) and the speed of this machine, measured first (`negmark.plan.measured`). Every
+plan is stored and compared with the times that Snakemake records later.
 """
 
 import json
@@ -25,7 +25,7 @@ from negmark.plan import durations
 from negmark.plan.disk import Disk
 from negmark.plan.durations import Encoding, Machine
 from negmark.plan.jobs import Done, Job, done, planned
-from negmark.plan.machine import CORES_A_GPU, STATED, Network, machine_of
+from negmark.plan.machine import CORES_PER_GPU, STATED, Network, machine_of
 from negmark.plan.sizes import Size, size_of
 from negmark.suite.checks import load
 from negmark.suite.datasets import Dataset
@@ -37,19 +37,19 @@ COLLATING_RULES = (
     "contents", "tune", "gates", "audit", "foresight", "differences", "claims", "card", "figures", "suite_figures",
     "leaderboard", "manifest", "track", "track_board", "all",
 )  # fmt: skip
-"""Rules that read what runs left and write a table, a figure or a page."""
+"""Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (
     ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool"),
     ("train", "evaluate", "evaluate_baseline", "gate"),
 )  # fmt: skip
-"""Rules by when they run; all others come last, and within a phase jobs run side by side."""
+"""Rules by the order they run in; all others come last, and the jobs of a phase run in parallel."""
 SNAKEMAKE_S, JOB_S = 6.0, 0.35
-"""Seconds of Snakemake's own: until the first job begins, and for each."""
+"""Snakemake's own seconds: until the first job starts, and per job."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A job with the seconds that it will take on `cores` cores, and the bytes that it leaves on the disk."""
+    """A job with its expected seconds on `cores` cores and the bytes of its outputs."""
 
     job: Job
     kind: str
@@ -59,13 +59,13 @@ class Estimate:
 
 
 class Planner:
-    """Gives every job of a suite its seconds and its bytes."""
+    """Estimates the seconds and bytes of every job of a suite."""
 
     def __init__(self, layout: Layout, machine: Machine, network: Network) -> None:
         self._layout, self._machine = layout, machine
         settings = layout.suite.encoder
         self._how = Encoding(settings.query_length, settings.document_length, network.dimension)
-        self._disk = Disk(layout, self._of, self._how, network.parameters)
+        self._disk = Disk(layout, self._size_of, self._how, network.parameters)
         self._sizes: dict[str, Size] = {}
         self._seconds_of: dict[str, Callable[[Job], float]] = {
             "dataset": self._dataset,
@@ -83,7 +83,7 @@ class Planner:
         }
 
     def estimate(self, job: Job) -> Estimate:
-        """Return what a job takes."""
+        """Return the estimate of a job."""
         kind = kind_of(job.rule)
         seconds = self._seconds_of[kind](job)
         seeds = self._seeds(job) if kind in ("train", "evaluate") else 1
@@ -96,8 +96,8 @@ class Planner:
             self._sizes[dataset.name] = size_of(dataset.name, dataset.decides, card)
         return self._sizes[dataset.name]
 
-    def _of(self, job: Job) -> Size:
-        """Return the size of a job's dataset, which its wildcards name or give the collection of."""
+    def _size_of(self, job: Job) -> Size:
+        """Return the size of a job's dataset, which its wildcards name directly or by its collection."""
         if collection := job.wildcards.get("collection"):
             return self.size(self._layout.collections[collection])
         gate = job.wildcards.get("gate")
@@ -105,22 +105,22 @@ class Planner:
         return self.size(self._layout.datasets[name])
 
     def _dataset(self, job: Job) -> float:
-        return durations.dataset_seconds(self._of(job), self._machine)
+        return durations.dataset_seconds(self._size_of(job), self._machine)
 
     def _embeddings(self, job: Job) -> float:
         if self._layout.suite.shards.encode > 1:
             return self._collating(job)
-        return durations.embeddings_seconds(self._of(job), self._how, self._machine)
+        return durations.embeddings_seconds(self._size_of(job), self._how, self._machine)
 
     def _encode_part(self, job: Job) -> float:
-        whole = durations.embeddings_seconds(self._of(job), self._how, self._machine)
+        whole = durations.embeddings_seconds(self._size_of(job), self._how, self._machine)
         start = self._machine.start["torch"]
         return start + (whole - start) / int(job.wildcards["parts"])
 
     def _warm_up(self, job: Job) -> float:
         suite = self._layout.suite
         budget = {**suite.finetune.model_dump(), "steps": suite.encoder.warmup_steps}
-        size = self._of(job)
+        size = self._size_of(job)
         start = self._machine.start["torch"]
         return start + durations.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
 
@@ -134,36 +134,36 @@ class Planner:
 
     def _pool_part(self, job: Job) -> float:
         documents, queries = int(job.wildcards["documents"]), int(job.wildcards["queries"])
-        size = self._of(job)
-        mine = replace(size, train=size.train // queries, documents=size.documents // documents)
-        return self._searched(job, job.wildcards["kind"], mine)
+        size = self._size_of(job)
+        part = replace(size, train=size.train // queries, documents=size.documents // documents)
+        return self._searched(job, job.wildcards["kind"], part)
 
     def _searched(self, job: Job, kind: str, size: Size | None = None) -> float:
-        size = size or self._of(job)
+        size = size or self._size_of(job)
         if kind == "dense":
             return durations.dense_pool_seconds(size, self._how, self._machine)
         return durations.bm25_pool_seconds(size, self._machine)
 
     def _train(self, job: Job) -> float:
-        layout, size = self._layout, self._of(job)
+        layout, size = self._layout, self._size_of(job)
         row, dataset = layout.all_rows[job.wildcards["row"]], layout.datasets[job.wildcards["dataset"]]
         tier, training = row.tier.name, layout.specs.training(dataset, row)
         refreshes = durations.refreshes_of(row.parameters(dataset.name), training["steps"])
         run = durations.train_seconds(size, self._how, self._machine, row.original, training, refreshes, tier)
         if every := training.get("curve_every"):
             points = training["steps"] // every + 1
-            asked = replace(size, test=training.get("curve_queries") or size.test)
-            run += points * durations.evaluate_seconds(asked, self._how, self._machine, tier)
+            curve_size = replace(size, test=training.get("curve_queries") or size.test)
+            run += points * durations.evaluate_seconds(curve_size, self._how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate(self, job: Job) -> float:
         tier = self._layout.all_rows[job.wildcards["row"]].tier.name
-        size = self._of(job)
+        size = self._size_of(job)
         run = durations.evaluate_seconds(size, self._how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
 
     def _evaluate_baseline(self, job: Job) -> float:
-        size = self._of(job)
+        size = self._size_of(job)
         gate = job.wildcards.get("gate")
         baseline = self._layout.suite.gates[gate].system if gate else job.wildcards["baseline"]
         if baseline == LEXICAL:
@@ -179,24 +179,24 @@ class Planner:
 
 
 def kind_of(rule: str) -> str:
-    """Return the stage of a rule: those of runs have the seeds of their batch in their names, those of trials too."""
+    """Return the stage of a rule; the rules of runs and trials have the seeds of their batch in their names."""
     stem, _, rest = rule.partition("_")
     if not rest.replace("_", "").isdigit():
         return rule
     return "train" if stem == "try" else stem
 
 
-def wall_seconds(found: Sequence[Estimate], width: int, gpus: int = 0) -> float:
-    """Return how long the jobs take on so many cores and GPUs, a phase after the other, each free one taking the next.
+def wall_seconds(estimates: Sequence[Estimate], width: int, gpus: int = 0) -> float:
+    """Return how long the jobs take on `width` cores and `gpus` GPUs, phase by phase, each free one taking the next.
 
-    Jobs that ask for GPUs wait for those alone, the others for cores alone.
+    Jobs that request GPUs wait only for those, the others only for cores.
     """
-    total, left = SNAKEMAKE_S, list(found)
+    total, left = SNAKEMAKE_S, list(estimates)
     for phase in (*PHASES, None):
-        mine = [one for one in left if phase is None or one.kind in phase]
-        left = [one for one in left if one not in mine]
-        on_gpus = [replace(one, cores=one.job.gpus) for one in mine if one.job.gpus]
-        on_cores = [one for one in mine if not one.job.gpus]
+        now = [one for one in left if phase is None or one.kind in phase]
+        left = [one for one in left if one not in now]
+        on_gpus = [replace(one, cores=one.job.gpus) for one in now if one.job.gpus]
+        on_cores = [one for one in now if not one.job.gpus]
         total += max(_side_by_side(on_gpus, max(gpus, 1)), _side_by_side(on_cores, width))
     return total
 
@@ -211,9 +211,9 @@ def _side_by_side(jobs: Sequence[Estimate], width: int) -> float:
 
 
 def measured(plan: Mapping[str, Any], jobs: Sequence[Done]) -> tuple[int, float] | None:
-    """Return how many jobs of a plan were done since it was made, and how long they took from first to last.
+    """Return how many jobs of a plan were finished since it was made, and the seconds from first to last.
 
-    None unless all of them were.
+    None unless all of them are finished.
     """
     since = [job for job in jobs if job.began >= plan["made"] and _is_of(job, plan["suite"])]
     if len(since) < plan["jobs"]:
@@ -222,30 +222,30 @@ def measured(plan: Mapping[str, Any], jobs: Sequence[Done]) -> tuple[int, float]
 
 
 def _is_of(job: Done, suite: str) -> bool:
-    places = ("results/datasets/", "results/embeddings/", "results/pools/", "results/warmups/")
-    return f"/{suite}/" in job.output or f"/{suite}." in job.output or job.output.startswith(places)
+    shared = ("results/datasets/", "results/embeddings/", "results/pools/", "results/warmups/")
+    return f"/{suite}/" in job.output or f"/{suite}." in job.output or job.output.startswith(shared)
 
 
-def table(found: Sequence[Estimate], gpu: bool) -> str:
-    """Return the plan as a table, a stage a line."""
+def table(estimates: Sequence[Estimate], gpu: bool) -> str:
+    """Return the plan as a table, one line per stage."""
     by_kind: dict[str, list[Estimate]] = defaultdict(list)
-    for one in found:
+    for one in estimates:
         by_kind[one.kind].append(one)
-    rows = [_row(kind, ones, gpu) for kind, ones in by_kind.items()]
-    rows.append({**_row("total", found, gpu), "longest job": "", "memory asked": ""})
+    rows = [_row(kind, group, gpu) for kind, group in by_kind.items()]
+    rows.append({**_row("total", estimates, gpu), "longest job": "", "memory asked": ""})
     align = ["left", *["right"] * (len(rows[0]) - 1)]
     return tabulate(rows, "keys", tablefmt="simple", disable_numparse=True, colalign=align)
 
 
-def _row(stage_name: str, ones: Sequence[Estimate], gpu: bool) -> dict[str, Any]:
+def _row(stage_name: str, estimates: Sequence[Estimate], gpu: bool) -> dict[str, Any]:
     return {
         "stage": stage_name,
-        "jobs": len(ones),
-        "core hours": _hours(sum(one.seconds * one.cores for one in ones)),
-        **({"GPU hours": _hours(sum(one.seconds * one.job.gpus for one in ones))} if gpu else {}),
-        "longest job": _clock(max(one.seconds for one in ones)),
-        "memory asked": f"{max(one.job.memory for one in ones):,} MB",
-        "disk": _gigabytes(ones),
+        "jobs": len(estimates),
+        "core hours": _hours(sum(one.seconds * one.cores for one in estimates)),
+        **({"GPU hours": _hours(sum(one.seconds * one.job.gpus for one in estimates))} if gpu else {}),
+        "longest job": _clock(max(one.seconds for one in estimates)),
+        "memory asked": f"{max(one.job.memory for one in estimates):,} MB",
+        "disk": _gigabytes(estimates),
     }
 
 
@@ -254,30 +254,38 @@ def main(
     cores: Annotated[int, Option(help="cores of this machine that the suite will get")],
 ) -> None:
     """Print what a suite will take."""
-    began, told = time.time(), json.loads(suite)
-    layout = Layout(load(told, "suite"))
-    jobs = planned(told, cores)
+    began, config = time.time(), json.loads(suite)
+    layout = Layout(load(config, "suite"))
+    jobs = planned(config, cores)
     if not jobs:
         print(f"{layout.suite.suite}: nothing is left to do", file=sys.stderr)
         return
     machine, network = machine_of(layout, cores)
     planner = Planner(layout, machine, network)
-    found = [planner.estimate(job) for job in jobs]
+    estimates = [planner.estimate(job) for job in jobs]
     if layout.suite.gpu:
-        walls = {width: wall_seconds(found, width * CORES_A_GPU, width) for width in WIDTHS}
+        walls = {width: wall_seconds(estimates, width * CORES_PER_GPU, width) for width in WIDTHS}
     else:
-        walls = {width: wall_seconds(found, width) for width in sorted({*WIDTHS, cores})}
-    print(_report(layout, planner, found, walls, network, time.time() - began), file=sys.stderr, flush=True)
+        walls = {width: wall_seconds(estimates, width) for width in sorted({*WIDTHS, cores})}
+    print(
+        _report(layout, planner, estimates, walls, network, time.time() - began), file=sys.stderr, flush=True
+    )
     name, made = layout.suite.suite, time.time()
-    if not layout.suite.gpu:  # what was measured here says nothing of GPUs elsewhere
-        plan = {"suite": name, "made": made, "jobs": len(found), "cores": cores, "wall_seconds": walls[cores]}
+    if not layout.suite.gpu:  # measurements here say nothing about GPUs elsewhere
+        plan = {
+            "suite": name,
+            "made": made,
+            "jobs": len(estimates),
+            "cores": cores,
+            "wall_seconds": walls[cores],
+        }
         write_json(PLANS / f"{name}-{made:.0f}.json", plan)
 
 
 def _report(
     layout: Layout,
     planner: Planner,
-    found: Sequence[Estimate],
+    estimates: Sequence[Estimate],
     walls: Mapping[int, float],
     network: Network,
     seconds: float,
@@ -285,34 +293,35 @@ def _report(
     gpu, encoder = layout.suite.gpu, layout.suite.encoder
     sizes = [
         f"  {name}: {(size := planner.size(dataset)).documents:,} documents, {size.train:,} training and "
-        f"{size.test:,} test queries ({size.told_by})"
+        f"{size.test:,} test queries ({size.source})"
         for name, dataset in layout.datasets.items()
     ]
-    unit = f"GPUs with {CORES_A_GPU} cores each" if gpu else "cores"
+    unit = f"GPUs with {CORES_PER_GPU} cores each" if gpu else "cores"
     widths = ", ".join(f"{width:,}: {_clock(wall)}" for width, wall in walls.items())
     return "\n".join([
-        f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, f"  {encoder.model}: {network.told()}",
-        *([f"  {STATED}"] if gpu else []), "", table(found, gpu), "", f"Wall time by the number of {unit}: {widths}.",
+        f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, f"  {encoder.model}: {network.description()}",
+        *([f"  {STATED}"] if gpu else []), "", table(estimates, gpu), "",
+        f"Wall time by the number of {unit}: {widths}.",
         *_errors(),
     ])  # fmt: skip
 
 
 def _errors() -> list[str]:
-    """Return how far earlier plans in this folder were from what was measured."""
+    """Return how far earlier plans in this folder were from the measured times."""
     jobs, lines = done(), []
     for path in sorted(PLANS.glob("*.json")):
         plan = read_json(path)
-        if (seen := measured(plan, jobs)) is not None:
-            off = plan["wall_seconds"] / seen[1] - 1
+        if (actual := measured(plan, jobs)) is not None:
+            error = plan["wall_seconds"] / actual[1] - 1
             lines.append(
                 f"  {plan['suite']}: planned {_clock(plan['wall_seconds'])} on {plan['cores']} cores, "
-                f"measured {_clock(seen[1])}: {off:+.0%}"
+                f"measured {_clock(actual[1])}: {error:+.0%}"
             )
     return ["", "Earlier plans, and what was measured:", *lines] if lines else []
 
 
-def _gigabytes(found: Sequence[Estimate]) -> str:
-    total = sum(one.disk for one in found) / 1e9
+def _gigabytes(estimates: Sequence[Estimate]) -> str:
+    total = sum(one.disk for one in estimates) / 1e9
     return f"{total:,.{2 if total < 10 else 0}f} GB" if total >= 0.005 else ""
 
 

@@ -1,4 +1,4 @@
-"""How large a dataset is or will be, told from the best there is: its card, its files, or the table of datasets."""
+"""How large a dataset is or will be, from the best source there is: its card, its files, or the table of datasets."""
 
 import json
 from collections.abc import Mapping
@@ -15,72 +15,77 @@ from negmark.data.beir import find_local, opened, plain_or_gz
 from negmark.data.catalogue import known_datasets
 from negmark.store.collection import DOCUMENTS, QUERIES
 
-TOKENS_A_WORD, BYTES_A_TOKEN = 1.35, 4.3
-"""Of English text and BERT's vocabulary, where nobody has counted tokens."""
+TOKENS_PER_WORD, BYTES_PER_TOKEN = 1.35, 4.3
+"""For English text and BERT's vocabulary, where tokens haven't been counted."""
 KEYS = 60
-"""Bytes of a line's keys, braces and id."""
+"""Bytes of the keys, braces and id of a line."""
 SAMPLE = 2_000
-"""Lines of a file that are looked at for their length."""
+"""Lines of a file whose length is measured."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """Counts of a dataset, and mean tokens of its texts before they are cut."""
+    """Counts of a dataset, and mean tokens of its texts before truncation."""
 
     documents: int
     train: int
     test: int
     document_tokens: float
     query_tokens: float
-    told_by: str
+    source: str
 
     def cut(self, settings: Mapping[str, Any]) -> "Size":
-        """Return the size of the sub-collection that a suite's settings of the dataset ask for."""
+        """Return the size of the sub-collection that a suite's settings select."""
         documents = min(self.documents, settings.get("documents") or self.documents)
         train = min(self.train, settings.get("train_queries") or self.train)
         return replace(self, documents=documents, train=0 if settings.get("test_only") else train)
 
 
 def size_of(name: str, settings: Mapping[str, Any], card: Path) -> Size:
-    """Return the size of a dataset under a name as its settings cut it.
+    """Return the size of a dataset as cut by its settings.
 
-    Raises `UserError` where nothing tells it.
+    Raises `UserError` if no source has it.
     """
-    return _found(name, settings["source"], settings.get("test_split", "test"), card).cut(settings)
+    return _full_size(name, settings["source"], settings.get("test_split", "test"), card).cut(settings)
 
 
-def _found(name: str, source: str, split: str, card: Path) -> Size:
+def _full_size(name: str, source: str, split: str, card: Path) -> Size:
     if card.is_file():
-        return _of_card(card)
+        return _from_card(card)
     folder = Path(source) if Path(source).is_dir() else None
     if source in known_datasets():
         folder = folder or find_local(source, local_data())
     if folder is not None and plain_or_gz(folder, "corpus.jsonl") is not None:
-        return _of_files(folder, split)
+        return _from_files(folder, split)
     known = known_datasets().get(source)
     if known is not None and known.size is not None:
-        documents, train, test, words, asked = known.size
+        documents, train, test, words, query_words = known.size
         test = known.dev if split == "dev" and known.dev else test
         return Size(
-            documents, train, test, TOKENS_A_WORD * words, TOKENS_A_WORD * asked, "the table of datasets"
+            documents,
+            train,
+            test,
+            TOKENS_PER_WORD * words,
+            TOKENS_PER_WORD * query_words,
+            "the table of datasets",
         )
     raise UserError(
         f"datasets.{name}: nothing tells how large it is; prepare it first: snakemake --cores all {card}"
     )
 
 
-def _of_card(card: Path) -> Size:
-    told = json.loads(card.read_text(encoding="utf-8"))
+def _from_card(card: Path) -> Size:
+    content = json.loads(card.read_text(encoding="utf-8"))
     documents, queries = (_mean_bytes(card.with_name(name)) for name in (DOCUMENTS, QUERIES))
-    counts = told["queries"]
+    counts = content["queries"]
     return Size(
-        told["documents"], counts.get("train", 0), counts.get("test", 0), documents / BYTES_A_TOKEN,
-        queries / BYTES_A_TOKEN, "its card",
+        content["documents"], counts.get("train", 0), counts.get("test", 0), documents / BYTES_PER_TOKEN,
+        queries / BYTES_PER_TOKEN, "its card",
     )  # fmt: skip
 
 
 def _mean_bytes(table: Path) -> float:
-    """Return the mean length of the first texts of a table, titles too."""
+    """Return the mean bytes of the first texts of a table, titles included."""
     group = pq.ParquetFile(table).read_row_group(0)
     names = [name for name in ("title", "text") if name in group.column_names]
     lengths = [
@@ -89,29 +94,29 @@ def _mean_bytes(table: Path) -> float:
     return float(sum(lengths))
 
 
-def _of_files(folder: Path, test_split: str) -> Size:
+def _from_files(folder: Path, test_split: str) -> Size:
     """Count the lines of a folder in BEIR layout."""
-    documents, size = _lines(folder, "corpus.jsonl")
-    _, asked = _lines(folder, "queries.jsonl")
-    train, test = (_asked(folder, f"qrels/{split}.tsv") for split in ("train", test_split))
-    return Size(documents, train, test, size / BYTES_A_TOKEN, asked / BYTES_A_TOKEN, "its files")
+    documents, size = _line_stats(folder, "corpus.jsonl")
+    _, query_size = _line_stats(folder, "queries.jsonl")
+    train, test = (_query_count(folder, f"qrels/{split}.tsv") for split in ("train", test_split))
+    return Size(documents, train, test, size / BYTES_PER_TOKEN, query_size / BYTES_PER_TOKEN, "its files")
 
 
-def _lines(folder: Path, name: str) -> tuple[int, float]:
-    """Return how many lines a file has, and the mean bytes of the first ones, without the keys of their JSON."""
-    file, count, sampled = plain_or_gz(folder, name), 0, 0
+def _line_stats(folder: Path, name: str) -> tuple[int, float]:
+    """Return the lines of a file, and the mean bytes of the first ones without their JSON keys."""
+    file, count, sample_bytes = plain_or_gz(folder, name), 0, 0
     if file is None:
         return 0, 0.0
     with opened(file) as stream:
         for line in stream:
             count += 1
             if count <= SAMPLE:
-                sampled += max(len(line) - KEYS, 1)
-    return count, sampled / max(min(count, SAMPLE), 1)
+                sample_bytes += max(len(line) - KEYS, 1)
+    return count, sample_bytes / max(min(count, SAMPLE), 1)
 
 
-def _asked(folder: Path, name: str) -> int:
-    """Return how many queries a file of judgments names."""
+def _query_count(folder: Path, name: str) -> int:
+    """Return the number of queries in a file of judgments."""
     file = plain_or_gz(folder, name)
     if file is None:
         return 0

@@ -1,1 +1,1 @@
-"""Around one call of snakemake: its start, repairs, terminal and what follows a failure."""
+"""Around one call of snakemake: its start, repairs, terminal output and what follows a failure."""

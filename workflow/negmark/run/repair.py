@@ -1,4 +1,4 @@
-"""What Snakemake should make again though it is there: results that were cut off after they were written."""
+"""Results that Snakemake should make again although they exist: those truncated after they were written."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -23,26 +23,26 @@ BOARD = (
 
 
 def damaged_results(layout: Layout, note: Path = NOTE) -> list[str]:
-    """Return the results of a suite that are to be made again though they may be there; names each in a line.
+    """Return the results of a suite to make again even if they exist, and print a line for each.
 
-    Those of an earlier run count until they are whole: Snakemake removes a file before it makes it again, and where it
-    is killed in between, it doesn't miss a file that nothing waits for.
+    Repairs noted by an earlier run count until they are done: Snakemake removes a file before making it again, and if
+    killed in between, it doesn't miss a file that nothing depends on.
     """
     paths = [*results(layout), *board(layout)]
-    found = damaged(paths)
+    truncated = damaged(paths)
     noted = set(read_json(note)) if note.is_file() and not damage(note) else set()
     lost = {
         path: "missing: an earlier run was killed while rebuilding it"
         for path in paths
         if str(path) in noted and not path.is_file()
     }
-    for path, trouble in {**found, **lost}.items():
+    for path, trouble in {**truncated, **lost}.items():
         print(f"damaged: {path}: {trouble}; to be made again, with what depends on it", file=sys.stderr)
-    return [str(path) for path in {**found, **lost}]
+    return [str(path) for path in {**truncated, **lost}]
 
 
 def note_repairs(paths: Sequence[str], note: Path = NOTE) -> None:
-    """Note which results a run makes again."""
+    """Record which results a run makes again."""
     if paths or note.is_file():
         write_json(note, sorted(paths))
 
@@ -78,7 +78,7 @@ def results(layout: Layout) -> list[Path]:
 
 
 def board(layout: Layout) -> Iterable[Path]:
-    """Return the files of a suite's board, figures aside."""
+    """Return the files of a suite's board, except figures."""
     if not layout.suite.rows or layout.untuned:
         return []
     return [*map(Path, layout.targets()), *(Path(layout.paths.board, name) for name in BOARD)]

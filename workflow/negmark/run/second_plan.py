@@ -1,7 +1,7 @@
-"""After a failure: the same command once more without the failed rows, as Snakemake knows no board with a hole in it.
+"""After a failure: the same command once more without the failed rows, as Snakemake can't make a board with gaps.
 
-The command as a whole ends with an error all the same. A run forgets its record when it begins, so the same command
-again tries the failed ones and no others."""
+The command as a whole still ends with an error. A run's failure record is removed when the run starts, so the same
+command again retries only the failed ones."""
 
 import os
 import subprocess
@@ -11,16 +11,16 @@ from negmark.store.failures import PARTIAL_VARIABLE, Failure, is_partial
 
 
 def go_on_without(failed: list[Failure]) -> None:
-    """Run the same command again without the rows that failed, so that the others stand on a board.
+    """Run the same command again without the failed rows, so that the others make a board.
 
-    Called when Snakemake has ended with an error; does nothing where no run is recorded as failed, and nothing in the
-    second plan.
+    Called when Snakemake has ended with an error; does nothing if no run is recorded as failed, or in the second
+    plan itself.
     """
     if is_partial() or not failed:
         return
     print("\nFailed runs, which the board is made without now, and the same command again will try:")
-    for one in failed:
-        print(f"  {one.dataset}: {one.row}: {one.status}: {one.reason}")
+    for failure in failed:
+        print(f"  {failure.dataset}: {failure.row}: {failure.status}: {failure.reason}")
     print(flush=True)
     command = [sys.executable, "-m", "snakemake", *sys.argv[1:], "--nolock"]
     subprocess.run(command, env={**os.environ, PARTIAL_VARIABLE: "1"}, check=False)

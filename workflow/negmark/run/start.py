@@ -1,4 +1,4 @@
-"""How a run begins: in a folder that it may write, alone in it, with what killed runs left cleared away."""
+"""The start of a run: in a writable folder, alone in it, with the leftovers of killed runs removed."""
 
 import errno
 import os
@@ -15,19 +15,19 @@ from negmark.run.repair import note_repairs
 
 
 def check_folder() -> None:
-    """End the process with one line if nothing can be written where Snakemake keeps its records."""
+    """End the process with one line if Snakemake's own folder isn't writable."""
     folder = Path(".snakemake")
-    with _ending():
+    with _exit_on_error():
         if folder.is_dir() and not os.access(folder, os.W_OK):
             raise unwritable(OSError(errno.EACCES, "not writable"), folder.resolve())
 
 
 def begin(damaged: Sequence[str]) -> None:
-    """Begin a run that makes `damaged` again: alone in its folder, or the process ends with one line.
+    """Start a run that makes `damaged` again; ends the process with one line if another run holds the folder.
 
-    What killed writers of earlier runs have left is removed.
+    Leftovers of killed writers are removed.
     """
-    with _ending():
+    with _exit_on_error():
         hold_folder()
         hold_results()
         sweep(Path("results"))
@@ -35,7 +35,7 @@ def begin(damaged: Sequence[str]) -> None:
 
 
 @contextmanager
-def _ending() -> Iterator[None]:
+def _exit_on_error() -> Iterator[None]:
     try:
         yield
     except UserError as error:

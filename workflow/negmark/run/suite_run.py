@@ -1,4 +1,4 @@
-"""One call of snakemake: the suite that it runs, what it makes again, and what it says at its end."""
+"""One call of snakemake: the suite it runs, what it makes again, and what it prints at the end."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from negmark.run.repair import damaged_results, note_repairs
 from negmark.run.second_plan import go_on_without
 from negmark.run.start import begin, check_folder
-from negmark.run.terminal import closing_words, one_line_a_job
+from negmark.run.terminal import closing_words, one_line_per_job
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite
 
@@ -21,9 +21,9 @@ class SuiteRun:
 
     @property
     def repaired(self) -> Callable[[Any], list[str]]:
-        """An input that is no file, for every goal: damaged results that it depends on are made again.
+        """An input function without files, for every target: forces damaged results it depends on to be made again.
 
-        A goal asks it when the plan is made, which is late enough for there to be one.
+        Snakemake evaluates it while building the DAG, which must exist by then.
         """
 
         def forced(wildcards: Any) -> list[str]:
@@ -33,7 +33,7 @@ class SuiteRun:
         return forced
 
     def start(self) -> None:
-        """Begin: alone in this folder, what killed writers left cleared away, repairs noted."""
+        """Start: alone in this folder, leftovers of killed writers removed, repairs noted."""
         begin(self._damaged)
 
     def board_without_failures(self) -> None:
@@ -41,15 +41,15 @@ class SuiteRun:
         go_on_without(self.layout.recorded_failures())
 
     def finish(self) -> None:
-        """Say where the board lies; nothing is left to repair."""
+        """Print where the board is; nothing is left to repair."""
         note_repairs([])
-        if "reproduce" not in self._workflow.dag_settings.targets:  # which ends with its own table
+        if "reproduce" not in self._workflow.dag_settings.targets:  # which prints its own table
             print(closing_words(self.layout.paths.board, untuned=self.layout.untuned))
 
 
 def open_run(workflow: Any, config: Mapping[str, Any]) -> SuiteRun:
-    """Open the suite that a call of snakemake asks for; a mistake in it, or a folder that can't be written, ends it."""
-    one_line_a_job()
+    """Open the suite of a call of snakemake; a mistake in it or an unwritable folder ends the process."""
+    one_line_per_job()
     if workflow.is_main_process:
         check_folder()
     return SuiteRun(workflow, open_suite(config, workflow.configfiles))

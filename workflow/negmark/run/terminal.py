@@ -1,4 +1,4 @@
-"""What a person at the terminal sees of a suite: one line a job, an estimate, and the board at the end."""
+"""What a suite shows on the terminal: one line per job, the time left, and the board at the end."""
 
 import logging
 import time
@@ -7,14 +7,14 @@ from pathlib import Path
 
 CHATTER = ("Select jobs to execute", "Finished jobid", "Using shell", "Building DAG")
 RECENT = 20
-"""Jobs whose pace is the estimate's."""
+"""Number of last jobs that the estimate is based on."""
 DROPPED_EVENTS = ("job_info", "job_started", "job_finished", "resources_info")
 
 
 def closing_words(board: str, untuned: bool = False) -> str:
-    """Return the board's summary table and where the page lies; nothing where another target was asked for.
+    """Return the board's summary table and the address of its page; empty if the board wasn't made.
 
-    Where the suite was planned before its rows were tuned, it says what to do now.
+    If the suite was planned before its rows were tuned, say what to do now.
     """
     folder = Path(board)
     if untuned:
@@ -27,12 +27,12 @@ def closing_words(board: str, untuned: bool = False) -> str:
     return f"\n{table.rstrip()}\n\nThe board: {(folder / 'leaderboard.html').resolve().as_uri()}\n"
 
 
-def one_line_a_job() -> None:
-    """Drop Snakemake's paragraphs about every job from the terminal; its log file keeps them.
+def one_line_per_job() -> None:
+    """Drop Snakemake's paragraph about each job from the terminal; its log file keeps them.
 
-    A dry run, `--verbose`, `--printshellcmds` and `--quiet` are left as Snakemake shows them. This looks at
-    the filters that Snakemake has put on its handlers; where they are not found, nothing is changed. A log file that
-    can't be written any more is no reason for a traceback a line: what the disk refuses is told by the jobs.
+    A dry run, `--verbose`, `--printshellcmds` and `--quiet` are left as Snakemake shows them. This finds the filters
+    that Snakemake has put on its handlers; if there are none, nothing changes. A log file that can no longer be
+    written is no reason for a traceback per line: the jobs report a full disk themselves.
     """
     logging.raiseExceptions = False
     from snakemake.logging import DefaultFilter, logger
@@ -41,11 +41,11 @@ def one_line_a_job() -> None:
         own = next((part for part in handler.filters if isinstance(part, DefaultFilter)), None)
         asked_for_more = own and (own.verbose or own.dryrun or own.printshellcmds or own.quiet)
         if own and not asked_for_more and not isinstance(handler, logging.FileHandler):
-            handler.addFilter(OneLineAJob())
+            handler.addFilter(OneLinePerJob())
 
 
-class OneLineAJob(logging.Filter):
-    """Lets through what went wrong, what a job says itself, and the progress with an estimate."""
+class OneLinePerJob(logging.Filter):
+    """Lets through errors, what a job itself prints, and the progress with an estimate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class OneLineAJob(logging.Filter):
         self._waits: deque[float] = deque(maxlen=RECENT)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a record is shown; a progress record is rewritten."""
+        """Return whether to show a record; a progress record is rewritten."""
         if record.levelno >= logging.WARNING:
             return True
         event = str(getattr(getattr(record, "event", ""), "value", ""))
@@ -67,18 +67,18 @@ class OneLineAJob(logging.Filter):
         done, total = record.__dict__["done"], record.__dict__["total"]
         now = time.monotonic()
         left = self._left(done, total, now)
-        told = f", about {_clock(left)} left" if left is not None else ""
-        record.msg = f"{done} of {total} jobs done after {_clock(now - self._started)}{told}"
+        estimate = f", about {_clock(left)} left" if left is not None else ""
+        record.msg = f"{done} of {total} jobs done after {_clock(now - self._started)}{estimate}"
         record.event = None
 
     def _left(self, done: int, total: int, now: float) -> float | None:
-        """Return the seconds left by the pace of the last jobs, the longest wait among them left out.
+        """Return the seconds left at the pace of the last jobs, without the longest wait among them.
 
-        That one is mostly the encoding's, which says nothing of the runs. None until three jobs are done.
+        That one is mostly the encoding, which says nothing about the runs. None until three jobs are done.
         """
-        fresh = done - self._done
-        if fresh > 0:
-            self._waits.extend([(now - self._last) / fresh] * fresh)
+        new = done - self._done
+        if new > 0:
+            self._waits.extend([(now - self._last) / new] * new)
             self._last, self._done = now, done
         if len(self._waits) < 3 or done >= total:
             return None

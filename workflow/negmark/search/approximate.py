@@ -1,11 +1,11 @@
-"""Approximate search for dense pools by FAISS: IVF and HNSW, with what they miss of the exact search measured.
+"""Approximate search for dense pools by FAISS, IVF and HNSW; their recall against exact search is measured.
 
-IVF parts the corpus into cells around centroids and searches the cells nearest to a query, each as exactly as the flat
-index. The centroids come from an even sample of the whole corpus, so that jobs which search a share of it each find
-together what one job finds. HNSW walks a graph of near neighbours, which can't be parted; it is built on one thread, as
-FAISS links in the order in which threads come by.
+IVF splits the corpus into cells around centroids and searches the cells nearest to a query, each exactly. The centroids
+come from an even sample of the whole corpus, so jobs that each search a share of it together find what one job finds.
+HNSW walks a graph of near neighbours, which can't be split; it is built on one thread, as FAISS adds links in the order
+in which threads arrive.
 
-Jegou, Douze and Schmid 2011 (IVF); Malkov and Yashunin 2018 (HNSW); both as FAISS has them.
+Jegou, Douze and Schmid 2011 (IVF); Malkov and Yashunin 2018 (HNSW); both as implemented in FAISS.
 """
 
 import math
@@ -16,15 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmark.core import stage
-from negmark.search.index import DenseSearcher, Found, best_of
+from negmark.search.index import DenseSearcher, Hits, best_of
 from negmark.store.vectors import Vectors, float32
 
-SAMPLES_A_CELL = 64
-"""Documents a centroid is trained on; FAISS wants 39 or more."""
+SAMPLES_PER_CELL = 64
+"""Documents that each centroid is trained on; FAISS wants at least 39."""
 
 
 class ApproximateSearcher(DenseSearcher):
-    """Searches an index in memory, the one copy of the vectors there; scores of pairs are exact."""
+    """Searches an index in memory, the only copy of the vectors there; scores of pairs are exact."""
 
     def __init__(
         self,
@@ -38,12 +38,12 @@ class ApproximateSearcher(DenseSearcher):
         super().__init__(documents, queries, threads, share)
         self._index = {"ivf": self._ivf, "hnsw": self._hnsw}[settings["kind"]](settings, threads)
 
-    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
-        """Return documents of high inner product, of equal ones that are found those of the lowest rows."""
-        asked, index = float32(self._queries[queries]), self._index
+    def search(self, queries: NDArray[np.int64], depth: int) -> Hits:
+        """Return documents of high inner product; ties among those found go to the lowest row."""
+        vectors, index = float32(self._queries[queries]), self._index
         if not index.ntotal:
-            return np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
-        return best_of(index.search, asked, index.ntotal, depth)
+            return np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0), np.float32)
+        return best_of(index.search, vectors, index.ntotal, depth)
 
     def _ivf(self, settings: Mapping[str, Any], threads: int) -> Any:
         import faiss
@@ -51,9 +51,9 @@ class ApproximateSearcher(DenseSearcher):
         rows, dimension = self._documents.shape
         cells = cells_used(settings, rows)
         index = faiss.IndexIVFFlat(faiss.IndexFlatIP(dimension), dimension, cells, faiss.METRIC_INNER_PRODUCT)
-        index.cp.min_points_per_centroid = 1  # a small corpus has no more; FAISS would warn
-        index.cp.max_points_per_centroid = SAMPLES_A_CELL
-        sample = np.unique(np.linspace(0, rows - 1, SAMPLES_A_CELL * cells).astype(np.int64))
+        index.cp.min_points_per_centroid = 1  # a small corpus has no more, and FAISS would warn
+        index.cp.max_points_per_centroid = SAMPLES_PER_CELL
+        sample = np.unique(np.linspace(0, rows - 1, SAMPLES_PER_CELL * cells).astype(np.int64))
         index.train(float32(self._documents[sample]))
         index.nprobe = min(settings["probes"], cells)
         for start, block in self._read(stage.progress(self._blocks, "indexing")):
@@ -73,10 +73,10 @@ class ApproximateSearcher(DenseSearcher):
 
 
 def cells_of(documents: int) -> int:
-    """Return the cells of an IVF over so many documents: four times the root, as FAISS's guide advises."""
+    """Return the default number of IVF cells: four times the root of the documents, as FAISS's guide advises."""
     return max(1, round(4 * math.sqrt(documents)))
 
 
 def cells_used(settings: Mapping[str, Any], documents: int) -> int:
-    """Return the cells that an IVF of these settings has over so many documents: at least one in each."""
+    """Return the number of IVF cells under these settings; no more than there are documents."""
     return min(settings["cells"] or cells_of(documents), documents)

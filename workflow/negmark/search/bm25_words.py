@@ -1,4 +1,4 @@
-"""The words of many texts as BM25 counts them: numbered, in one flat array, so that millions of texts fit in memory."""
+"""Stemmed words of many texts for BM25, as numbers in one flat array, so that millions of texts fit in memory."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ TEXTS_AT_A_TIME = 1 << 16
 
 
 class Lines(Sequence[list[int]]):
-    """Lists of numbers that lie one after the other in `flat` [T]; `starts` [N + 1] says where each begins."""
+    """N lists of numbers, concatenated in `flat` [T]; `starts` [N + 1] is where each starts and the last one ends."""
 
     def __init__(self, flat: NDArray[np.int32], starts: NDArray[np.int64]) -> None:
         self.flat, self.starts = flat, starts
@@ -34,36 +34,36 @@ class Lines(Sequence[list[int]]):
 
 @dataclass(frozen=True)
 class Words:
-    """Texts as numbers of words: what bm25s indexes. Words are numbered in the order of the alphabet."""
+    """Texts as word numbers, the input of bm25s. Words are numbered in alphabetical order."""
 
     ids: Lines
     vocab: dict[str, int] = field(default_factory=dict)
 
     def counts(self, vocabulary: dict[str, int]) -> sparse.csr_array:
-        """Count each text's words of another vocabulary: a sparse [texts, words of it] array."""
-        number = np.full(len(self.vocab), -1, dtype=np.int64)
-        number[list(self.vocab.values())] = [vocabulary.get(word, -1) for word in self.vocab]
-        found = number[self.ids.flat]
-        rows = np.repeat(np.arange(len(self.ids)), np.diff(self.ids.starts))[found >= 0]
-        found = found[found >= 0]
-        ones, shape = np.ones(len(found), np.float32), (len(self.ids), len(vocabulary))
-        return sparse.coo_array((ones, (rows, found)), shape=shape).tocsr()
+        """Return counts [N, V] of each text's words in another vocabulary of V words, sparse."""
+        number_of = np.full(len(self.vocab), -1, dtype=np.int64)
+        number_of[list(self.vocab.values())] = [vocabulary.get(word, -1) for word in self.vocab]
+        columns = number_of[self.ids.flat]
+        rows = np.repeat(np.arange(len(self.ids)), np.diff(self.ids.starts))[columns >= 0]
+        columns = columns[columns >= 0]
+        ones, shape = np.ones(len(columns), np.float32), (len(self.ids), len(vocabulary))
+        return sparse.coo_array((ones, (rows, columns)), shape=shape).tocsr()
 
 
 def words_of(texts: Iterable[str]) -> Words:
     """Split into lower-case words, drop English stop words, stem (Snowball): the analyser of the board's BM25.
 
-    bm25s does it, some texts at a time: its lists of lists of words would take a hundred bytes a word. Texts that come
-    one by one are never held all at once.
+    bm25s does the work on a batch of texts at a time, as its lists of lists take a hundred bytes per word. Texts from
+    an iterator are never all in memory.
     """
     import bm25s
     import Stemmer
 
     vocabulary: dict[str, int] = {}
     parts, lengths, rest = [np.empty(0, np.int32)], [np.empty(0, np.int64)], iter(texts)
-    while some := list(islice(rest, TEXTS_AT_A_TIME)):
+    while batch := list(islice(rest, TEXTS_AT_A_TIME)):
         lines, stems = bm25s.tokenize(
-            some, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False
+            batch, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False
         )
         number = np.zeros(len(stems), np.int32)
         number[list(stems.values())] = [vocabulary.setdefault(word, len(vocabulary)) for word in stems]

@@ -10,11 +10,11 @@ from scipy import sparse
 from negmark.search.bm25_words import words_of
 from negmark.store.vectors import ROWS_AT_A_TIME, Vectors, float32
 
-Found = tuple[NDArray[np.int64], NDArray[np.float32]]
+Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 Find = Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], NDArray[np.int64]]]
-"""As FAISS searches: query vectors and a depth to scores and rows, best first, -1 where nothing is left."""
-SCORES_AT_A_TIME = 1 << 23  # pairs of a query and a document with a word in common: 300 MB with their order
-TIE_ROOM = 16  # documents searched beyond the depth, to see how far a tie reaches
+"""A FAISS search: query vectors and a depth to scores and rows, best first, -1 where nothing is left."""
+SCORES_AT_A_TIME = 1 << 23  # pairs of a query and a document that share a word: 300 MB with their order
+TIE_ROOM = 16  # extra documents searched, to see how far a tie reaches
 
 
 class Searcher(Protocol):
@@ -24,7 +24,7 @@ class Searcher(Protocol):
     def documents(self) -> int:
         """Documents that are searched."""
 
-    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
+    def search(self, queries: NDArray[np.int64], depth: int) -> Hits:
         """Return ids [len(queries), depth] and scores, best first; -1 and -inf where nothing matches."""
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
@@ -32,7 +32,7 @@ class Searcher(Protocol):
 
 
 class DenseSearcher:
-    """Exact search by inner product, a block of documents after the other: vectors on disk are never all in memory."""
+    """Exact search by inner product, one block of documents at a time: vectors on disk are never all in memory."""
 
     def __init__(
         self,
@@ -53,62 +53,62 @@ class DenseSearcher:
         """Documents that are searched."""
         return len(self._documents)
 
-    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
-        """Return the documents of highest inner product, of equal ones those of the lowest rows.
+    def search(self, queries: NDArray[np.int64], depth: int) -> Hits:
+        """Return the documents of highest inner product; ties go to the lowest row.
 
-        Of a share of the blocks fewer than `depth` may come.
+        A share of the blocks may hold fewer than `depth`.
         """
-        asked = float32(self._queries[queries])
-        best: Found = np.empty((len(asked), 0), np.int64), np.empty((len(asked), 0), np.float32)
+        vectors = float32(self._queries[queries])
+        best: Hits = np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0), np.float32)
         for start, block in self._read(self._blocks):
-            ids, scores = best_of(_knn(block), asked, len(block), depth)
-            best = merged(best, (ids + start, scores), depth)
+            ids, scores = best_of(_knn(block), vectors, len(block), depth)
+            best = merge(best, (ids + start, scores), depth)
         return best
 
     def _read(self, starts: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Read blocks from the disk, one at a time: the row where each begins, and its vectors."""
+        """Read blocks from the disk, one at a time: the first row of each, and its vectors."""
         return ((start, float32(self._documents[start : start + ROWS_AT_A_TIME])) for start in starts)
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return inner products."""
-        asked, answers = float32(self._queries[queries]), float32(self._documents[documents])
-        return np.einsum("nd,nd->n", asked, answers).astype(np.float32)
+        left, right = float32(self._queries[queries]), float32(self._documents[documents])
+        return np.einsum("nd,nd->n", left, right).astype(np.float32)
 
 
-def merged(one: Found, other: Found, depth: int) -> Found:
-    """Return the best `depth` of two lists that are each whole to that depth: what one search of both would find."""
+def merge(one: Hits, other: Hits, depth: int) -> Hits:
+    """Return the best `depth` of two results that are each complete to that depth, as one search of both would."""
     ids = np.concatenate([one[0], other[0]], axis=1)
     ids, scores = _ties_by_row(ids, np.concatenate([one[1], other[1]], axis=1))
     return ids[:, :depth], scores[:, :depth]
 
 
-def best_of(find: Find, asked: NDArray[np.float32], size: int, depth: int, width: int = 0) -> Found:
-    """Return the best `depth` of `size` documents, of equal ones those of the lowest rows.
+def best_of(find: Find, vectors: NDArray[np.float32], size: int, depth: int, width: int = 0) -> Hits:
+    """Return the best `depth` of `size` documents; ties go to the lowest row.
 
-    `find` is asked for a few more, and for yet more where the tie at `depth` reaches that far: its lowest rows may lie
-    below.
+    `find` is called for a few more, and for still more if the tie at `depth` reaches that far: its lowest rows may be
+    further down.
     """
     depth, width = min(depth, size), min(width or depth + TIE_ROOM, size)
-    scores, ids = find(asked, width)
+    scores, ids = find(vectors, width)
     ids, scores = _ties_by_row(ids.astype(np.int64), np.where(ids < 0, -np.inf, scores))
-    cut = np.flatnonzero((scores[:, depth - 1] == scores[:, -1]) & (ids[:, -1] >= 0))
+    tied = np.flatnonzero((scores[:, depth - 1] == scores[:, -1]) & (ids[:, -1] >= 0))
     ids, scores = ids[:, :depth], scores[:, :depth]
-    if len(cut) and width < size:
-        ids[cut], scores[cut] = best_of(find, asked[cut], size, depth, 2 * width)
+    if len(tied) and width < size:
+        ids[tied], scores[tied] = best_of(find, vectors[tied], size, depth, 2 * width)
     return ids, scores
 
 
 def _knn(block: NDArray[np.float32]) -> Find:
     import faiss
 
-    return lambda asked, width: faiss.knn(asked, block, width, faiss.METRIC_INNER_PRODUCT)
+    return lambda vectors, width: faiss.knn(vectors, block, width, faiss.METRIC_INNER_PRODUCT)
 
 
 class BM25Searcher:
-    """BM25 over stemmed words without stop words, as Lucene scores it.
+    """BM25 over stemmed words without stop words, scored as Lucene does.
 
     bm25s computes the score of every (word, document) pair when it indexes; a query's scores are the sums of
-    its words' rows. Summing a batch of queries as one sparse product gives what `bm25s.BM25.retrieve` gives,
+    its words' rows. Summing a batch of queries as one sparse product gives the same as `bm25s.BM25.retrieve`,
     many times faster, as only documents that share a word are touched.
     """
 
@@ -118,9 +118,9 @@ class BM25Searcher:
         words = words_of(documents)
         self._vocabulary, count = words.vocab, len(words.ids)
         by_word = sparse.csc_array((count, 0), dtype=np.float32)
-        if words.vocab:  # bm25s can't index a corpus in which stop words alone are left
+        if words.vocab:  # bm25s can't index a corpus of nothing but stop words
             index = bm25s.BM25(method="lucene", k1=k1, b=b)
-            # Words come in the order of the alphabet, in which sums of floats are then the same in every process.
+            # Words are in alphabetical order, so sums of floats are the same in every process.
             index.index(words, create_empty_token=False, show_progress=False)
             parts = index.scores["data"], index.scores["indices"], index.scores["indptr"]
             by_word = sparse.csc_array(parts, shape=(count, len(words.vocab)))
@@ -133,38 +133,38 @@ class BM25Searcher:
         """Documents that are searched."""
         return int(self._by_document.shape[0])
 
-    def search(self, queries: NDArray[np.int64], depth: int) -> Found:
-        """Return the documents of highest BM25 score, of equal ones those of the lowest rows.
+    def search(self, queries: NDArray[np.int64], depth: int) -> Hits:
+        """Return the documents of highest BM25 score; ties go to the lowest row.
 
-        Documents that share no word with the query are left out. So many queries are taken at a time that memory
-        grows neither with their number nor with that of the documents.
+        Documents that share no word with the query are left out. Queries are batched so that memory grows neither
+        with their number nor with that of the documents.
         """
         ids = np.full((len(queries), depth), -1, dtype=np.int64)
-        found = np.full((len(queries), depth), -np.inf, dtype=np.float32)
+        scores = np.full((len(queries), depth), -np.inf, dtype=np.float32)
         shared = (self._queries[queries] != 0).astype(np.int64) @ np.diff(self._by_word.indptr)
         parts = (np.cumsum(shared) - shared) // SCORES_AT_A_TIME
         for part in np.split(np.arange(len(queries)), np.flatnonzero(np.diff(parts)) + 1):
-            ids[part], found[part] = self._best(queries[part], depth)
-        return ids, found
+            ids[part], scores[part] = self._best(queries[part], depth)
+        return ids, scores
 
-    def _best(self, queries: NDArray[np.int64], depth: int) -> Found:
-        scores = (self._queries[queries] @ self._by_word).tocoo()
-        order = np.lexsort((scores.col, -scores.data, scores.row))
-        rows, columns, values = scores.row[order], scores.col[order], scores.data[order]
+    def _best(self, queries: NDArray[np.int64], depth: int) -> Hits:
+        products = (self._queries[queries] @ self._by_word).tocoo()
+        order = np.lexsort((products.col, -products.data, products.row))
+        rows, columns, values = products.row[order], products.col[order], products.data[order]
         rank = np.arange(len(rows)) - np.searchsorted(rows, np.arange(len(queries)))[rows]
         kept = (rank < depth) & (values > 0)
         ids = np.full((len(queries), depth), -1, dtype=np.int64)
-        found = np.full((len(queries), depth), -np.inf, dtype=np.float32)
-        ids[rows[kept], rank[kept]], found[rows[kept], rank[kept]] = columns[kept], values[kept]
-        return ids, found
+        scores = np.full((len(queries), depth), -np.inf, dtype=np.float32)
+        ids[rows[kept], rank[kept]], scores[rows[kept], rank[kept]] = columns[kept], values[kept]
+        return ids, scores
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return BM25 scores of pairs; 0 where no word is shared."""
+        """Return BM25 scores of pairs; 0 if no word is shared."""
         products = self._queries[queries].multiply(self._by_document[documents])
         return np.asarray(products.sum(axis=1), dtype=np.float32).ravel()
 
 
-def _ties_by_row(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Found:
-    """Order equal scores by document row: the library's own order among them may change with threads."""
+def _ties_by_row(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Hits:
+    """Order equal scores by document row: the library's own order of ties may change with threads."""
     order = np.lexsort((ids, -scores), axis=1)
     return np.take_along_axis(ids, order, axis=1), np.take_along_axis(scores, order, axis=1)

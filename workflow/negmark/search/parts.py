@@ -1,8 +1,8 @@
-"""Stages pool_part and pool_gather: a pool's search shared among jobs, by queries and, for vectors, by documents.
+"""Stages pool_part and pool_gather: a pool's search split among jobs, by queries and, for vectors, by documents.
 
-The units are chunks of queries and blocks of documents, the same ones that a single job goes through, so that the
-gathered pool is the single job's, byte for byte. Part number p of D shares of the documents and Q of the queries has
-share p % D of the blocks and p // D of the chunks. BM25 needs the whole corpus for its weights: D is 1.
+The units are chunks of queries and blocks of documents, the same as in a single job, so the gathered pool equals the
+single job's, byte for byte. With D shares of the documents and Q of the queries, part p has share p % D of the blocks
+and share p // D of the chunks. BM25 needs the whole corpus for its weights: D is 1.
 """
 
 import functools
@@ -19,8 +19,16 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.files import replacing
-from negmark.search.candidates import Chunk, Wanted, gather, index_facts, open_searcher, search, write_pool
-from negmark.search.index import Found, merged
+from negmark.search.candidates import (
+    Chunk,
+    PoolSearches,
+    gather,
+    index_facts,
+    open_searcher,
+    search,
+    write_pool,
+)
+from negmark.search.index import Hits, merge
 from negmark.store import collection
 
 
@@ -33,32 +41,34 @@ def make_part(
     vectors: Path | None,
     threads: int,
 ) -> None:
-    """Search a part and write what is found: for every chunk its ids, scores, and the scores of its positives."""
+    """Search a part and write, for each chunk, its ids, its scores and the scores of its positives."""
     options, (documents, queries) = json.loads(settings), shares
     kind = "dense" if vectors else "bm25"
     searcher = open_searcher(kind, dataset, options, vectors, threads, (part % documents, documents))
-    wanted = Wanted(collection.qrels(dataset, "train"), searcher.documents, options["depth"])
+    searches = PoolSearches(collection.qrels(dataset, "train"), searcher.documents, options["depth"])
     arrays: dict[str, NDArray] = {}
-    for chunk in stage.progress(wanted.chunks()[part // documents :: queries], f"part {part}"):
-        (ids, scores), positives = search(searcher, wanted, chunk)
-        found = {"ids": ids.astype(np.int32), "scores": scores, "positives": positives}
-        # safetensors writes a view of an array as if it were whole.
-        arrays |= {f"{chunk.number}.{name}": np.ascontiguousarray(part) for name, part in found.items()}
+    for chunk in stage.progress(searches.chunks()[part // documents :: queries], f"part {part}"):
+        (ids, scores), positives = search(searcher, searches, chunk)
+        chunk_arrays = {"ids": ids.astype(np.int32), "scores": scores, "positives": positives}
+        # safetensors writes a view of an array as if it were the whole array.
+        arrays |= {
+            f"{chunk.number}.{name}": np.ascontiguousarray(part) for name, part in chunk_arrays.items()
+        }
     with replacing(output) as partial:
         save_file(arrays, partial)
 
 
-def find(parts: list[Path], shares: tuple[int, int], chunk: Chunk) -> tuple[Found, NDArray[np.float32]]:
-    """Return what all parts together found for a chunk; `parts` are in the order of their numbers."""
+def find(parts: list[Path], shares: tuple[int, int], chunk: Chunk) -> tuple[Hits, NDArray[np.float32]]:
+    """Return the merged hits of all parts for a chunk, and its positives' scores; `parts` are in order of number."""
     documents, queries = shares
     first = chunk.number % queries * documents
-    found, positives = zip(
+    hits, positives = zip(
         *(_read(path, chunk.number) for path in parts[first : first + documents]), strict=True
     )
-    return functools.reduce(lambda one, other: merged(one, other, chunk.depth), found), positives[0]
+    return functools.reduce(lambda one, other: merge(one, other, chunk.depth), hits), positives[0]
 
 
-def _read(path: Path, number: int) -> tuple[Found, NDArray[np.float32]]:
+def _read(path: Path, number: int) -> tuple[Hits, NDArray[np.float32]]:
     with safe_open(path, "numpy") as arrays:
         ids = arrays.get_tensor(f"{number}.ids").astype(np.int64)
         return (ids, arrays.get_tensor(f"{number}.scores")), arrays.get_tensor(f"{number}.positives")
@@ -81,11 +91,11 @@ def main(
         make_part(part, shares, dataset, settings, output, vectors, threads)
         return
     labels, options = collection.qrels(dataset, "train"), json.loads(settings)
-    wanted = Wanted(labels, collection.count(dataset), options["depth"])
-    pool = gather(wanted, lambda chunk: find(parts or [], shares, chunk))
-    missed = index_facts(pool, labels, options, vectors, threads)
+    searches = PoolSearches(labels, collection.count(dataset), options["depth"])
+    pool = gather(searches, lambda chunk: find(parts or [], shares, chunk))
+    facts = index_facts(pool, labels, options, vectors, threads)
     name = f"{output.stem} pool of {dataset.name}, in {len(parts or [])} parts"
-    write_pool(output, pool, name, started, missed)
+    write_pool(output, pool, name, started, facts)
 
 
 if __name__ == "__main__":

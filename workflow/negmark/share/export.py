@@ -1,8 +1,8 @@
-"""Stage export: a trained run as a folder that `SentenceTransformer(path)` opens, with the vectors of its evaluation.
+"""Stage export: a trained run as a folder for `SentenceTransformer(path)`, giving the vectors of its evaluation.
 
-Where one tower serves both sides, the folder holds a transformer and its pooling, and a normalisation for cosine.
-Where the sides differ (maps of the adapter tier, towers that a method has parted), a `Router` holds both, and
-`encode_query` and `encode_document` choose between them.
+If both sides share a tower, the folder holds a transformer and its pooling, and a normalisation for cosine. If they
+differ (maps of the adapter tier, towers that a method has separated), a `Router` holds both, and `encode_query` and
+`encode_document` choose between them.
 """
 
 import json
@@ -39,7 +39,7 @@ Modules = list[Module]
 
 
 def open_run(run: Path, settings: Mapping[str, Any], tier: str) -> SentenceTransformer:
-    """Return the model of a run on the CPU, in float32; `settings` are those of the encoder it started from.
+    """Return the model of a run on the CPU, in float32; `settings` are those of its original encoder.
 
     Raises `UserError` if the run's model can't be read, belongs to another encoder or gives no vectors.
     """
@@ -47,7 +47,7 @@ def open_run(run: Path, settings: Mapping[str, Any], tier: str) -> SentenceTrans
     if tier not in builders:
         raise UserError(f"{run}: a run of the tier {tier} gives no vectors; {' and '.join(builders)} do")
     modules = builders[tier](run / MODEL, settings)
-    # an adapter's vectors are of unit length, whatever the suite's encoder leaves
+    # an adapter's vectors have unit length, whatever the suite's encoder gives
     similarity = SimilarityFunction("cosine" if tier == "adapter" else settings["similarity"])
     prompts = {side: settings[f"{side}_prompt"] for side in SIDES}
     return SentenceTransformer(
@@ -71,8 +71,8 @@ def finetune_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
 def adapter_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
     """Return a `Router` between a run's two maps; the encoder in front of them is stored once.
 
-    The maps were trained on vectors of unit length. As they have no bias, the length of what goes in is the
-    length of what comes out, and the normalisation behind the map takes it away: none is needed in front.
+    The maps were trained on vectors of unit length. As they have no bias, the length of the input only scales the
+    output, and the normalisation behind the map removes it: none is needed in front.
     """
     maps = load_maps(path)
     transformer, pooled = untrained(settings, SIDES)
@@ -93,7 +93,7 @@ def adapter_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
 
 
 def untrained(settings: Mapping[str, Any], sides: Sequence[str]) -> tuple[Transformer, Pooling]:
-    """Return the encoder before training and its pooling; a text is cut to the length of its side."""
+    """Return the encoder before training and its pooling; texts are truncated to the length of their side."""
     folder = find_model(settings["model"])
     lengths = {f"{side}_length": settings[f"{side}_length"] for side in sides}
     longest = max(lengths.values())
@@ -107,7 +107,7 @@ def untrained(settings: Mapping[str, Any], sides: Sequence[str]) -> tuple[Transf
 
 
 def is_shared(path: Path) -> bool:
-    """Say whether a run of the finetune tier has one tower for both sides."""
+    """Return whether a run of the finetune tier has one tower for both sides."""
     try:
         with safe_open(path, framework="pt") as weights:
             return any(name.startswith(f"{SHARED}.") for name in weights.keys())  # noqa: SIM118 (no dict)

@@ -1,4 +1,4 @@
-"""The README.md of an exported model: what it is, what it came from, how it is loaded."""
+"""The README.md of an exported model: what it is, what it was trained from, how to load it."""
 
 import os
 from collections.abc import Mapping
@@ -45,14 +45,14 @@ A document is its title, a space and its text. sentence-transformers 6 or newer 
 
 
 def model_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder: Mapping[str, Any]) -> str:
-    """Return the card in Markdown from a run's manifest, its metrics ({} where it has none), its encoder's settings.
+    """Return the card in Markdown from a run's manifest, its metrics ({} if none) and its encoder's settings.
 
-    No path gets into it: an encoder that lies in a folder is called by the folder's name.
+    It contains no paths: an encoder in a folder is called by the folder's name.
     """
     run = manifest["run"]
     method = registry.available()[run["method"]]
-    started = _start(metrics.get("start", encoder["model"]), manifest["data"].get("start"))
-    rows = {**_rows(run, encoder), "started from": plain(started), **_results(metrics)}
+    start = _start(metrics.get("start", encoder["model"]), manifest["data"].get("start"))
+    rows = {**_rows(run, encoder), "started from": plain(start), **_results(metrics)}
     return CARD.format(
         title=plain(metrics.get("title", method.title)),
         dataset=plain(run["dataset"]),
@@ -63,7 +63,7 @@ def model_card(manifest: Mapping[str, Any], metrics: Mapping[str, Any], encoder:
 
 
 def _start(text: str, sha256: str | None) -> str:
-    """Name an encoder and what was done with it; `sha256` is of the run's model that training went on from."""
+    """Return the encoder that training started from; `sha256` is of the earlier run's model that it continued."""
     model, comma, rest = text.partition(",")
     folder = Path(os.path.expanduser(model))  # noqa: PTH111 (never raises)
     further = f"; trained further from the run whose model has SHA-256 {sha256}" if sha256 else ""

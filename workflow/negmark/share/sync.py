@@ -1,7 +1,7 @@
 """Stage sync: upload a suite's offline runs to Weights & Biases, and leave a receipt.
 
-W&B's own `wandb sync` uploads, and puts a file `*.wandb.synced` beside each run that has arrived; what counts here is
-that file. So a call that is broken off loses nothing: the next one goes on with the runs that have none.
+W&B's own `wandb sync` uploads and puts a file `*.wandb.synced` beside each run that has arrived; only that file counts
+here. So an interrupted call loses nothing: the next one continues with the runs that lack the file.
 """
 
 import subprocess
@@ -18,9 +18,9 @@ from negmark.core.files import read_json, write_json
 
 COMMAND = (sys.executable, "-m", "wandb", "sync")
 AT_ONCE = 50
-"""Runs that one process of W&B's is given."""
+"""Runs per W&B process."""
 PATIENCE = 180.0
-"""Seconds in which no run arrives before W&B's process is ended: without a network it tries on for ever."""
+"""Seconds without an arrival before W&B's process is ended: without a network it would retry for ever."""
 POLL = 0.5
 AGAIN = (
     "nothing is lost: the runs lie under results/wandb; see to the network and to the key (`wandb login`, or "
@@ -31,19 +31,19 @@ AGAIN = (
 
 
 def upload(folders: list[Path]) -> str:
-    """Upload the runs in these folders. Returns what W&B said last, or why it was ended; "" where all arrived."""
-    said = ""
+    """Upload the runs in these folders. Returns W&B's last line, or why it was ended; "" if all arrived."""
+    message = ""
     waiting = [folder for folder in folders if not arrived(folder)]
     for start in range(0, len(waiting), AT_ONCE):
-        part = waiting[start : start + AT_ONCE]
-        said = _upload(part)
-        if not all(map(arrived, part)):
-            return said or "W&B gave no reason"
+        batch = waiting[start : start + AT_ONCE]
+        message = _upload(batch)
+        if not all(map(arrived, batch)):
+            return message or "W&B gave no reason"
     return ""
 
 
 def arrived(folder: Path) -> bool:
-    """Say if a run was uploaded."""
+    """Return whether a run was uploaded."""
     return any(folder.glob("*.wandb.synced"))
 
 
@@ -52,10 +52,10 @@ def main(
     output: Annotated[Path, Option(help="where the receipt of the upload goes")],
 ) -> None:
     """Upload the offline runs of a suite to Weights & Biases."""
-    told = [read_json(receipt) for receipt in receipts]
-    if modes := sorted({one["mode"] for one in told} - {"offline"}):
+    contents = [read_json(receipt) for receipt in receipts]
+    if modes := sorted({content["mode"] for content in contents} - {"offline"}):
         raise UserError(f"tracking.mode: {modes[0]}, so no run waits for an upload; only 'offline' runs do")
-    entries: list[dict[str, Any]] = [entry for one in told for entry in one["runs"]]
+    entries: list[dict[str, Any]] = [entry for content in contents for entry in content["runs"]]
     if missing := [
         entry["run"] for entry in entries if not (entry["sent"] and Path(entry["folder"]).is_dir())
     ]:
@@ -65,15 +65,17 @@ def main(
         )
     folders = [Path(entry["folder"]) for entry in entries]
     reason = upload(folders)
-    there = [folder for folder in folders if arrived(folder)]
-    if len(there) < len(folders):
-        raise UserError(f"sync: {len(there)} of {len(folders)} runs have arrived at W&B ({reason}); {AGAIN}")
+    uploaded = [folder for folder in folders if arrived(folder)]
+    if len(uploaded) < len(folders):
+        raise UserError(
+            f"sync: {len(uploaded)} of {len(folders)} runs have arrived at W&B ({reason}); {AGAIN}"
+        )
     write_json(output, {"runs": [{"run": entry["run"], "folder": entry["folder"]} for entry in entries]})
     stage.say(f"wandb: all {len(folders)} runs have arrived")
 
 
 def _upload(folders: list[Path]) -> str:
-    """Call W&B on some runs; end it where nothing arrives any more. Returns the last line that it said."""
+    """Call W&B on some runs; end it if nothing arrives any more. Returns its last line."""
     log = folders[0].parent / "sync.log"
     with log.open("w", encoding="utf-8") as stream:
         command = [*COMMAND, *map(str, folders)]
@@ -89,7 +91,7 @@ def _upload(folders: list[Path]) -> str:
 
 
 def _wait(process: subprocess.Popen[bytes], folders: list[Path]) -> bool:
-    """Wait for the end of W&B's process; False where no further run arrives for too long."""
+    """Wait for W&B's process to end; False if no run arrives for too long."""
     count, since = 0, time.monotonic()
     while process.poll() is None:
         if (now := sum(map(arrived, folders))) > count:

@@ -1,12 +1,12 @@
-"""Stage track: feed Weights & Biases from the local record, which never depends on it.
+"""Stage track: send the local results to Weights & Biases; they never depend on it.
 
-All of a suite is sent by one process after it is done, so that no run waits for W&B or fails with it. A receipt says
-what was sent and what was not, and why. At W&B a group is a suite and dataset; the jobs in it are
+One process sends the whole suite after it is done, so no run waits for W&B or fails with it. A receipt says what was
+sent, what was not, and why. At W&B a group is a suite and dataset; its jobs are
 
-- `train`: one a trained method and seed: metrics of training over its steps (`train/step` is their axis), histograms
-  of the scores at the first and the last step, test metrics and costs as summary, the model as artifact if asked for;
-- `evaluate`: what was measured and not trained here: zero-shot runs, baselines;
-- `board`: one a suite, in a group of the suite's name: the board as table and as artifact.
+- `train`, one per trained row and seed: training metrics over steps (`train/step` is their axis), histograms of the
+  scores at the first and the last step, test metrics and costs as summary, the model as artifact if asked for;
+- `evaluate`: what was evaluated but not trained here: zero-shot runs, baselines;
+- `board`, one per suite, in a group of the suite's name: the board as table and as artifact.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ log = logging.getLogger(__name__)
 FOLDER = Path("results")  # W&B makes its own folder `wandb` in it
 STEP = "train/step"
 PATIENCE = 3
-"""Online runs that may fail one after the other before the rest is given up: each waits for the network."""
+"""Online runs that may fail in a row before the rest is given up: each waits for the network."""
 BOARD_FILES = ("leaderboard.csv", "leaderboard.md", "leaderboard.html", "summary.txt", "manifest.json")
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run at W&B: what it is called, what identifies it there, and what fills it."""
+    """One run at W&B: its name and group, the config that identifies it, and the function that fills it."""
 
     name: str
     group: str
@@ -65,7 +65,7 @@ def training(run: Path, settings: dict[str, Any]) -> Job:
 
 
 def evaluation(run: Path) -> Job:
-    """Return the job of what was evaluated and not trained in a folder."""
+    """Return the job of a folder that was evaluated but not trained."""
     metrics = read_json(run / "metrics.json")
     about = {key: value for key, value in metrics.items() if key not in ("slices", "status")}
     group = f"{about['suite']}/{about['dataset']}"
@@ -90,11 +90,11 @@ def board(folder: Path, suite: str) -> Job:
 
 
 def send(make: Callable[[], Job], run: Path, settings: dict[str, Any]) -> dict[str, Any]:
-    """Send one run. Returns its receipt: `sent`, seconds, offline its folder; or the reason why not. Never raises."""
+    """Send one run. Returns its receipt: `sent`, seconds, and the folder if offline; or the reason. Never raises."""
     started = time.perf_counter()
     try:
         outcome: dict[str, Any] = {"sent": True, **_send(make(), settings)}
-    except Exception as error:  # nothing of W&B's may stop a suite
+    except Exception as error:  # no W&B failure may stop a suite
         log.warning("%s: not sent to W&B: %s: %s", run, type(error).__name__, error)
         full = f"{FOLDER / 'wandb'}: the disk is full or read-only; make room or mend its rights"
         reason = full if is_unwritable(error) else f"{type(error).__name__}: {error}"
@@ -113,20 +113,24 @@ def main(
     if options["mode"] == "disabled":
         write_json(receipt, {"mode": "disabled", "runs": []})
         return
-    listed = read_contents(contents)
-    jobs = [(folder, lambda: board(folder, listed.suite))] if folder else list(_jobs(listed, options))
+    board_contents = read_contents(contents)
+    jobs = (
+        [(folder, lambda: board(folder, board_contents.suite))]
+        if folder
+        else list(_jobs(board_contents, options))
+    )
     sent: list[dict[str, Any]] = []
     for run, make in stage.progress(jobs, "wandb"):
-        sent.append(_given_up(run) if _is_hopeless(sent, options) else send(make, run, options))
+        sent.append(_skipped(run) if _is_hopeless(sent, options) else send(make, run, options))
     _close()
     write_json(receipt, {"mode": options["mode"], "runs": sent})
-    _tell(sent, options, receipt)
+    _report(sent, options, receipt)
 
 
-def _jobs(listed: Contents, options: dict[str, Any]) -> Iterator[tuple[Path, Callable[[], Job]]]:
-    for run in listed.runs(*listed.trained()):
+def _jobs(contents: Contents, options: dict[str, Any]) -> Iterator[tuple[Path, Callable[[], Job]]]:
+    for run in contents.runs(*contents.trained()):
         yield run, lambda run=run: training(run, options)  # type: ignore[misc]
-    for run in [*(listed.runs(*listed.homes) if listed.homes else []), *listed.baselines()]:
+    for run in [*(contents.runs(*contents.homes) if contents.homes else []), *contents.baselines()]:
         yield run, lambda run=run: evaluation(run)  # type: ignore[misc]
 
 
@@ -135,12 +139,12 @@ def _is_hopeless(sent: list[dict[str, Any]], options: dict[str, Any]) -> bool:
     return options["mode"] == "online" and len(last) == PATIENCE and not any(entry["sent"] for entry in last)
 
 
-def _given_up(run: Path) -> dict[str, Any]:
+def _skipped(run: Path) -> dict[str, Any]:
     return {"sent": False, "reason": "not tried, as those before failed", "run": str(run), "seconds": 0.0}
 
 
 def _close() -> None:
-    """Wait until W&B's own process has written all it was given: `finish` may return before that."""
+    """Wait until W&B's own process has written everything: `finish` may return before that."""
     try:
         import wandb
 
@@ -150,15 +154,15 @@ def _close() -> None:
 
 
 def _send(job: Job, settings: dict[str, Any]) -> dict[str, str]:
-    """Send a job and return where it lies, if it is to be uploaded later."""
+    """Send a job; returns its folder if it is to be uploaded later."""
     import wandb
 
     os.environ.setdefault("WANDB_SILENT", "true")
-    # What waits for its upload lies with the offline runs, and not in a cache that the user may clean.
+    # Files to upload later stay with the offline runs, not in a cache that the user may clean.
     os.environ.setdefault("WANDB_DATA_DIR", str((FOLDER / "wandb" / "data").resolve()))
     tracked = wandb.init(
         project=settings["project"],
-        id=_identity(job.config),
+        id=_run_id(job.config),
         name=job.name,
         group=job.group,
         job_type=job.kind,
@@ -182,7 +186,7 @@ def _send(job: Job, settings: dict[str, Any]) -> dict[str, str]:
 def _log_steps(tracked: Any, run: Path, every: int) -> None:
     """Log every n-th step and the last, and score histograms at the steps that have them.
 
-    A step has loss, rate and the hardness of the negatives as mean similarity, under `train/`.
+    A step has its loss, learning rate and the hardness of its negatives as mean similarity, under `train/`.
     """
     import wandb
 
@@ -195,23 +199,25 @@ def _log_steps(tracked: Any, run: Path, every: int) -> None:
         step = row.pop("step")
         if step % every == 0 or row is rows[-1] or step in scores:
             values = {f"train/{key}": value for key, value in row.items() if value is not None}
-            found = {f"scores/{kind}": wandb.Histogram(part) for kind, part in scores.get(step, {}).items()}
-            tracked.log({STEP: step, **values, **found})
+            histograms = {
+                f"scores/{kind}": wandb.Histogram(part) for kind, part in scores.get(step, {}).items()
+            }
+            tracked.log({STEP: step, **values, **histograms})
 
 
 def _scores(run: Path) -> dict[int, dict[str, Any]]:
-    """Return the scores of a run by step and kind: positive, in_batch, negative; those that are numbers."""
+    """Return the finite scores of a run by step and kind: positive, in_batch, negative."""
     frame = pq.read_table(run / "scores.parquet").to_pandas()
-    found: dict[int, dict[str, Any]] = {}
+    scores: dict[int, dict[str, Any]] = {}
     for (step, kind), part in frame.groupby(["step", "kind"]):
         values = part["score"].to_numpy()
         if len(values := values[np.isfinite(values)]):
-            found.setdefault(int(step), {})[str(kind)] = values
-    return found
+            scores.setdefault(int(step), {})[str(kind)] = values
+    return scores
 
 
 def _log_artifact(tracked: Any, name: str, kind: str, files: list[Path], policy: str) -> None:
-    """Log files as an artifact; `immutable` ones are uploaded from where they lie, `mutable` ones are copied first."""
+    """Log files as an artifact; `immutable` ones are uploaded in place, `mutable` ones are copied first."""
     import wandb
 
     artifact = wandb.Artifact(name, type=kind)
@@ -233,12 +239,12 @@ def _name(about: dict[str, Any]) -> str:
     return f"{about['dataset']} {about['row']}{seed}"
 
 
-def _identity(config: dict[str, Any]) -> str:
-    """Return the run's id at W&B: the same run, sent again, is the same run there."""
+def _run_id(config: dict[str, Any]) -> str:
+    """Return the run's id at W&B, so that the same run sent again is the same run there."""
     return hashlib.sha256(canonical(config).encode()).hexdigest()[:16]
 
 
-def _tell(sent: list[dict[str, Any]], options: dict[str, Any], receipt: Path) -> None:
+def _report(sent: list[dict[str, Any]], options: dict[str, Any], receipt: Path) -> None:
     failed = [entry for entry in sent if not entry["sent"]]
     seconds = sum(entry["seconds"] for entry in sent)
     stage.say(f"wandb ({options['mode']}): {len(sent) - len(failed)} runs in {seconds:.1f} s")

@@ -27,7 +27,7 @@ from negmark.encode.encoder import batches
 from negmark.encode.model_files import open_config, open_network, open_tokenizer
 from negmark.encode.pretrained import find_model
 from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
-from negmark.search.index import Found, Searcher
+from negmark.search.index import Hits, Searcher
 from negmark.store import collection
 from negmark.store.vectors import float32
 from negmark.train.inputs import Materials
@@ -305,7 +305,7 @@ class Reranker:
         """Documents that are searched."""
         return self._first.documents
 
-    def search(self, queries: Rows, depth: int) -> Found:
+    def search(self, queries: Rows, depth: int) -> Hits:
         """Return the first stage's top `depth`, its best by logit; below them scores go on falling, one by one."""
         found, scores = self._sorted(*self._first.search(queries, depth))
         top = found[:, : self._again]
@@ -327,6 +327,6 @@ class Reranker:
             found[part] = self._ranker(queries[part], documents[part]).numpy()
         return found
 
-    def _sorted(self, found: Rows, scores: NDArray[np.float32]) -> Found:
+    def _sorted(self, found: Rows, scores: NDArray[np.float32]) -> Hits:
         order = np.lexsort((-self._place[found], -scores), axis=1)
         return np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)

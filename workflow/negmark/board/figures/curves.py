@@ -17,7 +17,7 @@ from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.tiers import TIERS, in_order
 from negmark.store.contents import Contents
-from negmark.store.curve import METRIC, read_curve
+from negmark.store.curve import read_curve
 from negmark.store.run import read_run
 
 # Okabe and Ito's colours, which the colour-blind tell apart; with the dashes they make 28 lines
@@ -32,7 +32,7 @@ Curves = list[tuple[dict[str, Any], Path]]
 
 
 def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
-    """Draw dev nDCG@10 over steps and over compute into `folder`/`dataset`-curves.*.
+    """Draw the metric that ranks the board on dev queries over steps and over compute into `folder`/`dataset`-curves.*.
 
     `runs` pairs the content of each metrics.json with its dev.parquet. A line is the mean over the seeds of a method,
     the band around it the 95 % Student t interval over them.

@@ -11,10 +11,7 @@ from negmark.plan.jobs import METADATA, done
 from tiny import ROOT, SUITE, copy_project, scheduled, snakemake, write_suite
 
 PROFILES = ROOT / "workflow" / "profiles"
-PLUGINS = {
-    "slurm": "snakemake_executor_plugin_slurm",
-    "kubernetes": "snakemake_executor_plugin_cluster_generic",
-}
+PLUGINS = {"slurm": "snakemake_executor_plugin_slurm"}
 
 
 def project(folder: Path) -> Path:
@@ -27,18 +24,13 @@ def project(folder: Path) -> Path:
 
 
 def test_there_is_a_profile_for_each_kind_of_machine() -> None:
-    assert {path.parent.name for path in PROFILES.glob("*/config.yaml")} == {
-        "default",
-        "gpu",
-        "slurm",
-        "kubernetes",
-    }
+    assert {path.parent.name for path in PROFILES.glob("*/config.yaml")} == {"default", "gpu", "slurm"}
     for path in PROFILES.glob("*/config.yaml"):
         told = yaml.safe_load(path.read_text(encoding="utf-8"))
         assert all(told[key] for key in ("keep-going", "rerun-incomplete", "nolock")), path
 
 
-@pytest.mark.parametrize("name", ["default", "gpu", "slurm", "kubernetes"])
+@pytest.mark.parametrize("name", ["default", "gpu", "slurm"])
 def test_a_profile_plans_what_the_default_one_plans(name: str, tmp_path: Path) -> None:
     if name in PLUGINS:
         pytest.importorskip(PLUGINS[name], reason=f"the profile needs {PLUGINS[name].replace('_', '-')}")

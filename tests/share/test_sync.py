@@ -118,3 +118,14 @@ def test_the_command_is_that_of_wandb(folders: list[Path], monkeypatch, tmp_path
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"0 of 3 runs have arrived at W&B \(.*API key.*\); nothing is lost"):
         sync.main(RECEIPTS, OUTPUT)
+
+
+def test_a_run_that_a_full_disk_cut_off_is_found_by_wandb(folders: list[Path], monkeypatch) -> None:
+    """Before it asks for the server, which is none."""
+    monkeypatch.setattr(sync, "COMMAND", (sys.executable, "-m", "wandb", "sync"))
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    with pytest.raises(
+        UserError, match=r"0 of 3 runs .* \(wandb: ERROR Failed to .*\); .* on a full disk: make"
+    ):
+        sync.main(RECEIPTS, OUTPUT)

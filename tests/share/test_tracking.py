@@ -136,7 +136,6 @@ def fake(monkeypatch) -> list[FakeRun]:
         return made[-1]
 
     monkeypatch.setattr(wandb, "init", init)
-    monkeypatch.setattr(tracking, "is_whole", lambda folder: True)  # as no file is written
     return made
 
 

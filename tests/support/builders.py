@@ -154,7 +154,7 @@ def both_sides(
     return documents, asked
 
 
-def tiny_model(folder: Path, dropout: float = 0.1) -> Path:
+def tiny_model(folder: Path) -> Path:
     """Write an encoder of two layers and eight dimensions with seeded random weights, in the layout of a real one."""
     import torch
     from transformers import BertConfig, BertModel, BertTokenizerFast
@@ -174,7 +174,7 @@ def tiny_model(folder: Path, dropout: float = 0.1) -> Path:
     torch.manual_seed(7)
     config = BertConfig(
         vocab_size=len(vocabulary), hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=16,
-        max_position_embeddings=32, hidden_dropout_prob=dropout, attention_probs_dropout_prob=dropout,
+        max_position_embeddings=32,
     )  # fmt: skip
     BertModel(config).save_pretrained(folder)
     BertTokenizerFast(str(folder / "vocab.txt"), model_max_length=32).save_pretrained(folder)

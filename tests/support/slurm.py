@@ -91,9 +91,9 @@ class Cluster:
         ready = {"idle", "mixed", "allocated"}
         self._wait(lambda: self.call("sinfo", "-h", "-N", "-n", node, "-o", "%T").strip() in ready)
 
-    def stop_node(self, node: str = "node0") -> None:
-        """Stop a node's daemon; its jobs go on."""
-        self._end(node)
+    def stop_node(self) -> None:
+        """Stop the first node's daemon; its jobs go on."""
+        self._end("node0")
 
     def kill_node(self, node: str) -> None:
         """Kill a node with all its jobs, as a power cut does."""

@@ -130,9 +130,9 @@ def snakemake(
     return done
 
 
-def measured_apart(folder: Path, suite: str = "tiny") -> list[dict[str, str]]:
+def measured_apart(folder: Path) -> list[dict[str, str]]:
     """Return the rows of a board without what is measured: `MEASURED`, which no two runs have in common."""
-    with (folder / f"results/leaderboards/{suite}/leaderboard.csv").open(newline="") as stream:
+    with (folder / BOARD / "leaderboard.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     assert rows
     assert rows[0].keys() >= MEASURED

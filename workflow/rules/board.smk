@@ -124,7 +124,7 @@ rule leaderboard:
         mem_mb=memory(2000),
         runtime="30m",
     params:
-        settings=LAYOUT.about.board(),
+        settings=canonical(LAYOUT.board_settings()),
         folder=lambda wildcards, output: Path(output.csv).parent,
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.board.leaderboard --contents {input.contents:q}"

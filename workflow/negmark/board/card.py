@@ -34,8 +34,8 @@ SELF_IDS = "a document under the query's own id is left out of every ranking"
 def describe(dataset: Path, encoder: dict[str, Any], metric: str = DEFAULT[0]) -> dict[str, Any]:
     """Return the card of a prepared dataset: what its own card says, and what is counted here.
 
-    `encoder` are the suite's settings, `metric` ranks its board. Lengths are in tokens, shares in 0..1. A dataset of sentences has no labels
-    to count: each sentence is its own positive.
+    `encoder` are the suite's settings, `metric` ranks its board. Lengths are in tokens, shares in 0..1. A dataset of
+    sentences has no labels to count: each sentence is its own positive.
     """
     card = read_json(dataset / "card.json")
     documents, queries = collection.texts(dataset)

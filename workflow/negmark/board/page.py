@@ -15,14 +15,21 @@ import pandas as pd
 from negmark.board.card_text import counted
 from negmark.board.columns import Column, columns
 from negmark.board.overview import Overview
-from negmark.board.prose import overview_sentence, reading, sentences, size_sentence, start_sentence
+from negmark.board.prose import (
+    overview_sentence,
+    reading,
+    sentences,
+    size_sentence,
+    start_sentence,
+    version_sentence,
+)
 from negmark.board.standings import datasets, tiers
 from negmark.compare.claims import READING, difference_text, read_claims, sentence
 from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, chance, marked, number, rank_text, seeds_text
 from negmark.core.run_folders import run_folder
 from negmark.store.failures import FailedRow
-from negmark.suite.figures import FIGURES, OF_SUITE
+from negmark.suite.figures import OF_DATASET, OF_SUITE
 
 POINTS = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
 SCREEN = 1.75  # pixels a point: figures are drawn at the size of print, which is small on a screen
@@ -72,6 +79,7 @@ def page(
     ]
     return environment.get_template("leaderboard.html").render(
         suite=suite,
+        version=version_sentence(suite, settings),
         reading=reading(frame),
         tiers=names if len(names) > 1 else [],
         tracks=_several(frame.loc[frame["track"] != "baseline", "track"]),
@@ -94,15 +102,7 @@ def _section(
 ) -> dict[str, Any]:
     """What the template needs of one dataset."""
     shown, names = columns(frame), tiers(frame)
-    budgets = settings.get("budgets", {}).values()
-    curved = any(budget.get("curve_every") for budget in budgets)
-    kinds = [  # one of an earlier config may lie there
-        kind.name
-        for kind in FIGURES
-        if not kind.of_suite
-        and not (kind.of_tiers and len(names) < 2)
-        and not (kind.of_curves and not curved)
-    ]
+    kinds = settings.get("figures", {}).get(card["name"], OF_DATASET)
     return {
         "name": card["name"],
         "card": card,

@@ -46,6 +46,17 @@ FALSE_NEGATIVES = (
 )
 
 
+def version_sentence(suite: str, settings: Mapping[str, Any]) -> str:
+    """Return which benchmark and which suite made a board, as a reader of it has to cite them."""
+    versions = settings.get("versions", {})
+    parts = [
+        f"{name} {versions[key]}"
+        for name, key in (("negmark", "negmark"), (f"suite {suite}, version", "suite"))
+        if key in versions
+    ]
+    return f"Made by {', '.join(parts)}." if parts else ""
+
+
 def size_sentence(card: dict[str, Any], settings: dict[str, Any]) -> str:
     """How much was trained and tested on what: no number on a board means anything without it.
 
@@ -298,4 +309,6 @@ def reading(frame: pd.DataFrame) -> str:
     told = [SENTENCES] if STS in by else []
     told += [FALSE_NEGATIVES] if RATE in frame else []
     told += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
-    return " ".join([READING.format(by=first), *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])])
+    return " ".join(
+        [READING.format(by=first), *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])]
+    )

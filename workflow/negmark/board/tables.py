@@ -22,6 +22,7 @@ from negmark.board.prose import (
     sentences,
     size_sentence,
     start_sentence,
+    version_sentence,
 )
 from negmark.board.standings import datasets, ranked_by, tiers
 from negmark.core.names import Row, records
@@ -47,7 +48,11 @@ def markdown(
     failed: Sequence[FailedRow] = (),
 ) -> str:
     """The board for a repository's page: all datasets, then size, sentences, table and adaptations of each."""
-    parts = [f"# Leaderboard: {plain(suite)}", plain(reading(frame))]
+    parts = [
+        f"# Leaderboard: {plain(suite)}",
+        plain(version_sentence(suite, settings)),
+        plain(reading(frame)),
+    ]
     if overview:
         parts += ["## All datasets", plain(overview_sentence(overview)), _overview_table(overview)]
     for name, part in datasets(frame):
@@ -55,7 +60,7 @@ def markdown(
         parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
         lost = [one for one in failed if one.dataset == name]
         parts += [_markdown_table(part, lost), *_failed(lost), *_adaptations(part)]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _overview_table(overview: Overview) -> str:

@@ -28,7 +28,7 @@ from negmark.methods.types import Claim
 from negmark.store.contents import read_contents
 from negmark.store.query_scores import QueryScores, read_query_scores
 
-REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = VERDICTS = (
+REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = (
     "reproduced", "contradicted", "not shown", "not testable here",
 )  # fmt: skip
 ABOUT = ("claimed_by", "better", "worse", "metric", "condition", "differs")

@@ -17,7 +17,7 @@ from typing import Any
 from negmark.core.source_files import ROOT
 
 PACKAGES = (
-    "beir", "bm25s", "faiss-cpu", "numpy", "pytrec-eval-terrier", "snakemake", "tokenizers", "torch", "transformers",
+    "bm25s", "faiss-cpu", "numpy", "pytrec-eval-terrier", "snakemake", "tokenizers", "torch", "transformers",
 )  # fmt: skip
 
 

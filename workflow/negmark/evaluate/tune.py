@@ -1,8 +1,8 @@
 """Stage tune: of the trials of each row, choose the one that is best on the dev split.
 
-A trial is judged by the metric that ranks the board after its last step, the mean over its seeds, on the dev queries that come nearest to what
-ranks the board: the unseen ones where there are some, else all. The test split is not read. A trial that is no better
-than the row as it is doesn't take its place.
+A trial is judged by the metric that ranks the board, after its last step: the mean over its seeds, on the dev queries
+that come nearest to what ranks the board: the unseen ones where there are some, else all. The test split is not read.
+A trial that is no better than the row as it is doesn't take its place.
 """
 
 import json

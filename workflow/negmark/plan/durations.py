@@ -14,7 +14,6 @@ from negmark.plan.sizes import Size
 
 COLLATING = 1.5
 """Seconds of work of a job that makes a table or a figure, beside its start."""
-BYTES = 4
 
 
 @dataclass(frozen=True)

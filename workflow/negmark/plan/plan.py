@@ -9,7 +9,7 @@ import json
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from pathlib import Path
@@ -20,6 +20,7 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.files import read_json, write_json
+from negmark.core.names import LEXICAL
 from negmark.plan import durations
 from negmark.plan.disk import Disk
 from negmark.plan.durations import Encoding, Machine
@@ -32,6 +33,11 @@ from negmark.suite.layout import Layout
 
 PLANS = Path("results/plans")
 WIDTHS = (1, 2, 4, 8, 16, 64, 256)
+COLLATING_RULES = (
+    "contents", "tune", "gates", "audit", "foresight", "differences", "claims", "card", "figures", "suite_figures",
+    "leaderboard", "manifest", "track", "track_board", "all",
+)  # fmt: skip
+"""Rules that read what runs left and write a table, a figure or a page."""
 PHASES = (
     ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool"),
     ("train", "evaluate", "evaluate_baseline", "gate"),
@@ -61,11 +67,25 @@ class Planner:
         self._how = Encoding(settings.query_length, settings.document_length, network.dimension)
         self._disk = Disk(layout, self._of, self._how, network.parameters)
         self._sizes: dict[str, Size] = {}
+        self._seconds_of: dict[str, Callable[[Job], float]] = {
+            "dataset": self._dataset,
+            "warm_up": self._warm_up,
+            "encode_part": self._encode_part,
+            "embeddings": self._embeddings,
+            "pool_part": self._pool_part,
+            "bm25_pool": self._bm25_pool,
+            "dense_pool": self._dense_pool,
+            "train": self._train,
+            "evaluate": self._evaluate,
+            "evaluate_baseline": self._evaluate_baseline,
+            "gate": self._evaluate_baseline,
+            **dict.fromkeys(COLLATING_RULES, self._collating),
+        }
 
     def estimate(self, job: Job) -> Estimate:
         """Return what a job takes."""
         kind = kind_of(job.rule)
-        seconds = getattr(self, f"_{kind}", self._collating)(job)
+        seconds = self._seconds_of[kind](job)
         seeds = self._seeds(job) if kind in ("train", "evaluate") else 1
         return Estimate(job, kind, seconds + JOB_S, max(job.threads, 1), self._disk.left(kind, job, seeds))
 
@@ -80,7 +100,9 @@ class Planner:
         """Return the size of a job's dataset, which its wildcards name or give the collection of."""
         if collection := job.wildcards.get("collection"):
             return self.size(self._layout.collections[collection])
-        return self.size(self._layout.datasets[job.wildcards["dataset"]])
+        gate = job.wildcards.get("gate")
+        name = self._layout.suite.gates[gate].dataset if gate else job.wildcards["dataset"]
+        return self.size(self._layout.datasets[name])
 
     def _dataset(self, job: Job) -> float:
         return durations.dataset_seconds(self._of(job), self._machine)
@@ -142,7 +164,9 @@ class Planner:
 
     def _evaluate_baseline(self, job: Job) -> float:
         size = self._of(job)
-        if job.wildcards.get("baseline") != "untrained":
+        gate = job.wildcards.get("gate")
+        baseline = self._layout.suite.gates[gate].system if gate else job.wildcards["baseline"]
+        if baseline == LEXICAL:
             return durations.bm25_pool_seconds(replace(size, train=size.test), self._machine)
         return durations.dense_pool_seconds(replace(size, train=size.test), self._how, self._machine)
 
@@ -151,14 +175,15 @@ class Planner:
         return start + durations.COLLATING
 
     def _seeds(self, job: Job) -> int:
-        first = int(job.rule.split("_")[1])
-        return next((len(batch) for batch, _ in self._layout.jobs() if batch[0] == first), 1)
+        return len(job.rule.split("_")) - 1
 
 
 def kind_of(rule: str) -> str:
-    """Return the stage of a rule: those of runs have the seeds of their batch in their names."""
+    """Return the stage of a rule: those of runs have the seeds of their batch in their names, those of trials too."""
     stem, _, rest = rule.partition("_")
-    return stem if stem in ("train", "evaluate") and rest.replace("_", "").isdigit() else rule
+    if not rest.replace("_", "").isdigit():
+        return rule
+    return "train" if stem == "try" else stem
 
 
 def wall_seconds(found: Sequence[Estimate], width: int, gpus: int = 0) -> float:

@@ -5,7 +5,7 @@ import time
 from collections import deque
 from pathlib import Path
 
-CHATTER = ("Select jobs to execute", "Finished jobid", "Using shell", "Conda environments", "Building DAG")
+CHATTER = ("Select jobs to execute", "Finished jobid", "Using shell", "Building DAG")
 RECENT = 20
 """Jobs whose pace is the estimate's."""
 DROPPED_EVENTS = ("job_info", "job_started", "job_finished", "resources_info")

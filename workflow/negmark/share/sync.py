@@ -24,7 +24,9 @@ PATIENCE = 180.0
 POLL = 0.5
 AGAIN = (
     "nothing is lost: the runs lie under results/wandb; see to the network and to the key (`wandb login`, or "
-    "WANDB_API_KEY) and run `snakemake sync` again, which goes on with those that are missing"
+    "WANDB_API_KEY) and run `snakemake sync` again, which goes on with those that are missing; a run that W&B can't "
+    "read to its end was recorded on a full disk: make room, delete the receipts in results/tracking, run the suite "
+    "again, then sync"
 )
 
 

@@ -26,7 +26,6 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.files import canonical, is_unwritable, read_json, write_json
-from negmark.share.wandb_file import is_whole
 from negmark.store.contents import Contents, read_contents
 
 log = logging.getLogger(__name__)
@@ -120,7 +119,6 @@ def main(
     for run, make in stage.progress(jobs, "wandb"):
         sent.append(_given_up(run) if _is_hopeless(sent, options) else send(make, run, options))
     _close()
-    sent = [_checked(entry) for entry in sent]
     write_json(receipt, {"mode": options["mode"], "runs": sent})
     _tell(sent, options, receipt)
 
@@ -139,18 +137,6 @@ def _is_hopeless(sent: list[dict[str, Any]], options: dict[str, Any]) -> bool:
 
 def _given_up(run: Path) -> dict[str, Any]:
     return {"sent": False, "reason": "not tried, as those before failed", "run": str(run), "seconds": 0.0}
-
-
-def _checked(entry: dict[str, Any]) -> dict[str, Any]:
-    """Return a receipt, corrected where W&B took a run and hasn't written it to its end."""
-    if "folder" not in entry or is_whole(Path(entry["folder"])):
-        return entry
-    reason = f"{entry['folder']}: W&B has not written it to its end; most often the disk is full: make room"
-    return {
-        **{key: value for key, value in entry.items() if key != "folder"},
-        "sent": False,
-        "reason": reason,
-    }
 
 
 def _close() -> None:

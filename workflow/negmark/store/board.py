@@ -1,13 +1,160 @@
-"""A committed board, read back."""
+"""A board and the runs that it is made of, read back: for scripts that draw figures, and for the figures of a board."""
 
+from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
 from negmark.core.formats import BOARD, number_of, whose
+from negmark.core.names import METRICS_FILE, PER_QUERY
+from negmark.core.run_folders import run_folder
+from negmark.store import collection
+from negmark.store.contents import Contents, read_contents
+from negmark.store.ledger import VECTOR, read_ledger
+from negmark.store.query_scores import QueryScores, read_query_scores
+from negmark.store.run import read_run
 
+BOARDS = Path("results/leaderboards")
 BOARD_KEYS = {"suite", "encoders", "datasets", "rows", "environments", "tolerances", "table"}
+
+
+class Run:
+    """The files that one run left."""
+
+    def __init__(self, folder: Path, trained: Path, root: Path) -> None:
+        self.folder = folder
+        """Where its evaluation lies."""
+        self._trained, self._root = trained, root
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What it is, and its metrics for each slice (metrics.json), with its cost and hardware."""
+        return read_run(_there(self.folder / METRICS_FILE))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """Its config, checksums of its data, versions, hardware and cost."""
+        return read_json(_there(self._trained / "manifest.json"))
+
+    @property
+    def per_query(self) -> pd.DataFrame:
+        """A row for each test query: query, slice, and its metrics."""
+        return _frame(self.folder / PER_QUERY)
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """A row for each step of training: loss, learning rate, scores."""
+        return _frame(self._trained / "history.parquet")
+
+    @property
+    def curve(self) -> pd.DataFrame:
+        """Its learning curve on the dev split; empty where none was asked for."""
+        return _frame(self._trained / "dev.parquet")
+
+    def negatives(self, texts: bool = False) -> pd.DataFrame:
+        """Return its ledger: every negative that it trained on, with step, score, weight and source.
+
+        `query` and `document` are row numbers of the prepared dataset. With `texts` there are also `query_id`,
+        `query_text`, `document_id` and `document_text`, empty for a negative that is a vector and no document.
+        """
+        ledger = read_ledger(_there(self._trained / "negatives.parquet")).to_pandas()
+        if not texts:
+            return ledger
+        dataset = self._root / "results" / "datasets" / self.manifest["collection"]
+        documents, queries = collection.texts(_there(dataset))
+        for name, table, lines in (
+            ("query", collection.QUERIES, queries), ("document", collection.DOCUMENTS, documents),
+        ):  # fmt: skip
+            known = pd.DataFrame({"id": collection.column(dataset, table, "id"), "text": lines})
+            known.loc[VECTOR] = ["", ""]
+            for column in known:
+                ledger[f"{name}_{column}"] = known[column].loc[ledger[name]].to_numpy()
+        return ledger
+
+
+class Board:
+    """A board: its tables, and the runs behind them where they are on this machine."""
+
+    def __init__(self, folder: Path, root: Path) -> None:
+        self.folder = folder
+        self._root = root
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The leaderboard: a line for each dataset and row, with means, intervals, differences and costs."""
+        return _csv(self.folder / "leaderboard.csv")
+
+    @cached_property
+    def differences(self) -> pd.DataFrame:
+        """Every comparison with the reference, on every slice."""
+        return _csv(self.folder / "differences.csv")
+
+    @cached_property
+    def claims(self) -> pd.DataFrame:
+        """What each method's paper claims, with a verdict for every comparison."""
+        return _csv(self.folder / "claims.csv")
+
+    @cached_property
+    def contents(self) -> Contents:
+        """What stands on the board, and so which runs it is made of."""
+        return read_contents(_there(self.folder / "contents.json"))
+
+    @cached_property
+    def manifest(self) -> dict[str, Any]:
+        """The whole config, checksums, versions, hardware."""
+        return read_board(_there(self.folder / "manifest.json"))
+
+    def audit(self, dataset: str) -> pd.DataFrame:
+        """Return what a dataset's runs trained on: a line for each row, seed and window of steps."""
+        return _csv(self.folder / "audit" / f"{dataset}.csv")
+
+    def foresight(self, dataset: str) -> pd.DataFrame:
+        """Return scores of each run's first negatives that need no training."""
+        return _csv(self.folder / "foresight" / f"{dataset}.csv")
+
+    def query_scores(self, dataset: str) -> QueryScores:
+        """Return the scores of all rows x seeds x queries of a dataset, as the statistics of a board take them."""
+        return read_query_scores(self.contents, dataset, self._root)
+
+    def run(self, dataset: str, row: str, seed: int) -> Run:
+        """Return one run. Raises `UserError` if the board has none of that name."""
+        contents = self.contents
+        for name, value, known in (
+            ("dataset", dataset, list(contents.cards)), ("row", row, contents.rows), ("seed", seed, contents.seeds),
+        ):  # fmt: skip
+            if value not in known:
+                raise UserError(f"{self.folder}: no {name} {value!r}; it has {', '.join(map(str, known))}")
+        runs = self._root / "results" / "runs" / contents.suite
+        home = contents.homes.get(dataset, dataset)
+        evaluated, trained = (runs / name / row / run_folder(seed) for name in (dataset, home))
+        return Run(evaluated, trained, self._root)
+
+    def run_folders(self, *datasets: str) -> list[Path]:
+        """Return the folders of the trained runs of these datasets, or of all."""
+        return [self._root / folder for folder in self.contents.runs(*datasets)]
+
+    def evaluations(self, *datasets: str, baselines: bool = True) -> list[dict[str, Any]]:
+        """Return the metrics of every run of these datasets, or of all, and of the baselines."""
+        contents = self.contents
+        folders = [*contents.runs(*datasets), *(contents.baselines(*datasets) if baselines else [])]
+        return [read_run(_there(self._root / folder / METRICS_FILE)) for folder in folders]
+
+
+def open_board(board: str | Path, root: str | Path = ".") -> Board:
+    """Open a board by its suite's name, or by its folder; `root` is the folder that snakemake ran in.
+
+    Its tables lie in the repository. The runs behind them (`query_scores`, `run`) are there only where the suite was
+    run. Raises `UserError` if there is no such board.
+    """
+    named = Path(root) / BOARDS / board
+    folder = Path(board) if len(Path(board).parts) > 1 else named
+    if not folder.is_dir():
+        there = sorted(path.name for path in (Path(root) / BOARDS).glob("*") if path.is_dir())
+        raise UserError(f"there is no board {folder}; boards there are: {', '.join(there) or 'none'}")
+    return Board(folder, Path(root))
 
 
 def read_board(manifest: Path) -> dict[str, Any]:
@@ -21,3 +168,17 @@ def read_board(manifest: Path) -> dict[str, Any]:
     if lacking := sorted(BOARD_KEYS - found.keys()):
         raise UserError(f"{manifest}: lacks {lacking[0]}, so it is no board's manifest; run the suite anew")
     return dict(found)
+
+
+def _there(path: Path) -> Path:
+    if not path.exists():
+        raise UserError(f"{path}: there is no such file here; run the board's suite to make it")
+    return path
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(_there(path))
+
+
+def _frame(path: Path) -> pd.DataFrame:
+    return pd.read_parquet(_there(path))

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -35,12 +36,24 @@ class QueryScores(NamedTuple):
     """That ranks the dataset."""
     slices: NDArray[np.str_]
     """[Q] of each query: `seen` or `unseen`."""
+    queries: list[str]
+    """[Q] their ids; none where pairs of sentences are judged."""
     rows: Mapping[str, Row]
 
     def of(self, method: str, metric: str, name: str) -> Runs:
         """The scores of a row on a slice (`all`, `seen` or `unseen`), by seed."""
         chosen = np.ones(len(self.slices), dtype=bool) if name == "all" else self.slices == name
         return {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
+
+    def frame(self) -> pd.DataFrame:
+        """Return the same as a table: a line for each row, seed and query, with its slice and metrics."""
+        parts = []
+        for name, row in self.rows.items():
+            for seed in next(iter(row.scores.values())):
+                values = {metric: by_seed[seed] for metric, by_seed in row.scores.items()}
+                queries = {"query": self.queries, "slice": self.slices} if self.queries else {}
+                parts.append(pd.DataFrame({"row": name, "seed": seed, **queries, **values}))
+        return pd.concat(parts, ignore_index=True).astype({"seed": "Int64"})
 
     def ranking(self) -> str:
         """The slice that ranks the dataset."""
@@ -52,20 +65,26 @@ class QueryScores(NamedTuple):
         return ["all", *parts] if len(parts) == 2 else [self.ranking()]
 
 
-def read_query_scores(contents: Contents, dataset: str) -> QueryScores:
-    """Read what all runs and baselines of a dataset left. Raises `UserError` where they judged other queries."""
+def read_query_scores(contents: Contents, dataset: str, root: Path = Path()) -> QueryScores:
+    """Read what all runs and baselines of a dataset left below `root`, the folder that snakemake ran in.
+
+    Raises `UserError` where they judged other queries.
+    """
     rows: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
-    for path in contents.files(METRICS_FILE, dataset):
-        run = read_run(path)
+    for file in contents.files(METRICS_FILE, dataset):
+        run = read_run(path := root / file)
         rows.setdefault(run["row"], []).append((path, run))
     first, run = next(iter(rows.values()))[0]
     if dataset in contents.sentences:
         made = {name: Row(runs[0][1], {STS: _sts(runs)}) for name, runs in rows.items()}
-        return QueryScores(STS, np.array(["all"]), made)
+        return QueryScores(STS, np.array(["all"]), [], made)
     metrics = metrics_of(run)
     asked = _table(first, metrics)
-    made = {name: Row(runs[0][1], _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()}
-    return QueryScores(metrics[0], np.array([part or "" for part in asked["slice"]]), made)
+    made = {
+        name: Row(runs[0][1], _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
+    }
+    slices = np.array([part or "" for part in asked["slice"]])
+    return QueryScores(metrics[0], slices, asked["query"], made)
 
 
 def _sts(runs: list[tuple[Path, dict[str, Any]]]) -> Runs:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from negmark import __version__
 from negmark.core.files import canonical
 from negmark.core.names import BASELINES, LEXICAL, STS
 from negmark.core.tiers import DEFAULT
@@ -91,14 +92,15 @@ class About:
         facts = self._common(self._suite.datasets[gate.dataset], gate.system, title)
         return canonical({**facts, "metrics": [gate.metric], "track": "baseline", "params": params})
 
-    def board(self) -> str:
+    def board(self) -> dict[str, Any]:
         """Return what the board says about the whole suite."""
         suite = self._suite
         facts: dict[str, Any] = {"suite": suite.suite, "encoder": suite.encoder.model}
+        facts["versions"] = {"negmark": __version__, "suite": suite.version}
         facts |= {**suite.encoder.model_dump(exclude={"model"}), **suite.training.model_dump()}
         budgets = {tier: suite.budget(tier).model_dump() for tier in suite.tier_names}
         facts |= {"seeds": len(suite.seeds), "budgets": budgets, "trained_on": suite.homes}
-        return canonical({**facts, "reference": suite.reference, "seed_numbers": suite.seeds})
+        return {**facts, "reference": suite.reference, "seed_numbers": suite.seeds}
 
     def _common(self, dataset: Dataset, row: str, title: str) -> dict[str, Any]:
         metrics = [STS, *sorted(dataset.settings.sts)] if dataset.has_sentences else self._suite.metrics

@@ -44,15 +44,19 @@ OF_DATASET = [figure.name for figure in FIGURES if not figure.of_suite]
 OF_SUITE = [figure.name for figure in FIGURES if figure.of_suite]
 
 
-def planned(contents: Contents) -> list[str]:
-    """Return the figures of a board by the stems of their files: `<dataset>-<figure>`, or the figure of a suite."""
-    own = [
-        f"{dataset}-{figure.name}"
-        for dataset in contents.cards
+def of_dataset(contents: Contents, dataset: str) -> list[str]:
+    """Return the figures of a dataset that a board has, in the order of the page."""
+    return [
+        figure.name
         for figure in FIGURES
         if not figure.of_suite
         and not (figure.of_training and dataset in contents.homes)
         and not (figure.of_curves and dataset not in contents.curved)
         and not (figure.of_tiers and not contents.comparisons)
     ]
+
+
+def planned(contents: Contents) -> list[str]:
+    """Return the figures of a board by the stems of their files: `<dataset>-<figure>`, or the figure of a suite."""
+    own = [f"{dataset}-{name}" for dataset in contents.cards for name in of_dataset(contents, dataset)]
     return [*own, *(OF_SUITE if len(contents.cards) > 1 else [])]

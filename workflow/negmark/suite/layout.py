@@ -10,7 +10,7 @@ from negmark.store.contents import Contents
 from negmark.store.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
 from negmark.suite.about import About
 from negmark.suite.datasets import Dataset
-from negmark.suite.figures import BY_NAME
+from negmark.suite.figures import BY_NAME, of_dataset
 from negmark.suite.paths import Paths
 from negmark.suite.resources import Resources
 from negmark.suite.rows import Row
@@ -145,6 +145,11 @@ class Layout:
             }
             for owner, datasets in owners.items()
         }
+
+    def board_settings(self) -> dict[str, Any]:
+        """Return what the page of the board needs beside its rows: what all of them share, and the figures it has."""
+        figures = {name: of_dataset(self.contents, name) for name in self.datasets}
+        return {**self.about.board(), "figures": figures}
 
     def gate_inputs(self, gate: str) -> dict[str, str]:
         """Return what a gate's baseline is evaluated from, by name: BM25 needs no vectors."""

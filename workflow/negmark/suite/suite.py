@@ -51,6 +51,8 @@ class Suite(Settings):
 
     suite: Name
     """Names the folder of the board."""
+    version: Whole = Field(default=1, ge=1)
+    """Raised when a change makes its boards incomparable with earlier ones: another budget, split or encoder."""
     dataset_settings: dict[Name, Annotated[DatasetSettings, BeforeValidator(_keys)]] = Field(
         alias="datasets", min_length=1
     )
@@ -65,9 +67,9 @@ class Suite(Settings):
     reference: Name = "inbatch"
     """The row, or the method of one, that the others of its tier are compared with."""
     metrics: list[Metric] = Field(default=list(METRICS), min_length=1)
-    """Any measures that ir_measures takes from a ranking and its grades, by its names: `nDCG@10`, `RR@10`, `R@100`, `P@5`,
-    `AP`, `Success@5` ... The first ranks the board, decides tuning and is what learning curves show. 100 documents a
-    query are ranked, so `AP` and other metrics without a cut see no more. Sentences have `STS` instead."""
+    """What rankings are judged by, in ir_measures' names: `nDCG@10`, `RR@10`, `R@100`, `P@5`, `AP`, `Success@5` ... The
+    first ranks the board, decides tuning and is what learning curves show. 100 documents a query are ranked, so `AP`
+    and others without a cut see no more. Datasets of sentences have `STS` instead."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run for each row and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)

@@ -34,11 +34,14 @@ class Run:
     seed: int
     batch_size: int
     temperature: float
-    ledger: Ledger
-    history: list[dict[str, float | None]]
-    scores: list[tuple[int, str, NDArray[np.float32]]]
-    clock: Clock
     accumulation: int = 1
+    """Batches per optimiser step."""
+    ledger: Ledger = field(default_factory=Ledger)
+    history: list[dict[str, float | None]] = field(default_factory=list)
+    """A row of telemetry for each step."""
+    scores: list[tuple[int, str, NDArray[np.float32]]] = field(default_factory=list)
+    """Scores at some steps: the step, their kind, their values."""
+    clock: Clock = field(default_factory=Clock)
     curve: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -48,19 +51,26 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     `start` is the model of another run to go on from.
     """
     training, seed = spec["training"], spec["seed"]
-    row = spec.get(
-        "drawn_as", spec["row"]
-    )  # a row with other settings draws as the row that it is compared with
+    # a row with other settings draws as the row that it is compared with
+    row = spec.get("drawn_as", spec["row"])
     torch.manual_seed(torch_seed(seed, "weights"))
     encoder = tier_module("train", spec.get("tier")).open_encoder(spec, materials)
     if start is not None:
         encoder.load(start)
     kind = registry.available()[spec["method"]]
     services = TrainingServices(
-        encoder, materials.labels, materials.pools, row, seed, training["negatives"], training["temperature"],
-        materials.teacher, spec.get("track", "controlled"), materials.graded,
-        hidden_labels(materials) if kind.knows_hidden else None,
-    )  # fmt: skip
+        encoder=encoder,
+        labels=materials.labels,
+        pools=materials.pools,
+        row=row,
+        seed=seed,
+        negatives=training["negatives"],
+        temperature=training["temperature"],
+        teacher=materials.teacher,
+        track=spec.get("track", "controlled"),
+        graded=materials.graded,
+        hidden=hidden_labels(materials) if kind.knows_hidden else None,
+    )
     method = kind(kind.Params.model_validate(spec["params"]), services)
     encoder.freeze(method.trained_towers())
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
@@ -75,9 +85,19 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         optimizer, lambda move: rate_factor(move, moves, training["warmup"])
     )
     return Run(
-        encoder, method, services, optimizer, schedule, materials.labels, seed, training["batch_size"],
-        1.0 if encoder.pairs else training["temperature"], Ledger(), [], [], Clock(), accumulation,
-    )  # fmt: skip
+        encoder=encoder,
+        method=method,
+        services=services,
+        optimizer=optimizer,
+        schedule=schedule,
+        labels=materials.labels,
+        seed=seed,
+        batch_size=training["batch_size"],
+        temperature=1.0
+        if encoder.pairs
+        else training["temperature"],  # logits of pairs are taken as they are
+        accumulation=accumulation,
+    )
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:

@@ -57,7 +57,8 @@ def main(
     checkpoints = []
     for folder, model in zip(folders, starts or [None] * len(folders), strict=True):
         facts = {**json.loads(spec), "seed": seed_of(folder)}
-        about = {"run": facts, "data": {**data, "start": sha256_file(model) if model else None}}
+        started = sha256_file(model) if model else None
+        about = {"run": facts, "collection": dataset.name, "data": {**data, "start": started}}
         with process_cost() as preparation:
             run = set_up(facts, materials, model)
         steps, every = facts["training"]["steps"], facts["training"]["checkpoint_steps"]

@@ -16,20 +16,19 @@ from negmark.board.figures.drawing import COLOURS, PAGE, QUIET
 from negmark.board.figures.points import Segment
 from negmark.board.standings import ranked_by, ranking_slice, summarise
 from negmark.core.names import records
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 
 SECONDS = "train_seconds"
 FRONT = Line2D([], [], color="#555555", lw=0.8, ls="--", label="Pareto front of a tier and track")
 
 
-def draw_cost(metrics: list[Path], dataset: str, folder: Path, controls: Sequence[str] = ()) -> None:
+def draw_cost(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: Sequence[str] = ()) -> None:
     """Draw the ranking metric against the wall seconds of a run, on a log scale, into `folder`/`dataset`-cost.*.
 
     Each tier and track has a front of its own, as they are never mixed in one ranking; `controls` are rows that no
     user can choose, drawn hollow and on no front. A baseline is a line across.
     """
-    runs = drawing.runs_of(dataset, [read_run(path) for path in metrics])
+    runs = drawing.runs_of(dataset, runs)
     frame = summarise(runs)
     drawing.trained_rows(frame, dataset)
     by = ranked_by(frame)
@@ -140,9 +139,9 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    draw_cost(listed.files("metrics.json", dataset), dataset, folder, listed.controls)
+    draw_cost(board.evaluations(dataset), dataset, folder, board.contents.controls)
 
 
 if __name__ == "__main__":

@@ -18,8 +18,7 @@ from negmark.board.figures import drawing, orders, points
 from negmark.board.figures.drawing import COLUMN
 from negmark.board.standings import datasets, ranked_by, ranking_slice, summarise
 from negmark.compare.statistics import Agreement, agreement
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 from negmark.suite.tier_pairs import FEWEST
 
 STEM = "datasets"
@@ -195,9 +194,9 @@ def _told(key: tuple[str, str, str, str], found: Agreement, methods: int) -> str
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board; it has no single dataset."""
-    draw_datasets([read_run(run / "metrics.json") for run in listed.runs()], folder, listed.controls)
+    draw_datasets(board.evaluations(baselines=False), folder, board.contents.controls)
 
 
 if __name__ == "__main__":

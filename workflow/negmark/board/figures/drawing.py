@@ -25,7 +25,7 @@ from negmark.core.names import STS, records
 from negmark.core.notation import marked
 from negmark.core.spreadsheet import csv
 from negmark.core.tiers import TIERS
-from negmark.store.contents import Contents, read_contents
+from negmark.store.board import Board
 
 STYLE = Path(__file__).with_name("negmark.mplstyle")
 COLUMN, PAGE = 3.35, 7.0
@@ -45,8 +45,8 @@ STAMPS: dict[str, dict[str, None]] = {
 }
 
 
-def command(draw: Callable[[Contents, str, Path], None]) -> None:
-    """Run a figure's module as a stage: `draw` gets what stands on the board, a dataset and the folder of figures.
+def command(draw: Callable[[Board, str, Path], None]) -> None:
+    """Run a figure's module as a stage: `draw` gets the board, a dataset and the folder of figures.
 
     The dataset is empty for a figure of a suite. The folder lies in that of the board.
     """
@@ -58,7 +58,7 @@ def command(draw: Callable[[Contents, str, Path], None]) -> None:
     ) -> None:
         """Draw a figure of a board."""
         logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table that it cuts
-        draw(read_contents(contents), dataset, folder)
+        draw(Board(contents.parent, Path()), dataset, folder)
 
     stage.command(main)
 
@@ -129,8 +129,14 @@ def baseline_handles(table: pd.DataFrame) -> list[Line2D]:
 
 def queries_shown(frame: pd.DataFrame, by: str) -> str:
     """The queries, or pairs, that rank the rows of one dataset, as `2,119 unseen queries`."""
-    ranking, judged = ranking_slice(frame), "pairs" if by == STS else "queries"
-    return f"{frame[f'test_queries/{ranking}'].iloc[0]:,} {'test' if ranking == 'all' else ranking} {judged}"
+    ranking = ranking_slice(frame)
+    count, which = frame[f"test_queries/{ranking}"].iloc[0], "test" if ranking == "all" else ranking
+    return f"{count:,} {which} {judged(by)}"
+
+
+def judged(by: str) -> str:
+    """What a metric is the mean over: queries, or pairs of sentences."""
+    return "pairs" if by == STS else "queries"
 
 
 def names(frame: pd.DataFrame, rows: pd.DataFrame) -> list[str]:

@@ -18,8 +18,7 @@ from negmark.compare.statistics import Association, association
 from negmark.core.errors import UserError
 from negmark.core.names import records
 from negmark.evaluate.foresight import SHARE
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 from negmark.suite.tier_pairs import FEWEST
 
 TRACK = "controlled"
@@ -186,10 +185,12 @@ def _told(tier: str, part: pd.DataFrame) -> str:
     return f"In the {tier} tier ({many}) the order of methods goes with: {', '.join(shown)}."
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    runs = [read_run(run / "metrics.json") for run in listed.runs(dataset)]
-    draw_foresight(runs, folder.parent / "foresight" / f"{dataset}.csv", dataset, folder, listed.controls)
+    runs = board.evaluations(dataset, baselines=False)
+    draw_foresight(
+        runs, board.folder / "foresight" / f"{dataset}.csv", dataset, folder, board.contents.controls
+    )
 
 
 if __name__ == "__main__":

@@ -12,8 +12,7 @@ from negmark.board.figures import drawing, points
 from negmark.board.figures.drawing import PAGE, QUIET
 from negmark.board.standings import ranked_by, shown_slices, summarise
 from negmark.core.names import UNTRAINED, records
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 
 PARTS = ("seen", "unseen")
 COLUMNS = (
@@ -32,12 +31,12 @@ COLUMNS = (
 )
 
 
-def draw_gain(metrics: list[Path], dataset: str, folder: Path, controls: Sequence[str] = ()) -> None:
+def draw_gain(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: Sequence[str] = ()) -> None:
     """Draw the gain over the untrained encoder on unseen against seen queries into `folder`/`dataset`-gain.*.
 
     Nothing is drawn of a dataset that lacks one of the two slices.
     """
-    runs = drawing.runs_of(dataset, [read_run(path) for path in metrics])
+    runs = drawing.runs_of(dataset, runs)
     frame, stem = summarise(runs), folder / f"{dataset}-gain"
     one_slice = len(shown_slices(frame)) == 1
     if one_slice or UNTRAINED not in set(frame["row"]):
@@ -120,9 +119,9 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    draw_gain(listed.files("metrics.json", dataset), dataset, folder, listed.controls)
+    draw_gain(board.evaluations(dataset), dataset, folder, board.contents.controls)
 
 
 if __name__ == "__main__":

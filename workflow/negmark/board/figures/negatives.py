@@ -19,8 +19,7 @@ from negmark.core.errors import UserError
 from negmark.core.names import records
 from negmark.core.tiers import TIERS
 from negmark.evaluate.audit import QUANTILES
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 
 LOW, MIDDLE, HIGH = (f"score_q{round(100 * level)}" for level in QUANTILES)
 FALSE = OF_AUDIT[RATE]
@@ -162,10 +161,10 @@ def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> str:
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    runs = [read_run(run / "metrics.json") for run in listed.runs(dataset)]
-    draw_negatives(runs, folder.parent / "audit" / f"{dataset}.csv", dataset, folder)
+    runs = board.evaluations(dataset, baselines=False)
+    draw_negatives(runs, board.folder / "audit" / f"{dataset}.csv", dataset, folder)
 
 
 if __name__ == "__main__":

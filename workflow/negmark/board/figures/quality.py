@@ -10,24 +10,23 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from negmark.board.figures import drawing
-from negmark.board.figures.drawing import COLUMN, CONTROLLED, JUDGED, PAGE, QUIET
+from negmark.board.figures.drawing import COLUMN, CONTROLLED, PAGE, QUIET
 from negmark.board.standings import ranked_by, ranking_slice, shown_slices, summarise
 from negmark.core.names import records
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 
 ROW, LEAST = 0.145, 0.6  # inches: of a method, of all
 NAME = 34  # letters
 
 
-def draw_quality(metrics: list[Path], dataset: str, folder: Path) -> None:
+def draw_quality(runs: list[dict[str, Any]], dataset: str, folder: Path) -> None:
     """Draw the ranking metric of every method on each slice of `dataset` into `folder`/`dataset`-quality.*.
 
     A diamond is the mean over seeds, its bar the 95 % Student t interval, the dots are the seeds; methods stand in
     the order of the board, a rule between two rankings. A baseline is a line across all methods. One slice takes a
     column of a paper, three take its page.
     """
-    runs = drawing.runs_of(dataset, [read_run(path) for path in metrics])
+    runs = drawing.runs_of(dataset, runs)
     frame = summarise(runs)
     tidy = quality_table(runs, frame)
     slices, by = shown_slices(frame), ranked_by(frame)
@@ -107,17 +106,17 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     trained, ranking, by = frame[frame["track"] != "baseline"], ranking_slice(frame), ranked_by(frame)
     counts = ", ".join(f"{name} {frame[f'test_queries/{name}'].iloc[0]:,}" for name in shown_slices(frame))
     return (
-        f"{by} on {dataset} by slice of the test {JUDGED[by]} ({counts}). Diamonds: means over seeds "
+        f"{by} on {dataset} by slice of the test {drawing.judged(by)} ({counts}). Diamonds: means over seeds "
         f"({drawing.counted(trained['seeds'])} a method); bars: 95 % Student t intervals over seeds; dots: single "
         "seeds; lines: systems not trained here. "
-        f"Methods stand in the order of the {ranking} {JUDGED[by]}, each ranking by itself. Each panel has its "
+        f"Methods stand in the order of the {ranking} {drawing.judged(by)}, each ranking by itself. Each panel has its "
         "own scale."
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    draw_quality(listed.files("metrics.json", dataset), dataset, folder)
+    draw_quality(board.evaluations(dataset), dataset, folder)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ from matplotlib.patches import Patch
 from negmark.board.figures import drawing
 from negmark.board.standings import summarise
 from negmark.core.errors import UserError
-from negmark.store.contents import Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
 
 KINDS = {"positive": "#0072B2", "negative": "#D55E00"}
 BINS_A_UNIT = 50  # bins of cosine similarity are 0.02 wide on every dataset
@@ -122,10 +121,11 @@ def _caption(runs: list[tuple[dict[str, Any], Path]], dataset: str) -> str:
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    runs = listed.runs(dataset)
-    draw_scores([(read_run(run / "metrics.json"), run / "scores.parquet") for run in runs], dataset, folder)
+    kept = [run / "scores.parquet" for run in board.run_folders(dataset)]
+    runs = zip(board.evaluations(dataset, baselines=False), kept, strict=True)
+    draw_scores(list(runs), dataset, folder)
 
 
 if __name__ == "__main__":

@@ -15,8 +15,8 @@ from negmark.board.figures.drawing import COLUMN
 from negmark.board.standings import ranked_by, ranking_slice, summarise
 from negmark.compare.statistics import Agreement, agreement
 from negmark.core.names import records
-from negmark.store.contents import Comparison, Contents
-from negmark.store.run import read_run
+from negmark.store.board import Board
+from negmark.store.contents import Comparison
 
 
 def draw_tiers(
@@ -135,11 +135,12 @@ def _told(part: Comparison, found: Agreement) -> str:
     )
 
 
-def draw(listed: Contents, dataset: str, folder: Path) -> None:
+def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    compared = {name for part in listed.comparisons for pair in part.rows for name in pair}
-    paths = [run / "metrics.json" for run in listed.runs(dataset) if run.parent.name in compared]
-    draw_tiers([read_run(path) for path in paths], listed.comparisons, dataset, folder, listed.controls)
+    comparisons, controls = board.contents.comparisons, board.contents.controls
+    compared = {name for part in comparisons for pair in part.rows for name in pair}
+    runs = [run for run in board.evaluations(dataset, baselines=False) if run["row"] in compared]
+    draw_tiers(runs, comparisons, dataset, folder, controls)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,15 @@
 """Fixtures of all tests."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from browsers import BROWSER, DRIVER
+from negmark.train import step as step_module
+from negmark.train.step import one_step
 from world import World, write_world
 
 
@@ -50,3 +54,47 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEGMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def stop_at(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Make the next training end before this step as if it were killed, and count the steps of those after."""
+    whole = one_step
+
+    def arm(at: int | None = None) -> list[int]:
+        taken: list[int] = []
+
+        def stopping(run: Any, step: int, keep_scores: bool) -> None:
+            if step == at:
+                raise KeyboardInterrupt
+            taken.append(step)
+            whole(run, step, keep_scores)
+
+        monkeypatch.setattr(step_module, "one_step", stopping)
+        return taken
+
+    return arm
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """A browser without a window; what a page says on its console is kept."""
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in (
+        "headless=new",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-sync",
+    ):
+        options.add_argument(f"--{argument}")
+    for argument in ("disable-background-networking", "disable-component-update", f"user-data-dir={profile}"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
+    yield driver
+    driver.quit()

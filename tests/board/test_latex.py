@@ -6,14 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from test_leaderboard import collated, write_card, write_runs, write_suite, write_two_tiers
 
+from board_files import PAPER, collated, write_card, write_runs, write_suite, write_two_tiers
 from negmark.board.latex import escaped
-
-PAPER = r"""\documentclass{article}
-\usepackage[margin=1cm]{geometry}\usepackage{booktabs}
-\begin{document}\input{leaderboard.tex}\end{document}
-"""
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,23 @@ import io
 import json
 import math
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from rich.console import Console
 
+from board_files import (
+    QUERIES,
+    SETTINGS,
+    SIMANS,
+    collated,
+    write_card,
+    write_differences,
+    write_run,
+    write_runs,
+    write_suite,
+    write_two_tiers,
+)
 from negmark.board import tables
 from negmark.board.columns import columns
 from negmark.board.findings import with_differences
@@ -19,187 +29,14 @@ from negmark.board.leaderboard import collate
 from negmark.board.prose import sentences, size_sentence, start_sentence
 from negmark.board.standings import ranking_slice, standings
 from negmark.board.tables import terminal_table
-from negmark.compare.differences import differences, read_differences
+from negmark.compare.differences import read_differences
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
-from negmark.core.files import write_text
 from negmark.core.notation import MISSING, compact, number, plain
 from negmark.core.tiers import in_order
-from negmark.store.query_scores import QueryScores, Row
 from negmark.store.run import read_run
 
-SETTINGS = {
-    "encoder": "all-MiniLM-L6-v2",
-    "steps": 300,
-    "batch_size": 64,
-    "negatives": 8,
-    "seeds": 3,
-    "seed_numbers": [0, 1, 2],
-}
-QUERIES = {"all": 30, "seen": 20, "unseen": 10}
-SIMANS = {"unseen": (0.1, 0.2, 0.3), "seen": (0.7, 0.7, 0.7)}
-IN_BATCH = {"unseen": (0.15, 0.15, 0.15), "seen": (0.9, 0.9, 0.9)}
-UNTRAINED = {"unseen": (0.12,), "seen": (0.5,)}
-
-
 MACHINE = "They were trained on Z80, 2 cores, no GPU."
-
-
-def write_run(
-    folder: Path,
-    dataset: str,
-    method: str,
-    seed: int | None,
-    values: dict[str, float],
-    train_seconds: float | None = None,
-    **more: Any,
-) -> Path:
-    """One metrics.json with nDCG@10 as given on each slice, MRR@10 half of it and R@100 1.
-
-    Its manifest tells of a quarter of the time in the method itself and of counts that grow with the seed.
-    """
-    run = {
-        "suite": "quickstart",
-        "dataset": dataset,
-        "method": method,
-        "title": method.replace("_", " "),
-        "tier": "adapter" if seed is not None else None,
-        "track": "controlled" if seed is not None else "baseline",
-        "class": method if seed is not None else None,
-        "start": "the encoder",
-        "seed": seed,
-        "adaptations": [],
-        "summary": f"What {method} does.",
-        "paper": "",
-        "params": {"temperature": 0.05},
-        "slices": {
-            name: {"queries": QUERIES[name], "nDCG@10": value, "MRR@10": value / 2, "R@100": 1.0}
-            for name, value in values.items()
-        },
-        "run": f"runs/{dataset}/{method}/{seed}",
-        "status": "ok",
-        **more,
-    }
-    path = folder / "runs" / dataset / method / str(seed) / "metrics.json"
-    path.parent.mkdir(parents=True)
-    path.write_text(json.dumps(run))
-    if seed is not None:
-        wall = 2.0 + seed if train_seconds is None else train_seconds
-        manifest = {
-            "hardware": {"cpu": "Z80", "cores": 2, "gpus": []},
-            "cost": {
-                "training": {"wall_seconds": wall, "cpu_seconds": wall},
-                "own": {"wall_seconds": wall / 4, "cpu_seconds": wall / 4},
-                "peak_mebibytes": 500.0 + seed,
-            },
-            "counters": {
-                "query_vectors": 1000,
-                "document_vectors": 8000,
-                "extra_vectors": 30 * seed,
-                "pairs": 0,
-                "searches": 0,
-                "teacher_vectors": 12 * seed,
-                "network_forwards": 0,
-            },
-        }
-        path.with_name("manifest.json").write_text(json.dumps(manifest))
-    return path
-
-
-def write_runs(
-    folder: Path, dataset: str, method: str, values: dict[str, tuple[float, ...]], **more: Any
-) -> list[Path]:
-    """The runs of one method, a value a seed; `all` is the mean over queries where both parts are given."""
-    count = len(next(iter(values.values())))
-    seeds: list[int | None] = [None] if count == 1 and "seed" not in more else list(range(count))
-    paths = []
-    for place, seed in enumerate(seeds):
-        slices = {name: series[place] for name, series in values.items()}
-        if "seen" in slices and "unseen" in slices:
-            slices["all"] = (2 * slices["seen"] + slices["unseen"]) / 3
-        paths.append(
-            write_run(folder, dataset, method, seed, slices, **{k: v for k, v in more.items() if k != "seed"})
-        )
-    return paths
-
-
-def write_two_tiers(folder: Path) -> tuple[list[Path], list[Path]]:
-    """The suite of `write_suite` with both methods in the finetune tier too, where in-batch negatives are first."""
-    metrics, cards = write_suite(folder)
-    tier = {"tier": "finetune", "start": "the encoder, warmed up"}
-    values = {
-        "inbatch": {"unseen": (0.5, 0.5, 0.5), "seen": (0.6, 0.6, 0.6)},
-        "simans": {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)},
-    }
-    for name, series in values.items():
-        more = {**tier, "class": name, "title": name, "train_seconds": 60.0}
-        metrics += write_runs(folder, "scifact", f"{name}_finetune", series, **more)
-    return metrics, cards
-
-
-def write_card(folder: Path, dataset: str, **more: Any) -> Path:
-    card = {
-        "name": dataset,
-        "source": "https://example.org/data",
-        "licence": "CC BY 4.0",
-        "sha256": "0123456789abcdef" * 4,
-        "documents": 1000,
-        "documents_full": 5000,
-        "queries": {"train": 800, "dev": 0, "test": 30},
-        "seen_test_queries": 20,
-        "unseen_test_queries": 10,
-        "regime": "standard",
-        **more,
-    }
-    path = folder / f"{dataset}.card.json"
-    path.write_text(json.dumps(card))
-    return path
-
-
-def write_suite(folder: Path, **simans: Any) -> tuple[list[Path], list[Path]]:
-    """One dataset where SimANS is first on unseen queries and in-batch negatives on all of them."""
-    metrics = [
-        *write_runs(folder, "scifact", "inbatch", IN_BATCH),
-        *write_runs(folder, "scifact", "simans", SIMANS, **simans),
-        *write_runs(folder, "scifact", "untrained", UNTRAINED),
-    ]
-    return metrics, [write_card(folder, "scifact")]
-
-
-def write_differences(metrics: list[Path], board: Path, reference: str = "inbatch") -> None:
-    """The differences.csv of these runs, as if every query of a slice had the slice's mean: seeds alone vary."""
-    found: dict[str, dict[str, dict[int | None, Any]]] = {}
-    about: dict[str, Any] = {}
-    for run in (json.loads(path.read_text()) for path in sorted(metrics)):
-        about.setdefault(f"{run['dataset']}/{run['method']}", run)
-        found.setdefault(run["dataset"], {}).setdefault(run["method"], {})[run["seed"]] = run["slices"]
-    scores = {}
-    for dataset, methods in found.items():
-        first = next(iter(next(iter(methods.values())).values()))
-        parts = [name for name in ("seen", "unseen") if name in first] or ["all"]
-        metric = "STS" if "STS" in first["all"] else "nDCG@10"
-        sizes = [1 if metric == "STS" else first[name]["queries"] for name in parts]
-        by_row = {
-            method: Row(
-                about[f"{dataset}/{method}"],
-                {
-                    metric: {
-                        seed: np.repeat([slices[name][metric] for name in parts], sizes)
-                        for seed, slices in runs.items()
-                    }
-                },
-            )
-            for method, runs in methods.items()
-        }
-        scores[dataset] = QueryScores(metric, np.repeat(parts, sizes), by_row)
-    board.mkdir(parents=True, exist_ok=True)
-    write_text(board / "differences.csv", differences(scores, [], reference).to_csv(index=False))
-
-
-def collated(metrics: list[Path], cards: list[Path], board: Path) -> str:
-    """Collate runs with their differences from in-batch negatives."""
-    write_differences(metrics, board)
-    return collate(metrics, cards, SETTINGS, board)
 
 
 def rows(metrics: list[Path], cards: list[Path]) -> pd.DataFrame:
@@ -226,7 +63,7 @@ def test_one_seed_has_no_interval() -> None:
 def test_rows_are_ranked_by_unseen_queries(tmp_path: Path) -> None:
     frame = rows(*write_suite(tmp_path))
     assert ranking_slice(frame) == "unseen"
-    assert list(frame["method"]) == ["simans", "inbatch", "untrained"]
+    assert list(frame["row"]) == ["simans", "inbatch", "untrained"]
     assert list(frame["rank"][:2]) == [1, 2]
     assert pd.isna(frame["rank"][2]), "a baseline has no rank"
     assert pd.isna(frame["seeds"][2])
@@ -236,7 +73,7 @@ def test_a_baseline_stands_where_its_value_puts_it(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.18,), "seen": (0.4,)})
     frame = rows(metrics, cards)
-    assert list(frame["method"]) == ["simans", "bm25_search", "inbatch", "untrained"]
+    assert list(frame["row"]) == ["simans", "bm25_search", "inbatch", "untrained"]
     assert list(frame["rank"].fillna(0)) == [1, 0, 2, 0]
 
 
@@ -244,7 +81,7 @@ def test_without_unseen_queries_all_rank(tmp_path: Path) -> None:
     metrics = write_runs(tmp_path, "nfcorpus", "simans", {"all": (0.3, 0.3), "seen": (0.3, 0.3)})
     metrics += write_runs(tmp_path, "nfcorpus", "inbatch", {"all": (0.4, 0.4), "seen": (0.4, 0.4)})
     frame = rows(metrics, [write_card(tmp_path, "nfcorpus", seen_test_queries=30, unseen_test_queries=0)])
-    assert list(frame["method"]) == ["inbatch", "simans"]
+    assert list(frame["row"]) == ["inbatch", "simans"]
     assert frame["nDCG@10/unseen/mean"].isna().all()
     assert frame["test_queries/unseen"].tolist() == [0, 0]
     assert "unseen" not in " ".join(sentences(frame, SETTINGS))
@@ -268,8 +105,10 @@ def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
     assert first["teacher_vectors"] == pytest.approx(12)
     assert first["peak_mebibytes"] == pytest.approx(501)
     assert list(first[["searches", "network_forwards"]]) == [0, 0]
-    assert list(first[["tier", "class", "start"]]) == ["adapter", "simans", "the encoder"]
-    assert table.iloc[2][["train_seconds", "vectors", "tier", "class"]].isna().all(), "a baseline has no cost"
+    assert list(first[["tier", "method", "start"]]) == ["adapter", "simans", "the encoder"]
+    assert table.iloc[2][["train_seconds", "vectors", "tier", "method"]].isna().all(), (
+        "a baseline has no cost"
+    )
     assert list(first[["documents", "documents_full", "test_queries/all", "test_queries/seen"]]) == [
         1000,
         5000,
@@ -312,7 +151,7 @@ def test_sentences_say_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
     assert tally == (
         "Of 2 methods held against inbatch, 0 are better and 1 is worse; of 1 no difference is shown."
     )
-    by_method = frame.set_index("method")
+    by_method = frame.set_index("row")
     assert by_method.loc["ance", ["difference", "p"]].tolist() == pytest.approx([-0.04, 0.0404], abs=2e-4)
     assert by_method.loc["ance", "difference/low"] == pytest.approx(
         -0.04 - 4.3027 * 0.01 / math.sqrt(3), abs=2e-4
@@ -417,14 +256,14 @@ def test_the_faithful_track_is_ranked_by_itself_below(tmp_path: Path) -> None:
         tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
     )
     frame = rows(metrics, cards)
-    assert list(frame["method"]) == ["simans", "inbatch", "untrained", "star"]
+    assert list(frame["row"]) == ["simans", "inbatch", "untrained", "star"]
     assert [None if pd.isna(rank) else rank for rank in frame["rank"]] == [1, 2, None, 1]
     assert sentences(frame, SETTINGS)[0].startswith("simans is first")
     collated(metrics, cards, tmp_path / "board")
     assert "star (faithful)" in (tmp_path / "board" / "leaderboard.md").read_text()
 
 
-@pytest.mark.parametrize("lacking", ["tier", "class", "start"])
+@pytest.mark.parametrize("lacking", ["tier", "method", "start"])
 def test_a_run_of_an_older_form_is_named(tmp_path: Path, lacking: str) -> None:
     path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
     run = json.loads(path.read_text())
@@ -449,7 +288,7 @@ def test_tiers_are_ranked_apart(tmp_path: Path) -> None:
         tmp_path, "scifact", "star", {"unseen": (0.9, 0.9), "seen": (0.9, 0.9)}, track="faithful"
     )
     frame = rows(metrics, cards)
-    assert list(frame["method"]) == [
+    assert list(frame["row"]) == [
         *("simans", "inbatch", "untrained", "star"),
         *("inbatch_finetune", "simans_finetune"),
     ]
@@ -487,7 +326,7 @@ def test_the_start_is_said_once_where_all_start_alike(tmp_path: Path) -> None:
         start_sentence(frame.assign(start="A"))
         == f"Runs of the adapter and the finetune tier start from A. {MACHINE}"
     )
-    apart = frame["start"].where(frame["method"] != "inbatch", "the model of another row")
+    apart = frame["start"].where(frame["row"] != "inbatch", "the model of another row")
     assert start_sentence(frame[frame["tier"] != "finetune"].assign(start=apart)) == (
         "Runs of the adapter tier start from the encoder, those of inbatch from the model of another row. "
         + MACHINE
@@ -530,7 +369,7 @@ def test_a_baseline_that_beats_a_ranking_takes_its_mark(tmp_path: Path) -> None:
     metrics += write_runs(tmp_path, "scifact", "bm25_search", {"unseen": (0.45,), "seen": (0.4,)})
     frame = rows(metrics, cards)
     unseen = next(column for column in columns(frame) if column.ranks)
-    best = [row["method"] for row in frame.to_dict("records") if unseen.is_best(row, frame)]
+    best = [row["row"] for row in frame.to_dict("records") if unseen.is_best(row, frame)]
     assert best == ["bm25_search", "inbatch_finetune"], "0.45 is more than 0.2, and less than 0.5"
 
 
@@ -570,7 +409,7 @@ def test_costs_that_no_method_has_take_no_column(tmp_path: Path) -> None:
 
 def write_audit(folder: Path, rates: dict[str, tuple[float, ...]]) -> None:
     """An audit with the rate of each method and seed, twice as much by weight, and a window that must not count."""
-    lines = ["method,seed,window,false_negative_rate,false_negative_weight"]
+    lines = ["row,seed,window,false_negative_rate,false_negative_weight"]
     for method, series in rates.items():
         for seed, rate in enumerate(series):
             lines += [f"{method},{seed},-1,{rate},{2 * rate}", f"{method},{seed},0,0.9,0.9"]
@@ -593,7 +432,7 @@ def test_false_negatives_stand_on_every_view_where_they_are_known(tmp_path: Path
     cards = [write_card(tmp_path, "scifact", hidden=HIDDEN), write_card(tmp_path, "wordnet")]
     write_audit(tmp_path / "board", {"simans": (0.1, 0.2, 0.15)})
     collated(metrics, cards, tmp_path / "board")
-    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "row"])
     assert table.loc[("scifact", "simans"), "false_negatives"] == pytest.approx(0.15)
     assert table.loc[("scifact", "simans"), "false_negatives_weighted"] == pytest.approx(0.3)
     assert table["false_negatives"].notna().sum() == 1, "no negatives of its own, or nothing hidden"
@@ -625,8 +464,29 @@ def test_an_audit_without_false_negatives_is_named(tmp_path: Path) -> None:
     metrics, _ = write_suite(tmp_path)
     cards = [write_card(tmp_path, "scifact", hidden=HIDDEN)]
     (tmp_path / "board" / "audit").mkdir(parents=True)
-    (tmp_path / "board" / "audit" / "scifact.csv").write_text("method,seed,window\nsimans,0,-1\n")
+    (tmp_path / "board" / "audit" / "scifact.csv").write_text("row,seed,window\nsimans,0,-1\n")
     with pytest.raises(
         UserError, match=r"scifact\.csv: no false negatives can be read .*; delete it and run again"
     ):
         collated(metrics, cards, tmp_path / "board")
+
+
+def test_relatives_of_positives_stand_on_the_board_where_documents_are_related(tmp_path: Path) -> None:
+    metrics, _ = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "wordnet", "simans", SIMANS)
+    related = {"ancestor": 100, "sibling": 300}
+    cards = [write_card(tmp_path, "scifact", relations=related), write_card(tmp_path, "wordnet")]
+    (tmp_path / "board" / "audit").mkdir(parents=True)
+    (tmp_path / "board" / "audit" / "scifact.csv").write_text(
+        "method,seed,window,ancestor_rate,sibling_rate\nsimans,0,-1,0.02,0.2\nsimans,1,-1,0.04,0.217\nsimans,1,0,1,1\n"
+    )
+    collated(metrics, cards, tmp_path / "board")
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
+    found = table.loc[("scifact", "simans"), ["ancestors", "siblings"]].astype(float)
+    assert found.tolist() == pytest.approx([0.03, 0.2085])
+    assert table["siblings"].notna().sum() == 1
+    page = (tmp_path / "board" / "leaderboard.html").read_text()
+    assert page.count("20.9 %") == 1
+    assert page.count("are siblings of a positive") == 1, (
+        "a column of the dataset that can tell, and of no other"
+    )

@@ -15,10 +15,11 @@ from negmark.store.board import BOARD_KEYS
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite
+from negmark.suite.row_code import row_sources
 
 EMPTY: dict[str, Any] = dict.fromkeys(BOARD_KEYS)
 HARDWARE = {"cpu": "Z80", "cores": 1, "gpus": [], "memory_gibibytes": 0.1, "machine": "z", "system": "CP/M"}
-TABLE = """dataset,method,tier,track,nDCG@10/all/mean,nDCG@10/all/low,STS/all/mean,status
+TABLE = """dataset,row,tier,track,nDCG@10/all/mean,nDCG@10/all/low,STS/all/mean,status
 mine,random,adapter,controlled,0.5,0.4,,ok
 away,random,adapter,controlled,0.25,0.2,,ok
 mine,untrained,,baseline,0.125,,,ok
@@ -45,8 +46,8 @@ def layout(tmp_path: Path, bare_model: Path, monkeypatch: pytest.MonkeyPatch) ->
               "methods": {"random": None}, "seeds": [0, 1], "data": "texts"}  # fmt: skip
     layout = Layout(load(config, "s.yaml"))
     for name in datasets:
-        write(layout.card(name), {"sha256": f"content of {name}"})
-        write(layout.facts()["encoder"][name], {"key": f"vectors of {name}", "dtype": "bfloat16"})
+        write(layout.paths.card(layout.datasets[name]), {"sha256": f"content of {name}"})
+        write(layout.vector_facts()["encoder"][name], {"key": f"vectors of {name}", "dtype": "bfloat16"})
     for seed in (0, 1):
         packages, hardware = {"torch": "2"}, {**HARDWARE, "cores": 1 + seed}
         told = {"packages": packages, "python": "3", "code": "abc", "hardware": hardware, "run": {}}
@@ -59,7 +60,7 @@ def test_a_board_tells_what_it_came_from(layout: Layout, bare_model: Path, monke
     here = {"packages": {"torch": "3"}, "python": "3", "code": "abc", "hardware": HARDWARE}
     monkeypatch.setattr(manifest, "environment", lambda: here)
     told = Path("results/leaderboards/s/manifest.json")
-    manifest.main(json.dumps(layout.written.resolved()), Path("results/leaderboards/s/leaderboard.csv"), told)
+    manifest.main(json.dumps(layout.suite.resolved()), Path("results/leaderboards/s/leaderboard.csv"), told)
     found = json.loads(told.read_text())
     assert found["table"] == sha(TABLE)
     assert found["datasets"]["away"] == {"sha256": "content of away", "encoder_vectors": "vectors of away"}
@@ -87,7 +88,7 @@ def test_a_board_tells_what_it_came_from(layout: Layout, bare_model: Path, monke
 
 def test_the_code_of_a_row_is_its_own(layout: Layout) -> None:
     trained, evaluated, baseline = (
-        layout.row_sources(*place)
+        row_sources(layout.datasets[place[0]], layout.datasets["mine"], layout.rows.get(place[1], place[1]))
         for place in (("mine", "random"), ("away", "random"), ("mine", "untrained"))
     )
     files = [{Path(name).name for name in found} for found in (trained, evaluated, baseline)]
@@ -101,31 +102,33 @@ def test_the_code_of_a_row_is_its_own(layout: Layout) -> None:
 @pytest.mark.parametrize("file", sorted((ROOT / "config").glob("*.yaml")), ids=lambda file: file.stem)
 def test_a_config_written_out_says_the_same(file: Path) -> None:
     one = Layout(load(yaml.safe_load(file.read_text()), file.name))
-    other = Layout(load(json.loads(json.dumps(one.written.resolved())), "manifest"))
+    other = Layout(load(json.loads(json.dumps(one.suite.resolved())), "manifest"))
     assert other.targets() == one.targets()
-    assert other.facts() == one.facts()
-    for name in one.suite.datasets:
-        assert other.dataset(name) == one.dataset(name)
-        for row in one.rows:
-            assert other.spec(name, row) == one.spec(name, row)
-            assert other.about(name, row) == one.about(name, row)
-            assert other.pools(name, row) == one.pools(name, row)
-    assert other.gate_settings() == one.gate_settings()
+    assert other.vector_facts() == one.vector_facts()
+    assert other.datasets == one.datasets
+    for dataset in one.datasets.values():
+        for mine, theirs in zip(one.rows.values(), other.rows.values(), strict=True):
+            assert other.specs.run(dataset, theirs) == one.specs.run(dataset, mine)
+            assert other.about.runs(dataset, theirs) == one.about.runs(dataset, mine)
+            assert other.paths.pools(dataset, theirs) == one.paths.pools(dataset, mine)
+    assert other.specs.gates() == one.specs.gates()
 
 
 def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> None:
     monkeypatch.delenv("NEGMARK_DATA", raising=False)
-    write("results/leaderboards/s/manifest.json", {**EMPTY, "suite": layout.written.resolved()})
+    write("results/leaderboards/s/manifest.json", {**EMPTY, "suite": layout.suite.resolved()})
     again = open_suite({"reproduce": "s", "data": "texts"}, [])
-    assert (again.rebuilds, again.committed) == (True, "results/leaderboards/s")
-    assert again.board == "results/reproduced/s"
-    assert again.manifest == "results/reproduced/s/manifest.json"
+    assert (again.paths.rebuilds, again.paths.committed) == (True, "results/leaderboards/s")
+    assert again.paths.board == "results/reproduced/s"
+    assert again.paths.manifest == "results/reproduced/s/manifest.json"
     assert again.suite.data == "texts"
-    assert again.models("mine", "random", [0]) == [
+    assert again.paths.models(again.datasets["mine"], again.rows["random"], [0]) == [
         "results/runs/s-reproduced/mine/random/seed-0/model.safetensors"
     ]
-    assert again.dataset("mine") == layout.dataset("mine")  # shared work is not done again
-    assert (layout.rebuilds, layout.board) == (False, "results/leaderboards/s")
+    assert again.paths.collection(again.datasets["mine"]) == layout.paths.collection(
+        layout.datasets["mine"]
+    )  # shared work is not done again
+    assert (layout.paths.rebuilds, layout.paths.board) == (False, "results/leaderboards/s")
 
 
 @pytest.mark.parametrize(
@@ -137,7 +140,7 @@ def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> 
     ],
 )  # fmt: skip
 def test_mistakes_in_naming_a_board(layout: Layout, config, files, said, capsys) -> None:
-    write("results/leaderboards/s/manifest.json", {**EMPTY, "suite": layout.written.resolved()})
+    write("results/leaderboards/s/manifest.json", {**EMPTY, "suite": layout.suite.resolved()})
     with pytest.raises(SystemExit):
         open_suite(config, files)
     told = capsys.readouterr().err
@@ -148,7 +151,7 @@ def test_mistakes_in_naming_a_board(layout: Layout, config, files, said, capsys)
 def test_a_manifest_of_another_version_is_told(layout: Layout, capsys) -> None:
     write(
         "results/leaderboards/s/manifest.json",
-        {**EMPTY, "suite": {**layout.written.resolved(), "colour": "red"}},
+        {**EMPTY, "suite": {**layout.suite.resolved(), "colour": "red"}},
     )
     with pytest.raises(SystemExit):
         open_suite({"reproduce": "s"}, [])

@@ -2,26 +2,19 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_leaderboard import collated, write_card, write_runs, write_suite, write_two_tiers
 
+from board_files import collated, write_card, write_runs, write_suite, write_two_tiers
+from browsers import needs_browser, open_page
 from negmark.board.figures.datasets import draw_datasets
 from negmark.board.figures.drawing import save_nothing
 from negmark.board.figures.quality import draw_quality
 from negmark.store.run import read_run
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium isn't installed")
-
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
 ATTACK = "<script>alert(1)</script>"
-needs_browser = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium with chromedriver is installed"
-)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +30,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
         metrics += write_runs(folder, "scifact", f"method_{place}", values, train_seconds=seconds)
     metrics += write_runs(folder, "wordnet", "inbatch", {"unseen": (0.3, 0.4), "seen": (0.5, 0.6)})
     cards += [write_card(folder, "wordnet", documents=5000, source="javascript:alert(3)")]
-    draw_quality(metrics, "scifact", folder / "board" / "figures")
+    draw_quality([read_run(path) for path in metrics], "scifact", folder / "board" / "figures")
     collated(metrics, cards, folder / "board")
     return folder / "board" / "leaderboard.html"
 
@@ -59,41 +52,6 @@ def two_tiers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (figures / "scifact-tiers.txt").write_text("How far the tiers agree.")
     collated(metrics, cards, folder / "board")
     return folder / "board" / "leaderboard.html"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in (
-        "headless=new",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-sync",
-    ):
-        options.add_argument(f"--{argument}")
-    for argument in ("disable-background-networking", "disable-component-update", f"user-data-dir={profile}"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(executable_path=DRIVER))
-    yield driver
-    driver.quit()
-
-
-def open_page(browser: Any, page: Path, width: int = 1400) -> None:
-    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-    browser.get(page.as_uri())
-    wait_for(browser, "return !document.getElementById('search').hidden")
-
-
-def wait_for(browser: Any, script: str) -> None:
-    from selenium.webdriver.support.ui import WebDriverWait
-
-    WebDriverWait(browser, 20).until(lambda driver: driver.execute_script(script))
 
 
 def column(browser: Any, heading: str) -> list[str]:
@@ -255,7 +213,7 @@ def test_the_figure_of_tiers_is_shown_where_there_are_tiers(tmp_path: Path, two_
     assert "How far the tiers agree." in two_tiers.read_text()
     metrics, cards = write_suite(tmp_path)
     shutil.copytree(two_tiers.parent / "figures", tmp_path / "board" / "figures")
-    collated(metrics, cards, tmp_path / "board")
+    collated(metrics, cards, tmp_path / "board", figures={"scifact": ["quality"], "wordnet": ["quality"]})
     assert "How far the tiers agree." not in (tmp_path / "board" / "leaderboard.html").read_text(), (
         "an old one"
     )
@@ -326,8 +284,8 @@ def test_a_row_links_the_manifests_of_its_runs(tmp_path: Path) -> None:
 def test_a_figure_without_rows_is_left_out(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     figures = tmp_path / "board" / "figures"
-    save_nothing(figures / "scifact-gain", ["method", "gain"], "Nothing to show here.")
-    draw_quality(metrics, "scifact", figures)
+    save_nothing(figures / "scifact-gain", ["row", "gain"], "Nothing to show here.")
+    draw_quality([read_run(path) for path in metrics], "scifact", figures)
     collated(metrics, cards, tmp_path / "board")
     text = (tmp_path / "board" / "leaderboard.html").read_text()
     assert "Nothing to show here." not in text
@@ -351,7 +309,7 @@ def test_a_figure_of_the_suite_stands_with_all_datasets(tmp_path: Path, page: Pa
 
 def test_scores_of_negatives_are_told_by_method(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
-    table = "method,seed,eci,efficiency,hardness,margin,false_negative_rate\n"
+    table = "row,seed,eci,efficiency,hardness,margin,false_negative_rate\n"
     table += "simans,0,1.0,0.5,0.25,0.125,\nsimans,1,1.5,0.5,0.25,0.125,\n"
     (tmp_path / "board" / "foresight").mkdir(parents=True)
     (tmp_path / "board" / "foresight" / "scifact.csv").write_text(table)

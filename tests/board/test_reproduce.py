@@ -15,7 +15,7 @@ from negmark.core.errors import UserError
 
 NAN = math.nan
 COLUMNS = [
-    "dataset", "method", "tier", "track", "test_queries/all", "test_queries/unseen", "seeds", "nDCG@10/all/mean",
+    "dataset", "row", "tier", "track", "test_queries/all", "test_queries/unseen", "seeds", "nDCG@10/all/mean",
     "nDCG@10/all/low", "nDCG@10/unseen/mean", "STS/all/mean", "train_seconds",
 ]  # fmt: skip
 ROWS = [
@@ -50,7 +50,7 @@ def board(**changes: Any) -> pd.DataFrame:
         name = {"all": "nDCG@10/all/mean", "unseen": "nDCG@10/unseen/mean", "queries": "test_queries/all",
                 "sts": "STS/all/mean", "low": "nDCG@10/all/low", "seconds": "train_seconds"}[column]  # fmt: skip
         dataset = "alike" if column == "sts" else "mine"
-        frame.loc[(frame["dataset"] == dataset) & (frame["method"] == method), name] = value
+        frame.loc[(frame["dataset"] == dataset) & (frame["row"] == method), name] = value
     return frame
 
 
@@ -68,7 +68,7 @@ def changed(**places: Any) -> dict[str, Any]:
 
 def judged(rebuilt: pd.DataFrame, theirs: dict[str, Any] = MANIFEST) -> dict[tuple[str, str], dict[str, Any]]:
     rows = compare(board(), rebuilt, (MANIFEST, theirs)).to_dict("records")
-    return {(row["dataset"], row["method"]): row for row in rows}
+    return {(row["dataset"], row["row"]): row for row in rows}
 
 
 def test_a_board_is_the_same_as_itself_whatever_it_cost() -> None:
@@ -108,7 +108,7 @@ def test_correlations_have_a_tolerance_of_their_own() -> None:
 
 def test_a_row_that_only_one_board_has_differs() -> None:
     rebuilt = board()
-    rebuilt.loc[1, "method"] = "bm25"
+    rebuilt.loc[1, "row"] = "bm25"
     found = judged(rebuilt)
     assert found["mine", "random"]["reason"] == "row is missing in the rebuilt board"
     assert found["mine", "bm25"]["reason"] == "row is not on the committed board"

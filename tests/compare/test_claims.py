@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_differences import row, scores, write_run
 
+from builders import contents_file
 from negmark.compare import claims
 from negmark.compare.claims import judge, markdown, sentence
 from negmark.core.names import METRICS
@@ -15,6 +15,7 @@ from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores
+from score_rows import row, scores, write_run
 
 QUERIES = ["unseen"] * 8
 
@@ -69,7 +70,7 @@ def test_what_cannot_be_tested_says_why() -> None:
 
 
 def test_tracks_are_tested_apart_and_faithful_rows_meet_controlled_ones() -> None:
-    faithful = noisy("a_faithful", 0.3, 5, track="faithful", **{"class": "a"})
+    faithful = noisy("a_faithful", 0.3, 5, track="faithful", **{"method": "a"})
     judged = judge({"x": (claim(),)}, found(HIGH, LOW, faithful))
     cut = judged.set_index("track")
     assert cut["verdict"].to_dict() == {"controlled": "reproduced", "faithful": "contradicted"}
@@ -93,8 +94,8 @@ def test_the_stage_reads_runs_and_writes_both_files(tmp_path: Path, monkeypatch:
             write_run(tmp_path, name, seed, values)
     for name in ("untrained", "bm25_search"):
         write_run(tmp_path, name, None, [0.1, 0.2, 0.2])
-    contents = Contents(suite="s", cards={"d": "x"}, methods=["simans", "random"], seeds=[0, 1])
-    claims.main(contents.model_dump_json(), tmp_path / "board")
+    contents = Contents(suite="s", cards={"d": "x"}, rows=["simans", "random"], seeds=[0, 1])
+    claims.main(contents_file(contents, tmp_path), tmp_path / "board")
     table = pd.read_csv(tmp_path / "board/claims.csv")
     assert set(table["claimed_by"]) == {name for name, kind in registry.available().items() if kind.claims}
     tested = table[table["dataset"] == "d"].iloc[0]

@@ -2,37 +2,18 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
+from builders import contents_file
 from negmark.board.findings import average
 from negmark.compare.differences import MACRO, differences, main, read_differences, to_average
 from negmark.core.errors import UserError
 from negmark.store.contents import Contents
-from negmark.store.query_scores import QueryScores, Row, read_query_scores
-
-SLICES = np.array(["seen", "unseen", "unseen"])
-TIMES = 5  # every query stands there so often: enough unseen ones to rank
-
-
-def row(method: str, *runs: list[float], **more: Any) -> Row:
-    """A row whose runs have these scores; without seeds where it is a baseline."""
-    about = {"title": method, "class": method, "tier": "adapter", "track": "controlled", **more}
-    baseline = about["track"] == "baseline"
-    about |= {"tier": None, "class": None} if baseline else {}
-    return Row(
-        about, {"nDCG@10": {None if baseline else seed: np.tile(run, TIMES) for seed, run in enumerate(runs)}}
-    )
-
-
-def scores(*rows: Row, slices: Any = SLICES) -> QueryScores:
-    return QueryScores("nDCG@10", np.tile(slices, TIMES), {row.about["title"]: row for row in rows})
-
+from negmark.store.query_scores import read_query_scores
+from score_rows import row, scores, write_run
 
 INBATCH = row("inbatch", [0.5, 0.2, 0.4], [0.5, 0.4, 0.2])
 SIMANS = row("simans", [0.9, 0.3, 0.5], [0.9, 0.4, 0.4])
@@ -43,7 +24,7 @@ def of(table: pd.DataFrame, method: str, name: str, dataset: str = "d", tier: st
     chosen = table[
         (table["dataset"] == dataset)
         & (table["slice"] == name)
-        & (table["method"] == method)
+        & (table["row"] == method)
         & (table["tier"] == tier)
     ]
     assert len(chosen) == 1
@@ -69,15 +50,15 @@ def test_tracks_and_tiers_are_families_of_their_own() -> None:
     rng = np.random.default_rng(0)
     runs = rng.random((6, 2, 3)).tolist()
     names = [
-        ("inbatch", {}), ("simans", {}), ("cet", {}), ("cet_faithful", {"track": "faithful", "class": "cet"}),
-        ("inbatch_finetune", {"tier": "finetune", "class": "inbatch"}),
-        ("simans_finetune", {"tier": "finetune", "class": "simans"}),
+        ("inbatch", {}), ("simans", {}), ("cet", {}), ("cet_faithful", {"track": "faithful", "method": "cet"}),
+        ("inbatch_finetune", {"tier": "finetune", "method": "inbatch"}),
+        ("simans_finetune", {"tier": "finetune", "method": "simans"}),
     ]  # fmt: skip
     found = scores(
         *(row(name, *values, **more) for (name, more), values in zip(names, runs, strict=True)), UNTRAINED
     )
     table = differences({"d": found}, ["d"], "inbatch")
-    cut = table[table["slice"] == "unseen"].set_index(["tier", "method"])
+    cut = table[table["slice"] == "unseen"].set_index(["tier", "row"])
     assert cut["reference"].to_dict() == {
         ("adapter", "inbatch"): "", ("adapter", "simans"): "inbatch", ("adapter", "cet"): "inbatch",
         ("adapter", "cet_faithful"): "inbatch", ("adapter", "untrained"): "inbatch",
@@ -105,12 +86,12 @@ def test_the_average_counts_datasets_alike() -> None:
     mean = of(table, "simans", "ranking", MACRO)
     assert mean["difference"] == pytest.approx((0.1 + 0.5) / 2), "of unseen queries .1 and .5"
     assert mean["mean"] == pytest.approx((0.4 + 0.7) / 2)
-    assert average(table)["method"].tolist() == ["simans", "inbatch"]
+    assert average(table)["row"].tolist() == ["simans", "inbatch"]
 
 
 def test_a_collection_counts_once_and_pairs_of_sentences_do_not() -> None:
     contents = Contents(
-        suite="s", cards=dict.fromkeys(["scifact", "strict", "wordnet", "sts", "far"], ""), methods=["a"], seeds=[0],
+        suite="s", cards=dict.fromkeys(["scifact", "strict", "wordnet", "sts", "far"], ""), rows=["a"], seeds=[0],
         sentences=["sts"], homes={"far": "wordnet"},
     )  # fmt: skip
     cards = {
@@ -119,32 +100,6 @@ def test_a_collection_counts_once_and_pairs_of_sentences_do_not() -> None:
         "far": {"dataset": "nq", "regime": "zero-shot"},
     }  # fmt: skip
     assert to_average(cards, contents) == ["strict", "wordnet"]
-
-
-def write_run(folder: Path, method: str, seed: int | None, values: list[float], queries: str = "xyz") -> None:
-    place = folder / "results/runs/s/d" / method / (f"seed-{seed}" if seed is not None else "")
-    place.mkdir(parents=True, exist_ok=True)
-    told = dict.fromkeys(("title", "start", "summary", "paper"), method) | {"params": {}, "adaptations": []}
-    kind = {"tier": "adapter", "track": "controlled", "class": method}
-    kind = kind if seed is not None else {"tier": None, "track": "baseline", "class": None}
-    metrics = {"nDCG@10": 0.5, "MRR@10": 0.5, "R@100": 0.5, "queries": 3}
-    run = {
-        "suite": "s",
-        "dataset": "d",
-        "method": method,
-        "seed": seed,
-        "status": "ok",
-        "slices": {"all": metrics},
-    }
-    (place / "metrics.json").write_text(json.dumps(told | kind | run))
-    columns = {
-        "query": list(queries),
-        "slice": SLICES.tolist(),
-        "nDCG@10": values,
-        "MRR@10": values,
-        "R@100": values,
-    }
-    pq.write_table(pa.table(columns), place / "per_query.parquet")
 
 
 @pytest.fixture
@@ -159,18 +114,18 @@ def contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contents:
     cards = tmp_path / "board" / "cards"
     cards.mkdir(parents=True)
     (cards / "d.json").write_text(json.dumps({"dataset": "d", "regime": "standard"}))
-    return Contents(suite="s", cards={"d": "x"}, methods=["inbatch", "simans"], seeds=[0, 1])
+    return Contents(suite="s", cards={"d": "x"}, rows=["inbatch", "simans"], seeds=[0, 1])
 
 
 def test_what_runs_left_becomes_a_table(contents: Contents, tmp_path: Path) -> None:
     output = tmp_path / "board" / "differences.csv"
-    main(contents.model_dump_json(), "inbatch", output)
+    main(contents_file(contents, tmp_path), "inbatch", output)
     first = output.read_bytes()
     table = read_differences(output)
     assert of(table, "simans", "unseen")["difference"] == pytest.approx(0.1)
     assert of(table, "bm25_search", "unseen")["difference"] == pytest.approx(-0.1)
     assert of(table, "simans", "seen")["groups"] == "", "empty text, not a missing number"
-    main(contents.model_dump_json(), "inbatch", output)
+    main(contents_file(contents, tmp_path), "inbatch", output)
     assert output.read_bytes() == first
 
 

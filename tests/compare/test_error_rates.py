@@ -1,7 +1,7 @@
 """How often inference finds a difference, where there is none and where there is one.
 
 Runs of two methods are drawn from a model whose truth is known and handed to the code that boards use. The tables
-printed (`pytest -m slow -s tests/test_calibration.py`) set beside it what would be the usual choices.
+printed (`pytest -m slow -s tests/compare/test_error_rates.py`) set beside it what would be the usual choices.
 """
 
 from typing import NamedTuple

@@ -76,7 +76,7 @@ def test_no_module_opens_the_labels_beside_the_one_function_that_reads_them() ->
     names = "QRELS", "qrels.parquet"
     modules = [*NEGMARK.rglob("*.py"), *(ROOT / "methods").glob("*.py")]
     opening = {module_of(path) for path in modules if any(name in path.read_text() for name in names)}
-    assert opening - {"suite/layout"} == TOUCH_THE_FILE  # the layout names it as a rule's input
+    assert opening - {"suite/paths"} == TOUCH_THE_FILE  # names it as a rule's input
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_runs_are_the_same_whatever_is_relevant_to_test_queries(
         "tier": "adapter",
         "dataset": "made",
         "title": "SimANS",
-        "method": "simans",
+        "row": "simans",
     }
     values = []
     for run, dataset in ((one, own), (changed, other)):

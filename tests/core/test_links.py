@@ -64,7 +64,7 @@ def test_the_short_answer_has_the_numbers_of_the_committed_boards() -> None:
         board = board[board["dataset"] == dataset]
         for title, *cells in answer:
             untrained = title == "Untrained encoder"
-            place = board["method"] == "untrained" if untrained else board["title"] == title
+            place = board["row"] == "untrained" if untrained else board["title"] == title
             (row,) = board[place & (untrained | (board["tier"] == tier))].to_dict("records")
             mean, low, high = (row[f"nDCG@10/unseen/{part}"] for part in ("mean", "low", "high"))
             wanted = f"{mean:.3f}" if untrained else f"{mean:.3f} ±{(high - low) / 2:.3f}"

@@ -107,7 +107,5 @@ def test_a_folder_named_after_a_model_is_a_plain_word(model):
         "encoder": {"model": model},
     }
     layout = Layout(load(config, "s.yaml"))
-    found = layout.pool_options("scifact", "simans")
-    assert re.fullmatch(
-        r"--pool dense=results/pools/scifact-\w{8}/[a-z0-9._-]{9,60}/pools-\w{8}/dense.safetensors", found
-    )
+    found = layout.paths.pool(layout.datasets["scifact"], "dense")
+    assert re.fullmatch(r"results/pools/scifact-\w{8}/[a-z0-9._-]{9,60}/pools-\w{8}/dense.safetensors", found)

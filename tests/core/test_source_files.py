@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from builders import ROOT
-from negmark.core import tiers
 from negmark.core.source_files import asset, method_sources, sources
+from negmark.core.tier_modules import tier_module_name
 from negmark.methods import registry
 
 
@@ -23,7 +23,7 @@ STAGES = (
 
 
 def test_evaluation_depends_on_what_it_imports_and_not_on_training():
-    found = sources("negmark.evaluate.evaluate", tiers.EVALUATE["adapter"])
+    found = sources("negmark.evaluate.evaluate", tier_module_name("evaluate", "adapter"))
     needed = {
         "evaluate/evaluate", "evaluate/metrics", "search/index", "store/collection", "train/tiers/adapter_maps",
         "core/files", "store/vectors",
@@ -53,7 +53,7 @@ def test_data_stage_knows_no_encoder():
 
 def test_method_depends_on_its_own_file_alone():
     found = method_sources(registry.available()["simans"])
-    wanted = {"methods/simans.py", "methods/base.py", "methods/losses.py"}
+    wanted = {"methods/simans.py", "methods/types.py", "methods/base.py", "methods/losses.py"}
     assert set(found) == wanted | {"methods/sampling.py", "methods/teacher.py", "methods/values.py"}
     assert "methods/sampling.py" not in method_sources(registry.available()["inbatch"])
 

@@ -140,3 +140,13 @@ def test_the_table_of_datasets_holds_whole_hashes() -> None:
         assert entry.md5 in (None, UNRECORDED) or len(entry.md5) == 32
         assert entry.sha256 is None or len(entry.sha256) == 64
         assert entry.md5 or entry.sha256 or entry.kind == "sentences"  # a user's own file, of any length
+
+
+def test_relations_between_documents_are_part_of_the_content(collection: Path) -> None:
+    (collection / "graph.tsv").write_text(
+        "document-id\tother-id\trelation\nd2\td1\tancestor\nd1\td2\tsibling\n"
+    )
+    related = collection_sha256(collection)
+    assert related != SHA256
+    (collection / "graph.tsv").write_text("d1\td2\tsibling\nd2\td1\tancestor\n")
+    assert collection_sha256(collection) == related

@@ -72,6 +72,24 @@ def test_everything_is_kept_where_nothing_is_asked_for(beir):
     }
 
 
+def test_an_own_folder_may_tell_how_documents_are_related(beir, tmp_path):
+    """Pairs of which a document is cut, or was never there, are left out."""
+    pairs = {(f"d{row}", f"d{row + 1}", "sibling") for row in range(DOCUMENTS)} | {("d3", "d0", "ancestor")}
+    (beir / "graph.tsv").write_text("".join("\t".join(pair) + "\n" for pair in sorted(pairs)))
+    made, card = prepare.prepare(settings(beir, documents=120))
+    prepare.write(made, tmp_path)
+    ids = collection.column(tmp_path, collection.DOCUMENTS, "id")
+    found = {
+        (ids[row], ids[other], name)
+        for name in ("ancestor", "sibling")
+        for row, others in enumerate(collection.column(tmp_path, collection.DOCUMENTS, name))
+        for other in others
+    }
+    assert found == {pair for pair in pairs if {pair[0], pair[1]} <= set(ids)}
+    assert 80 < card["relations"]["sibling"] < DOCUMENTS - 1
+    assert card["relations"] == {"ancestor": 1, "sibling": len(found) - 1}
+
+
 def test_card_tells_the_facts(beir):
     _, card = prepare.prepare(settings(beir, dev_queries=4, documents=130))
     assert len(card.pop("sha256")) == 64

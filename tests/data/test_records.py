@@ -229,6 +229,26 @@ def test_a_line_without_id_and_tab_is_refused(marco: Path, line: str) -> None:
 # --- handled and counted ---
 
 
+def test_relations_are_read_from_a_file_of_their_own(beir: Path) -> None:
+    assert list(Records(beir).relations()) == []
+    (beir / "graph.tsv").write_text("document-id\tother-id\trelation\nd1\td2\tancestor\nd2\td3\tsibling\n")
+    assert [related[1:] for related in Records(beir).relations()] == [
+        ("d1", "d2", "ancestor"),
+        ("d2", "d3", "sibling"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "line", ["d1\td2", "d1\td2\tcousin", "\td2\tsibling", "d1\td2\tsibling\t1", "relation"]
+)
+def test_a_line_that_is_no_relation_is_refused(beir: Path, line: str) -> None:
+    (beir / "graph.tsv").write_text(f"d1\td2\tsibling\n{line}\n")
+    with pytest.raises(
+        UserError, match=r"graph\.tsv: line 2: expected document-id, other-id and ancestor or sib"
+    ):
+        list(Records(beir).relations())
+
+
 def test_windows_line_ends_blank_lines_and_byte_order_marks_change_nothing_but_counts(beir: Path) -> None:
     whole = collection_sha256(beir)
     for name in ("corpus.jsonl", "queries.jsonl", "qrels/test.tsv"):

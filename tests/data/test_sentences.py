@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 import torch
 from scipy import stats
-from test_finetune import TRAINING
-from test_leaderboard import collated, write_run
 
+from board_files import collated, write_run
 from builders import tiny_model
 from negmark.board import columns
 from negmark.board import prose as words
@@ -30,6 +29,7 @@ from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
 from negmark.train.tiers import finetune
+from texts import TRAINING
 
 LINES = [f"sentence number {number} of {number * 7 % 30}" for number in range(40)]
 PAIRS = {"a": [("4.5", "one cat", "a cat"), ("", "not", "scored"), ("1", "a dog", "two birds")],
@@ -92,7 +92,7 @@ class Views:
     def run(self, method: str, params: dict[str, object] | None = None, **more: object):
         kind = registry.available()[method]
         given = kind.Params.model_validate(params or {}).model_dump(mode="json")
-        spec = {"method": method, "class": method, "params": given, "seed": 0, "tier": "finetune"}
+        spec = {"row": method, "method": method, "params": given, "seed": 0, "tier": "finetune"}
         spec |= {"encoder": self.encoder, "training": TRAINING, **more}
         return set_up(spec, load_materials(self.dataset, self.vectors, {}))
 
@@ -209,7 +209,7 @@ def test_a_task_is_one_correlation_and_sts_their_mean():
 
 
 def test_the_untrained_encoder_is_judged_by_its_cosines(prepared, tmp_path):
-    about = {"dataset": "made", "method": "untrained", "title": "x", "track": "baseline"}
+    about = {"dataset": "made", "row": "untrained", "title": "x", "track": "baseline"}
     sts.main([tmp_path / "out" / "metrics.json"], json.dumps(about), prepared.dataset, prepared.vectors)
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     vectors = np.load(prepared.vectors / "queries.npy")[40:].astype(np.float64)
@@ -238,7 +238,7 @@ def test_a_trained_run_is_judged_by_its_own_weights(prepared, tmp_path):
         {name: value.contiguous() for name, value in run.encoder.weights().items()},
         folder / "model.safetensors",
     )
-    about = {"dataset": "made", "method": "simcse", "title": "x", "track": "controlled", "tier": "finetune"}
+    about = {"dataset": "made", "row": "simcse", "title": "x", "track": "controlled", "tier": "finetune"}
     sts.main(
         [folder / "metrics.json"],
         json.dumps({**about, "encoder": prepared.encoder}),
@@ -332,7 +332,7 @@ CARD = {
 def test_sentences_are_ranked_by_sts(board, tmp_path):
     frame = standings([read_run(path) for path in board], {"wiki": CARD})
     assert ranked_by(frame) == "STS"
-    assert frame["method"].tolist() == ["simcse", "clusterns", "untrained"]
+    assert frame["row"].tolist() == ["simcse", "clusterns", "untrained"]
     assert frame["STS/all/mean"].tolist() == [75.25, 67.75, 60.5]
     said = words.sentences(frame, {"reference": "clusterns"})
     assert said == [
@@ -355,7 +355,7 @@ def test_sentences_are_ranked_by_sts(board, tmp_path):
     markdown = (tmp_path / "board" / "leaderboard.md").read_text()
     assert "**75.25 ±3.18**" in markdown
     assert "ranked by STS instead" in markdown
-    draw_quality(board, "wiki", tmp_path / "figures")
+    draw_quality([read_run(path) for path in board], "wiki", tmp_path / "figures")
     assert (
         "STS on wiki by slice of the test pairs (all 50)"
         in (tmp_path / "figures" / "wiki-quality.txt").read_text()
@@ -375,7 +375,7 @@ def test_a_board_may_mix_both_kinds(board, tmp_path):
 
 def test_sentences_have_no_lexical_baseline():
     listed = Contents(
-        suite="s", cards={"wiki": "c", "scifact": "d"}, methods=["simcse"], seeds=[0], sentences=["wiki"]
+        suite="s", cards={"wiki": "c", "scifact": "d"}, rows=["simcse"], seeds=[0], sentences=["wiki"]
     )
     assert [path.name for path in listed.baselines("wiki")] == ["untrained"]
     assert [path.name for path in listed.baselines("scifact")] == ["untrained", "bm25_search"]

@@ -6,6 +6,7 @@ import pytest
 
 from negmark.evaluate.audit import audit
 from negmark.store.collection import Qrels
+from negmark.store.graph import relation_of
 from negmark.store.ledger import VECTOR
 
 # documents 0 and 5 have one text; query 1 is labelled with documents 0 and 2, query 2 with 3
@@ -35,6 +36,25 @@ def test_texts_equal_to_a_positive_are_counted_apart_from_labels() -> None:
     )
     assert found["text_duplicate_rate"] == 0.25  # document 5 for query 1 alone
     assert found["labelled_positive_rate"] == 0.25
+
+
+def test_relatives_of_a_positive_are_counted_where_documents_are_related() -> None:
+    graph = {
+        "ancestor": relation_of([(0, 1), (3, 1), (2, 0)], 6),  # 1 is above 0 and 3, 0 above 2
+        "sibling": relation_of([(0, 3), (3, 0)], 6),
+    }
+    rows = ledger(
+        (0, 1, 1, 0.9),  # above a positive of 1
+        (0, 1, 3, 0.5),  # beside one
+        (0, 1, 0, 0.5),  # above one, but a positive itself
+        (5, 2, 0, 0.1),  # beside the positive of 2
+        (5, 2, 5, 0.1),
+        (5, 2, VECTOR, 0.1),
+    )
+    table = audit(rows, LABELS, CODES, 10, graph=graph)
+    assert (whole(table)["ancestor_rate"], whole(table)["sibling_rate"]) == (1 / 5, 2 / 5)
+    assert table.set_index("window")["sibling_rate"].to_dict() == {-1: 2 / 5, 0: 1 / 3, 5: 1 / 2}
+    assert not {"ancestor_rate", "sibling_rate"} & set(audit(rows, LABELS, CODES, 10).columns)
 
 
 HIDDEN = Qrels(np.array([1, 2]), np.array([1, 1]), np.array([1, 1]))

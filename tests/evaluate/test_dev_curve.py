@@ -10,10 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
-from test_checkpoint import OUTPUTS, killed, stop_at  # noqa: F401 - a fixture
-from test_finetune import Texts
 
 from builders import Bench
+from killed_runs import OUTPUTS, killed
 from negmark.core.errors import UserError
 from negmark.data import prepare
 from negmark.evaluate import dev_curve
@@ -23,6 +22,7 @@ from negmark.train import clock as clocks
 from negmark.train import energy
 from negmark.train import train as stage_train
 from negmark.train.run import set_up
+from texts import Texts
 
 CURVE = {"curve_every": 4, "curve_queries": 100}
 MEASURED = ["wall_seconds", "cpu_seconds", "joules"]
@@ -153,7 +153,7 @@ def test_the_time_of_the_evaluation_is_not_the_runs(bench, tmp_path, monkeypatch
 
 
 @pytest.mark.parametrize("at", [5, 8, 11])
-def test_a_killed_run_has_the_same_curve(bench, stop_at, tmp_path, at):  # noqa: F811 - the fixture
+def test_a_killed_run_has_the_same_curve(bench, stop_at, tmp_path, at):
     spec = bench.spec("simans", checkpoint_steps=4, **{**CURVE, "curve_every": 3})
     whole = bench.train(tmp_path / "whole", spec)
     killed(bench, stop_at, tmp_path / "broken", spec, at=at)

@@ -19,7 +19,7 @@ from negmark.store import collection
 ABOUT = {
     "suite": "s",
     "dataset": "made",
-    "method": "simans",
+    "row": "simans",
     "title": "SimANS",
     "track": "baseline",
     "tier": "adapter",

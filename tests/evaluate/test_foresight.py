@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs
 
-from builders import Bench
+from board_files import write_runs
+from builders import Bench, contents_file
 from negmark.board.figures.foresight import draw_foresight, foresight_table
 from negmark.board.standings import summarise
 from negmark.compare.statistics import association
@@ -133,17 +133,17 @@ def test_the_table_has_the_runs_with_negatives(
     for method in ("inbatch", "random", "dense_topk"):
         bench.train_seeds(row / method, bench.spec(method), [0, 1])
     listed = Contents(
-        suite="bench", cards={"made": ""}, methods=["inbatch", "random", "dense_topk"], seeds=[0, 1]
+        suite="bench", cards={"made": ""}, rows=["inbatch", "random", "dense_topk"], seeds=[0, 1]
     )
-    main(listed.model_dump_json(), "made", bench.dataset, bench.vectors, tmp_path / "made.csv")
+    main(contents_file(listed, tmp_path), "made", bench.dataset, bench.vectors, tmp_path / "made.csv")
     table = pd.read_csv(tmp_path / "made.csv")
-    assert table[["method", "seed"]].to_numpy().tolist() == [
+    assert table[["row", "seed"]].to_numpy().tolist() == [
         ["random", 0], ["random", 1], ["dense_topk", 0], ["dense_topk", 1],
     ]  # fmt: skip
     assert table["false_negative_rate"].isna().all(), "nothing is hidden here"
-    hardness = table.groupby("method")["hardness"].mean()
+    hardness = table.groupby("row")["hardness"].mean()
     assert hardness["dense_topk"] > hardness["random"]
-    margin = table.groupby("method")["margin"].mean()
+    margin = table.groupby("row")["margin"].mean()
     assert margin["dense_topk"] < margin["random"]
 
 
@@ -188,7 +188,7 @@ def made(tmp_path: Path) -> tuple[list, Path]:
     paths += write_runs(tmp_path / "made", "scifact", "paper", paper, track="faithful")
     rows = [
         {
-            "method": name,
+            "row": name,
             "seed": seed,
             "eci": VALUES.get(name, 0.5) + seed / 100,
             "hardness": hardness,
@@ -214,8 +214,8 @@ def test_correlations_are_of_the_controlled_track_without_controls(made: tuple[l
         "two are tested: a constant margin is no test"
     )
     assert math.isnan(first.loc["margin", "tau"])
-    assert set(table["method"]) == {"a", "b", "c", "d", "told"}
-    assert table.query("method == 'a' and score == 'eci'")["value"].item() == pytest.approx(0.105), (
+    assert set(table["row"]) == {"a", "b", "c", "d", "told"}
+    assert table.query("row == 'a' and score == 'eci'")["value"].item() == pytest.approx(0.105), (
         "mean of seeds"
     )
 
@@ -234,7 +234,7 @@ def test_the_figure_says_what_it_shows(made: tuple[list, Path], tmp_path: Path) 
 
 def test_of_two_methods_nothing_is_drawn(made: tuple[list, Path], tmp_path: Path) -> None:
     runs, scores = made
-    few = [run for run in runs if run["method"] in {"a", "b", "told"}]
+    few = [run for run in runs if run["row"] in {"a", "b", "told"}]
     draw_foresight(few, scores, "scifact", tmp_path, ["told"])
     assert pd.read_csv(tmp_path / "scifact-foresight.csv").empty
     assert "Fewer than 3 methods" in (tmp_path / "scifact-foresight.txt").read_text()

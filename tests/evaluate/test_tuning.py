@@ -17,6 +17,7 @@ from negmark.store.collection import write_table
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite
+from negmark.suite.trials import tuning_task
 from negmark.suite.tuning import Chosen, Tuned, points, told
 from negmark.train.run import set_up
 from tiny import SUITE
@@ -112,16 +113,16 @@ def test_simans_tunes_the_sharpness_that_its_kernel_reads(kernel):
 def test_every_row_gets_as_many_trials():
     for file in sorted((ROOT / "config").glob("*.yaml")):
         layout = open_suite(yaml.safe_load(file.read_text()), [file])
-        counts = Counter(Path(path).parts[4].split(".trial-")[0] for path in layout.trials())
+        counts = Counter(Path(path).parts[4].split(".trial-")[0] for path in layout.trial_curves())
         assert len(set(counts.values())) <= 1, file.name
-        tried = {row for row, tier in layout.contents().tiers.items() if tier != "rerank"}
-        assert set(counts) == (tried if layout.with_dev() else set()), file.name
+        tried = {row for row, tier in layout.contents.tiers.items() if tier != "rerank"}
+        assert set(counts) == (tried if layout.suite.with_dev else set()), file.name
 
 
 def test_what_a_row_sets_itself_is_not_tuned():
     config = suite(methods={"simans": {"a": 2.0}, "inbatch": None})
     found = load(config, "x")
-    assert all(point.params == {} for point in found.points("simans"))
+    assert all(point.params == {} for point in found.points(found.rows["simans"]))
     assert any(
         "a" in point.params
         for point in load(suite(methods={"simans": None, "inbatch": None}), "x").points("simans")
@@ -130,21 +131,21 @@ def test_what_a_row_sets_itself_is_not_tuned():
 
 def test_trials_are_ordinary_runs_with_their_rate_and_an_end_on_dev():
     layout = Layout(load(suite(), "x"))
-    points_ = layout.suite.points("simans")
-    base = json.loads(layout.spec("pydoc", "simans"))
+    points_ = layout.suite.points(layout.suite.rows["simans"])
+    base = layout.specs.run(layout.datasets["pydoc"], layout.all_rows["simans"])
     for number, point in enumerate(points_):
-        spec = json.loads(layout.spec("pydoc", f"simans.trial-{number}"))
+        spec = layout.specs.run(layout.datasets["pydoc"], layout.all_rows[f"simans.trial-{number}"])
         assert spec["training"]["learning_rate"] == pytest.approx(1e-3 * point.factor)
         assert spec["training"]["curve_every"] == spec["training"]["steps"] == 8
         assert spec["params"] == {**base["params"], **point.params}
-        told_apart = {"training", "params", "method"}
+        told_apart = {"training", "params", "row"}
         rest = {key: value for key, value in base.items() if key not in told_apart}
         assert {key: value for key, value in spec.items() if key not in told_apart} == {
             **rest,
             "drawn_as": "simans",  # its draws are those of the row, so that settings alone differ
         }
     assert "curve_every" not in base["training"]
-    board = layout.contents().methods
+    board = layout.contents.rows
     assert board == list(SUITE["methods"])
 
 
@@ -175,7 +176,7 @@ def test_a_mistake_is_told_in_one_line(changes, words):
 
 
 def plan(layout: Layout):
-    return json.loads(layout.tuning())
+    return json.loads(tuning_task(layout.suite, layout.specs, []))
 
 
 def write_trials(folder: Path, asked, values) -> None:
@@ -207,31 +208,31 @@ def test_the_best_mean_at_the_end_is_chosen_and_a_tie_goes_to_the_row_as_it_is(t
     values = {("inbatch", 0): 0.5, ("inbatch", 1): 0.5, ("inbatch", 2): 0.4}
     values |= {("simans", 0): 0.3, ("simans", 1): 0.6, ("simans", 2): 0.6}
     write_trials(tmp_path, asked, values)
-    tune.main(json.dumps(asked), Path(layout.tuned))
-    found = json.loads(Path(layout.tuned).read_text())
+    tune.main(json.dumps(asked), Path(layout.paths.tuned))
+    found = json.loads(Path(layout.paths.tuned).read_text())
     rows = found["datasets"]["pydoc"]
     assert found["trials"] == 3
     assert rows["inbatch"]["trial"] == 0
     assert (rows["inbatch"]["dev"], rows["inbatch"]["learning_rate"]) == (pytest.approx(0.5), 1e-3)
-    point = layout.suite.points("simans")[1]
+    point = layout.suite.points(layout.suite.rows["simans"])[1]
     assert rows["simans"]["trial"] == 1, "the first of equals"
     assert (rows["simans"]["factor"], rows["simans"]["params"]) == (point.factor, point.params)
     assert (rows["simans"]["dev"], rows["simans"]["default"]) == (pytest.approx(0.6), pytest.approx(0.3))
-    text = (tmp_path / layout.tuned).with_name("trials.csv").read_text()
+    text = (tmp_path / layout.paths.tuned).with_name("trials.csv").read_text()
     assert len(text.splitlines()) == 1 + 2 * 3 * len(asked["seeds"])
 
 
 def test_a_suite_without_a_row_to_tune_is_told_so(tmp_path):
     layout = Layout(load(suite(tier="rerank", methods={"random": None}, tuning={}), "x"))
-    assert layout.trials() == []
+    assert layout.trial_curves() == []
     with pytest.raises(UserError, match="tiny: nothing to tune"):
-        tune.main(layout.tuning(), tmp_path / "tuned.json")
+        tune.main(tuning_task(layout.suite, layout.specs, []), tmp_path / "tuned.json")
 
 
 def tuned_file(layout: Layout, **changes) -> Tuned:
     rows = {
         row: Chosen(trial=1, factor=2.0, learning_rate=2e-3, params=params, dev=0.6, default=0.5, slice="unseen",
-                    queries=40, under=layout.tuned_under("pydoc", row))
+                    queries=40, under=layout.specs.tuned_under(layout.datasets["pydoc"], layout.rows[row]))
         for row, params in (("inbatch", {}), ("simans", {"a": 2.0}))
     }  # fmt: skip
     return Tuned(suite="tiny", metric="nDCG@10", trials=3, seeds=[0, 1], datasets={"pydoc": rows}, **changes)
@@ -240,17 +241,19 @@ def tuned_file(layout: Layout, **changes) -> Tuned:
 def test_tuned_rows_stand_beside_the_suites_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     untuned = Layout(load(suite(tuned=True), "x"))
-    assert untuned.targets() == [untuned.tuned], "the first run tunes"
-    assert untuned.contents().methods == ["inbatch", "random", "simans"]
-    Path(untuned.tuned).parent.mkdir(parents=True)
-    Path(untuned.tuned).write_text(tuned_file(untuned).model_dump_json())
+    assert untuned.targets() == [untuned.paths.tuned], "the first run tunes"
+    assert untuned.contents.rows == ["inbatch", "random", "simans"]
+    Path(untuned.paths.tuned).parent.mkdir(parents=True)
+    Path(untuned.paths.tuned).write_text(tuned_file(untuned).model_dump_json())
     layout = Layout(load(suite(tuned=True), "x"))
-    assert layout.contents().methods == ["inbatch", "random", "simans", "inbatch_tuned", "simans_tuned"]
-    spec, base = (json.loads(layout.spec("pydoc", row)) for row in ("simans_tuned", "simans"))
+    assert layout.contents.rows == ["inbatch", "random", "simans", "inbatch_tuned", "simans_tuned"]
+    spec, base = (
+        layout.specs.run(layout.datasets["pydoc"], layout.all_rows[row]) for row in ("simans_tuned", "simans")
+    )
     assert spec["drawn_as"] == "simans"
     assert spec["params"] == {**base["params"], "a": 2.0}
     assert spec["training"] == {**base["training"], "learning_rate": 2e-3}
-    about = json.loads(layout.about("pydoc", "simans_tuned"))
+    about = json.loads(layout.about.runs(layout.datasets["pydoc"], layout.rows["simans_tuned"]))
     assert about["title"] == "SimANS, tuned"
     assert about["params"]["a"] == 2.0
     assert about["params"]["learning_rate"] == 2e-3
@@ -258,14 +261,17 @@ def test_tuned_rows_stand_beside_the_suites_own(tmp_path, monkeypatch):
         "tuned: learning rate 0.002 (2 x the suite's), a 2.0, the best of 3 trials by nDCG@10 on 40 unseen dev "
         "queries, 2 seeds each"
     )
-    assert json.loads(layout.about("pydoc", "simans"))["adaptations"] == about["adaptations"][:-1]
+    assert (
+        json.loads(layout.about.runs(layout.datasets["pydoc"], layout.rows["simans"]))["adaptations"]
+        == about["adaptations"][:-1]
+    )
 
 
 def test_what_was_tuned_under_other_settings_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     first = Layout(load(suite(tuned=True), "x"))
-    Path(first.tuned).parent.mkdir(parents=True)
-    Path(first.tuned).write_text(tuned_file(first).model_dump_json())
+    Path(first.paths.tuned).parent.mkdir(parents=True)
+    Path(first.paths.tuned).write_text(tuned_file(first).model_dump_json())
     curved = {**SUITE["training"], "curve_every": 2}
     assert Layout(load(suite(tuned=True, training=curved), "x")).rows[-1] == "simans_tuned", (
         "looking on is no other setting"
@@ -275,7 +281,7 @@ def test_what_was_tuned_under_other_settings_is_refused(tmp_path, monkeypatch):
             Layout(load(suite(tuned=True, **changes), "x"))
     with pytest.raises(UserError, match="random on pydoc is not in it"):
         Layout(load(suite(tuned=True, tuning={"trials": 3, "rates": [0.5, 1.0, 2.0]}), "x"))
-    Path(first.tuned).write_text("{}")
+    Path(first.paths.tuned).write_text("{}")
     with pytest.raises(UserError, match="not what `tune` writes"):
         Layout(load(suite(tuned=True), "x"))
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from brute_force import best
 from negmark.methods import losses
 from negmark.methods.ance import ANCE
 from negmark.methods.types import NO_DOCUMENT
@@ -19,14 +20,6 @@ def started(world, name="ance", negatives=4, **params):
     run = world.run(name, negatives=negatives, learning_rate=0.1)
     run.method.params = ANCE.Params(**params)
     return run
-
-
-def best(world, maps, query, depth):
-    """The best unlabelled documents of a query by the given maps, from the vectors on disk."""
-    documents = np.load(world.vectors / "documents.npy") @ maps["document"].numpy().T
-    documents /= np.linalg.norm(documents, axis=1, keepdims=True)
-    order = np.argsort(-documents @ (maps["query"].numpy() @ np.load(world.vectors / "queries.npy")[query]))
-    return [row for row in order.tolist() if (query, row) not in world.positives][:depth]
 
 
 def test_pairwise_loss_by_hand():

@@ -66,7 +66,7 @@ def said(capsys) -> str:
 
 def test_a_whole_one_is_taken(written):
     written.write_text(WHOLE)
-    assert open_suite(CONFIG, []).suite.parameters("mine") == {"depth": 3}
+    assert open_suite(CONFIG, []).suite.rows["mine"].defaults == {"depth": 3}
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from test_conformance import assert_fit, finite_gradients, same
 from torch.nn import functional
 
+from contract_checks import assert_fit, finite_gradients, same
 from negmark.methods import losses
 from negmark.methods.clusterns import ClusterNS, far_from_the_last, moved, nearest_two, suspected_gaps
 from negmark.train import train

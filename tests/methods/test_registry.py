@@ -147,7 +147,7 @@ from negmark.methods import registry
 from negmark.core.errors import UserError
 from negmark.suite.checks import load
 suite = {"suite": "third", "datasets": {"scifact": None}}
-taken = load({**suite, "methods": {"shifted": {"by": 2}, "far": {"method": "shifted", "by": 9}}}, "third.yaml")
+taken = load({**suite, "methods": {"shifted": {"by": 2}, "far": {"row": "shifted", "by": 9}}}, "third.yaml")
 try:
     load({**suite, "methods": {"shifted": {"to": 2}}}, "third.yaml")
     refused = ""

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 import torch
-from test_ance import best
 
+from brute_force import best
 from negmark.methods import losses, sampling
 from negmark.methods.simans import SimANS, last, log_weights, missing
 from negmark.methods.types import NO_DOCUMENT, Batch

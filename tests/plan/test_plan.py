@@ -26,7 +26,7 @@ rule train_0_1:
     log: results/logs/x.log
     jobid: 6
     reason: Missing output files: results/x; Input files updated by another job: a
-    wildcards: suite=s, dataset=d, method=simans
+    wildcards: suite=s, dataset=d, row=simans
     threads: 4
     resources: tmpdir=/tmp, runtime=720, mem_mb=4000, mem=4 GB, mem_mib=3815, gpu=2
 
@@ -43,7 +43,7 @@ group job measured (jobs in lexicogr. order):
     rule evaluate_0:
         input: a
         output: results/runs/s/d/simans/seed-0/metrics.json
-        wildcards: suite=s, dataset=d, method=simans
+        wildcards: suite=s, dataset=d, row=simans
         resources: tmpdir=/tmp, mem_mb=2500, gpu=0
 
 [Mon Nov 23 15:11:21 2026]
@@ -61,8 +61,8 @@ MACHINE = Machine(
 
 def test_jobs_of_a_dry_run() -> None:
     assert jobs.parsed(DRY_RUN) == [
-        Job("train_0_1", {"suite": "s", "dataset": "d", "method": "simans"}, 4, 4000, 2),
-        Job("evaluate_0", {"suite": "s", "dataset": "d", "method": "simans"}, 1, 2500),
+        Job("train_0_1", {"suite": "s", "dataset": "d", "row": "simans"}, 4, 4000, 2),
+        Job("evaluate_0", {"suite": "s", "dataset": "d", "row": "simans"}, 1, 2500),
         Job("manifest", {}),
     ]
 

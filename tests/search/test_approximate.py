@@ -14,7 +14,6 @@ from negmark.search.approximate import ApproximateSearcher, cells_of
 from negmark.search.candidates import recall
 from negmark.search.index import DenseSearcher
 from negmark.store.pool import CandidatePool, read_index_facts
-from tiny import SUITE, copy_project, snakemake, write_suite
 from world import World, write_world
 
 IVF = {"kind": "ivf", "cells": 8, "probes": 2}
@@ -128,17 +127,3 @@ def test_the_card_tells_it() -> None:
 
 def test_cells_follow_the_root() -> None:
     assert [cells_of(count) for count in (1, 10_000, 8_841_823)] == [4, 400, 11_894]
-
-
-def test_the_card_reads_the_pool_where_its_index_is_approximate(tmp_path: Path) -> None:
-    copy_project(tmp_path)
-    write_suite(
-        tmp_path, {**SUITE, "methods": {"simans": {"depth": 10}}, "pools": {"depth": 10, "index": IVF}}
-    )
-    told = snakemake(tmp_path, "results/leaderboards/tiny/cards/pydoc.json", "--dry-run", "--printshellcmds")
-    text = told.stdout + told.stderr
-    assert "rule dense_pool:" in text
-    assert "python -m negmark.board.card --pool results/pools/pydoc-" in text
-    write_suite(tmp_path, {**SUITE, "methods": {"simans": {"depth": 10}}})
-    told = snakemake(tmp_path, "results/leaderboards/tiny/cards/pydoc.json", "--dry-run", "--printshellcmds")
-    assert "rule dense_pool:" not in told.stdout + told.stderr

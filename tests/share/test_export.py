@@ -1,14 +1,12 @@
 """An exported model opens with sentence-transformers and gives the vectors that evaluation computed."""
 
 import json
-import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from test_finetune import Texts
 
 from builders import Bench, both_sides, tiny_model
 from negmark.core.errors import UserError
@@ -18,7 +16,7 @@ from negmark.evaluate import evaluate
 from negmark.share import export
 from negmark.store import collection
 from negmark.train.tiers import adapter_maps, finetune
-from tiny import SUITE, copy_project, scheduled, snakemake, write_suite
+from texts import Texts
 
 KINDS = ("adapter", "shared", "parted")
 LENGTHS = {
@@ -140,7 +138,7 @@ def test_pooling_is_that_of_the_encoder(equal, tmp_path, how):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_model_says_what_it_is_and_names_no_folder(equal, tmp_path, kind):
     run = equal.folders[kind]
-    about = {"dataset": "made", "method": "x", "title": "A row", "tier": "finetune", "track": "controlled"}
+    about = {"dataset": "made", "row": "x", "title": "A row", "tier": "finetune", "track": "controlled"}
     about |= {"encoder": equal.settings, "adaptations": ["starts from nothing"]}
     about |= {"start": f"{equal.model}, top 1 layer drawn anew"}
     about |= {"tier": "adapter"} if kind == "adapter" else {}
@@ -228,17 +226,3 @@ def test_a_failure_while_writing_leaves_nothing(equal, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         equal.export("shared", tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
-
-
-def test_the_target_models_plans_one_export_a_row_with_vectors(tmp_path):
-    copy_project(tmp_path)
-    methods = {**SUITE["methods"], "cross": {"method": "random", "tier": "rerank"}}
-    write_suite(tmp_path, {**SUITE, "methods": methods, "encoder": {**SUITE["encoder"], "reinit_top": 1}})
-    told = snakemake(tmp_path, "models", "--dry-run", "--printshellcmds")
-    commands = re.findall(r"python -m negmark\.share\.export .*", told.stdout + told.stderr)
-    planned = {command.split("--output ")[1] for command in commands}
-    wanted = {f"results/models/tiny/pydoc/{method}/seed-0" for method in ("inbatch", "random", "simans")}
-    assert planned == wanted
-    assert len(commands) == 3
-    assert all('"model":"results/warmups/pydoc-' in command for command in commands)
-    assert not [path for path in scheduled(tmp_path) if path.startswith("results/models")]

@@ -4,11 +4,8 @@ import json
 import math
 import os
 import re
-import subprocess
-import sys
 from collections import Counter
 from itertools import pairwise
-from pathlib import Path
 from random import Random
 from typing import Any, get_args
 
@@ -18,14 +15,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 
-from builders import ROOT, lines_of
+from builders import ROOT
 from mutations import STRANGE, damaged, damaged_bytes
 from negmark.core.errors import LONGEST, UserError
+from negmark.core.files import canonical
 from negmark.methods import registry
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite, refuse_repeated_keys
-from negmark.suite.settings import Suite
+from negmark.suite.suite import Suite
+from negmark.suite.trials import tuning_task
 
 FILES = sorted((ROOT / "config").glob("*.yaml"))
 NAMED_BY_USERS = {"datasets", "gates", "methods"}
@@ -63,15 +62,19 @@ def plan(suite: Suite) -> None:
     layout = Layout(suite)
     told = [
         *layout.targets(),
-        layout.contents().model_dump_json(),
-        layout.board_settings(),
-        layout.gate_settings(),
+        layout.contents.model_dump_json(),
+        canonical(layout.board_settings()),
+        layout.specs.gates(),
     ]
-    told += [json.dumps(layout.written.resolved(), allow_nan=False, ensure_ascii=False), layout.tuning()]
-    for name in suite.datasets:
-        told += [layout.dataset_settings(name), layout.vectors(name)]
-        for row in layout.rows:
-            told += [layout.spec(name, row), layout.about(name, row), *layout.models(name, row, suite.seeds)]
+    told += [
+        json.dumps(layout.suite.resolved(), allow_nan=False, ensure_ascii=False),
+        tuning_task(layout.suite, layout.specs, []),
+    ]
+    for dataset in layout.datasets.values():
+        told += [canonical(dataset.decides), layout.paths.vectors(dataset)]
+        for row in layout.rows.values():
+            told += [canonical(layout.specs.run(dataset, row)), layout.about.runs(dataset, row)]
+            told += layout.paths.models(dataset, row, suite.seeds)
     for text in told:
         assert "\0" not in text
         assert text.encode()
@@ -210,52 +213,10 @@ def test_a_parameter_takes_its_own_type_alone(name, key, info):
             assert said.startswith(f"s.yaml: methods.{name}.{key}: ")
             assert is_one_line(said)
             continue
-        taken, found = taken + 1, suite.parameters(name)[key]
+        taken, found = taken + 1, suite.rows[name].defaults[key]
         if isinstance(value, str) and value not in kinds:
             value = int(value) if int in kinds else float(value)
         assert found == (float(value) if isinstance(found, float) else value)
         assert isinstance(value, bool) == isinstance(found, bool)
         assert not isinstance(found, float) or math.isfinite(found)
     assert taken < 20
-
-
-def dry_run(folder: Path, config: str) -> list[str]:
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-n",
-        "--snakefile",
-        str(ROOT / "Snakefile"),
-        "--configfile",
-        config,
-    ]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "NEGMARK_CACHE": str(folder / "cache")}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=folder, env=environment)
-    assert done.returncode != 0
-    return lines_of(done)
-
-
-def test_snakemake_ends_where_a_key_stands_twice(tmp_path):
-    (tmp_path / "bad.yaml").write_text("suite: s\ndatasets: {scifact: }\nmethods:\n  random:\n  random:\n")
-    (line,) = dry_run(tmp_path, "bad.yaml")
-    assert line.endswith("bad.yaml: line 5: random: this key stands on line 4 already; keep one of the two")
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (None, "No such file or directory: 'bad.yaml'"),
-        ("", "must be given as JSON or YAML with keys at top level"),
-        ("- a\n", "must be given as JSON or YAML with keys at top level"),
-        ("suite: s\n\tdatasets: x\n", "make sure to not mix whitespace and tab indentation"),
-        ("a: !!python/object/apply:os.system ['touch pwned']\n", "is not valid JSON or YAML"),
-    ],
-)
-def test_what_snakemake_says_itself_of_a_file_that_it_cannot_read(tmp_path, content, said):
-    """It reads the file before it reads ours: its last line tells what is wrong."""
-    if content is not None:
-        (tmp_path / "bad.yaml").write_text(content)
-    assert said in dry_run(tmp_path, "bad.yaml")[-1]
-    assert not (tmp_path / "pwned").exists()

@@ -10,13 +10,13 @@ TIERS = Comparison(cheap="adapter", costly="finetune", track="controlled", rows=
 
 
 def listed(cards: dict[str, str], **more: dict[str, str] | list[Comparison]) -> Contents:
-    return Contents.model_validate({"suite": "s", "methods": ["a"], "seeds": [0], "cards": cards, **more})
+    return Contents.model_validate({"suite": "s", "rows": ["a"], "seeds": [0], "cards": cards, **more})
 
 
 def test_every_entry_is_a_module_that_draws() -> None:
     for figure in FIGURES:
         draw = importlib.import_module(f"negmark.board.figures.{figure.name}").draw
-        assert list(inspect.signature(draw).parameters) == ["listed", "dataset", "folder"], figure.name
+        assert list(inspect.signature(draw).parameters) == ["board", "dataset", "folder"], figure.name
 
 
 def test_a_figure_is_planned_where_its_data_are() -> None:

@@ -2,21 +2,19 @@
 
 import copy
 import json
-import os
 import re
-import subprocess
-import sys
 
 import pytest
 import yaml
 
-from builders import ROOT, lines_of
+from builders import ROOT
 from negmark.core.errors import UserError
 from negmark.core.folders import local_data
 from negmark.methods import registry
 from negmark.suite.checks import export_folders, load
 from negmark.suite.layout import Layout
-from negmark.suite.settings import Suite
+from negmark.suite.open import open_suite
+from negmark.suite.suite import Suite
 
 SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
 METHODS = ", ".join(sorted(registry.available()))
@@ -75,7 +73,7 @@ def test_configs_that_come_with_negmark_are_suites():
         ({"pools": {"bm25_b": 2}}, "pools.bm25_b: input should be less than or equal to 1, found 2"),
         ({"training": {"learning_rate": float("inf")}}, "training.learning_rate: input should be a finite number"),
         ({"training": {"weight_decay": "nan"}}, "training.weight_decay: input should be "),
-        ({"tier": "finetun"}, "tier: input should be 'adapter', 'finetune' or 'rerank', found 'finetun'"),
+        ({"tier": "finetun"}, "tier: unknown tier 'finetun'; did you mean 'finetune'? allowed: adapter, finetune, "),
         ({"finetune": {"accumulation": 3}},
          "finetune.checkpoint_steps: 50 is no multiple of finetune.accumulation (3): a checkpoint can't "),
         ({"methods": {"simans": {"tier": "finetuned"}}},
@@ -133,7 +131,7 @@ def test_configs_that_come_with_negmark_are_suites():
         ({"methods": {"mine": {"method": "rando"}}}, "methods.mine: unknown method 'rando'; did you mean 'random'? "),
         ({"methods": {"mine": {"method": ["random"]}}},
          "methods.mine.method: input should be a valid string, found ['random']"),
-        ({"methods": {"mine": {"method": None}}}, "methods.mine.method: input should be a valid string, found None"),
+        ({"methods": {"mine": {"method": 3}}}, "methods.mine.method: input should be a valid string, found 3"),
         ({"methods": {"mine": {"method": "simans", "start": "a"}, "simans": {"start": "b"}}},
          "methods.mine.start: unknown row 'a'; allowed: mine, simans"),
         ({"methods": {"random": {"start": "simans"}, "simans": {"start": "b"}}},
@@ -181,12 +179,14 @@ AWAY = {"source": "nfcorpus", "trained_on": "scifact"}
 
 def test_a_dataset_that_is_evaluated_alone_names_its_home():
     found = suite(datasets={"scifact": None, "away": AWAY})
-    assert found.homes() == {"away": "scifact"}
-    assert (found.home("away"), found.home("scifact")) == ("scifact", "scifact")
-    assert found.dataset("away")["test_only"]
-    assert "test_only" not in found.dataset("scifact")
+    assert found.homes == {"away": "scifact"}
+    assert (found.datasets["away"].home, found.datasets["scifact"].home) == ("scifact", "scifact")
+    assert found.datasets["away"].decides["test_only"]
+    assert "test_only" not in found.datasets["scifact"].decides
     other = suite(datasets={"scifact": None, "wordnet": None, "away": {**AWAY, "trained_on": "wordnet"}})
-    assert other.dataset_key("away") == found.dataset_key("away")  # the same tables, whoever is evaluated
+    assert (
+        other.datasets["away"].collection == found.datasets["away"].collection
+    )  # the same tables, whoever is evaluated
 
 
 @pytest.mark.parametrize(
@@ -234,27 +234,28 @@ def test_numbers_that_yaml_reads_as_text_are_numbers():
     assert yaml.safe_load(text)["learning_rate"] == "2e-5"  # YAML 1.1 wants a dot
     found = suite(training=yaml.safe_load(text)).training
     assert (found.learning_rate, found.weight_decay, found.temperature) == (2e-5, 0.01, 0.05)
-    assert suite(methods={"simans": yaml.safe_load("{a: 1e-2}")}).parameters("simans")["a"] == 0.01
+    assert suite(methods={"simans": yaml.safe_load("{a: 1e-2}")}).rows["simans"].defaults["a"] == 0.01
     assert suite(training={"learning_rate": 1}).training.learning_rate == 1.0
 
 
 def test_row_may_name_its_method():
     found = suite(methods={"narrow": {"method": "simans", "a": 2.0}, "simans": None})
-    assert found.method("narrow") is found.method("simans")
-    assert found.method("narrow").name == "simans"
-    assert found.parameters("narrow") == {**found.parameters("simans"), "a": 2.0}
-    assert found.parameters("simans")["a"] == 0.5
-    assert found.parameters("simans")["a"] == 0.5
+    assert found.rows["narrow"].method is found.rows["simans"].method
+    assert found.rows["narrow"].method.name == "simans"
+    assert found.rows["narrow"].defaults == {**found.rows["simans"].defaults, "a": 2.0}
+    assert found.rows["simans"].defaults["a"] == 0.5
+    assert found.rows["simans"].defaults["a"] == 0.5
 
 
 def test_defaults_of_a_dataset_are_filled_in():
     found = suite(datasets={"scifact": None, "small": {"source": "scifact", "documents": 900}})
-    assert found.dataset("scifact") == {
+    assert found.datasets["scifact"].decides == {
         "name": "scifact", "source": "scifact", "regime": "standard", "documents": None, "train_queries": None,
-        "dev_queries": 100, "seed": 0, "graded": [],
+        "dev_queries": 100, "seed": 0, "graded": [], "hide": None, "test_split": "test", "test_queries": None,
+        "relevant_grade": {},
     }  # fmt: skip
-    assert found.dataset("small")["source"] == "scifact"
-    assert found.dataset_key("small").startswith("small-")
+    assert found.datasets["small"].decides["source"] == "scifact"
+    assert found.datasets["small"].collection.startswith("small-")
 
 
 @pytest.mark.parametrize(
@@ -265,16 +266,16 @@ def test_defaults_of_a_dataset_are_filled_in():
     ],
 )  # fmt: skip
 def test_dataset_key_follows_every_setting(change):
-    key = suite().dataset_key("scifact")
-    assert suite(datasets={"scifact": change}).dataset_key("scifact") != key
+    key = suite().datasets["scifact"].collection
+    assert suite(datasets={"scifact": change}).datasets["scifact"].collection != key
 
 
 def test_dataset_key_follows_nothing_else():
-    key = suite().dataset_key("scifact")
+    key = suite().datasets["scifact"].collection
     assert re.fullmatch(r"scifact-[0-9a-f]{8}", key)
     others = {"training": {"steps": 1}, "pools": {"depth": 5}, "encoder": {"query_length": 9}, "seeds": [7]}
     spelled = {"datasets": {"wordnet": None, "scifact": {"source": "scifact", "dev_queries": 100}}}
-    assert suite(suite="other", **others, **spelled).dataset_key("scifact") == key
+    assert suite(suite="other", **others, **spelled).datasets["scifact"].collection == key
 
 
 @pytest.mark.parametrize(
@@ -317,25 +318,25 @@ def test_folder_and_archive_are_sources(tmp_path, monkeypatch):
     (tmp_path / "folder").mkdir()
     (tmp_path / "mine.tar.gz").write_bytes(b"")
     for source in ("./folder", "./mine.tar.gz", "mine.tar.gz", str(tmp_path / "mine.tar.gz")):
-        assert suite(datasets={"mine": {"source": source}}).dataset("mine")["source"] == source
+        assert suite(datasets={"mine": {"source": source}}).datasets["mine"].decides["source"] == source
 
 
-def test_settings_of_labels_are_told_where_they_say_something():
-    """So a dataset that was prepared before they came keeps its folder."""
-    for said in ({}, {"test_split": "test", "relevant_grade": 1, "test_queries": None}):
-        assert not {"test_split", "relevant_grade", "test_queries"} & set(
-            suite(datasets={"scifact": said}).dataset("scifact")
-        )
+def test_a_default_that_is_written_out_makes_no_other_dataset():
+    written = suite(datasets={"scifact": {"test_split": "test", "relevant_grade": 1, "test_queries": None}})
+    assert written.datasets["scifact"] == suite().datasets["scifact"]
+
+
+def test_a_dataset_that_is_evaluated_alone_has_its_own_labels():
     away = {"source": "arguana", "trained_on": "scifact", "test_split": "dl20", "relevant_grade": {"test": 2}}
-    told = suite(datasets={"scifact": None, "away": away}).dataset("away")
+    told = suite(datasets={"scifact": None, "away": away}).datasets["away"].decides
     assert (told["test_split"], told["relevant_grade"]) == ("dl20", {"test": 2})
 
 
 def test_nq_is_trained_on_under_the_name_of_its_training_zip():
     found = suite(datasets={"nq-train": {"test_queries": 1000}, "nq": {"trained_on": "nq-train"}})
-    assert found.dataset("nq-train")["test_queries"] == 1000
-    assert found.homes() == {"nq": "nq-train"}
-    assert "test_queries" not in found.dataset("nq")
+    assert found.datasets["nq-train"].decides["test_queries"] == 1000
+    assert found.homes == {"nq": "nq-train"}
+    assert "test_queries" not in found.datasets["nq"].decides
     gates = {
         "bm25": {
             "dataset": "nq-train",
@@ -353,29 +354,7 @@ def test_nq_is_trained_on_under_the_name_of_its_training_zip():
         "b": 0.75,
     }
     alone = suite(datasets={"nq-train": {"test_queries": 1000}}, methods={}, gates=gates)
-    assert alone.dataset("nq-train")["test_queries"] == 1000
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"seedz": [1]}, "seedz: unknown key; did you mean 'seeds'? allowed: "),
-        ({"training": {"steps": -1}}, "training.steps: input should be greater than or equal to 1, found -1"),
-    ],
-)
-def test_snakemake_tells_a_mistake_in_one_line(tmp_path, change, said):
-    (tmp_path / "bad.yaml").write_text(yaml.safe_dump({**SCIFACT, **change}))
-    done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--snakefile", str(ROOT / "Snakefile"), "--directory",
-         str(tmp_path), "--configfile", "bad.yaml"],
-        capture_output=True, text=True, timeout=300, cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT / "workflow"), "NEGMARK_CACHE": str(tmp_path / "cache")},
-    )  # fmt: skip
-    assert done.returncode != 0
-    lines = lines_of(done)
-    assert len(lines) == 1
-    assert lines[0].startswith("error: ")
-    assert f"bad.yaml: {said}" in lines[0]
+    assert alone.datasets["nq-train"].decides["test_queries"] == 1000
 
 
 @pytest.mark.parametrize(
@@ -432,31 +411,41 @@ def test_truth_on_the_command_line_is_truth(word, meant):
     assert suite(tracking={"models": word}).tracking.models is meant
 
 
-def test_a_dataset_that_hides_nothing_keeps_its_folder():
+def test_a_dataset_that_hides_labels_is_another_one():
     plain, hidden = suite(), suite(datasets={"scifact": {"hide": {"how": "random", "share": 0.5}}})
-    assert "hide" not in plain.dataset("scifact")
-    assert plain.dataset_key("scifact") != hidden.dataset_key("scifact")
-    assert (plain.known_truth(), hidden.known_truth()) == ([], ["scifact"])
+    plain, hidden = plain.datasets["scifact"], hidden.datasets["scifact"]
+    assert plain.collection != hidden.collection
+    assert (plain.hides_labels, hidden.hides_labels) == (False, True)
 
 
 def test_pooled_labels_are_found_by_the_bm25_of_the_pools():
     asked = {"scifact": {"hide": {"how": "pooled", "depth": 7}}}
     found = suite(datasets=asked, pools={"bm25_k1": 0.9, "bm25_b": 0.4})
-    assert found.dataset("scifact")["hide"] == {
+    assert found.datasets["scifact"].decides["hide"] == {
         "how": "pooled", "retriever": "bm25", "depth": 7, "k1": 0.9, "b": 0.4
     }  # fmt: skip
     other = suite(datasets=asked)
-    assert other.dataset_key("scifact") != found.dataset_key("scifact")
+    assert other.datasets["scifact"].collection != found.datasets["scifact"].collection
 
 
 def test_a_faithful_row_may_have_its_papers_budget():
     own = {"method": "simans", "track": "faithful", "budget": {"steps": 7, "batch_size": 24}}
     found = suite(methods={"inbatch": None, "simans": None, "paper": own})
     layout = Layout(found)
-    usual, paper = (layout.training("scifact", row) for row in ("simans", "paper"))
+    usual, paper = (
+        layout.specs.training(layout.datasets["scifact"], layout.all_rows[row]) for row in ("simans", "paper")
+    )
     assert {key for key in usual if usual[key] != paper[key]} == {"steps", "batch_size"}
     assert (paper["steps"], paper["batch_size"]) == (7, 24)
-    adaptations = json.loads(layout.about("scifact", "paper"))["adaptations"]
+    adaptations = json.loads(layout.about.runs(layout.datasets["scifact"], layout.rows["paper"]))[
+        "adaptations"
+    ]
     assert "trained with a budget of its own: steps 7, batch size 24" in adaptations
     again = Layout(load({**found.resolved()}, "s.yaml"))
-    assert again.training("scifact", "paper") == paper
+    assert again.specs.training(again.datasets["scifact"], again.all_rows["paper"]) == paper
+
+
+def test_every_suite_that_comes_with_negmark_plans() -> None:
+    for file in sorted((ROOT / "config").glob("*.yaml")):
+        layout = open_suite(yaml.safe_load(file.read_text()), [file])
+        assert layout.suite.suite == file.stem

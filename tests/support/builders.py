@@ -16,8 +16,17 @@ from negmark.methods import registry
 from negmark.search.candidates import build_pool
 from negmark.search.index import DenseSearcher
 from negmark.store.collection import Qrels
+from negmark.store.contents import Contents
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def contents_file(contents: Contents, folder: Path) -> Path:
+    """Write the contents.json of a board."""
+    path = folder / "contents.json"
+    path.write_text(contents.model_dump_json())
+    return path
+
 
 Labels = Sequence[tuple[str, str, int]]
 
@@ -115,7 +124,7 @@ class Bench:
             "weight_decay": 0.0, "temperature": 0.05, "checkpoint_steps": 1000,
         }  # fmt: skip
         return {
-            "suite": "bench", "dataset": "made", "method": row or method, "class": method,
+            "suite": "bench", "dataset": "made", "row": row or method, "method": method,
             "params": kind.Params().model_dump(mode="json"), "seed": seed, "training": {**budget, **training},
         }  # fmt: skip
 
@@ -129,7 +138,7 @@ class Bench:
         """Run the stage train for several seeds in one process and return the folders of the runs."""
         from negmark.train.train import main
 
-        kind = registry.available()[spec["class"]]
+        kind = registry.available()[spec["method"]]
         pool = [f"dense={self.pool}"] if "dense" in kind.pools else None
         runs = [folder / f"seed-{seed}" for seed in seeds]
         row = json.dumps({key: value for key, value in spec.items() if key != "seed"})

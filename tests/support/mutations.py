@@ -12,7 +12,7 @@ STRANGE = [
     None, True, False, 0, -1, 1, 3.7, "3", "3.7", 10**30, -(10**30), 1e308, -1e308, 5e-324, float("nan"), float("inf"),
     "", " ", "nan", "../..", "/", "./", "a/b", "~", "-", "=1+1", "no", "x" * 100_000, "x" * 300, "./" + "x" * 5000,
     "\0", "./a\0b", "\ud800", "./\ud800", "a\nb", "\u202eabc", "\u00e9t\u00e9", "\u0663", "\U0001f600", "\x1b[31m",
-    [], {}, [[]], [None], [1, 1], ["a"], {"a": 1}, {"": None}, {None: None}, {3: 4}, {"method": []}, {"x" * 5000: 1},
+    [], {}, [[]], [None], [1, 1], ["a"], {"a": 1}, {"": None}, {None: None}, {3: 4}, {"row": []}, {"x" * 5000: 1},
     datetime.date(2026, 1, 1), b"\xff", {1, 2}, "{b}", "untrained", "inbatch", "simans", "scifact", "train",
 ]  # fmt: skip
 """Values that YAML can give, none of which belongs anywhere but by chance."""

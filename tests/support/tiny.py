@@ -1,5 +1,6 @@
 """A tiny collection of real English that is on every machine, and a copy of the project to run it in."""
 
+import copy
 import csv
 import json
 import os
@@ -13,6 +14,8 @@ from pydoc_data.topics import topics
 from typing import Any
 
 import yaml
+
+from planner import plan
 
 MEASURED = frozenset({"train_seconds", "own_seconds", "peak_mebibytes"})
 ROOT = Path(__file__).resolve().parents[2]
@@ -139,12 +142,36 @@ def measured_apart(folder: Path) -> list[dict[str, str]]:
     return [{name: value for name, value in row.items() if name not in MEASURED} for row in rows]
 
 
-def scheduled(folder: Path, *options: str, config: str | None = "suite.yaml") -> set[str]:
+def planned(
+    folder: Path, *options: str, check: bool = True, config: str | None = "suite.yaml"
+) -> subprocess.CompletedProcess[str]:
+    """Return what a dry run of the suite says, by a process that has Snakemake imported already."""
+    arguments = [*command("--dry-run", *options, config=config)[3:]]
+    done = plan(arguments, folder, environment(folder, folder / "cache"))
+    if check and done.returncode:
+        raise AssertionError(f"the dry run ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done
+
+
+def outputs(text: str) -> set[str]:
     """Return the outputs that a dry run would make, by the first of each job."""
-    told = snakemake(folder, "--dry-run", *options, config=config)
-    text = told.stdout + told.stderr
     return {
         line.split(":", 1)[1].split(",")[0].strip()
         for line in text.splitlines()
         if line.strip().startswith("output:")  # the rules of a group stand indented further
     }
+
+
+def scheduled(folder: Path, *options: str, config: str | None = "suite.yaml") -> set[str]:
+    """Return the outputs that a run would make, by the first of each job."""
+    told = planned(folder, *options, config=config)
+    return outputs(told.stdout + told.stderr)
+
+
+def overlapping(folder: Path) -> Path:
+    """Two rows whose trainings take some seconds, so that they would overlap."""
+    copy_project(folder)
+    suite = copy.deepcopy(SUITE)
+    suite["training"] |= {"steps": 1500}
+    write_suite(folder, {**suite, "methods": {"inbatch": None, "random": None}, "seeds": [0]})
+    return folder

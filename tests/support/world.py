@@ -51,8 +51,8 @@ class World:
         name, _, track = method.partition("/")
         return {
             **({"track": track} if track else {}),
-            "class": name,
-            "method": row or name,
+            "method": name,
+            "row": row or name,
             "params": {},
             "seed": seed,
             "training": {**budget, **training},

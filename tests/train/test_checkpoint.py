@@ -7,49 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from builders import Bench
+from killed_runs import killed, same
 from negmark.methods import registry
 from negmark.train import checkpoint as checkpoint_module
-from negmark.train import step as step_module
-from negmark.train.step import one_step
 
-OUTPUTS = ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet")
 METHODS = ["inbatch", "random", "dense_topk", "dense_uniform", "simans"]
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory) -> Bench:
     return Bench(tmp_path_factory.mktemp("bench"))
-
-
-@pytest.fixture
-def stop_at(monkeypatch):
-    """Make the next training end before this step as if it were killed, and count the steps of those after."""
-    whole = one_step
-
-    def arm(at=None):
-        taken: list[int] = []
-
-        def stopping(run, step, keep_scores):
-            if step == at:
-                raise KeyboardInterrupt
-            taken.append(step)
-            whole(run, step, keep_scores)
-
-        monkeypatch.setattr(step_module, "one_step", stopping)
-        return taken
-
-    return arm
-
-
-def killed(bench, stop_at, folder: Path, spec, at: int) -> Path:
-    stop_at(at)
-    with pytest.raises(KeyboardInterrupt):
-        bench.train(folder, spec)
-    return folder / "state" / f"seed-{spec['seed']}"
-
-
-def same(one: Path, two: Path) -> bool:
-    return all((one / name).read_bytes() == (two / name).read_bytes() for name in OUTPUTS)
 
 
 def resumed_at(folder: Path):

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,69 +10,20 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from builders import ROOT, Bench, both_sides, tiny_model
+from builders import ROOT, both_sides
 from negmark.core.errors import UserError
 from negmark.evaluate import evaluate
 from negmark.methods import registry
 from negmark.store.ledger import read_ledger
-from negmark.store.pool import CandidatePool
 from negmark.train import step as step_module
-from negmark.train.inputs import load_materials
-from negmark.train.run import set_up
-from negmark.train.step import _example, one_step
+from negmark.train.step import one_step
 from negmark.train.tiers import finetune
-
-TRAINING = {
-    "steps": 6, "batch_size": 8, "negatives": 3, "learning_rate": 1e-2, "warmup": 0.1, "weight_decay": 0.0,
-    "temperature": 0.05, "checkpoint_steps": 2, "accumulation": 1, "dropout": None, "precision": "float32",
-    "chunk_tokens": 64, "chunk_gradients": False, "processes": 1, "threads": 1,
-}  # fmt: skip
-
-
-class Texts(Bench):
-    """The made dataset with the vectors of a tiny transformer for its texts."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.model = tiny_model(folder / "model")
-        self.settings = {
-            "model": str(self.model), "query_length": 16, "document_length": 16, "query_prompt": "",
-            "document_prompt": "", "dtype": "float32", "similarity": "cosine",
-        }  # fmt: skip
-        encoder = finetune.Encoder(self.model, "float32")
-        tokens = finetune.tokens_of_sides(self.dataset, json.dumps(self.settings))
-        for side, name in (("document", "documents"), ("query", "queries")):
-            np.save(self.vectors / f"{name}.npy", encoder.encode(tokens[side]))
-
-    def spec(self, method="simans", seed=0, row=None, track="controlled", **training):
-        spec = super().spec(method, seed, row)
-        extra = {"track": track} if track == "faithful" else {}
-        return {
-            **spec, **extra, "tier": "finetune", "encoder": self.settings, "training": {**TRAINING, **training},
-        }  # fmt: skip
-
-    def run(self, method="inbatch", track="controlled", start=None, **training):
-        pools = {"dense": CandidatePool(self.pool)}
-        materials = load_materials(self.dataset, self.vectors, pools)
-        return set_up(self.spec(method, track=track, **training), materials, start)
+from texts import Texts, gradients
 
 
 @pytest.fixture(scope="module")
 def texts(tmp_path_factory) -> Texts:
     return Texts(tmp_path_factory.mktemp("texts"))
-
-
-def gradients(run):
-    """The gradient of the first step's loss, without a step of the optimiser."""
-    run.encoder.begin(0, 0)
-    example = _example(run, 0)
-    loss = run.method.loss(example)
-    run.encoder.backward(loss)
-    return loss.item(), {
-        name: parameter.grad.clone()
-        for name, parameter in run.encoder.named_parameters()
-        if parameter.grad is not None
-    }
 
 
 def test_vectors_are_those_of_the_model_in_any_order_and_chunk(texts):
@@ -208,7 +158,7 @@ def test_every_method_trains_and_a_killed_run_ends_with_the_same_bytes(texts, tm
 
 def test_training_lowers_the_loss_and_evaluation_reads_the_trained_weights(texts, tmp_path):
     run = texts.train(tmp_path / "run", texts.spec("inbatch", steps=40, learning_rate=5e-3, dropout=0.0))
-    about = {"dataset": "made", "method": "inbatch", "title": "x", "track": "controlled", "tier": "finetune"}
+    about = {"dataset": "made", "row": "inbatch", "title": "x", "track": "controlled", "tier": "finetune"}
     about |= {"encoder": texts.settings}
     evaluate.main([run / "metrics.json"], json.dumps(about), texts.dataset, texts.vectors)
     metrics = json.loads((run / "metrics.json").read_text())
@@ -252,10 +202,10 @@ def test_float16_without_a_card_is_refused(texts):
 
 PROCESS = """
 import os, sys
-sys.path[:0] = [{tests!r}, {support!r}, {root!r}]
+sys.path[:0] = [{support!r}, {root!r}]
 import torch
 from pathlib import Path
-from test_finetune import Texts, gradients
+from texts import Texts, gradients
 folder = Path({folder!r}) / os.environ["RANK"]
 run = Texts(folder).run("dense_topk", dropout=0.0, chunk_gradients={cached})
 loss, found = gradients(run)
@@ -266,12 +216,10 @@ torch.save({{"loss": loss, **found}}, folder / "found.pt")
 
 @pytest.mark.parametrize("cached", [False, True])
 def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path, cached):
-    tests = str(Path(__file__).parent)
     script = tmp_path / "process.py"
     root = str(ROOT / "workflow")
     script.write_text(
         PROCESS.format(
-            tests=tests,
             support=str(ROOT / "tests" / "support"),
             root=root,
             folder=str(tmp_path),
@@ -285,7 +233,7 @@ def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path, ca
     assert done.returncode == 0, done.stderr
     loss, wanted = gradients(texts.run("dense_topk", dropout=0.0))
     for rank in ("0", "1"):
-        found = torch.load(tmp_path / rank / "found.pt", weights_only=True)  # noqa: TID251 (its own)
+        found = torch.load(tmp_path / rank / "found.pt", weights_only=True)  # noqa: TID251 - written by the test itself
         assert found.pop("loss") == pytest.approx(loss, abs=1e-6)
         assert found.keys() == wanted.keys()
         for name in wanted:

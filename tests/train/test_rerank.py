@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_finetune import Texts
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from negmark.core.errors import UserError
@@ -26,6 +25,7 @@ from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
 from negmark.train.tiers import rerank
+from texts import Texts
 
 TRAINING = {
     **RerankSettings().model_dump(exclude={"first_stage", "depth"}),
@@ -51,7 +51,7 @@ class Pairs(Texts):
         return {**spec, "tier": "rerank", "training": {**TRAINING, **training}}
 
     def about(self, **first):
-        facts = {"dataset": "made", "method": "dense_uniform", "title": "x", "track": "controlled"}
+        facts = {"dataset": "made", "row": "dense_uniform", "title": "x", "track": "controlled"}
         ranker = {"model": None, "precision": "float32", "chunk_tokens": 64}
         stage = {"name": "bm25_search", "depth": 100, "k1": 1.2, "b": 0.75, **first}
         return {**facts, "tier": "rerank", "encoder": self.settings, "ranker": ranker, "first_stage": stage}
@@ -199,7 +199,7 @@ def test_a_method_that_needs_vectors_is_refused_in_one_line():
     assert refused == ["adore", "ance", "clusterns", "conan", "debiased", "gist", "hcl", "inbatch"]
     for name in refused:
         with pytest.raises(UserError) as told:
-            suite({"row": {"method": name, "tier": "rerank"}})
+            suite({"row": {"row": name, "tier": "rerank"}})
         assert str(told.value).startswith(f"x.yaml: methods.row.tier: this row of {name} needs ")
         assert "\n" not in str(told.value)
     with pytest.raises(UserError, match="needs a corpus encoded anew, which a cross-encoder has not"):
@@ -247,15 +247,15 @@ def test_the_row_names_its_first_stage_and_what_differs():
             {"random": None, "cet": {"track": "faithful"}}, tier="rerank", rerank={"depth": 50, "threads": 2}
         )
     )
-    about = json.loads(layout.about("made", "random"))
+    about = json.loads(layout.about.runs(layout.datasets["made"], layout.rows["random"]))
     assert about["first_stage"] == {"name": "bm25_search", "depth": 50, "k1": 1.2, "b": 0.75}
     assert about["start"].endswith("with a new scoring head, and re-rank the top 50 of BM25 search")
     assert about["adaptations"][-1].startswith("a cross-encoder learns by the listwise softmax")
-    told = json.loads(layout.about("made", "cet"))["adaptations"]
+    told = json.loads(layout.about.runs(layout.datasets["made"], layout.rows["cet"]))["adaptations"]
     assert not any("bi-encoder" in line for line in told)
-    training = json.loads(layout.spec("made", "random"))["training"]
+    training = layout.specs.run(layout.datasets["made"], layout.all_rows["random"])["training"]
     assert not {"depth", "first_stage"} & training.keys()
-    assert layout.threads("random") == 2
+    assert layout.rows["random"].threads == 2
 
 
 def test_a_cross_encoder_of_its_own_keeps_its_head_and_needs_one_label(pairs, tmp_path):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
-from test_finetune import TRAINING, Texts
 
 from builders import tiny_model
 from negmark.core.errors import UserError
 from negmark.encode.encoder import Encoder
 from negmark.train import warmup
 from negmark.train.tiers import finetune
+from texts import TRAINING, Texts
 
 
 @pytest.fixture(scope="module")

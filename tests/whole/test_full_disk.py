@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_leaderboard import SETTINGS, write_differences, write_suite
 
+from board_files import SETTINGS, write_differences, write_suite
 from builders import Bench, tiny_model
 from disks import BLOCK, Disk, mounted, partials, used
 from negmark.board.leaderboard import collate
@@ -58,7 +58,7 @@ def stages(bench: Bench, encoder: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
     def evaluated(out: Path) -> None:
         about = {
-            "suite": "s", "dataset": "made", "method": "untrained", "title": "Untrained", "track": "baseline",
+            "suite": "s", "dataset": "made", "row": "untrained", "title": "Untrained", "track": "baseline",
             "tier": "adapter", "params": {},
         }  # fmt: skip
         evaluate.main([out / "untrained" / "metrics.json"], json.dumps(about), bench.dataset, bench.vectors)

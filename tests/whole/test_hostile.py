@@ -21,9 +21,9 @@ from xml.dom import minidom
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from test_latex import PAPER
-from test_page import BROWSER, DRIVER, browser, open_page  # noqa: F401 - a fixture
 
+from board_files import PAPER
+from browsers import needs_browser, open_page
 from tiny import SUITE, copy_project, snakemake, write_suite
 
 pytestmark = pytest.mark.slow
@@ -232,8 +232,8 @@ def test_figures_are_drawings_alone(board: Path) -> None:
         assert not re.search(r"\son\w+\s*=", path.read_text(encoding="utf-8").split("<desc", 1)[0])
 
 
-@pytest.mark.skipif(not (BROWSER and DRIVER), reason="no Chromium with chromedriver is installed")
-def test_the_page_shows_the_text_and_runs_nothing_of_it(board: Path, browser) -> None:  # noqa: F811
+@needs_browser
+def test_the_page_shows_the_text_and_runs_nothing_of_it(board: Path, browser) -> None:
     open_page(browser, board / "leaderboard.html")
     assert browser.execute_script("return window.pwned") is None
     assert browser.execute_script("return document.querySelectorAll('[id=pwned], [onerror]').length") == 0

@@ -1,6 +1,6 @@
 """SIGKILL at twenty seeded moments, the same command again each time: in the end nothing is other than unbroken.
 
-    python -m pytest -m slow tests/test_kill.py -s      # prints a line a kill: stage, job, seconds to recover
+    python -m pytest -m slow tests/whole/test_kill.py -s      # prints a line a kill: stage, job, seconds to recover
 
 Encoding and mining are made anew before a kill that is to hit them and finds them done; so is one row, or the board.
 """

@@ -1,4 +1,6 @@
-"""How large a suite may be on two cores: runs planned, runs collated, documents: pytest -m slow -s tests/test_load.py.
+"""How large a suite may be on two cores: runs planned, runs collated, documents.
+
+Measured by `pytest -m slow -s tests/whole/test_load.py`.
 
 The encoder of a million documents is a hash encoder: a transformer without layers, whose vector of a text is the mean
 of random vectors of its words. It goes through the whole engine as any other, but costs next to nothing.
@@ -23,6 +25,7 @@ import pyarrow.parquet as pq
 import pytest
 from tabulate import tabulate
 
+from builders import contents_file
 from negmark.plan.jobs import METADATA, done
 from negmark.store.contents import Contents
 from negmark.store.pool import CandidatePool
@@ -103,7 +106,7 @@ def write_runs(folder: Path, contents: Contents) -> None:
             facts |= {
                 "suite": contents.suite,
                 "dataset": dataset,
-                "method": method,
+                "row": method,
                 "params": {},
                 "status": "ok",
             }
@@ -112,7 +115,7 @@ def write_runs(folder: Path, contents: Contents) -> None:
                 "tier": "adapter" if trained else None,
                 "track": "controlled" if trained else "baseline",
             }
-            facts |= {"class": method if trained else None}
+            facts |= {"method": method if trained else None}
             facts["slices"] = {name: {**metrics, "queries": count} for name, count in chosen.items()}
             place = folder / run
             place.mkdir(parents=True)
@@ -141,7 +144,7 @@ def card(name: str) -> dict[str, Any]:
 def test_two_thousand_runs_are_collated_within_a_minute_and_two_gigabytes(tmp_path: Path) -> None:
     names = [f"d{place}" for place in range(DATASETS)]
     rows = [f"row{place}" for place in range(ROWS)]
-    contents = Contents(suite="s", cards=dict.fromkeys(names, ""), methods=rows, seeds=list(range(SEEDS)))
+    contents = Contents(suite="s", cards=dict.fromkeys(names, ""), rows=rows, seeds=list(range(SEEDS)))
     write_runs(tmp_path, contents)
     board = tmp_path / "results/leaderboards/s"
     (board / "cards").mkdir(parents=True)
@@ -155,7 +158,10 @@ def test_two_thousand_runs_are_collated_within_a_minute_and_two_gigabytes(tmp_pa
         "seeds": SEEDS,
         "reference": "row0",
     }
-    listed, project = contents.model_dump_json(), str(Path(__file__).resolve().parents[2] / "workflow")
+    listed, project = (
+        str(contents_file(contents, tmp_path)),
+        str(Path(__file__).resolve().parents[2] / "workflow"),
+    )
     stages = [
         ["compare.differences", "--reference", "row0", "--output", str(board / "differences.csv")],
         ["compare.claims", "--folder", str(board)],
@@ -251,7 +257,7 @@ def test_a_million_documents_pass_within_eight_gigabytes(tmp_path: Path) -> None
     with Watched() as run:
         done = snakemake(tmp_path, seconds=3000)
     print(f"\na million documents: {run.seconds:.0f} s, {run.peak / 2**20:,.0f} MiB\n{done.stdout[-2500:]}")
-    board = pd.read_csv(tmp_path / "results/leaderboards/million/leaderboard.csv").set_index("method")
+    board = pd.read_csv(tmp_path / "results/leaderboards/million/leaderboard.csv").set_index("row")
     assert board.loc["bm25_search", "nDCG@10/all/mean"] > 0.5, "four words of eight name a document"
     assert (board["nDCG@10/all/mean"] > 0.1).all()
     assert run.peak < 8 * GIBIBYTE

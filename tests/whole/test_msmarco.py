@@ -6,11 +6,8 @@ from typing import Any
 import pandas as pd
 import pytest
 import yaml
-from accelerate.commands.launch import launch_command_parser
 
 from negmark.core.folders import local_data
-from negmark.suite.checks import load
-from negmark.suite.layout import Layout
 from tiny import ROOT, copy_project, scheduled, snakemake, write_suite
 
 CONFIG = ROOT / "config" / "msmarco.yaml"
@@ -57,29 +54,6 @@ def test_every_rule_of_the_whole_suite_can_be_planned(tmp_path: Path) -> None:
     assert sum("/dense-parts/" in path for path in made) == 4 * 8
 
 
-def test_a_run_on_several_gpus_is_launched_by_accelerate() -> None:
-    asked = {**suite(), "finetune": {**suite()["finetune"], "processes": 4}}
-    layout = Layout(load(asked, "a test"))
-    said = [*layout.launcher("simans").split(), "negmark.train.train", "model.safetensors", "--threads", "1"]
-    assert said[:2] == ["accelerate", "launch"]
-    told = launch_command_parser().parse_args(said[2:])
-    assert (told.num_processes, told.multi_gpu, told.module, told.training_script) == (
-        4,
-        True,
-        True,
-        "negmark.train.train",
-    )
-    assert told.training_script_args == ["model.safetensors", "--threads", "1"]
-    assert layout.gpus("simans") == 4
-    assert (layout.evaluation_gpus("simans"), layout.group("simans")) == (1, None)
-    assert "torch.distributed.run" in Layout(load({**asked, "gpu": False}, "a test")).launcher("simans")
-
-
-def test_evaluations_of_adapters_go_in_groups() -> None:
-    layout = Layout(load({**suite(), "tier": "adapter", "methods": {"inbatch": None}}, "a test"))
-    assert (layout.evaluation_gpus("inbatch"), layout.group("inbatch")) == (0, "measured")
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
 def test_it_runs_over_real_slices(tmp_path: Path) -> None:
@@ -103,7 +77,7 @@ def test_it_runs_over_real_slices(tmp_path: Path) -> None:
     assert set(board["dataset"]) == {"msmarco", "dl19"}
     assert len(board) == 2 * (len(small["methods"]) + 2)
     assert board["MRR@10/all/mean"].between(0.05, 1).all()
-    paper = board[board["method"] == "simans_paper"].iloc[0]
+    paper = board[board["row"] == "simans_paper"].iloc[0]
     assert paper["track"] == "faithful"
     assert "trained with a budget of its own: steps 16, batch size 8, negatives 5" in paper["adaptations"]
     assert scheduled(tmp_path) == set()

@@ -1,6 +1,6 @@
 """A node of two dies with its jobs: the other one goes on with them.
 
-python -m pytest -m slow -s tests/test_slurm_nodes.py     # apt-get install slurm-wlm munge; root
+python -m pytest -m slow -s tests/whole/test_slurm_nodes.py     # apt-get install slurm-wlm munge; root
 """
 
 from collections.abc import Iterator

@@ -95,7 +95,7 @@ rule leaderboard:
         cards=expand(f"{PATHS.board}/cards/{{dataset}}.json", dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
-        audits=[PATHS.audit(dataset) for dataset in DATASETS.values() if dataset.hides_labels],
+        audits=[PATHS.audit(dataset) for dataset in DATASETS.values() if dataset.is_home],
         foresight=expand(f"{PATHS.board}/foresight/{{dataset}}.csv", dataset=CONTENTS.trained()),
         figures=expand(f"{PATHS.board}/figures/{{stem}}.svg", stem=planned(CONTENTS)),
         gates=PATHS.gate_tables(),

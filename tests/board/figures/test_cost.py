@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs, write_suite
 
+from board_files import write_runs, write_suite
 from negmark.board.figures.cost import draw_cost, front
 from negmark.board.figures.gain import draw_gain
 from negmark.board.standings import summarise
@@ -35,7 +35,7 @@ def test_the_front_is_of_a_tier_and_track(tmp_path: Path) -> None:
     frame = summarise([read_run(path) for path in methods(tmp_path)])
     trained = frame[frame["track"] != "baseline"]
     by = "nDCG@10/unseen/mean"
-    assert front(trained[trained["method"] != "told"], by) == {"quick", "slow", "paper"}
+    assert front(trained[trained["row"] != "told"], by) == {"quick", "slow", "paper"}
     assert front(trained, by) == {"told", "paper"}, "the cheapest and best leaves no other of its track"
 
 
@@ -50,11 +50,11 @@ def test_of_two_that_are_alike_one_is_on_the_front(tmp_path: Path) -> None:
 
 
 def test_the_table_of_cost_is_tidy(tmp_path: Path) -> None:
-    draw_cost(methods(tmp_path / "made"), "scifact", tmp_path, ["told"])
+    draw_cost([read_run(path) for path in methods(tmp_path / "made")], "scifact", tmp_path, ["told"])
     assert {path.name for path in tmp_path.glob("scifact-*")} == {
         f"scifact-cost.{suffix}" for suffix in SUFFIXES
     }
-    table = pd.read_csv(tmp_path / "scifact-cost.csv").set_index("method")
+    table = pd.read_csv(tmp_path / "scifact-cost.csv").set_index("row")
     assert len(table) == 6 * 2 + 1, "methods and seeds, and a baseline"
     assert set(table.index[table["front"]]) == {"quick", "slow", "paper"}, "a control is on no front"
     assert set(table.index[table["control"]]) == {"told"}
@@ -68,14 +68,14 @@ def test_the_table_of_cost_is_tidy(tmp_path: Path) -> None:
 
 
 def test_gains_are_over_the_untrained_encoder(tmp_path: Path) -> None:
-    draw_gain(methods(tmp_path / "made"), "scifact", tmp_path, ["told"])
+    draw_gain([read_run(path) for path in methods(tmp_path / "made")], "scifact", tmp_path, ["told"])
     table = pd.read_csv(tmp_path / "scifact-gain.csv")
     assert len(table) == 6 * 2 * 2, "methods, slices, seeds"
-    one = table.query("method == 'slow' and slice == 'unseen'")
+    one = table.query("row == 'slow' and slice == 'unseen'")
     assert one["gain"].tolist() == pytest.approx([0.38, 0.40])
     assert one["mean"].tolist() == pytest.approx([0.39, 0.39])
     assert one["high"].iloc[0] == pytest.approx(0.39 + 12.7062 * 0.01, abs=1e-4), "t(.975, 1) s / sqrt(2)"
-    assert table.query("method == 'slow' and slice == 'seen'")["gain"].tolist() == pytest.approx([0.0, 0.2])
+    assert table.query("row == 'slow' and slice == 'seen'")["gain"].tolist() == pytest.approx([0.0, 0.2])
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_without_both_slices_or_a_start_there_is_no_gain(
     if "all" in values:  # every query is unseen
         for path in metrics:
             path.write_text(path.read_text().replace('"queries": 30', '"queries": 10'))
-    draw_gain(metrics, "wordnet", tmp_path)
+    draw_gain([read_run(path) for path in metrics], "wordnet", tmp_path)
     assert pd.read_csv(tmp_path / "wordnet-gain.csv").empty
     assert words in (tmp_path / "wordnet-gain.txt").read_text()
     assert (tmp_path / "wordnet-gain.svg").stat().st_size > 500
@@ -105,8 +105,8 @@ def test_without_both_slices_or_a_start_there_is_no_gain(
 def test_figures_are_the_same_twice(tmp_path: Path) -> None:
     metrics = methods(tmp_path / "made")
     for folder, order in (("a", metrics), ("b", metrics[::-1])):
-        draw_cost(order, "scifact", tmp_path / folder)
-        draw_gain(order, "scifact", tmp_path / folder)
+        draw_cost([read_run(path) for path in order], "scifact", tmp_path / folder)
+        draw_gain([read_run(path) for path in order], "scifact", tmp_path / folder)
     written = sorted((tmp_path / "a").iterdir())
     assert len(written) == 10
     for path in written:
@@ -117,4 +117,4 @@ def test_a_board_of_baselines_has_no_cost(tmp_path: Path) -> None:
     metrics, _ = write_suite(tmp_path)
     baselines = [path for path in metrics if "untrained" in path.parts]
     with pytest.raises(UserError, match="no trained run to draw"):
-        draw_cost(baselines, "scifact", tmp_path)
+        draw_cost([read_run(path) for path in baselines], "scifact", tmp_path)

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.image import imread
-from test_leaderboard import write_runs, write_suite, write_two_tiers
 
+from board_files import write_runs, write_suite, write_two_tiers
 from negmark.board.figures.drawing import names
 from negmark.board.figures.quality import borders, draw_quality
 from negmark.board.figures.scores import draw_scores, score_table
@@ -36,7 +36,7 @@ def scored(tmp_path: Path) -> list:
     trained = [path for path in metrics if read_run(path)["track"] != "baseline"]
     kinds = {"inbatch": ("positive",), "simans": ("positive", "negative")}
     return [
-        (run, write_scores(path.parent / "scores.parquet", kinds[run["method"]]))
+        (run, write_scores(path.parent / "scores.parquet", kinds[run["row"]]))
         for path in trained
         for run in [read_run(path)]
     ]
@@ -44,7 +44,7 @@ def scored(tmp_path: Path) -> list:
 
 def test_quality_is_written_whole(tmp_path: Path) -> None:
     metrics, _ = write_suite(tmp_path, title="costs $5 and $6")
-    draw_quality(metrics, "scifact", tmp_path / "figures")
+    draw_quality([read_run(path) for path in metrics], "scifact", tmp_path / "figures")
     written = {path.name for path in (tmp_path / "figures").iterdir()}
     assert written == {f"scifact-quality.{suffix}" for suffix in SUFFIXES}
     ElementTree.parse(tmp_path / "figures" / "scifact-quality.svg")
@@ -57,10 +57,10 @@ def test_quality_is_written_whole(tmp_path: Path) -> None:
 
 def test_quality_table_is_tidy(tmp_path: Path) -> None:
     metrics, _ = write_suite(tmp_path)
-    draw_quality(metrics, "scifact", tmp_path)
+    draw_quality([read_run(path) for path in metrics], "scifact", tmp_path)
     table = pd.read_csv(tmp_path / "scifact-quality.csv")
     assert len(table) == 2 * 3 * 3 + 3, "two methods, three slices, three seeds; one baseline"
-    unseen = table.query("method == 'simans' and slice == 'unseen'")
+    unseen = table.query("row == 'simans' and slice == 'unseen'")
     assert unseen["nDCG@10"].tolist() == pytest.approx([0.1, 0.2, 0.3])
     assert unseen["mean"].unique() == pytest.approx([0.2])
     assert unseen["low"].iloc[0] == pytest.approx(0.2 - 0.248414, abs=1e-6)
@@ -70,7 +70,7 @@ def test_one_slice_gives_one_panel(tmp_path: Path) -> None:
     metrics = write_runs(tmp_path, "wordnet", "simans", {"all": (0.3, 0.4), "unseen": (0.3, 0.4)})
     for path in metrics:  # every query is unseen
         path.write_text(path.read_text().replace('"queries": 30', '"queries": 10'))
-    draw_quality(metrics, "wordnet", tmp_path)
+    draw_quality([read_run(path) for path in metrics], "wordnet", tmp_path)
     assert pd.read_csv(tmp_path / "wordnet-quality.csv")["slice"].unique().tolist() == ["unseen"]
 
 
@@ -90,16 +90,16 @@ def test_rankings_are_drawn_apart_and_named(tmp_path: Path) -> None:
 
 def test_score_table_counts_pairs(scored: list) -> None:
     table = score_table(scored, ["simans", "inbatch"])
-    assert table["method"].unique().tolist() == ["simans", "inbatch"]
-    sums = table.groupby(["method", "step", "kind"])["count"].sum()
+    assert table["row"].unique().tolist() == ["simans", "inbatch"]
+    sums = table.groupby(["row", "step", "kind"])["count"].sum()
     assert sums["simans", 0, "negative"] == 2 * 3, "two scores, pooled over three seeds"
     assert sums["simans", 299, "positive"] == 3
     assert ("inbatch", 0, "negative") not in sums.index
     area = (table["density"] * (table["high"] - table["low"])).groupby(
-        [table["method"], table["step"], table["kind"]]
+        [table["row"], table["step"], table["kind"]]
     )
     assert area.sum().tolist() == pytest.approx([1.0] * len(sums))
-    last = table.query("method == 'simans' and step == 299 and kind == 'negative' and count > 0")
+    last = table.query("row == 'simans' and step == 299 and kind == 'negative' and count > 0")
     assert (last["low"] <= 0.1 + 1e-6).all()
     assert (last["high"] >= 0.1 - 1e-6).all()
 
@@ -107,7 +107,7 @@ def test_score_table_counts_pairs(scored: list) -> None:
 def test_figures_are_the_same_twice(tmp_path: Path, scored: list) -> None:
     metrics = [path.parent / "metrics.json" for _, path in scored]
     for folder in ("a", "b"):
-        draw_quality(metrics, "scifact", tmp_path / folder)
+        draw_quality([read_run(path) for path in metrics], "scifact", tmp_path / folder)
         draw_scores(scored, "scifact", tmp_path / folder)
     names = {path.name for path in (tmp_path / "a").iterdir()}
     assert names == {f"scifact-{kind}.{suffix}" for kind in ("quality", "scores") for suffix in SUFFIXES}
@@ -118,7 +118,7 @@ def test_figures_are_the_same_twice(tmp_path: Path, scored: list) -> None:
 def test_mistakes_are_told_in_one_line(tmp_path: Path, scored: list) -> None:
     metrics = [path.parent / "metrics.json" for _, path in scored]
     with pytest.raises(UserError, match="nowhere: no run to draw"):
-        draw_quality(metrics, "nowhere", tmp_path)
+        draw_quality([read_run(path) for path in metrics], "nowhere", tmp_path)
     with pytest.raises(UserError, match="nowhere: no scores"):
         draw_scores(scored, "nowhere", tmp_path)
     with pytest.raises(UserError, match="no such file"):

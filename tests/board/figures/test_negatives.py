@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs
 
+from board_files import write_runs
 from negmark.board.figures.datasets import draw_datasets
 from negmark.board.figures.negatives import draw_negatives
 from negmark.core.errors import UserError
@@ -28,7 +28,7 @@ def audit(path: Path, rate: float) -> Path:
     """Two windows and the whole of two seeds of two methods; the others give no negatives."""
     rows = [
         {
-            "method": method, "seed": seed, "window": window, "first_step": 10 * window, "last_step": 10 * window + 9,
+            "row": method, "seed": seed, "window": window, "first_step": 10 * window, "last_step": 10 * window + 9,
             "score_q10": 0.1, "score_q50": 0.2 + seed / 10, "score_q90": 0.4, "false_negative_rate": rate,
         }
         for method in ("d", "b") for seed in (0, 1) for window in (-1, 0, 1)
@@ -42,7 +42,7 @@ def test_windows_are_kept_in_the_order_of_the_board(tmp_path: Path) -> None:
         runs(tmp_path / "made", "scifact", VALUES), audit(tmp_path / "a.csv", 0.25), "scifact", tmp_path
     )
     table = pd.read_csv(tmp_path / "scifact-negatives.csv")
-    assert table["method"].unique().tolist() == ["d", "b"], "d is first on the board"
+    assert table["row"].unique().tolist() == ["d", "b"], "d is first on the board"
     assert len(table) == 2 * 2 * 2, "methods, seeds, windows; the whole run is no window"
     assert table["false_negative_rate"].unique().tolist() == [0.25]
     caption = " ".join((tmp_path / "scifact-negatives.txt").read_text().split())
@@ -61,7 +61,7 @@ def test_false_negatives_are_drawn_where_they_are_known(tmp_path: Path) -> None:
 
 
 def test_without_negatives_nothing_is_drawn(tmp_path: Path) -> None:
-    (tmp_path / "empty.csv").write_text("method,seed,window\n")
+    (tmp_path / "empty.csv").write_text("row,seed,window\n")
     draw_negatives(runs(tmp_path / "made", "scifact", VALUES), tmp_path / "empty.csv", "scifact", tmp_path)
     assert pd.read_csv(tmp_path / "scifact-negatives.csv").empty
     with pytest.raises(UserError, match="no audit can be read"):
@@ -76,7 +76,7 @@ def test_two_datasets_agree_by_hand(tmp_path: Path) -> None:
     assert table["tau"].unique() == pytest.approx([4 / 6]), "five pairs agree, one does not"
     assert table["rho"].unique() == pytest.approx([0.8])
     assert table["chance"].unique() == pytest.approx([4 / 24])
-    assert table.query("method == 'b' and axis == 'y'")["value"].tolist() == pytest.approx([0.6, 0.6])
+    assert table.query("row == 'b' and axis == 'y'")["value"].tolist() == pytest.approx([0.6, 0.6])
     caption = " ".join((tmp_path / "datasets.txt").read_text().split())
     assert "16.7 % of cases: no agreement shown beyond these few methods" in caption
 

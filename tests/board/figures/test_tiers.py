@@ -8,8 +8,8 @@ from xml.etree import ElementTree
 import numpy as np
 import pandas as pd
 import pytest
-from test_leaderboard import write_runs
 
+from board_files import write_runs
 from negmark.board.figures.orders import verdict
 from negmark.board.figures.tiers import draw_tiers
 from negmark.compare.statistics import Agreement, agreement
@@ -91,7 +91,7 @@ def runs(tmp_path: Path) -> list[dict[str, Any]]:
         costly = {"unseen": COSTLY[name], "seen": (0.9, 0.9), "title": f"Method {name}"}
         for values, row, tier in ((cheap, name, "adapter"), (costly, f"{name}_finetune", "finetune")):
             title = values.pop("title")
-            more = {"tier": tier, "class": name, "title": title}
+            more = {"tier": tier, "method": name, "title": title}
             paths += write_runs(tmp_path / "made", "scifact", row, values, **more)
     return [read_run(path) for path in paths]
 
@@ -121,7 +121,7 @@ def test_the_table_is_tidy(tmp_path: Path, runs: list[dict[str, Any]]) -> None:
     )
     assert set(one["tier"]) == {"adapter"}
     other = table.query("title == 'Method b' and axis == 'y'")
-    assert set(other["method"]) == {"b_finetune"}
+    assert set(other["row"]) == {"b_finetune"}
     assert other["mean"].tolist() == pytest.approx([0.6, 0.6])
 
 

@@ -32,10 +32,23 @@ def origin(card: Mapping[str, Any]) -> list[Fact]:
         ("licence", card["licence"]),
         ("SHA-256 of the content", card["sha256"]),
         ("regime", card["regime"]),
+        *(
+            [("built here", f"by negmark: {card['built']}; without published figures")]
+            if card.get("built")
+            else []
+        ),
         ("documents", documents),
+        *_relations(card),
         ("queries", queries),
         *_test_split(card),
     ]
+
+
+def _relations(card: Mapping[str, Any]) -> list[Fact]:
+    if "relations" not in card:
+        return []
+    told = ", ".join(f"{count:,} of {name}s" for name, count in card["relations"].items())
+    return [("pairs of related documents", told)]
 
 
 def _test_split(card: Mapping[str, Any]) -> list[Fact]:

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from negmark.board.findings import RATE, WEIGHTED
+from negmark.board.findings import ANCESTORS, RATE, SIBLINGS, WEIGHTED
 from negmark.board.standings import metrics, ranked_by, ranking_slice, shown_slices
 from negmark.core.metrics import decimals
 from negmark.core.names import Row
@@ -128,6 +128,14 @@ TRUTH_COLUMNS = [
     Column(
         "by weight", AUDIT, WEIGHTED, form=".1%", brief=False,
         about="the same, where a negative counts as much as its weight in the loss",
+    ),
+    *(
+        Column(
+            heading, AUDIT, heading, form=".1%", brief=False,
+            about=f"share of the negatives given in training that are {heading} of a positive, in the collection's own "
+            "hierarchy",
+        )
+        for heading in (ANCESTORS, SIBLINGS)
     ),
 ]  # fmt: skip
 

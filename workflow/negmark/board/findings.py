@@ -15,35 +15,46 @@ RATE, WEIGHTED = "false_negatives", "false_negatives_weighted"
 
 
 OF_AUDIT = {RATE: "false_negative_rate", WEIGHTED: "false_negative_weight"}
+ANCESTORS, SIBLINGS = "ancestors", "siblings"
+"""Columns of the board: shares in 0..1 of the negatives that are so related to a positive, means over seeds."""
+OF_RELATION = {"ancestor": ANCESTORS, "sibling": SIBLINGS}
 
 
 WHOLE_RUN = -1
 
 
 def with_false_negatives(frame: pd.DataFrame, cards: dict[str, dict[str, Any]], audits: Path) -> pd.DataFrame:
-    """Return the rows of `standings` with both columns where a dataset hides labels; else as they are.
+    """Return the rows of `standings` with these columns where a dataset hides labels or relates documents.
 
     `cards` are the datasets' by name, `audits` is the folder of their CSV files. A method without negatives of its
-    own, and a row of a dataset that hides nothing, has NaN.
+    own, and a row of a dataset that has neither, has NaN; a column that no dataset has is left out.
     """
-    known = [name for name, card in cards.items() if "hidden" in card]
-    if not known:
+    audited = {name: columns for name, card in cards.items() if (columns := _audit_columns(card))}
+    if not audited:
         return frame
-    rates = pd.concat([_rates(audits / f"{name}.csv").assign(dataset=name) for name in known])
-    return frame.merge(rates, how="left", on=["dataset", "row"])
+    rates = [
+        _rates(audits / f"{name}.csv", columns).assign(dataset=name) for name, columns in audited.items()
+    ]
+    return frame.merge(pd.concat(rates), how="left", on=["dataset", "row"])
 
 
-def _rates(path: Path) -> pd.DataFrame:
-    """Return a row a method: its name and both columns."""
+def _audit_columns(card: dict[str, Any]) -> dict[str, str]:
+    """Return the audit's columns that a dataset has, by the board's."""
+    near = {OF_RELATION[name]: f"{name}_rate" for name in card.get("relations", {})}
+    return {**(OF_AUDIT if "hidden" in card else {}), **near}
+
+
+def _rates(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Return the columns of an audit under the board's names, means over seeds, a line for each row."""
     try:
         table = pd.read_csv(path)
         whole = table[table["window"] == WHOLE_RUN].groupby("row", as_index=False)
-        means = whole[list(OF_AUDIT.values())].mean()
+        means = whole[list(columns.values())].mean()
     except (OSError, ValueError, KeyError) as error:
         raise UserError(
             f"{path}: no false negatives can be read ({error}); delete it and run again"
         ) from None
-    return means.rename(columns={name: column for column, name in OF_AUDIT.items()})
+    return means.rename(columns={name: column for column, name in columns.items()})
 
 
 OF_DIFFERENCES = {

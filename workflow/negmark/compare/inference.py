@@ -14,7 +14,7 @@ take paired runs as independent would be wrong whenever a seed that helps one me
 
 **The intervals are generalised (fiducial) ones** (Weerahandi 1993, J. Am. Stat. Assoc. 88, 899-905),
 not percentiles of a bootstrap: the percentile bootstrap over five seeds finds differences that are not there, and
-Satterthwaite's degrees of freedom do so with two or three. Both are compared in tests/test_calibration.py.
+Satterthwaite's degrees of freedom do so with two or three. Both are compared in tests/compare/test_error_rates.py.
 """
 
 import math

@@ -28,6 +28,7 @@ class Known(BaseModel):
         None  # documents, train and test queries, words of each kind of text
     )
     dev: int | None = None  # queries of the dev split
+    built: str | None = None  # what negmark makes the collection of, where nobody publishes it
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 
 

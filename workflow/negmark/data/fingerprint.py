@@ -2,7 +2,8 @@
 
 Hashes of files differ as soon as a copy is gzipped, has other line ends or spells its JSON differently. So the
 hash here is over what a retriever and an evaluator see: ids, titles and texts of the documents in their order
-(the order settles ties), ids and texts of the queries, and the judgments of each split.
+(the order settles ties), ids and texts of the queries, the judgments of each split, and how documents are related,
+where the dataset tells.
 """
 
 import hashlib
@@ -47,3 +48,4 @@ def _rows(records: Records, splits: Sequence[str]) -> Iterator[list[Any]]:
     for split in (split for split in splits if split in there):
         judged = ((row.query, row.document, row.grade) for row in records.judgments(split))
         yield from ([split, *judgment] for judgment in sorted(judged))
+    yield from sorted(["graph", *related[1:]] for related in records.relations())

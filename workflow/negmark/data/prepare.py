@@ -22,13 +22,17 @@ from negmark.data.archive import unpack
 from negmark.data.beir import fetch_beir, find_local
 from negmark.data.catalogue import known_datasets
 from negmark.data.fingerprint import check_fingerprint, collection_sha256
+from negmark.data.icd10cm import build_icd10cm
 from negmark.data.marco_qa import files_of, write_beir
 from negmark.data.numbering import Reading, read, read_documents, without_positives
 from negmark.data.records import Records
 from negmark.data.sts import Pair, as_queries, read_task
 from negmark.data.wordnet import build_wordnet
 from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT, SPLITS, joined, write_table
+from negmark.store.graph import RELATIONS, Graph, as_columns, relation_of
 
+BUILDERS = {"wordnet": build_wordnet, "icd10cm": build_icd10cm}
+"""What builds the collections that nobody publishes, by their names."""
 MINIMUM_TRAINING_QUERIES = 50
 MINIMUM_SHARE_OF_PAIRS = 0.1
 
@@ -45,6 +49,8 @@ class Collection:
     qrels: dict[str, NDArray[np.int64]]
     relevant: Mapping[str, int] = field(default_factory=dict)
     """The least grade that says relevant, a split; 1 where none is named."""
+    graph: Graph = field(default_factory=dict)
+    """How documents are related, where the dataset tells."""
 
 
 def with_test(collection: Collection, wanted: int, seed: int, name: str) -> Collection:
@@ -164,6 +170,7 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
             _without_unlabelled_queries(collection), settings["documents"], seed, name
         )
         collection = _with_texts(collection, records, found.documents.repeated)
+        collection = replace(collection, graph=_graph(records, collection.document_ids))
     if not test_only and ("train" not in collection.qrels or not len(_positives(collection, "train"))):
         raise UserError(
             f"datasets.{name}: {source} has no training labels, so nothing can be trained on it; "
@@ -182,7 +189,12 @@ def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | 
     """Write the three tables of a prepared dataset; `told` is what the queries' table says of each, else its slice."""
     write_table(
         folder / DOCUMENTS,
-        {"id": collection.document_ids, "title": collection.titles, "text": collection.texts},
+        {
+            "id": collection.document_ids,
+            "title": collection.titles,
+            "text": collection.texts,
+            **as_columns(collection.graph),
+        },
     )
     write_table(
         folder / QUERIES,
@@ -294,8 +306,9 @@ def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
     """
     folder = temporary / "collection"
     folder.mkdir()
-    if source == "wordnet":
-        return folder, dict(build_wordnet(folder, local_data()))
+    if source in BUILDERS:
+        told: dict[str, Any] = BUILDERS[source](folder, local_data())
+        return folder, {**told, "built": known_datasets()[source].built}
     if known := known_datasets().get(source):
         if local := find_local(source, local_data()):
             return local, {"source": "local data setting", "licence": known.licence}
@@ -313,7 +326,8 @@ def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
 
 def _path_shown(source: str, place: Path) -> str:
     """Return what messages call the folder: the path that the user knows, not that of a temporary copy."""
-    return str(place) if source in known_datasets() and find_local(source, local_data()) else source
+    published = source in known_datasets() and source not in BUILDERS
+    return str(place) if published and find_local(source, local_data()) else source
 
 
 def _checked_sha256(source: str, records: Records, test_split: str) -> str:
@@ -348,6 +362,17 @@ def _with_texts(collection: Collection, records: Records, repeated: NDArray[np.i
         titles=[document.title for document in kept],
         texts=[document.text for document in kept],
     )
+
+
+def _graph(records: Records, document_ids: Sequence[str]) -> Graph:
+    """Return the relations that the records tell of documents that stay, by their rows."""
+    rows = {name: row for row, name in enumerate(document_ids)}
+    pairs: dict[str, list[tuple[int, int]]] = {}
+    for _, document, other, relation in records.relations():
+        kept = pairs.setdefault(relation, [])
+        if document in rows and other in rows:
+            kept.append((rows[document], rows[other]))
+    return {name: relation_of(pairs[name], len(rows)) for name in RELATIONS if name in pairs}
 
 
 def _positives(collection: Collection, split: str) -> NDArray[np.int64]:
@@ -405,10 +430,16 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
             "documents": _ids_sha256(collection.document_ids),
             "queries": _ids_sha256(collection.query_ids),
         },
+        **({"relations": relations} if (relations := _relations(collection)) else {}),
         **({"relevant_grade": dict(collection.relevant)} if collection.relevant else {}),
         **({"test_split": settings["test_split"]} if settings.get("test_split", "test") != "test" else {}),
         **({"test_queries": settings["test_queries"]} if settings.get("test_queries") else {}),
     }
+
+
+def _relations(collection: Collection) -> dict[str, int]:
+    """Count the pairs of related documents, by relation."""
+    return {name: int(related.nnz) for name, related in collection.graph.items()}
 
 
 def _ids_sha256(ids: Sequence[str]) -> str:

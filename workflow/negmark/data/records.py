@@ -9,6 +9,9 @@ BEIR layout is a folder with
 MS MARCO's own layout is a folder with `collection.tsv` (id, tab, passage), `queries.<split>.tsv` (id, tab, query)
 and `qrels.<split>.tsv`; the files of TREC's topics may keep the names under which they are handed out (`TOPICS`).
 
+Either may have `graph.tsv`: document, tab, other document, tab, what the other is to the first (`ancestor` or
+`sibling`), perhaps under a header.
+
 Any file may be gzipped; where both are there, the plain one is read. Judgments may end in .tsv, .txt, .qrels or
 .trec and are known by their content: three columns with tabs between are BEIR's (query, document, grade, perhaps
 under a header), four columns are TREC's (query, anything, document, grade). Blank lines are skipped, Windows line
@@ -25,8 +28,10 @@ from typing import NamedTuple
 
 from negmark.core.errors import UserError
 from negmark.data.beir import Source, opened
+from negmark.store.graph import RELATIONS
 
 CORPUS, QUERIES, COLLECTION = "corpus.jsonl", "queries.jsonl", "collection.tsv"
+GRAPH = "graph.tsv"
 ENDINGS = (".tsv", ".txt", ".qrels", ".trec")
 TOPICS = {
     "2019qrels-pass": "qrels/dl19",
@@ -60,6 +65,15 @@ class Judgment(NamedTuple):
     query: str
     document: str
     grade: int
+
+
+class Related(NamedTuple):
+    """Two documents, the second of which is in this relation to the first."""
+
+    line: int
+    document: str
+    other: str
+    relation: str
 
 
 @dataclass(frozen=True)
@@ -97,6 +111,21 @@ class Records:
                     "or TREC's four columns: query, anything, document, grade; mend the line"
                 )
             yield Judgment(number, fields[0], fields[-2], int(fields[-1]))
+
+    def relations(self) -> Iterator[Related]:
+        """Give the pairs of related documents; none where the folder has no file of them."""
+        for name in self._roles().get(GRAPH, []):
+            for number, line in self._lines(name):
+                document, _, rest = line.partition("\t")
+                other, _, relation = rest.partition("\t")
+                if number == 1 and relation == "relation":
+                    continue
+                if not document or not other or relation not in RELATIONS:
+                    raise UserError(
+                        f"{self.place(name, number)}: expected document-id, other-id and {' or '.join(RELATIONS)} with "
+                        "tabs between; mend the line"
+                    )
+                yield Related(number, document, other, relation)
 
     def corpus(self) -> str:
         """Return the file of documents, by its name in the folder."""
@@ -233,7 +262,7 @@ class Records:
 def role(name: str) -> str | None:
     """Return what a file holds by its name in a collection's folder, or None if it is none of the collection's."""
     name = name.removesuffix(".gz")
-    if name in (CORPUS, QUERIES, COLLECTION):
+    if name in (CORPUS, QUERIES, COLLECTION, GRAPH):
         return name
     ending = next((ending for ending in ENDINGS if name.endswith(ending)), None)
     stem = name.removesuffix(ending) if ending else ""

@@ -19,6 +19,7 @@ from negmark.core.spreadsheet import csv
 from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
+from negmark.store.graph import Graph, holds, read_graph, related_to_positives
 from negmark.store.ledger import VECTOR, read_ledger
 
 WINDOWS = 10
@@ -31,6 +32,7 @@ def audit(
     text_codes: NDArray[np.int64],
     steps: int,
     hidden: Qrels | None = None,
+    graph: Graph | None = None,
 ) -> pd.DataFrame:
     """Return a row a window of steps (a tenth of the run each), and one, `window` -1, over all steps.
 
@@ -44,8 +46,13 @@ def audit(
     relevant to the query by all labels, the hidden ones too, and `false_negative_weight`, the same where a negative
     counts as much as its weight in the loss. Documents of the batch, which no ledger has, count in neither.
 
-    Takes the ledger, the training labels, a document a number that is equal for equal texts, and the hidden labels.
+    Where documents are related, a column a relation (`ancestor_rate`, `sibling_rate`) is the share of the negatives
+    without a label that are so related to a labelled document of the query: near to relevant. No column else.
+
+    Takes the ledger, the training labels, a document a number that is equal for equal texts, the hidden labels, and
+    the relations.
     """
+    graph = graph or {}
     rows = ledger.assign(
         window=ledger["step"] * WINDOWS // steps,
         is_document=ledger["document"] != VECTOR,
@@ -53,9 +60,10 @@ def audit(
         duplicate=_duplicate(ledger, labels, text_codes),
         is_new=_new(ledger),
         false=false_negatives(ledger, labels, hidden, len(text_codes)),
+        **{name: _related(ledger, labels, graph, name) for name in graph},
     )
     windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
-    return pd.DataFrame([{"window": name, **_figures(part)} for name, part in windows])
+    return pd.DataFrame([{"window": name, **_figures(part), **_near(part, graph)} for name, part in windows])
 
 
 def text_codes(dataset: Path) -> NDArray[np.int64]:
@@ -82,13 +90,13 @@ def main(
     """Audit the negatives of all runs of a dataset."""
     listed = read_contents(contents)
     labels, codes = collection.qrels(dataset, "train"), text_codes(dataset)
-    hidden = collection.qrels(dataset, collection.HIDDEN)
+    hidden, graph = collection.qrels(dataset, collection.HIDDEN), read_graph(dataset)
     parts = []
     for run in listed.runs(name):
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
         if len(ledger):
             steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
-            found = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None)
+            found = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None, graph)
             found.insert(0, "seed", seed_of(run))
             found.insert(0, "row", run.parent.name)
             parts.append(found)
@@ -113,6 +121,21 @@ def _duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) ->
     documents = ledger["document"].to_numpy()
     found = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
     return np.isin(found, wanted) & (documents != VECTOR) & ~_labelled(ledger, labels, len(codes))
+
+
+def _related(ledger: pd.DataFrame, labels: Qrels, graph: Graph, relation: str) -> NDArray[np.bool_]:
+    """Say of each negative without a label if it is in this relation to a labelled document of its query."""
+    queries, documents = ledger["query"].to_numpy(np.int64), ledger["document"].to_numpy(np.int64)
+    related = graph[relation]
+    rows = 1 + max(queries.max(initial=0), labels.queries.max(initial=0))
+    near = holds(related_to_positives(related, labels, int(rows)), queries, documents)
+    return near & (documents != VECTOR) & ~_labelled(ledger, labels, related.shape[0])
+
+
+def _near(part: pd.DataFrame, graph: Graph) -> dict[str, float]:
+    """Return the share of each relation among the negatives that are documents."""
+    documents = part[part["is_document"]]
+    return {f"{name}_rate": float(documents[name].mean()) for name in graph}
 
 
 def _new(ledger: pd.DataFrame) -> NDArray[np.float64]:

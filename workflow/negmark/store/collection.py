@@ -58,7 +58,7 @@ def streamed(folder: Path) -> tuple[Iterator[str], list[str]]:
 
 
 def _documents(path: Path) -> Iterator[str]:
-    with _told(path), pq.ParquetFile(path) as table:
+    with told(path), pq.ParquetFile(path) as table:
         for batch in table.iter_batches(columns=["title", "text"]):
             part = batch.to_pydict()
             yield from joined(part["title"], part["text"])
@@ -106,12 +106,12 @@ def write_table(path: Path, columns: dict[str, Any], metadata: dict[bytes, bytes
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:
-    with _told(path):
+    with told(path):
         return pq.read_table(path, columns=columns)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
+def told(path: Path) -> Iterator[None]:
     """Tell the user of a table that can't be read."""
     try:
         yield

@@ -8,7 +8,7 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.errors import UserError
-from negmark.core.files import read_json, write_json
+from negmark.core.files import read_json, write_text
 from negmark.core.names import BASELINES, LEXICAL
 from negmark.core.run_folders import run_folder
 from negmark.store.failures import FailedRow
@@ -90,7 +90,8 @@ def main(
     output: Annotated[Path, Option(help="the contents.json to write")],
 ) -> None:
     """Write down what stands on a board, for all that read its runs."""
-    write_json(output, Contents.model_validate_json(contents).model_dump())
+    # not with sorted keys: datasets are shown in this order
+    write_text(output, Contents.model_validate_json(contents).model_dump_json(indent=2) + "\n")
 
 
 if __name__ == "__main__":

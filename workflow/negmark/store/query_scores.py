@@ -1,6 +1,6 @@
 """The scores of every run of a dataset, query by query, as comparisons of methods want them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -36,9 +36,9 @@ class QueryScores(NamedTuple):
     """That ranks the dataset."""
     slices: NDArray[np.str_]
     """[Q] of each query: `seen` or `unseen`."""
-    queries: list[str]
-    """[Q] their ids; none where pairs of sentences are judged."""
     rows: Mapping[str, Row]
+    queries: Sequence[str] = ()
+    """[Q] their ids; none where pairs of sentences are judged."""
 
     def of(self, method: str, metric: str, name: str) -> Runs:
         """The scores of a row on a slice (`all`, `seen` or `unseen`), by seed."""
@@ -77,14 +77,14 @@ def read_query_scores(contents: Contents, dataset: str, root: Path = Path()) -> 
     first, run = next(iter(rows.values()))[0]
     if dataset in contents.sentences:
         made = {name: Row(runs[0][1], {STS: _sts(runs)}) for name, runs in rows.items()}
-        return QueryScores(STS, np.array(["all"]), [], made)
+        return QueryScores(STS, np.array(["all"]), made)
     metrics = metrics_of(run)
     asked = _table(first, metrics)
     made = {
         name: Row(runs[0][1], _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
     }
     slices = np.array([part or "" for part in asked["slice"]])
-    return QueryScores(metrics[0], slices, asked["query"], made)
+    return QueryScores(metrics[0], slices, made, asked["query"])
 
 
 def _sts(runs: list[tuple[Path, dict[str, Any]]]) -> Runs:

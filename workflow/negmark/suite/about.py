@@ -23,7 +23,7 @@ class About:
         """Return what the metrics.json of a row's runs on a dataset say about them."""
         home = self._suite.datasets[dataset.home]
         facts = self._common(dataset, row.name, row.title)
-        if home is not dataset:
+        if not dataset.is_home:
             facts["trained_on"] = home.name
         facts |= {"method": row.method.name, "tier": row.tier.name, "start": self._start(row)}
         if row.tier.name != DEFAULT:
@@ -65,7 +65,8 @@ class About:
         if home.settings.graded:
             footnotes = [line for line in footnotes if line not in row.method.ungraded_only]
         if row.own_budget:
-            changes = ", ".join(f"{key.replace('_', ' ')} {value:,}" for key, value in row.own_budget.items())
+            own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
+            changes = ", ".join(f"{key} {value:,}" for key, value in own.items())
             footnotes.append(f"trained with a budget of its own: {changes}")
         if row.start:
             footnotes.append(f"starts from the trained model of {row.start}")

@@ -28,7 +28,7 @@ class Dataset(BaseModel):
     @property
     def is_home(self) -> bool:
         """Are runs trained on it?"""
-        return self.home == self.name
+        return self.settings.trained_on is None
 
     @property
     def has_sentences(self) -> bool:
@@ -64,7 +64,9 @@ class Dataset(BaseModel):
 def dataset_of(name: str, settings: DatasetSettings, trains: bool, pools: PoolSettings) -> Dataset:
     """Return the dataset of a checked config; `trains` says whether the suite trains anything."""
     alone = bool(settings.trained_on) or not trains
-    keys = TRANSFER_KEYS if alone and settings.kind == "retrieval" else settings.keys()
+    keys = settings.keys()
+    if not (trains or settings.trained_on) and settings.kind == "retrieval":
+        keys = TRANSFER_KEYS | {"test_queries"}  # a gate needs no training split
     decides = settings.model_dump(include=set(keys) - {"trained_on"})
     if alone:
         decides["test_only"] = True

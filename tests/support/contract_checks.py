@@ -1,0 +1,55 @@
+"""What holds for the negatives of every method, whatever it does."""
+
+import numpy as np
+import torch
+
+from negmark.methods import registry
+from negmark.methods.types import NO_DOCUMENT
+from world import World
+
+METHODS = registry.available() | {
+    f"{name}/faithful": method for name, method in registry.available().items() if method.faithful
+}
+
+
+def what_the_loss_sees(negatives):
+    parts = negatives.ids, negatives.vectors, negatives.weights, negatives.in_batch
+    return [part.detach().numpy() if torch.is_tensor(part) else part for part in parts]
+
+
+def same(one, other):
+    """Say if two lists of (batch, negatives) are equal in all that the loss sees."""
+    pairs = zip(one, other, strict=True)
+    return all(
+        np.array_equal(left, right) if left is not None and right is not None else left is right
+        for (_, first), (_, second) in pairs
+        for left, right in zip(what_the_loss_sees(first), what_the_loss_sees(second), strict=True)
+    )
+
+
+def assert_fit(given, world: World, granted: int, name: str):
+    """Ids in range, none labelled, none twice in a row, no more than granted."""
+    for batch, negatives in given:
+        vectors = 0 if negatives.vectors is None else negatives.vectors.shape[1]
+        if negatives.vectors is not None:
+            assert negatives.vectors.dtype == torch.float32
+            lengths = negatives.vectors.detach().norm(dim=2)
+            torch.testing.assert_close(lengths, torch.ones_like(lengths))
+        ids = np.empty((len(batch.queries), 0), dtype=np.int64) if negatives.ids is None else negatives.ids
+        assert ids.dtype == np.int64
+        assert ids.shape[0] == len(batch.queries)
+        assert ids.shape[1] + vectors <= granted
+        assert ((ids >= 0) & (ids < world.documents) | (ids == NO_DOCUMENT)).all()
+        for query, row in zip(batch.queries.tolist(), ids.tolist(), strict=True):
+            real = [document for document in row if document != NO_DOCUMENT]
+            assert len(set(real)) == len(real)
+            if not METHODS[name].gives_positives:
+                assert not {(query, document) for document in real} & world.positives
+        if negatives.weights is not None:
+            assert (negatives.weights > 0).all()
+            assert torch.isfinite(negatives.weights).all()
+
+
+def finite_gradients(run):
+    parameters = [*run.encoder.parameters(), *run.method.extra_modules().parameters()]
+    return all(torch.isfinite(each.grad).all() for each in parameters if each.grad is not None)

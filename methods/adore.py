@@ -48,7 +48,7 @@ class ADORE(Method):
     )
     claims = (
         Claim(
-            "adore", "star", "MRR@10",
+            "adore", "star", "RR@10",
             "MS MARCO passage dev, DRhard's README, ADORE started from STAR: .34661 against STAR's .34042", _DIFFERS,
         ),
         Claim(
@@ -56,11 +56,11 @@ class ADORE(Method):
             "TREC DL 2019 passage, DRhard's README, ADORE started from STAR: .683 against .642", _DIFFERS,
         ),
         Claim(
-            "adore", "random", "MRR@10",
+            "adore", "random", "RR@10",
             "MS MARCO passage dev, DRhard's README, ADORE started from random negatives: .326 against .301", _DIFFERS,
         ),
         Claim(
-            "adore", "inbatch", "MRR@10",
+            "adore", "inbatch", "RR@10",
             "MS MARCO passage dev, DRhard's README, ADORE started from in-batch negatives: .316 against .264",
             _DIFFERS,
         ),

@@ -53,14 +53,14 @@ class ANCE(Method):
         Claim(
             "ance",
             "random",
-            "MRR@10",
+            "RR@10",
             "MS MARCO passage dev, read partly second-hand: .330 against .261",
             _DIFFERS,
         ),
         Claim(
             "ance",
             "bm25",
-            "MRR@10",
+            "RR@10",
             "MS MARCO passage dev, read partly second-hand: .330 against .299",
             _DIFFERS,
         ),

@@ -77,14 +77,14 @@ class CET(Method):
         Claim(
             better="cet",
             worse="dense_uniform",
-            metric="MRR@10",
+            metric="RR@10",
             condition="three retrieval benchmarks, by the abstract better than other ways of sampling; no figures here",
             differs="a ranker there; dense_uniform draws from the same pool without weights",
         ),
         Claim(
             better="bm25",
             worse="dense_uniform",
-            metric="MRR@10",
+            metric="RR@10",
             condition="MS MARCO: a ranker has about 9 % less MRR@10 with negatives of RepBERT, the stronger retriever, "
             "than with BM25's (secondary notes [S])",
             differs="a ranker there; the pool is that of the encoder which is trained here",

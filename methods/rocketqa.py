@@ -45,7 +45,7 @@ class RocketQA(Method):
         Claim(
             better="rocketqa",
             worse="dense_topk",
-            metric="MRR@10",
+            metric="RR@10",
             condition="MS MARCO dev: 36.38 denoised against 26.03 without denoising (secondary notes [S])",
             differs="there a cross-encoder denoises and both draw from the list; here an encoder does, and dense_topk "
             "takes the very top",
@@ -53,14 +53,14 @@ class RocketQA(Method):
         Claim(
             better="rocketqa",
             worse="inbatch",
-            metric="MRR@10",
+            metric="RR@10",
             condition="MS MARCO dev: 36.38 against 33.32 with cross-batch negatives alone (secondary notes [S])",
             differs="there in-batch means the 4,096 queries of 8 GPUs",
         ),
         Claim(
             better="inbatch",
             worse="dense_topk",
-            metric="MRR@10",
+            metric="RR@10",
             condition="MS MARCO dev: 33.32 with cross-batch negatives alone against 26.03 with hard negatives that "
             "are not denoised (secondary notes [S])",
             differs="there in-batch means the 4,096 queries of 8 GPUs",

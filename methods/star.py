@@ -45,10 +45,10 @@ class STAR(Method):
     )
     claims = (
         Claim(
-            "star", "random", "MRR@10", "MS MARCO passage dev, DRhard's README: .340 against .301", _DIFFERS
+            "star", "random", "RR@10", "MS MARCO passage dev, DRhard's README: .340 against .301", _DIFFERS
         ),
         Claim(
-            "star", "inbatch", "MRR@10", "MS MARCO passage dev, DRhard's README: .340 against .264", _DIFFERS
+            "star", "inbatch", "RR@10", "MS MARCO passage dev, DRhard's README: .340 against .264", _DIFFERS
         ),
         Claim(
             "star", "random", "nDCG@10", "TREC DL 2019 passage, DRhard's README: .642 against .612", _DIFFERS

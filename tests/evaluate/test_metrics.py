@@ -7,7 +7,12 @@ import pytest
 import pytrec_eval
 from beir.retrieval.evaluation import EvaluateRetrieval
 
-from negmark.evaluate.metrics import METRICS, evaluate_run, ranked
+from negmark.core.metrics import DEFAULT
+from negmark.evaluate.metrics import Evaluator, ranked
+
+
+def evaluate_run(qrels, run, relevant=1, names=DEFAULT):
+    return Evaluator(qrels, names, relevant).values(run)
 
 
 def random_case(seed, queries=30, documents=60):
@@ -47,9 +52,74 @@ def test_equal_to_pytrec_eval(seed):
 def test_reciprocal_rank_equals_brute_force(seed):
     qrels, run = random_case(seed)
     found = evaluate_run(qrels, run)
-    assert {query: values["MRR@10"] for query, values in found.items()} == pytest.approx(
+    assert {query: values["RR@10"] for query, values in found.items()} == pytest.approx(
         {query: reciprocal_rank(labels, run[query]) for query, labels in qrels.items()}
     )
+
+
+MEASURES = {
+    "nDCG@5": "ndcg_cut_5", "nDCG": "ndcg", "P@5": "P_5", "R@10": "recall_10", "AP": "map", "AP@10": "map_cut_10",
+    "RR": "recip_rank", "Success@5": "success_5", "Rprec": "Rprec", "Bpref": "bpref", "IPrec@0.1": "iprec_at_recall_0.10",
+    "SetF": "set_F", "infAP": "infAP",
+}  # fmt: skip
+"""Metrics and trec_eval's names of them."""
+
+
+@pytest.mark.parametrize("relevant", [1, 2])
+@pytest.mark.parametrize("seed", range(3))
+def test_any_measure_is_pytrec_evals(seed, relevant):
+    qrels, run = random_case(seed)
+    found = evaluate_run(qrels, run, relevant, list(MEASURES))
+    asked = pytrec_eval.supported_measures
+    wanted = pytrec_eval.RelevanceEvaluator(qrels, asked, relevance_level=relevant).evaluate(run)
+    for query, values in wanted.items():
+        assert list(found[query]) == list(MEASURES)
+        for name, trec in MEASURES.items():
+            assert found[query][name] == pytest.approx(values[trec], abs=1e-12), name
+
+
+@pytest.mark.parametrize("cut", [1, 3, 10])
+def test_a_cut_reciprocal_rank_is_that_of_the_cut_run(cut):
+    """The MS MARCO script orders ties the other way round, so it must be given none."""
+    qrels, run = random_case(7)
+    evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}, relevance_level=2)
+    wanted = evaluator.evaluate({query: _head(scores, cut) for query, scores in run.items()})
+    found = evaluate_run(qrels, run, 2, [f"RR@{cut}"])
+    assert {query: values[f"RR@{cut}"] for query, values in found.items()} == {
+        query: values["recip_rank"] for query, values in wanted.items()
+    }
+
+
+def _head(scores, cut):
+    return {name: scores[name] for name in ranked(scores)[:cut]}
+
+
+def test_a_metric_has_the_same_value_whatever_stands_beside_it():
+    qrels, run = random_case(5)
+    names = [
+        "nDCG(gains={1:9})@10",
+        "nDCG@10",
+        "P(rel=2)@5",
+        "P@5",
+        "Judged@10",
+        "AP(judged_only=True)",
+        "Compat",
+    ]
+    together = evaluate_run(qrels, run, 1, names)
+    assert list(evaluate_run(qrels, run, 1, names[::-1])["q0"]) == names[::-1]
+    for name in names:
+        alone = evaluate_run(qrels, run, 1, [name])
+        assert all(alone[query][name] == together[query][name] for query in qrels)
+    assert any(values["nDCG(gains={1:9})@10"] != values["nDCG@10"] for values in together.values())
+    assert evaluate_run(qrels, run, 2, ["P@5"])["q0"]["P@5"] == together["q0"]["P(rel=2)@5"]
+
+
+def test_an_evaluator_is_used_for_many_runs():
+    qrels, first = random_case(1)
+    _, second = random_case(2)
+    evaluator = Evaluator(qrels)
+    for run in (first, second, {}, first):
+        assert evaluator.values(run) == evaluate_run(qrels, run)
 
 
 def test_means_equal_those_of_beir():
@@ -70,19 +140,19 @@ def test_values_by_hand():
     run = {"q": {"x": 9.0, "b": 8.0, "a": 7.0, "y": 6.0}}
     ideal = 2 + 1 / math.log2(3) + 1 / math.log2(4)
     found = evaluate_run(qrels, run)["q"]
-    assert set(found) == set(METRICS)
+    assert set(found) == set(DEFAULT)
     assert found["nDCG@10"] == pytest.approx(
         (1 / math.log2(3) + 2 / math.log2(4)) / ideal
     )  # gain linear in the label
-    assert found["MRR@10"] == 0.5
+    assert found["RR@10"] == 0.5
     assert found["R@100"] == pytest.approx(2 / 3)
 
 
 def test_first_relevant_at_rank_eleven_counts_nothing():
     run = {"q": {f"x{place:02}": 100.0 - place for place in range(10)} | {"a": 1.0}}
-    assert evaluate_run({"q": {"a": 1}}, run)["q"]["MRR@10"] == 0
+    assert evaluate_run({"q": {"a": 1}}, run)["q"]["RR@10"] == 0
     del run["q"]["x00"]
-    assert evaluate_run({"q": {"a": 1}}, run)["q"]["MRR@10"] == pytest.approx(0.1)
+    assert evaluate_run({"q": {"a": 1}}, run)["q"]["RR@10"] == pytest.approx(0.1)
 
 
 def test_recall_is_cut_at_a_hundred():
@@ -93,10 +163,10 @@ def test_recall_is_cut_at_a_hundred():
 def test_tie_at_the_cut_is_broken_by_id_from_the_end():
     qrels = {"q": {"b": 1}}
     ties = {f"c{place}": 1.0 for place in range(9)}
-    assert evaluate_run(qrels, {"q": {**ties, "b": 1.0}})["q"]["MRR@10"] == pytest.approx(
+    assert evaluate_run(qrels, {"q": {**ties, "b": 1.0}})["q"]["RR@10"] == pytest.approx(
         0.1
     )  # b stands tenth
-    assert evaluate_run(qrels, {"q": {**ties, "c9": 1.0, "b": 1.0}})["q"]["MRR@10"] == 0  # and now eleventh
+    assert evaluate_run(qrels, {"q": {**ties, "c9": 1.0, "b": 1.0}})["q"]["RR@10"] == 0  # and now eleventh
 
 
 def test_query_that_the_run_lacks_counts_as_zero():
@@ -104,8 +174,8 @@ def test_query_that_the_run_lacks_counts_as_zero():
         {"q": {"a": 1}, "missing": {"a": 1}, "empty": {"a": 1}}, {"q": {"a": 1.0}, "empty": {}}
     )
     assert list(found) == ["q", "missing", "empty"]
-    assert found["q"] == {"nDCG@10": 1.0, "R@100": 1.0, "MRR@10": 1.0}
-    assert found["missing"] == found["empty"] == {"nDCG@10": 0.0, "R@100": 0.0, "MRR@10": 0.0}
+    assert found["q"] == {"nDCG@10": 1.0, "R@100": 1.0, "RR@10": 1.0}
+    assert found["missing"] == found["empty"] == {"nDCG@10": 0.0, "R@100": 0.0, "RR@10": 0.0}
 
 
 def test_query_without_labels_is_left_out():
@@ -124,10 +194,10 @@ def test_score_that_is_no_number_is_refused(score):
 
 def test_scores_that_are_equal_in_float32_are_ties():
     near = {"a": 1.0 + 1e-9, "b": 1.0}
-    assert [name for name, _ in ranked(near)] == ["b", "a"]
-    assert [name for name, _ in ranked({"a": 1.0 + 1e-6, "b": 1.0})] == ["a", "b"]
+    assert ranked(near) == ["b", "a"]
+    assert ranked({"a": 1.0 + 1e-6, "b": 1.0}) == ["a", "b"]
     found = evaluate_run({"q": {"a": 1}}, {"q": near})["q"]
-    assert found["MRR@10"] == 0.5  # as pytrec_eval ranks it
+    assert found["RR@10"] == 0.5  # as pytrec_eval ranks it
     assert found["nDCG@10"] == pytest.approx(1 / math.log2(3))
 
 
@@ -146,8 +216,8 @@ def test_relevant_grade_moves_the_binary_metrics_alone(relevant):
     for query, labels in qrels.items():
         assert found[query]["nDCG@10"] == graded[query]["nDCG@10"]
         binary = {name: int(grade >= relevant) for name, grade in labels.items()}
-        assert found[query]["MRR@10"] == pytest.approx(reciprocal_rank(binary, run[query]))
-        order = [name for name, _ in ranked(run[query])][:100]
+        assert found[query]["RR@10"] == pytest.approx(reciprocal_rank(binary, run[query]))
+        order = ranked(run[query])[:100]
         wanted = sum(binary.values())
         hits = sum(binary.get(name, 0) for name in order)
         assert found[query]["R@100"] == pytest.approx(hits / wanted if wanted else 0.0)

@@ -22,11 +22,13 @@ rule card:
         runtime="1h",
     params:
         settings=canonical(SUITE.encoder.model_dump()),
+        metric=SUITE.metrics[0],
         dataset=lambda wildcards, input: Path(input.card).parent,
         pools=lambda wildcards, input: [f"--pool {pool}" for pool in input.pools],
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.board.card {params.pools}"
-        " --dataset {params.dataset:q} --settings {params.settings:q} --output {output.card:q}"
+        " --dataset {params.dataset:q} --settings {params.settings:q} --metric {params.metric:q}"
+        " --output {output.card:q}"
 
 
 rule figures:

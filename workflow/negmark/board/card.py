@@ -19,10 +19,10 @@ from typer import Option
 from negmark.board.card_text import markdown
 from negmark.core import stage
 from negmark.core.files import read_json, write_json, write_text
+from negmark.core.metrics import DEFAULT
 from negmark.core.names import STS
 from negmark.encode.lengths import lengths_of
 from negmark.encode.pretrained import find_model
-from negmark.evaluate.metrics import METRICS
 from negmark.store import collection
 from negmark.store.collection import HIDDEN, SPLITS, Qrels
 from negmark.store.pool import read_index_facts
@@ -31,11 +31,11 @@ PERCENTILES = (50, 90, 99)
 SELF_IDS = "a document under the query's own id is left out of every ranking"
 
 
-def describe(dataset: Path, encoder: dict[str, Any]) -> dict[str, Any]:
+def describe(dataset: Path, encoder: dict[str, Any], metric: str = DEFAULT[0]) -> dict[str, Any]:
     """Return the card of a prepared dataset: what its own card says, and what is counted here.
 
-    `encoder` are the suite's settings. Lengths are in tokens, shares in 0..1. A dataset of sentences has no labels
-    to count: each sentence is its own positive.
+    `encoder` are the suite's settings, `metric` ranks its board. Lengths are in tokens, shares in 0..1. A dataset of
+    sentences has no labels to count: each sentence is its own positive.
     """
     card = read_json(dataset / "card.json")
     documents, queries = collection.texts(dataset)
@@ -48,7 +48,7 @@ def describe(dataset: Path, encoder: dict[str, Any]) -> dict[str, Any]:
     labels = {split: rows for split, rows in labels.items() if len(rows.queries)}
     return {
         **card,
-        "metric": METRICS[0],
+        "metric": metric,
         **facts,
         "labels_a_query": {split: label_facts(rows) for split, rows in labels.items()},
         "copies": copies(documents, queries, labels),
@@ -109,10 +109,11 @@ def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     settings: Annotated[str, Option(help="settings of the suite's encoder, as JSON")],
     output: Annotated[Path, Option(help="the JSON file that is written, Markdown beside it")],
+    metric: Annotated[str, Option(help="the metric that ranks the board")] = DEFAULT[0],
     pool: Annotated[Path | None, Option(help="the dense pool, if its index is approximate")] = None,
 ) -> None:
     """Write the card of a dataset."""
-    card = describe(dataset, json.loads(settings))
+    card = describe(dataset, json.loads(settings), metric)
     if pool is not None:
         card["index"] = read_index_facts(pool)
     write_json(output, card)

@@ -9,8 +9,9 @@ import pandas as pd
 
 from negmark.board.findings import ANCESTORS, RATE, SIBLINGS, WEIGHTED
 from negmark.board.standings import metrics, ranked_by, ranking_slice, shown_slices
+from negmark.core.metrics import decimals
 from negmark.core.names import Row
-from negmark.core.notation import MISSING, chance, compact, decimals, number
+from negmark.core.notation import MISSING, chance, compact, number
 
 APART, COST, AUDIT = "against the reference", "cost", "audit"
 

@@ -22,7 +22,8 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.files import canonical, read_json, sha256_file, write_json
 from negmark.core.formats import BOARD
-from negmark.core.names import METRICS, SLICES
+from negmark.core.metrics import is_fraction
+from negmark.core.names import SLICES
 from negmark.core.provenance import environment, sources_sha256
 from negmark.encode.model_files import CONFIG, TOKENIZER, WEIGHTS
 from negmark.encode.pretrained import find_model
@@ -62,7 +63,7 @@ def describe(layout: Layout, table: Path) -> dict[str, Any]:
 def tolerances(table: Path, fraction: float) -> dict[str, float]:
     """Return the tolerance of each metric of a table: correlations x 100 have a hundred times that of fractions."""
     names = dict.fromkeys(metric for metric, _ in means(pd.read_csv(table, nrows=0).columns))
-    return {metric: fraction if metric in METRICS else 100 * fraction for metric in names}
+    return {metric: fraction if is_fraction(metric) else 100 * fraction for metric in names}
 
 
 def means(columns: "pd.Index[str]") -> list[tuple[str, str]]:

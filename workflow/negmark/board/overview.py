@@ -7,8 +7,8 @@ import pandas as pd
 from negmark.board.columns import Column
 from negmark.board.findings import average
 from negmark.board.standings import datasets, ranked_by, ranking_slice, tiers
+from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
-from negmark.core.notation import decimals
 
 AVERAGE = "average"
 AVERAGE_COLUMNS = (

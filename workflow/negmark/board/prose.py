@@ -13,8 +13,9 @@ from negmark.board.findings import RATE
 from negmark.board.overview import AVERAGE, Overview
 from negmark.board.standings import datasets, ranked_by, ranking_slice, shown_slices, tiers
 from negmark.compare.statistics import CONFIDENCE
+from negmark.core.metrics import DEFAULT, decimals
 from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
-from negmark.core.notation import chance, counted, decimals, listed, marked, number
+from negmark.core.notation import chance, counted, listed, marked, number
 from negmark.core.tiers import TIERS
 from negmark.store.failures import FailedRow
 from negmark.store.run import FEWEST_UNSEEN
@@ -27,7 +28,7 @@ READING = (
     "would do on the same queries. A difference is that from the reference, and its interval and p-value see other "
     "seeds and other queries: the interval is of the one comparison at 95 %, the p-value is adjusted (Holm) for all "
     "methods held against the reference. Methods with a letter in common can't be told apart (Holm over all pairs). "
-    "A test query is seen when a document relevant to it was a positive in training. Methods are ranked by nDCG@10 on "
+    "A test query is seen when a document relevant to it was a positive in training. Methods are ranked by {by} on "
     f"unseen queries where there are at least {FEWEST_UNSEEN}, else on all. Baselines aren't trained here and have no "
     "rank. Rows of the faithful track train with their paper's own loss and towers and are ranked among themselves. "
     "Seconds are wall time of a run's training loop; own is the share of it inside the method: its choice of "
@@ -303,8 +304,11 @@ def _documents(card: dict[str, Any]) -> str:
 
 def reading(frame: pd.DataFrame) -> str:
     """How to read the board, and what is trained in each of its tiers."""
-    names = tiers(frame)
-    told = [SENTENCES] if any(ranked_by(part) == STS for _, part in datasets(frame)) else []
+    names, by = tiers(frame), [ranked_by(part) for _, part in datasets(frame)]
+    first = next((metric for metric in by if metric != STS), DEFAULT[0])
+    told = [SENTENCES] if STS in by else []
     told += [FALSE_NEGATIVES] if RATE in frame else []
     told += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
-    return " ".join([READING, *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])])
+    return " ".join(
+        [READING.format(by=first), *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])]
+    )

@@ -16,7 +16,7 @@ import pandas as pd
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.files import canonical
-from negmark.core.names import METRICS, SLICES, STS
+from negmark.core.names import SLICES
 from negmark.core.tiers import in_order
 from negmark.store.run import COSTS, metrics_of, ranks_by
 
@@ -54,12 +54,10 @@ def standings(runs: list[dict[str, Any]], cards: dict[str, dict[str, Any]]) -> p
 
 
 def metrics(frame: pd.DataFrame) -> list[str]:
-    """The metrics of the rows of one dataset, the one that ranks them first: nDCG@10, or STS for sentences."""
+    """The metrics of the rows of one dataset, the one that ranks them first."""
     ends = "/all/mean"
-    if f"{STS}{ends}" not in frame or frame[f"{STS}{ends}"].isna().all():
-        return list(METRICS)
     stems = [name.removesuffix(ends) for name in frame.columns if name.endswith(ends)]
-    return [name for name in stems if name not in METRICS and frame[f"{name}{ends}"].notna().any()]
+    return [name for name in stems if frame[f"{name}{ends}"].notna().any()]
 
 
 def ranked_by(frame: pd.DataFrame) -> str:
@@ -96,6 +94,7 @@ def _check_comparable(runs: list[dict[str, Any]]) -> None:
     seen: set[tuple[Any, ...]] = set()
     rows: dict[tuple[Any, ...], dict[str, Any]] = {}
     counts: dict[str, dict[str, int]] = {}
+    judged: dict[str, list[str]] = {}
     for run in runs:
         key = (run["dataset"], run["row"], run["seed"])
         if key in seen:
@@ -106,6 +105,11 @@ def _check_comparable(runs: list[dict[str, Any]]) -> None:
             differing = ", ".join(name for name in about if about[name] != rows[key[:2]][name])
             raise UserError(
                 f"{key[1]} on {key[0]}: seed {key[2]} differs from others in {differing}; run the row again"
+            )
+        if judged.setdefault(run["dataset"], metrics_of(run)) != metrics_of(run):
+            raise UserError(
+                f"{run['row']} on {run['dataset']} (seed {run['seed']}) was judged by {', '.join(metrics_of(run))}, "
+                f"others by {', '.join(judged[run['dataset']])}; evaluate them again by the same metrics"
             )
         found = {name: values["queries"] for name, values in run["slices"].items()}
         if counts.setdefault(run["dataset"], found) != found:

@@ -18,8 +18,9 @@ from negmark.compare.statistics import CONFIDENCE
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import write_text
+from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, chance, counted, decimals, listed, number, plain
+from negmark.core.notation import MISSING, chance, counted, listed, number, plain
 from negmark.core.spreadsheet import csv
 from negmark.core.tiers import TRACKS, in_order
 from negmark.methods import registry

@@ -16,7 +16,6 @@ from negmark.compare.inference import Difference, Table, compare_family, groups,
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, write_text
-from negmark.core.names import RANKED_BY
 from negmark.core.spreadsheet import csv
 from negmark.core.tiers import TRACKS, in_order
 from negmark.store.contents import Contents, read_contents
@@ -49,7 +48,7 @@ def differences(scores: Mapping[str, QueryScores], averaged: list[str], referenc
     if len(averaged) > 1:
         chosen = {dataset: scores[dataset] for dataset in averaged}
         slices = {dataset: found.ranking() for dataset, found in chosen.items()}
-        parts += _rankings(chosen, RANKED_BY, slices, MACRO, RANKING, reference)
+        parts += _rankings(chosen, scores[averaged[0]].metric, slices, MACRO, RANKING, reference)
     return pd.concat([part for part in parts if len(part)], ignore_index=True)[list(COLUMNS)]
 
 

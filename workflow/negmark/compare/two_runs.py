@@ -16,22 +16,25 @@ from typer import Argument
 from negmark.compare.inference import runs_differ
 from negmark.core import stage
 from negmark.core.errors import UserError
-from negmark.core.names import METRICS, PER_QUERY
+from negmark.core.files import read_json
+from negmark.core.names import METRICS_FILE, PER_QUERY
 from negmark.core.notation import chance
 
 LABEL = "Two runs, by randomisation over queries: nothing is said of methods, whose other seeds may differ as much."
 
 
 def table(first: Path, second: Path) -> list[dict[str, Any]]:
-    """A row a metric: both means, their difference and its p-value. Takes the folders of two runs.
+    """A row a metric that both have: both means, their difference and its p-value. Takes the folders of two runs.
 
     Raises `UserError` where a file is missing or the runs were judged on other queries.
     """
-    one, other = _read(first), _read(second)
+    metrics = [read_json(folder / METRICS_FILE)["metrics"] for folder in (first, second)]
+    shared = [metric for metric in metrics[0] if metric in metrics[1]]
+    one, other = _read(first, shared), _read(second, shared)
     if one["query"] != other["query"]:
         raise UserError(f"{second}: was judged on other queries than {first}; give two runs of one dataset")
     rows = []
-    for metric in METRICS:
+    for metric in shared:
         scores = [np.array(run[metric]) for run in (one, other)]
         means = [float(values.mean()) for values in scores]
         rows.append({
@@ -63,12 +66,12 @@ def main(
     print(f"\n{LABEL}")
 
 
-def _read(folder: Path) -> dict[str, list[Any]]:
+def _read(folder: Path, metrics: list[str]) -> dict[str, list[Any]]:
     path = folder / PER_QUERY
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; give the folder of an evaluated run")
     try:
-        found: dict[str, list[Any]] = pq.read_table(path, columns=["query", *METRICS]).to_pydict()
+        found: dict[str, list[Any]] = pq.read_table(path, columns=["query", *metrics]).to_pydict()
         return found
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: can't be read ({error}); delete it and run again") from None

@@ -1,4 +1,4 @@
-"""Names that many modules share: metrics, slices, baselines, and the files and folders of a run.
+"""Names that many modules share: slices, baselines, and the files and folders of a run.
 
 Training imports none of this: an edit here makes boards anew, and no run."""
 
@@ -8,12 +8,6 @@ from typing import Any, cast
 import pandas as pd
 
 SLICES = ("all", "seen", "unseen")
-
-
-METRICS = ("nDCG@10", "MRR@10", "R@100")
-
-
-RANKED_BY = "nDCG@10"
 
 
 Row = Mapping[str, Any]  # one row of `standings`, by column name

@@ -6,7 +6,7 @@ import re
 
 import pandas as pd
 
-from negmark.core.names import METRICS, Row
+from negmark.core.names import Row
 
 MISSING = "—"
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -23,11 +23,6 @@ def number(mean: float, low: float = math.nan, digits: int = 3) -> str:
     least = 10**-digits
     spread = f"{mean - low:.{digits}f}" if mean - low >= least / 2 else f"<{least:.{digits}f}"
     return f"{mean:.{digits}f} ±{spread}"
-
-
-def decimals(metric: str) -> int:
-    """Decimals of a metric: three for a fraction, two for a correlation x 100."""
-    return 3 if metric in METRICS else 2
 
 
 def compact(count: float) -> str:

@@ -13,7 +13,8 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.core.errors import UserError
-from negmark.evaluate.metrics import evaluate_run
+from negmark.core.metrics import DEFAULT, depth, measure
+from negmark.evaluate.metrics import Evaluator
 from negmark.evaluate.ranking import TestSplit, rank
 from negmark.search.index import Hits
 from negmark.store import collection
@@ -22,8 +23,6 @@ from negmark.train.tiers.protocol import TrainedEncoder
 if TYPE_CHECKING:
     from negmark.train.run import Run
 
-METRIC = "nDCG@10"
-CUT = 10
 BLOCK = 8192  # documents that are encoded and compared at a time
 
 
@@ -38,6 +37,9 @@ class Curve:
                 f"{dataset}: the dataset has no dev split, on which curves and tuning are measured; set "
                 "`dev_queries` of the dataset, or `curve_every: 0`"
             )
+        self._metric = training.get("metric", DEFAULT[0])
+        self._evaluator = Evaluator(self._split.qrels, [self._metric], self._split.relevant)
+        self._depth = depth(measure(self._metric))
         self._unseen = ~_seen(dataset, self._split)
 
     def take_if_due(self, run: "Run", step: int) -> None:
@@ -49,16 +51,16 @@ class Curve:
 
     def _point(self, run: "Run", step: int) -> dict[str, Any]:
         searcher = BlockSearcher(run.encoder, run.labels.documents)
-        found = evaluate_run(self._split.qrels, rank(searcher, self._split, CUT), self._split.relevant)
-        values = np.array([found[name][METRIC] for name in self._split.names])
+        found = self._evaluator.values(rank(searcher, self._split, self._depth))
+        values = np.array([found[name][self._metric] for name in self._split.names])
         unseen = values[self._unseen]
         counters = run.services.counters
         return {
             "step": step,
             "queries": len(values),
-            METRIC: float(values.mean()),
+            self._metric: float(values.mean()),
             "unseen_queries": len(unseen),
-            f"{METRIC}/unseen": float(unseen.mean()) if len(unseen) else None,
+            f"{self._metric}/unseen": float(unseen.mean()) if len(unseen) else None,
             "vectors": counters.query_vectors + counters.document_vectors + counters.extra_vectors
             + counters.refreshes * run.labels.documents,
             **counters.as_dict(),

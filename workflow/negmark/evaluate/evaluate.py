@@ -18,7 +18,7 @@ from negmark.core.files import replacing, write_json
 from negmark.core.names import METRICS_FILE, PER_QUERY, RUN
 from negmark.core.run_folders import seed_of
 from negmark.core.tier_modules import tier_module
-from negmark.evaluate.metrics import Run
+from negmark.evaluate.metrics import Evaluator, Run
 from negmark.evaluate.ranking import TestSplit, means, measure, rank
 from negmark.search.index import BM25Searcher, DenseSearcher, Searcher
 from negmark.store import collection
@@ -41,22 +41,27 @@ def main(
     facts = json.loads(about)
     trained = facts["track"] != "baseline"
     split = TestSplit(dataset)
+    evaluator = Evaluator(split.qrels, facts["metrics"], split.relevant)
     for folder in [path.parent for path in metrics]:
         model = (models or folder.parent) / folder.name / MODEL if trained else None
         searcher = _searcher(facts, dataset, vectors, model, split, threads)
-        _evaluate(searcher, split, {**facts, "seed": seed_of(folder) if trained else None}, folder)
+        seed = seed_of(folder) if trained else None
+        _evaluate(searcher, split, evaluator, {**facts, "seed": seed}, folder)
 
 
-def _evaluate(searcher: Searcher, split: TestSplit, facts: dict[str, Any], folder: Path) -> None:
+def _evaluate(
+    searcher: Searcher, split: TestSplit, evaluator: Evaluator, facts: dict[str, Any], folder: Path
+) -> None:
     run = rank(searcher, split)
-    rows = measure(split, run)
+    rows = measure(split, run, evaluator)
     write_table(folder / PER_QUERY, rows)
     write_run(folder / RUN, run, facts["row"])
     slices = means(rows)
     write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": slices})
     seed = "" if facts["seed"] is None else f", seed {facts['seed']}"
-    told = ", ".join(f"{values['nDCG@10']:.4f} on {name}" for name, values in slices.items())
-    stage.say(f"{facts['dataset']}: {facts['title']}{seed}: nDCG@10 {told}")
+    first = facts["metrics"][0]
+    told = ", ".join(f"{values[first]:.4f} on {name}" for name, values in slices.items())
+    stage.say(f"{facts['dataset']}: {facts['title']}{seed}: {first} {told}")
 
 
 def _searcher(

@@ -5,13 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from negmark.core.metrics import DEPTH
 from negmark.core.names import SLICES
 from negmark.core.seeds import stream
-from negmark.evaluate.metrics import METRICS, Run, evaluate_run
+from negmark.evaluate.metrics import Evaluator, Run
 from negmark.search.index import Searcher
 from negmark.store import collection
-
-DEPTH = 100
 
 
 class TestSplit:
@@ -60,20 +59,21 @@ def rank(searcher: Searcher, split: TestSplit, depth: int = DEPTH) -> Run:
     }
 
 
-def measure(split: TestSplit, run: Run) -> dict[str, list[Any]]:
+def measure(split: TestSplit, run: Run, evaluator: Evaluator) -> dict[str, list[Any]]:
     """Return a row a query of the split: its id, its slice and its metrics, in the order of the dataset."""
-    found = evaluate_run(split.qrels, run, split.relevant)
-    metrics = {metric: [found[name][metric] for name in split.names] for metric in METRICS}
+    found = evaluator.values(run)
+    metrics = {metric: [found[name][metric] for name in split.names] for metric in evaluator.names}
     return {"query": split.names, "slice": split.slices, **metrics}
 
 
 def means(rows: dict[str, list[Any]]) -> dict[str, dict[str, float]]:
     """Return the number of queries and the mean of each metric a slice; a slice without queries is left out."""
+    metrics = [name for name in rows if name not in ("query", "slice")]
     told = np.array([slice_ or "" for slice_ in rows["slice"]])
     result: dict[str, dict[str, float]] = {}
     for name in SLICES:
         chosen = np.ones(len(told), dtype=bool) if name == "all" else told == name
         if chosen.any():
-            values = {metric: float(np.mean(np.array(rows[metric])[chosen])) for metric in METRICS}
+            values = {metric: float(np.mean(np.array(rows[metric])[chosen])) for metric in metrics}
             result[name] = {"queries": int(chosen.sum()), **values}
     return result

@@ -1,8 +1,8 @@
 """Stage tune: of the trials of each row, choose the one that is best on the dev split.
 
-A trial is judged by nDCG@10 after its last step, the mean over its seeds, on the dev queries that come nearest to what
-ranks the board: the unseen ones where there are some, else all. The test split is not read. A trial that is no better
-than the row as it is doesn't take its place.
+A trial is judged by the metric that ranks the board, after its last step: the mean over its seeds, on the dev queries
+that come nearest to what ranks the board: the unseen ones where there are some, else all. The test split is not read.
+A trial that is no better than the row as it is doesn't take its place.
 """
 
 import json
@@ -17,16 +17,16 @@ from negmark.core.errors import UserError
 from negmark.core.files import canonical, write_json, write_text
 from negmark.core.run_folders import run_folder
 from negmark.core.spreadsheet import csv
-from negmark.store.curve import METRIC, read_curve
+from negmark.store.curve import read_curve
 from negmark.suite.tuning import Chosen, Point, Tuned, rate_of, trial_name
 
-SHOWN = ("slice", "queries", METRIC, "vectors", "searches", "wall_seconds")
 TIE = 1e-9  # means of equal values may differ by their rounding
 
 
 def trials_table(plan: dict[str, Any]) -> pd.DataFrame:
-    """One row a (dataset, row, trial, seed): what was tried and nDCG@10 on the dev queries that decide."""
-    rows = []
+    """One row a (dataset, row, trial, seed): what was tried and the metric on the dev queries that decide."""
+    metric, rows = plan["metric"], []
+    shown = ("slice", "queries", metric, "vectors", "searches", "wall_seconds")
     for dataset in plan["under"]:
         for row, points in plan["points"].items():
             for number, (factor, params) in enumerate(points):
@@ -36,8 +36,8 @@ def trials_table(plan: dict[str, Any]) -> pd.DataFrame:
                 about = {"dataset": dataset, "row": row, "trial": number, "factor": factor}
                 about |= {"learning_rate": rate_of(plan["rates"][row], factor), "params": canonical(params)}
                 for seed in plan["seeds"]:
-                    last = read_curve(folder / run_folder(seed) / "dev.parquet").iloc[-1]
-                    rows.append({**about, "seed": seed, **{name: last[name] for name in SHOWN}})
+                    last = read_curve(folder / run_folder(seed) / "dev.parquet", metric).iloc[-1]
+                    rows.append({**about, "seed": seed, **{name: last[name] for name in shown}})
     return pd.DataFrame(rows)
 
 
@@ -45,7 +45,7 @@ def choose(plan: dict[str, Any], table: pd.DataFrame) -> Tuned:
     """Return the best trial of each row and dataset, the first of equals: trial 0 is the row as it is."""
     datasets: dict[str, dict[str, Chosen]] = {}
     for (dataset, row), part in table.groupby(["dataset", "row"], sort=False):
-        means = part.groupby("trial")[METRIC].mean()
+        means = part.groupby("trial")[plan["metric"]].mean()
         best = int(means[means >= means.max() - TIE].index.min())
         point = Point(*plan["points"][row][best])
         datasets.setdefault(str(dataset), {})[str(row)] = Chosen(
@@ -61,7 +61,7 @@ def choose(plan: dict[str, Any], table: pd.DataFrame) -> Tuned:
         )
     return Tuned(
         suite=plan["suite"],
-        metric=METRIC,
+        metric=plan["metric"],
         trials=len(next(iter(plan["points"].values()))),
         seeds=plan["seeds"],
         datasets=datasets,
@@ -88,7 +88,7 @@ def main(
             values = {"learning rate": f"{chosen.learning_rate:g}", **chosen.params}
             picked = ", ".join(f"{name} {value}" for name, value in values.items())
             stage.say(
-                f"{dataset}: {row}: dev {METRIC} {chosen.dev:.4f} (as it is {chosen.default:.4f}) with {picked}"
+                f"{dataset}: {row}: dev {tuned.metric} {chosen.dev:.4f} (as it is {chosen.default:.4f}) with {picked}"
             )
 
 

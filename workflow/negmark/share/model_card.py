@@ -84,8 +84,9 @@ def _rows(run: Mapping[str, Any], encoder: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _results(metrics: Mapping[str, Any]) -> dict[str, str]:
+    first = metrics.get("metrics", [""])[0]
     rows = {
-        f"nDCG@10, {name}": f"{values['nDCG@10']:.4f} on {values['queries']} test queries"
+        f"{first}, {name}": f"{values[first]:.4f} on {values['queries']} test queries"
         for name, values in metrics.get("slices", {}).items()
     }
     if adaptations := metrics.get("adaptations"):

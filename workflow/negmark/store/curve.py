@@ -5,13 +5,13 @@ from pathlib import Path
 import pandas as pd
 
 from negmark.core.errors import UserError
+from negmark.core.metrics import DEFAULT
 
-METRIC = "nDCG@10"
 FEWEST_UNSEEN = 30  # fewer dev queries than these say too little to decide by them alone
 
 
-def read_curve(path: Path) -> pd.DataFrame:
-    """Read the points of a run, one row each; `slice` and `queries` say which dev queries `nDCG@10` is the mean over.
+def read_curve(path: Path, metric: str = DEFAULT[0]) -> pd.DataFrame:
+    """Read the points of a run, one row each; `slice` and `queries` say which dev queries `metric` is the mean over.
 
     These are the unseen ones (none of their relevant documents is a training positive) where there are 30 or more, as
     a board is ranked by unseen test queries; all dev queries else.
@@ -20,10 +20,13 @@ def read_curve(path: Path) -> pd.DataFrame:
         table = pd.read_parquet(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: no readable curve ({error}); delete it and run again") from None
-    if METRIC not in table or table.empty:
-        raise UserError(f"{path}: has no points, as `curve_every` was 0 when it was made; run it again")
+    if metric not in table or table.empty:
+        raise UserError(
+            f"{path}: has no points of {metric}, as `curve_every` was 0 or another metric the suite's first when it "
+            "was made; run it again"
+        )
     if table["unseen_queries"].iloc[0] < FEWEST_UNSEEN:
         return table.assign(slice="all")
     return table.assign(
-        slice="unseen", queries=table["unseen_queries"], **{METRIC: table[f"{METRIC}/unseen"].astype(float)}
+        slice="unseen", queries=table["unseen_queries"], **{metric: table[f"{metric}/unseen"].astype(float)}
     )

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from negmark.core.errors import UserError
-from negmark.core.names import METRICS, METRICS_FILE, PER_QUERY, RANKED_BY, STS
+from negmark.core.names import METRICS_FILE, PER_QUERY, STS
 from negmark.store.contents import Contents
-from negmark.store.run import ranks_by, read_run
+from negmark.store.run import metrics_of, ranks_by, read_run
 
 Scores = NDArray[np.float64]
 
@@ -74,34 +74,39 @@ def read_query_scores(contents: Contents, dataset: str, root: Path = Path()) -> 
     for file in contents.files(METRICS_FILE, dataset):
         run = read_run(path := root / file)
         rows.setdefault(run["row"], []).append((path, run))
-    first = next(iter(rows.values()))[0][0]
+    first, run = next(iter(rows.values()))[0]
     if dataset in contents.sentences:
         made = {name: Row(runs[0][1], {STS: _sts(runs)}) for name, runs in rows.items()}
         return QueryScores(STS, np.array(["all"]), made)
-    asked = _table(first)
-    made = {name: Row(runs[0][1], _scores(runs, asked["query"], first)) for name, runs in rows.items()}
+    metrics = metrics_of(run)
+    asked = _table(first, metrics)
+    made = {
+        name: Row(runs[0][1], _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
+    }
     slices = np.array([part or "" for part in asked["slice"]])
-    return QueryScores(RANKED_BY, slices, made, asked["query"])
+    return QueryScores(metrics[0], slices, made, asked["query"])
 
 
 def _sts(runs: list[tuple[Path, dict[str, Any]]]) -> Runs:
     return {run["seed"]: np.array([run["slices"]["all"][STS]]) for _, run in runs}
 
 
-def _scores(runs: list[tuple[Path, dict[str, Any]]], queries: list[str], first: Path) -> dict[str, Runs]:
-    tables = {run["seed"]: _table(path) for path, run in runs}
+def _scores(
+    runs: list[tuple[Path, dict[str, Any]]], metrics: list[str], queries: list[str], first: Path
+) -> dict[str, Runs]:
+    tables = {run["seed"]: _table(path, metrics) for path, run in runs}
     for (path, _), table in zip(runs, tables.values(), strict=True):
         if table["query"] != queries:
             raise UserError(
                 f"{path.with_name(PER_QUERY)}: its queries are others than those of {first.with_name(PER_QUERY)}; "
                 "evaluate both again on the same queries"
             )
-    return {metric: {seed: np.array(table[metric]) for seed, table in tables.items()} for metric in METRICS}
+    return {metric: {seed: np.array(table[metric]) for seed, table in tables.items()} for metric in metrics}
 
 
-def _table(metrics: Path) -> dict[str, list[Any]]:
-    path = metrics.with_name(PER_QUERY)
+def _table(beside: Path, metrics: list[str]) -> dict[str, list[Any]]:
+    path = beside.with_name(PER_QUERY)
     try:
-        return pq.read_table(path, columns=["query", "slice", *METRICS]).to_pydict()
+        return pq.read_table(path, columns=["query", "slice", *metrics]).to_pydict()
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: can't be read ({error}); delete it and run again") from None

@@ -6,7 +6,6 @@ from typing import Any
 
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
-from negmark.core.names import METRICS, STS
 
 FEWEST_UNSEEN = 10
 """Unseen queries below which they rank nothing: NFCorpus has 2, which would be all noise."""
@@ -22,6 +21,7 @@ RUN_KEYS = (
     "method",
     "start",
     "seed",
+    "metrics",
     "adaptations",
     "summary",
     "paper",
@@ -106,9 +106,8 @@ def one_suite(runs: list[dict[str, Any]]) -> str:
 
 
 def metrics_of(run: Mapping[str, Any]) -> list[str]:
-    """The metrics of one run, in the order of columns."""
-    values = run["slices"].get("all", {})
-    return [STS, *sorted(values.keys() - {"queries", STS})] if STS in values else list(METRICS)
+    """The metrics of one run, in the order of columns: the first one ranks its dataset."""
+    return list(run["metrics"])
 
 
 def ranks_by(unseen: int) -> str:

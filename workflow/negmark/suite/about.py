@@ -4,7 +4,7 @@ from typing import Any
 
 from negmark import __version__
 from negmark.core.files import canonical
-from negmark.core.names import BASELINES, LEXICAL
+from negmark.core.names import BASELINES, LEXICAL, STS
 from negmark.core.tiers import DEFAULT
 from negmark.suite.datasets import Dataset
 from negmark.suite.paths import Paths
@@ -72,7 +72,7 @@ class About:
             footnotes.append(f"starts from the trained model of {row.start}")
         if chosen := row.chosen.get(home.name):
             trials, seeds = self._suite.tuning.trials, len(self._suite.trial_seeds())
-            footnotes.append(footnote(chosen, trials, seeds))
+            footnotes.append(footnote(chosen, trials, seeds, self._suite.metrics[0]))
         return footnotes
 
     def baseline(self, dataset: Dataset, name: str) -> str:
@@ -91,7 +91,7 @@ class About:
         title = f"{BASELINES[gate.system][0]} (gate {name})"
         params = {"k1": gate.k1, "b": gate.b} if gate.system == LEXICAL else {}
         facts = self._common(self._suite.datasets[gate.dataset], gate.system, title)
-        return canonical({**facts, "track": "baseline", "params": params})
+        return canonical({**facts, "metrics": [gate.metric], "track": "baseline", "params": params})
 
     def board(self) -> dict[str, Any]:
         """Return what the board says about the whole suite."""
@@ -104,4 +104,6 @@ class About:
         return {**facts, "reference": suite.reference, "seed_numbers": suite.seeds}
 
     def _common(self, dataset: Dataset, row: str, title: str) -> dict[str, Any]:
-        return {"suite": self._suite.suite, "dataset": dataset.name, "row": row, "title": title}
+        metrics = [STS, *sorted(dataset.settings.sts)] if dataset.has_sentences else self._suite.metrics
+        about = {"suite": self._suite.suite, "dataset": dataset.name, "row": row, "title": title}
+        return {**about, "metrics": metrics}

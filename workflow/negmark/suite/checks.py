@@ -41,6 +41,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         _check_dataset(suite, name, f"{file}: datasets.{name}")
     _check_tuning(suite, file)
     _check_seeds(suite, file)
+    _check_metrics(suite, file)
     _check_sections(suite, file)
     return suite
 
@@ -66,6 +67,11 @@ def _check_reference(suite: Suite, file: str) -> None:
 def _check_seeds(suite: Suite, file: str) -> None:
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
         raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
+
+
+def _check_metrics(suite: Suite, file: str) -> None:
+    if repeated := [metric for metric in suite.metrics if suite.metrics.count(metric) > 1]:
+        raise UserError(f"{file}: metrics: {repeated[0]} stands there twice, by this name or another")
 
 
 def _check_sections(suite: Suite, file: str) -> None:

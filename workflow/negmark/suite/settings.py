@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from negmark.core.metrics import DEFAULT, canonical
 from negmark.data.catalogue import STS_TASKS
 from negmark.methods import values
 
@@ -46,6 +47,8 @@ Text = Annotated[str, Field(max_length=4096), AfterValidator(_text)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
 """A name that stands in paths; a file's name may have 255 bytes."""
 SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+Metric = Annotated[str, Field(max_length=64), AfterValidator(canonical)]
+"""A metric by its name in ir_measures, as it writes it itself."""
 Grades = Annotated[
     dict[Split, Annotated[Whole, Field(ge=1)]],
     BeforeValidator(_each_split),
@@ -104,7 +107,7 @@ class DatasetSettings(Settings):
     test_split: SplitName = "test"
     """Which of the dataset's splits is the test split: `dl20` takes qrels/dl20.tsv, `dev` MS MARCO's dev queries."""
     relevant_grade: Grades = {}
-    """The least grade that says relevant to training, the seen slice, MRR and recall (nDCG takes grades as gains);
+    """The least grade that says relevant to training, the seen slice and the metrics (but nDCG takes grades as gains);
     one for all splits or one a split. The passages of TREC DL are relevant from 2 on: `{test: 2}`."""
     kind: Literal["retrieval", "sentences"] = "retrieval"
     """`sentences` has no labels: each is its own positive, under another dropout. `source` is then a text file
@@ -341,7 +344,7 @@ class GateSettings(Settings):
     """The dataset of the suite."""
     system: Literal["bm25_search", "untrained"]
     """BM25, or the suite's encoder as it comes."""
-    metric: Literal["nDCG@10", "MRR@10", "R@100"] = "nDCG@10"
+    metric: Metric = DEFAULT[0]
     """The metric, the mean over all test queries."""
     expected: Number = Field(gt=0, le=1)
     """The published value."""

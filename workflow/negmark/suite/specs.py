@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 from negmark.core.files import canonical, short_hash
+from negmark.core.metrics import DEFAULT as METRICS
 from negmark.core.tiers import DEFAULT
 from negmark.methods import registry
 from negmark.suite.datasets import Dataset
@@ -46,11 +47,16 @@ class Specs:
         every = row.budget.steps if row.trial else row.budget.curve_every
         if not every or dataset.has_sentences:
             return {key: value for key, value in budget.items() if key not in CURVE_KEYS}
-        return {**budget, "curve_every": every}
+        return {**budget, "curve_every": every, **self._curve_metric()}
+
+    def _curve_metric(self) -> dict[str, str]:
+        """Return what curves measure: the metric that ranks the board, unsaid where it is the usual one."""
+        first = self._suite.metrics[0]
+        return {} if first == METRICS[0] else {"metric": first}
 
     def tuned_under(self, dataset: Dataset, row: Row) -> str:
         """Return what stands for all settings under which a row is tuned on a dataset."""
-        spec = {**self.run(dataset, row), "training": row.budget.decides()}
+        spec = {**self.run(dataset, row), "training": {**row.budget.decides(), **self._curve_metric()}}
         suite, teacher = self._suite, self._suite.encoder_key(teacher=True)
         return short_hash([spec, dataset.collection, suite.encoder_key(), suite.pool_key(), teacher])
 

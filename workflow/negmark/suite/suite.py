@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from negmark.core.files import short_hash
+from negmark.core.metrics import DEFAULT as METRICS
 from negmark.core.tiers import DEFAULT, TIERS
 from negmark.methods import registry
 from negmark.suite.datasets import Dataset, dataset_of
@@ -18,6 +19,7 @@ from negmark.suite.settings import (
     EncoderSettings,
     FinetuneSettings,
     GateSettings,
+    Metric,
     Name,
     Number,
     PoolSettings,
@@ -64,6 +66,10 @@ class Suite(Settings):
     cross-encoder that re-ranks the top of a first stage."""
     reference: Name = "inbatch"
     """The row, or the method of one, that the others of its tier are compared with."""
+    metrics: list[Metric] = Field(default=list(METRICS), min_length=1)
+    """What rankings are judged by, in ir_measures' names: `nDCG@10`, `RR@10`, `R@100`, `P@5`, `AP`, `Success@5` ... The
+    first ranks the board, decides tuning and is what learning curves show. 100 documents a query are ranked, so `AP`
+    and others without a cut see no more. Datasets of sentences have `STS` instead."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
     """One run for each row and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)

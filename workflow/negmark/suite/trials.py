@@ -44,6 +44,7 @@ def tuning_task(suite: Suite, specs: Specs, failed: Collection[tuple[str, str]])
     return canonical(
         {
             "suite": suite.suite,
+            "metric": suite.metrics[0],
             "seeds": suite.trial_seeds(),
             "rates": {row.name: row.budget.learning_rate for row in rows},
             "points": {row.name: suite.points(row) for row in rows},

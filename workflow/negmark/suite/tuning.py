@@ -18,7 +18,6 @@ from negmark.core.seeds import stream
 from negmark.methods.types import Tried
 
 TRIAL, TUNED = ".trial-", "_tuned"
-METRIC = "nDCG@10"
 
 
 class Point(NamedTuple):
@@ -117,7 +116,7 @@ def chosen_for(tuned: Tuned, path: Path, dataset: str, row: str, under: str) -> 
     return found
 
 
-def footnote(chosen: Chosen, trials: int, seeds: int) -> str:
+def footnote(chosen: Chosen, trials: int, seeds: int, metric: str) -> str:
     """Say in a footnote what was chosen and from what."""
     values = {"learning rate": f"{chosen.learning_rate:g} ({chosen.factor:g} x the suite's)", **chosen.params}
     picked = ", ".join(f"{name} {value}" for name, value in values.items())
@@ -125,4 +124,4 @@ def footnote(chosen: Chosen, trials: int, seeds: int) -> str:
     head = (
         f"tuned: {picked}" if chosen.trial else f"tuned: the suite's own settings were not beaten ({picked})"
     )
-    return f"{head}, the best of {trials} trials by {METRIC} on {chosen.queries} {which}dev queries, {seeds} seeds each"
+    return f"{head}, the best of {trials} trials by {metric} on {chosen.queries} {which}dev queries, {seeds} seeds each"

@@ -17,7 +17,8 @@ from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.tiers import TIERS, in_order
 from negmark.store.board import Board
-from negmark.store.curve import METRIC, read_curve
+from negmark.store.curve import read_curve
+from negmark.store.run import metrics_of
 
 # Okabe and Ito's colours, which the colour-blind tell apart; with the dashes they make 28 lines
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -31,12 +32,12 @@ Curves = list[tuple[dict[str, Any], Path]]
 
 
 def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
-    """Draw dev nDCG@10 over steps and over compute into `folder`/`dataset`-curves.*.
+    """Draw the metric that ranks the board on dev queries over steps and over compute into `folder`/`dataset`-curves.*.
 
     `runs` pairs the content of each metrics.json with its dev.parquet. A line is the mean over the seeds of a method,
     the band around it the 95 % Student t interval over them.
     """
-    tidy = curve_table(runs, dataset)
+    tidy, metric = curve_table(runs, dataset), metrics_of(runs[0][0])[0]
     groups = [(tier, track) for tier in in_order(list(tidy["tier"])) for track in _tracks(tidy, tier)]
     shown = [axis for axis in AXES if axis != "joules" or tidy["joules"].notna().all()]
     with drawing.styled():
@@ -46,13 +47,13 @@ def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
             part = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
             for axes, axis in zip(panels, shown, strict=True):
                 _panel(axes, part, axis)
-            panels[0].set_ylim(*_limits(part))
-            panels[0].set_ylabel(f"dev {METRIC}")
+            panels[0].set_ylim(*_limits(part[metric]))
+            panels[0].set_ylabel(f"dev {metric}")
             panels[0].set_title(f"{tier} tier, {track} track", loc="left")
             panels[-1].legend(
                 handles=_legend(part), loc="upper left", bbox_to_anchor=(1.02, 1.02), borderaxespad=0
             )
-        drawing.save(figure, folder / f"{dataset}-curves", tidy, _caption(tidy, groups, dataset))
+        drawing.save(figure, folder / f"{dataset}-curves", tidy, _caption(tidy, metric, groups, dataset))
 
 
 def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
@@ -67,13 +68,14 @@ def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
     ]
     if not mine:
         raise UserError(f"{dataset}: no run with a learning curve to draw; set `curve_every` of its tier")
-    parts = [read_curve(path).assign(**{key: run[key] for key in ABOUT}) for run, path in mine]
+    metric = metrics_of(mine[0][0])[0]
+    parts = [read_curve(path, metric).assign(**{key: run[key] for key in ABOUT}) for run, path in mine]
     table = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True)
     table = table.reindex(columns=list(dict.fromkeys([*table.columns, *COST])))
     table[COMPUTE] = table["vectors"] + table["searches"]
     places = ["row", "step"]
     bounds = pd.DataFrame(
-        [(*key, *interval(list(values))) for key, values in table.groupby(places)[METRIC]],
+        [(*key, *interval(list(values))) for key, values in table.groupby(places)[metric]],
         columns=[*places, "mean", "low", "high"],
     )
     costs = table.groupby(places)[[COMPUTE, "joules"]].mean().add_suffix("_mean").reset_index()
@@ -83,7 +85,7 @@ def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
         method: place for place, method in enumerate(last.sort_values(ascending=False, kind="stable").index)
     }
     table = table.assign(place=table["row"].map(order)).sort_values(["place", "seed", "step"])
-    columns = [*ABOUT, "step", "slice", "queries", METRIC, COMPUTE, *COST, "mean", "low", "high"]
+    columns = [*ABOUT, "step", "slice", "queries", metric, COMPUTE, *COST, "mean", "low", "high"]
     return table[[*columns, f"{COMPUTE}_mean", "joules_mean"]].reset_index(drop=True)
 
 
@@ -114,9 +116,9 @@ def _panel(axes: Axes, part: pd.DataFrame, axis: str) -> None:
     axes.grid()
 
 
-def _limits(part: pd.DataFrame) -> tuple[float, float]:
+def _limits(values: "pd.Series[float]") -> tuple[float, float]:
     """A scale that holds all seeds: the intervals of two seeds are so wide that they would press the lines flat."""
-    low, high = part[METRIC].min(), part[METRIC].max()
+    low, high = values.min(), values.max()
     room = 0.08 * (high - low) or 0.01
     return low - room, high + room
 
@@ -133,7 +135,7 @@ def _legend(part: pd.DataFrame) -> list[Line2D]:
     ]
 
 
-def _caption(tidy: pd.DataFrame, groups: list[tuple[str, str]], dataset: str) -> str:
+def _caption(tidy: pd.DataFrame, metric: str, groups: list[tuple[str, str]], dataset: str) -> str:
     which = "" if tidy["slice"].iloc[0] == "all" else "unseen "
     queries = f"{tidy['queries'].iloc[0]:,} {which}dev queries"
     counts = tidy.groupby("row")["seed"].nunique()
@@ -144,7 +146,7 @@ def _caption(tidy: pd.DataFrame, groups: list[tuple[str, str]], dataset: str) ->
         else "Energy: unknown, as the hardware doesn't tell it."
     )
     return (
-        f"{METRIC} on {queries} of {dataset}, the whole corpus searched, while methods train: over steps (left), where "
+        f"{metric} on {queries} of {dataset}, the whole corpus searched, while methods train: over steps (left), where "
         "all have taken as many, and over what each has computed by then: vectors encoded, those of a corpus that is "
         "encoded anew among them, plus queries searched over the corpus. What a search weighs against an encoded "
         "vector hangs on tier and hardware; the table has both. Lines: means over seeds "
@@ -169,7 +171,9 @@ def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board: of the runs whose tier keeps a curve."""
     kept = [run / "dev.parquet" for run in board.run_folders(dataset)]
     runs = zip(board.evaluations(dataset, baselines=False), kept, strict=True)
-    draw_curves([(run, curve) for run, curve in runs if len(read_curve(curve))], dataset, folder)
+    draw_curves(
+        [(run, curve) for run, curve in runs if len(read_curve(curve, metrics_of(run)[0]))], dataset, folder
+    )
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from negmark.board.standings import ranking_slice, tiers
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import replacing, write_text
-from negmark.core.names import RANKED_BY, STS, records
+from negmark.core.names import STS, records
 from negmark.core.notation import marked
 from negmark.core.spreadsheet import csv
 from negmark.core.tiers import TIERS
@@ -37,8 +37,6 @@ MARKS = {name: tier.mark for name, tier in TIERS.items()}
 """Of tiers; another one is a dot."""
 LINES = (":", "--", "-.", (0, (1, 4)))
 """One a baseline, in the order of their names."""
-JUDGED = {RANKED_BY: "queries", STS: "pairs"}
-"""What a metric is the mean over."""
 # What each writer would otherwise stamp on a file.
 STAMPS: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
@@ -132,9 +130,13 @@ def baseline_handles(table: pd.DataFrame) -> list[Line2D]:
 def queries_shown(frame: pd.DataFrame, by: str) -> str:
     """The queries, or pairs, that rank the rows of one dataset, as `2,119 unseen queries`."""
     ranking = ranking_slice(frame)
-    return (
-        f"{frame[f'test_queries/{ranking}'].iloc[0]:,} {'test' if ranking == 'all' else ranking} {JUDGED[by]}"
-    )
+    count, which = frame[f"test_queries/{ranking}"].iloc[0], "test" if ranking == "all" else ranking
+    return f"{count:,} {which} {judged(by)}"
+
+
+def judged(by: str) -> str:
+    """What a metric is the mean over: queries, or pairs of sentences."""
+    return "pairs" if by == STS else "queries"
 
 
 def names(frame: pd.DataFrame, rows: pd.DataFrame) -> list[str]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from negmark.board.figures import drawing
-from negmark.board.figures.drawing import COLUMN, CONTROLLED, JUDGED, PAGE, QUIET
+from negmark.board.figures.drawing import COLUMN, CONTROLLED, PAGE, QUIET
 from negmark.board.standings import ranked_by, ranking_slice, shown_slices, summarise
 from negmark.core.names import records
 from negmark.store.board import Board
@@ -106,10 +106,10 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     trained, ranking, by = frame[frame["track"] != "baseline"], ranking_slice(frame), ranked_by(frame)
     counts = ", ".join(f"{name} {frame[f'test_queries/{name}'].iloc[0]:,}" for name in shown_slices(frame))
     return (
-        f"{by} on {dataset} by slice of the test {JUDGED[by]} ({counts}). Diamonds: means over seeds "
+        f"{by} on {dataset} by slice of the test {drawing.judged(by)} ({counts}). Diamonds: means over seeds "
         f"({drawing.counted(trained['seeds'])} a method); bars: 95 % Student t intervals over seeds; dots: single "
         "seeds; lines: systems not trained here. "
-        f"Methods stand in the order of the {ranking} {JUDGED[by]}, each ranking by itself. Each panel has its "
+        f"Methods stand in the order of the {ranking} {drawing.judged(by)}, each ranking by itself. Each panel has its "
         "own scale."
     )
 

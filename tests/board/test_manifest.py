@@ -11,13 +11,14 @@ import yaml
 from builders import ROOT
 from negmark.board import manifest
 from negmark.core.errors import UserError
+from negmark.core.formats import BOARD
 from negmark.store.board import BOARD_KEYS
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite
 from negmark.suite.row_code import row_sources
 
-EMPTY: dict[str, Any] = dict.fromkeys(BOARD_KEYS)
+EMPTY: dict[str, Any] = {"format": BOARD, **dict.fromkeys(BOARD_KEYS)}
 HARDWARE = {"cpu": "Z80", "cores": 1, "gpus": [], "memory_gibibytes": 0.1, "machine": "z", "system": "CP/M"}
 TABLE = """dataset,row,tier,track,nDCG@10/all/mean,nDCG@10/all/low,STS/all/mean,status
 mine,random,adapter,controlled,0.5,0.4,,ok

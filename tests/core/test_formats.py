@@ -23,10 +23,10 @@ def test_results_get_their_number_and_are_taken_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "whose"),
     [
-        ({"format": 0}, "an earlier negmark (format 0, this one has 1)"),
-        ({"format": 99}, "a later negmark (format 99, this one has 1)"),
-        ({"format": "new"}, "no negmark that is known (format 'new', this one has 1)"),
-        ([], "no negmark that is known (format None, this one has 1)"),
+        ({"format": 0}, "an earlier negmark (format 0, this one has 2)"),
+        ({"format": 99}, "a later negmark (format 99, this one has 2)"),
+        ({"format": "new"}, "no negmark that is known (format 'new', this one has 2)"),
+        ([], "no negmark that is known (format None, this one has 2)"),
     ],
 )
 def test_results_of_another_format_are_refused(tmp_path: Path, content: object, whose: str) -> None:
@@ -44,10 +44,10 @@ def test_a_board_of_another_format_is_refused(tmp_path: Path) -> None:
     manifest = tmp_path / "manifest.json"
     for content, words in (
         (
-            {**MANIFEST, "format": 2},
-            r"made by a later negmark \(format 2, this one has 1\); check out the commit",
+            {**MANIFEST, "format": 3},
+            r"made by a later negmark \(format 3, this one has 2\); check out the commit",
         ),
-        ({"format": 1, "suite": {}}, "lacks datasets, so it is no board's manifest"),
+        ({"format": 2, "suite": {}}, "lacks datasets, so it is no board's manifest"),
         ([1], "made by no negmark that is known"),
     ):
         manifest.write_text(json.dumps(content))

@@ -9,8 +9,10 @@ from negmark.data.catalogue import STS_TASKS
 @pytest.mark.parametrize(
     ("given", "name"),
     [
-        *zip(DEFAULT, DEFAULT, strict=True), ("RR@10", "RR@10"), ("NDCG@5", "nDCG@5"), ("Recall@20", "R@20"), ("MAP", "AP"),
-        ("P(rel=2)@5", "P(rel=2)@5"), ("RR(rel=1)@10", "RR@10"), ("P( rel = 2 ) @ 5", "P(rel=2)@5"), ("SetF(beta=0.5)",) * 2,
+        *zip(DEFAULT, DEFAULT, strict=True), ("RR@10", "RR@10"),
+        ("NDCG@5", "nDCG@5"), ("Recall@20", "R@20"), ("MAP", "AP"),
+        ("P(rel=2)@5", "P(rel=2)@5"), ("RR(rel=1)@10", "RR@10"), ("P( rel = 2 ) @ 5", "P(rel=2)@5"),
+        ("SetF(beta=0.5)",) * 2,
     ],
 )  # fmt: skip
 def test_a_name_is_written_as_ir_measures_writes_it(given, name):

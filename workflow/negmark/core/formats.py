@@ -11,9 +11,9 @@ from typing import Any
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, write_json
 
-RESULTS = 1
+RESULTS = 2
 """What stages write under results/ for other stages."""
-BOARD = 1
+BOARD = 2
 """A board's manifest and its leaderboard.csv, which are compared across versions."""
 FIRST = 1
 NOTE = Path("results/format.json")

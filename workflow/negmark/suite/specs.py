@@ -55,10 +55,19 @@ class Specs:
         return {} if first == METRICS[0] else {"metric": first}
 
     def tuned_under(self, dataset: Dataset, row: Row) -> str:
-        """Return what stands for all settings under which a row is tuned on a dataset."""
-        spec = {**self.run(dataset, row), "training": {**row.budget.decides(), **self._curve_metric()}}
-        suite, teacher = self._suite, self._suite.encoder_key(teacher=True)
-        return short_hash([spec, dataset.collection, suite.encoder_key(), suite.pool_key(), teacher])
+        """Return what stands for all settings under which a row is tuned on a dataset.
+
+        The precision of the forward pass is none of them: a manifest names the one that `auto` meant where it was made.
+        """
+        suite, spec = self._suite, self.run(dataset, row)
+        spec["training"] = row.budget.decides()
+        encoders = [
+            spec.pop("encoder", None),
+            suite.encoder.model_dump(),
+            (suite.teacher or suite.encoder).model_dump(),
+        ]
+        known = [{**settings, "dtype": None} for settings in encoders if settings]
+        return short_hash([spec, dataset.collection, known, suite.finetune.decides(), suite.pool_key()])
 
     def encoder(self, dataset: Dataset, key: str) -> str:
         """Return the settings of the encoder or teacher that a folder name belongs to."""

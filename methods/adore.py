@@ -24,7 +24,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Step, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 _DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
 
@@ -36,16 +36,19 @@ class ADORE(Method):
     title = "ADORE"
     citation = "Zhan et al. 2021, SIGIR, arXiv 2104.08051"
     needs_vectors = "a live search"
-    adaptations = (
-        "documents are trained too, so the corpus is encoded anew at every step",
-        "the M best unlabelled documents and InfoNCE instead of the top 200 and a LambdaLoss",
+    footnotes = (
+        Footnote("documents are trained too, so the corpus is encoded anew at every step", {When.CONTROLLED}),
+        Footnote(
+            "the M best unlabelled documents and InfoNCE instead of the top 200 and a LambdaLoss",
+            {When.CONTROLLED},
+        ),
+        Footnote(
+            "the logit is cosine similarity / temperature instead of a raw dot product", {When.FAITHFUL}
+        ),
+        Footnote("the search has no dropout noise, as the adapter has no dropout", {When.FAITHFUL}),
+        Footnote("the suite's learning rate, steps and batch size", {When.FAITHFUL}),
     )
     faithful = True
-    faithful_adaptations = (
-        "the logit is cosine similarity / temperature instead of a raw dot product",
-        "the search has no dropout noise, as the adapter has no dropout",
-        "the suite's learning rate, steps and batch size",
-    )
     claims = (
         Claim(
             "adore", "star", "RR@10",

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services, Snapshot
-from negmark.methods.types import Batch, Claim, Negatives, Step, Tried
+from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 _DIFFERS = (
     "linear maps on MiniLM vectors and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"
@@ -35,20 +35,21 @@ class ANCE(Method):
     title = "ANCE"
     citation = "Xiong et al. 2021, ICLR, arXiv 2007.00808"
     needs_vectors = "a corpus encoded anew"
-    adaptations = (
-        "the pool is refreshed synchronously and for all queries at once, every 100 steps by default "
-        "instead of about 10,000",
-        "M fresh draws a step instead of 20 written at a refresh; all labelled positives are filtered",
-        "InfoNCE with in-batch negatives instead of the pairwise loss",
+    footnotes = (
+        Footnote(
+            "the pool is refreshed synchronously and for all queries at once, every 100 steps by default "
+            "instead of about 10,000"
+        ),
+        Footnote(
+            "M fresh draws a step instead of 20 written at a refresh; all labelled positives are filtered"
+        ),
+        Footnote("InfoNCE with in-batch negatives instead of the pairwise loss", {When.CONTROLLED}),
+        Footnote(
+            "the logit is cosine similarity / temperature instead of a raw dot product", {When.FAITHFUL}
+        ),
+        Footnote("the suite's optimiser and start instead of LAMB and a BM25 warm-up", {When.FAITHFUL}),
     )
     faithful = True
-    faithful_adaptations = (
-        "the pool is refreshed synchronously and for all queries at once, every 100 steps by default "
-        "instead of about 10,000",
-        "M fresh draws a step instead of 20 written at a refresh; all labelled positives are filtered",
-        "the logit is cosine similarity / temperature instead of a raw dot product",
-        "the suite's optimiser and start instead of LAMB and a BM25 warm-up",
-    )
     claims = (
         Claim(
             "ance",

@@ -7,7 +7,7 @@ similarities unless said otherwise; dividing by the temperature gives the logits
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol, get_args
 
 import numpy as np
@@ -16,13 +16,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from negmark.methods import losses, values
-from negmark.methods.types import Batch, Claim, Graded, Ids, Negatives, Step, Tried
+from negmark.methods.types import Batch, Claim, Footnote, Graded, Ids, Negatives, Step, Tried, When
 
-RANKER = (
+RANKER = Footnote(
     "a cross-encoder learns by the listwise softmax over the positive and the given negatives; "
-    "in-batch documents are none"
+    "in-batch documents are none",
+    {When.CONTROLLED, When.PAIRS},
 )
-"""What differs in the rerank tier for every method that was made for bi-encoders."""
+"""Shared by all methods made for bi-encoders: those without a footnote of their own for `When.PAIRS`."""
 
 
 class Params(BaseModel):
@@ -163,18 +164,10 @@ class Method(ABC):
     """Authors, year, venue or arXiv id."""
     pools: ClassVar[frozenset[str]] = frozenset()
     """Candidate pools it reads: any of `bm25`, `dense`. They are made once and shared by all methods."""
-    adaptations: ClassVar[tuple[str, ...]] = ()
-    """What differs here from the paper's method, one sentence each: footnotes of its row."""
+    footnotes: ClassVar[tuple[Footnote, ...]] = ()
+    """What differs from the paper's method, each with the conditions under which it does (`notes`)."""
     faithful: ClassVar[bool] = False
-    """Has it a recipe of its own (loss, towers, networks) beside its negatives? Then it may stand in both tracks."""
-    faithful_adaptations: ClassVar[tuple[str, ...]] = ()
-    """What still differs from the paper in the faithful track."""
-    supervised_only: ClassVar[tuple[str, ...]] = ()
-    """Those of its adaptations that don't hold on a dataset of sentences, where query and positive are two views."""
-    sentence_adaptations: ClassVar[tuple[str, ...]] = ()
-    """What differs from the paper there alone."""
-    ungraded_only: ClassVar[tuple[str, ...]] = ()
-    """Those of its adaptations that don't hold where the dataset has graded pairs."""
+    """Has it a recipe of its own (loss, towers, networks) beside its negatives? Then it may be in both tracks."""
     gives_positives: ClassVar[bool] = False
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
     knows_hidden: ClassVar[bool] = False
@@ -213,11 +206,19 @@ class Method(ABC):
         return {}
 
     @classmethod
-    def footnotes(cls, track: str, tier: str) -> tuple[str, ...]:
-        """Return what differs from the paper's method in a track and tier."""
-        if track == "faithful":
-            return cls.faithful_adaptations
-        return (*cls.adaptations, *([RANKER] if tier == "rerank" else []))
+    def notes(cls, track: str, *, scores_pairs: bool, sentences: bool, graded: bool) -> list[str]:
+        """Return the texts of the footnotes that apply to a row, in order.
+
+        `scores_pairs` describes its tier; `sentences` and `graded` describe the dataset it is trained on.
+        """
+        conditions = {
+            When(track),
+            When.PAIRS if scores_pairs else When.VECTORS,
+            When.SENTENCES if sentences else When.RETRIEVAL,
+            When.GRADED if graded else When.UNGRADED,
+        }
+        shared = [] if any(When.PAIRS in note.when for note in cls.footnotes) else [RANKER]
+        return [note.text for note in (*cls.footnotes, *shared) if note.when <= conditions]
 
     def loss(self, step: Step) -> torch.Tensor:
         """Return the scalar loss of a step: InfoNCE over in-batch and given negatives unless overridden."""
@@ -256,11 +257,6 @@ class Method(ABC):
         """Take back what `state_dict` gave."""
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
-
-    @classmethod
-    def on_sentences(cls, adaptations: Sequence[str]) -> list[str]:
-        """Return what of a track's adaptations holds on a dataset of sentences, and what is added there."""
-        return [line for line in adaptations if line not in cls.supervised_only] + [*cls.sentence_adaptations]
 
     @classmethod
     def summary(cls) -> str:

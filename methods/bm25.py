@@ -15,7 +15,7 @@ from pydantic import Field
 
 from negmark.methods import base, sampling
 from negmark.methods.base import Method
-from negmark.methods.types import Batch, Negatives, Tried
+from negmark.methods.types import Batch, Footnote, Negatives, Tried
 
 
 class BM25(Method):
@@ -25,9 +25,9 @@ class BM25(Method):
     title = "BM25"
     citation = "Karpukhin et al. 2020, arXiv 2004.04906"
     pools = frozenset({"bm25"})
-    adaptations = (
-        "no answer strings exist, so only labelled positives are filtered",
-        "the suite's number of negatives instead of the paper's one",
+    footnotes = (
+        Footnote("no answer strings exist, so only labelled positives are filtered"),
+        Footnote("the suite's number of negatives instead of the paper's one"),
     )
 
     class Params(base.Params):

@@ -33,12 +33,7 @@ from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Step, Tried
-
-RERANK_ADAPTATIONS = (
-    "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",
-    "the suite's start, steps and rate, and one optimiser for both models",
-)
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 
 class Selection(nn.Module):
@@ -66,12 +61,26 @@ class CET(Method):
     title = "CET"
     citation = "Cai et al. 2022, CIKM, arXiv 2209.05072"
     pools = frozenset({"dense"})
-    adaptations = (
-        "a bi-encoder instead of a cross-encoder; logits are cosine similarity / temperature",
-        "the selection model is two linear maps on vectors of the encoder before training, not a BERT",
-        "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",
-        "weights of InfoNCE instead of the pairwise loss; in-batch negatives have weight 1",
-        "one learning rate and optimiser for both models",
+    footnotes = (
+        Footnote(
+            "a bi-encoder instead of a cross-encoder; logits are cosine similarity / temperature",
+            {When.VECTORS},
+        ),
+        Footnote(
+            "the selection model is two linear maps on vectors of the encoder before training, not a BERT",
+            {When.VECTORS},
+        ),
+        Footnote("M negatives a query, drawn uniformly from the dense pool, instead of one given pair"),
+        Footnote(
+            "weights of InfoNCE instead of the pairwise loss; in-batch negatives have weight 1",
+            {When.CONTROLLED, When.VECTORS},
+        ),
+        Footnote("one learning rate and optimiser for both models", {When.CONTROLLED, When.VECTORS}),
+        Footnote("the suite's steps, rate and optimiser for both models", {When.FAITHFUL, When.VECTORS}),
+        Footnote("the suite's start, steps and rate, and one optimiser for both models", {When.PAIRS}),
+        Footnote(
+            "weights of the listwise softmax instead of the pairwise loss", {When.CONTROLLED, When.PAIRS}
+        ),
     )
     claims = (
         Claim(
@@ -91,12 +100,6 @@ class CET(Method):
         ),
     )
     faithful = True
-    faithful_adaptations = (
-        "a bi-encoder instead of a cross-encoder; logits are cosine similarity / temperature",
-        "the selection model is two linear maps on vectors of the encoder before training, not a BERT",
-        "M negatives a query, drawn uniformly from the dense pool, instead of one given pair",
-        "the suite's steps, rate and optimiser for both models",
-    )
 
     class Params(base.Params):
         """Parameters of the coupled weights."""
@@ -202,14 +205,6 @@ class CET(Method):
     def vectors_needed(cls, params: base.Params, track: str) -> str:
         """Return nothing: cross-encoders are the paper's own setting."""
         return ""
-
-    @classmethod
-    def footnotes(cls, track: str, tier: str) -> tuple[str, ...]:
-        """Return what differs from the paper, of which the rerank tier is the setting."""
-        if tier != "rerank":
-            return super().footnotes(track, tier)
-        shared = "weights of the listwise softmax instead of the pairwise loss"
-        return (*RERANK_ADAPTATIONS, *([shared] if track == "controlled" else []))
 
     @staticmethod
     def _tell(step: Step, selection: torch.Tensor, relevance: torch.Tensor, loss: float) -> dict[str, float]:

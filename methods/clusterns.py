@@ -32,7 +32,7 @@ from torch.nn import functional
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
-from negmark.methods.types import Batch, Claim, Negatives, Step, Tried
+from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 
 class ClusterNS(Method):
@@ -42,12 +42,24 @@ class ClusterNS(Method):
     title = "ClusterNS"
     citation = "Deng et al. 2023, Findings of ACL, arXiv 2305.09892"
     needs_vectors = "vectors as negatives"
-    adaptations = (
-        "supervised: queries and their positives instead of two dropout views of a sentence",
-        "clustering starts at a step instead of at a mean cosine, unless asked for",
-        "32 centroids by default instead of 96 to 128, as they start from one batch",
-        "vectors are of unit length when they move a centroid",
-        "a query sees its own second-nearest centroid only; no bidirectional margin loss",
+    footnotes = (
+        Footnote(
+            "supervised: queries and their positives instead of two dropout views of a sentence",
+            {When.RETRIEVAL},
+        ),
+        Footnote("clustering starts at a step instead of at a mean cosine, unless asked for"),
+        Footnote("32 centroids by default instead of 96 to 128, as they start from one batch"),
+        Footnote("vectors are of unit length when they move a centroid"),
+        Footnote(
+            "a query sees its own second-nearest centroid only; no bidirectional margin loss",
+            {When.CONTROLLED},
+        ),
+        Footnote(
+            "labelled positives of a query are masked in the batch and never suspected", {When.FAITHFUL}
+        ),
+        Footnote("the suite's encoder, steps and optimiser", {When.FAITHFUL}),
+        Footnote("no MLP head over the pooled vector while training", {When.SENTENCES}),
+        Footnote("the last model is judged, not the best by STS-B dev", {When.SENTENCES}),
     )
     claims = (
         Claim(
@@ -60,16 +72,6 @@ class ClusterNS(Method):
         ),
     )
     faithful = True
-    faithful_adaptations = (
-        *adaptations[:-1],
-        "labelled positives of a query are masked in the batch and never suspected",
-        "the suite's encoder, steps and optimiser",
-    )
-    supervised_only = adaptations[:1]
-    sentence_adaptations = (
-        "no MLP head over the pooled vector while training",
-        "the last model is judged, not the best by STS-B dev",
-    )
 
     class Params(base.Params):
         """Parameters of the clustering and of BML."""

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Step, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 UNSEEN = -2.0
 """Stands for a score not taken yet; no cosine is that low."""
@@ -41,21 +41,20 @@ class Conan(Method):
     citation = "Li et al. 2024, arXiv 2408.15710"
     needs_vectors = "cosines as hardness"
     pools = frozenset({"dense"})
-    adaptations = (
-        "candidates are ranked once, by the encoder before training",
-        "the first negatives are the top M of the list; the paper doesn't say",
-        "the score now is that of the query's last step, not of a forward of its own",
-        "a list without a whole window left keeps its last window",
-        "InfoNCE over in-batch and given negatives instead of eq. 3 with CoSENT",
+    footnotes = (
+        Footnote("candidates are ranked once, by the encoder before training"),
+        Footnote("the first negatives are the top M of the list; the paper doesn't say"),
+        Footnote("the score now is that of the query's last step, not of a forward of its own"),
+        Footnote("a list without a whole window left keeps its last window"),
+        Footnote("InfoNCE over in-batch and given negatives instead of eq. 3 with CoSENT", {When.CONTROLLED}),
+        Footnote(
+            "CoSENT runs over the batch's labelled pairs, as there are no graded ones",
+            {When.FAITHFUL, When.UNGRADED},
+        ),
+        Footnote("the suite's temperature; the paper gives none", {When.FAITHFUL}),
+        Footnote("one process holds the negatives that the paper spreads over GPUs", {When.FAITHFUL}),
     )
     faithful = True
-    faithful_adaptations = (
-        *adaptations[:-1],
-        "CoSENT runs over the batch's labelled pairs, as there are no graded ones",
-        "the suite's temperature; the paper gives none",
-        "one process holds the negatives that the paper spreads over GPUs",
-    )
-    ungraded_only = faithful_adaptations[-3:-2]
     claims = (
         Claim(
             better="conan",

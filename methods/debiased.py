@@ -21,7 +21,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
-from negmark.methods.types import Batch, Negatives, Step, Tried
+from negmark.methods.types import Batch, Footnote, Negatives, Step, Tried
 
 
 class Debiased(Method):
@@ -31,10 +31,14 @@ class Debiased(Method):
     title = "Debiased"
     citation = "Chuang et al. 2020, NeurIPS, arXiv 2007.00224"
     needs_vectors = "in-batch negatives"
-    adaptations = (
-        "the suite's temperature instead of the paper's 0.5, at which far fewer rows rest on the floor",
-        "queries against in-batch documents instead of two views of an image: N is at most B - 1, not 2B - 2",
-        "in-batch documents are its only negatives",
+    footnotes = (
+        Footnote(
+            "the suite's temperature instead of the paper's 0.5, at which far fewer rows rest on the floor"
+        ),
+        Footnote(
+            "queries against in-batch documents instead of two views of an image: N is at most B - 1, not 2B - 2"
+        ),
+        Footnote("in-batch documents are its only negatives"),
     )
 
     class Params(base.Params):

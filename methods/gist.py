@@ -25,7 +25,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
-from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Step, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Footnote, Ids, Negatives, Step, Tried, When
 
 
 class GIST(Method):
@@ -38,14 +38,16 @@ class GIST(Method):
     pools = frozenset({"dense"})
     uses_teacher = True
     faithful = True
-    adaptations = (
-        "query-positive block only, under the suite's loss and temperature",
-        "the guide is the suite's teacher instead of UAE-Large-V1",
-    )
-    faithful_adaptations = (
-        "the guide is the suite's teacher instead of UAE-Large-V1",
-        "labelled positives of a query are masked, as for every method; the guide's mask comes on top",
-        "with `hard`, the negatives of other queries in the batch are not compared",
+    footnotes = (
+        Footnote("query-positive block only, under the suite's loss and temperature", {When.CONTROLLED}),
+        Footnote("the guide is the suite's teacher instead of UAE-Large-V1"),
+        Footnote(
+            "labelled positives of a query are masked, as for every method; the guide's mask comes on top",
+            {When.FAITHFUL},
+        ),
+        Footnote(
+            "with `hard`, the negatives of other queries in the batch are not compared", {When.FAITHFUL}
+        ),
     )
 
     class Params(base.Params):

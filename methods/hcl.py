@@ -19,7 +19,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
-from negmark.methods.types import Batch, Negatives, Step, Tried
+from negmark.methods.types import Batch, Footnote, Negatives, Step, Tried
 
 
 class HCL(Method):
@@ -29,10 +29,12 @@ class HCL(Method):
     title = "HCL"
     citation = "Robinson et al. 2021, ICLR, arXiv 2010.04592"
     needs_vectors = "in-batch negatives"
-    adaptations = (
-        "the suite's temperature instead of the paper's 0.5, which makes the same beta sharper",
-        "queries against in-batch documents instead of two views of an image: N is at most B - 1, not 2B - 2",
-        "in-batch documents are its only negatives",
+    footnotes = (
+        Footnote("the suite's temperature instead of the paper's 0.5, which makes the same beta sharper"),
+        Footnote(
+            "queries against in-batch documents instead of two views of an image: N is at most B - 1, not 2B - 2"
+        ),
+        Footnote("in-batch documents are its only negatives"),
     )
 
     class Params(base.Params):

@@ -24,7 +24,7 @@ from pydantic import Field
 
 from negmark.methods import base, sampling, teacher
 from negmark.methods.base import Method
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried
 
 
 class PercPos(Method):
@@ -35,10 +35,10 @@ class PercPos(Method):
     citation = "Moreira et al. 2024, arXiv 2407.15831"
     pools = frozenset({"dense"})
     uses_teacher = True
-    adaptations = (
-        "the teacher ranks only the best candidates of the warm-up encoder, not the whole corpus",
-        "the teacher is the suite's; the paper's best single one is e5-mistral-7b",
-        "the suite's number of negatives instead of the paper's four",
+    footnotes = (
+        Footnote("the teacher ranks only the best candidates of the warm-up encoder, not the whole corpus"),
+        Footnote("the teacher is the suite's; the paper's best single one is e5-mistral-7b"),
+        Footnote("the suite's number of negatives instead of the paper's four"),
     )
     claims = (
         Claim(

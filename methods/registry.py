@@ -16,14 +16,10 @@ from importlib.metadata import entry_points
 
 from negmark import methods
 from negmark.methods.base import Method, Params
-from negmark.methods.types import Claim
+from negmark.methods.types import Claim, Footnote, When
 
 GROUP = "negmark.methods"
 LONGEST_TITLE = 200
-SENTENCES = (
-    "adaptations", "faithful_adaptations", "supervised_only", "sentence_adaptations", "ungraded_only",
-)  # fmt: skip
-"""Class attributes that hold sentences."""
 
 
 @cache
@@ -80,12 +76,19 @@ def _check_kinds(method: type[Method], where: str) -> None:
     for attribute in ("faithful", "gives_positives", "knows_hidden", "uses_teacher"):
         if not isinstance(getattr(method, attribute), bool):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be True or False")
-    for attribute, kind in (*dict.fromkeys(SENTENCES, str).items(), ("claims", Claim)):
+    for attribute, kind in (("footnotes", Footnote), ("claims", Claim)):
         entries = getattr(method, attribute)
         if not (isinstance(entries, tuple) and all(isinstance(entry, kind) for entry in entries)):
             raise ValueError(
                 f"{where}: the class attribute {attribute!r} must be a tuple of {kind.__name__}; a tuple of one "
                 "ends in a comma"
+            )
+    for note in method.footnotes:
+        if not (isinstance(note.text, str) and note.text.strip()):
+            raise ValueError(f"{where}: the text of a footnote must be a string, found {note.text!r}")
+        if not (isinstance(note.when, set | frozenset) and note.when <= set(When)):
+            raise ValueError(
+                f"{where}: `when` of a footnote must be a set of When, as {{When.FAITHFUL}}, found {note.when!r}"
             )
 
 

@@ -23,7 +23,7 @@ from pydantic import Field
 
 from negmark.methods import base, sampling, teacher
 from negmark.methods.base import Method
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried
 
 
 class RocketQA(Method):
@@ -34,12 +34,16 @@ class RocketQA(Method):
     citation = "Qu et al. 2021, NAACL, arXiv 2010.08191"
     pools = frozenset({"dense"})
     uses_teacher = True
-    adaptations = (
-        "the teacher is the suite's encoder instead of a cross-encoder trained on the retriever's results",
-        "its probability is the logistic of (candidate - labelled positive) / temperature, as an encoder has "
-        "none of its own",
-        "no augmentation with pseudo-positives and no cross-batch negatives",
-        "static pool of the warm-up encoder; negatives are drawn anew at every step",
+    footnotes = (
+        Footnote(
+            "the teacher is the suite's encoder instead of a cross-encoder trained on the retriever's results"
+        ),
+        Footnote(
+            "its probability is the logistic of (candidate - labelled positive) / temperature, as an encoder has "
+            "none of its own"
+        ),
+        Footnote("no augmentation with pseudo-positives and no cross-batch negatives"),
+        Footnote("static pool of the warm-up encoder; negatives are drawn anew at every step"),
     )
     claims = (
         Claim(

@@ -31,7 +31,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling, teacher
 from negmark.methods.base import Method, Services, Snapshot
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Ids, Negatives, Step, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 Kernel = Literal["gaussian", "laplace", "far"]
 TAU = {"gaussian": 0.0, "laplace": 3.0, "far": 0.5}
@@ -49,20 +49,20 @@ class SimANS(Method):
     citation = "Zhou et al. 2022, EMNLP Industry, arXiv 2210.11773"
     pools = frozenset({"dense"})
     uses_teacher = True
-    adaptations = (
-        "scores are cosine similarity / temperature",
-        "static pool of the warm-up encoder instead of one mined anew every few thousand steps, unless "
-        "`refresh_steps` is set",
-        "InfoNCE instead of distillation from a cross-encoder (AR2)",
+    footnotes = (
+        Footnote("scores are cosine similarity / temperature"),
+        Footnote(
+            "static pool of the warm-up encoder instead of one mined anew every few thousand steps, unless "
+            "`refresh_steps` is set"
+        ),
+        Footnote("InfoNCE instead of distillation from a cross-encoder (AR2)", {When.CONTROLLED}),
+        Footnote(
+            "the teacher is the suite's bi-encoder, never trained, instead of a cross-encoder trained in turns",
+            {When.FAITHFUL},
+        ),
+        Footnote("the suite's number of negatives instead of 15", {When.FAITHFUL}),
     )
     faithful = True
-    faithful_adaptations = (
-        "scores are cosine similarity / temperature",
-        "static pool of the warm-up encoder instead of one mined anew every few thousand steps, unless "
-        "`refresh_steps` is set",
-        "the teacher is the suite's bi-encoder, never trained, instead of a cross-encoder trained in turns",
-        "the suite's number of negatives instead of 15",
-    )
     claims = (
         Claim(
             "simans", "random", "R@100", "Bing, SimXNS's README: 85.6 against 76.2 (R@5 59.1 against 39.5)", _DIFFERS

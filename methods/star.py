@@ -22,7 +22,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Negatives, Step, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 _DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
 
@@ -34,15 +34,18 @@ class STAR(Method):
     title = "STAR"
     citation = "Zhan et al. 2021, SIGIR, arXiv 2104.08051"
     pools = frozenset({"dense"})
-    adaptations = (
-        "the suite's number of hard negatives a query instead of one",
-        "other queries' hard negatives are not shared; InfoNCE instead of the pairwise softplus",
+    footnotes = (
+        Footnote("the suite's number of hard negatives a query instead of one", {When.CONTROLLED}),
+        Footnote(
+            "other queries' hard negatives are not shared; InfoNCE instead of the pairwise softplus",
+            {When.CONTROLLED},
+        ),
+        Footnote(
+            "the logit is cosine similarity / temperature instead of a raw dot product", {When.FAITHFUL}
+        ),
+        Footnote("the suite's optimiser and batch size instead of LAMB and 256", {When.FAITHFUL}),
     )
     faithful = True
-    faithful_adaptations = (
-        "the logit is cosine similarity / temperature instead of a raw dot product",
-        "the suite's optimiser and batch size instead of LAMB and 256",
-    )
     claims = (
         Claim(
             "star", "random", "RR@10", "MS MARCO passage dev, DRhard's README: .340 against .301", _DIFFERS

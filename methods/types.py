@@ -1,6 +1,8 @@
 """What a method is given and what it returns: batches, negatives, scores, claims."""
 
+from collections.abc import Set
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -89,6 +91,37 @@ class Graded:
     """[P, D]"""
     scores: torch.Tensor
     """[P]: only their order counts."""
+
+
+class When(Enum):
+    """A condition on a row, for footnotes that don't hold everywhere."""
+
+    CONTROLLED = "controlled"
+    """The row is in the track where only the negatives are the method's."""
+    FAITHFUL = "faithful"
+    """It is in the track of the paper's own recipe."""
+    RETRIEVAL = "retrieval"
+    """The dataset has queries with labelled documents."""
+    SENTENCES = "sentences"
+    """The dataset has sentences: query and positive are two views of one."""
+    GRADED = "graded"
+    """The dataset has graded pairs."""
+    UNGRADED = "ungraded"
+    """It has none."""
+    VECTORS = "vectors"
+    """The tier trains a bi-encoder."""
+    PAIRS = "pairs"
+    """The tier trains a cross-encoder, which scores pairs."""
+
+
+@dataclass(frozen=True)
+class Footnote:
+    """A difference between a row and its paper: the board shows it below the table."""
+
+    text: str
+    """One clause, such as "InfoNCE instead of the pairwise loss"."""
+    when: Set[When] = frozenset()
+    """Conditions that must all hold; none of them: it always applies."""
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from negmark.methods import base
-from negmark.methods.base import Batch, Claim, Method, Negatives, Tried
+from negmark.methods.base import Batch, Claim, Footnote, Method, Negatives, Tried, When
 
 
 class Mine(Method):
@@ -90,8 +90,14 @@ def test_a_whole_one_is_taken(written):
         ("base.Params", "BaseModel", "Mine: Params must be a subclass of negmark.methods.base.Params, which"),
         ('title = "Mine"', 'title = "Mine"\n    pools = "dense"', "Mine: pools must be a set of names, as frozenset("),
         ('title = "Mine"', 'title = "Mine"\n    pools = {"dens"}', "Mine: unknown pool 'dens'; there are 'bm25' and"),
-        ('title = "Mine"', 'title = "Mine"\n    adaptations = ("a")',
-         "Mine: the class attribute 'adaptations' must be a tuple of str; a tuple of one ends in a comma"),
+        ('title = "Mine"', 'title = "Mine"\n    footnotes = (Footnote("a"))',
+         "Mine: the class attribute 'footnotes' must be a tuple of Footnote; a tuple of one ends in a comma"),
+        ('title = "Mine"', 'title = "Mine"\n    footnotes = (Footnote(" "),)',
+         "Mine: the text of a footnote must be a string, found ' '"),
+        ('title = "Mine"', 'title = "Mine"\n    footnotes = (Footnote("a", When.FAITHFUL),)',
+         "Mine: `when` of a footnote must be a set of When, as {When.FAITHFUL}, found <When.FAITHFUL"),
+        ('title = "Mine"', 'title = "Mine"\n    footnotes = (Footnote("a", {"faithful"}),)',
+         "Mine: `when` of a footnote must be a set of When, as {When.FAITHFUL}, found {'faithful'}"),
         ('title = "Mine"', 'title = "Mine"\n    claims = [("mine", "random")]',
          "Mine: the class attribute 'claims' must be a tuple of Claim"),
         ('title = "Mine"', 'title = "Mine"\n    faithful = "yes"', "Mine: the class attribute 'faithful' must be Tr"),

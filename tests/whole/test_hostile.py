@@ -42,7 +42,7 @@ STARTS = [
     "=1+1", "+1", "-1", "@SUM(1)", "\tx", "\rx", "../../up", "/etc/x", "<b>", "a b", "a\nb", "\u202e", "\x1b[31m", "%",
     "\\", "'", '"', "\u00e9", "x" * 2000, "{a}", "$(x)", "#", ",", ";", "\ufeff", "\u2028", "NaN", ".",
 ]  # fmt: skip
-METHOD = """from negmark.methods.base import Claim, Method, Negatives
+METHOD = """from negmark.methods.base import Claim, Footnote, Method, Negatives
 import numpy as np
 
 ATTACK, LINES = {attack!r}, {lines!r}
@@ -53,7 +53,7 @@ class Evil(Method):
     name = "evil"
     title = ATTACK
     citation = LINES
-    adaptations = (LINES,)
+    footnotes = (Footnote(LINES),)
     claims = (Claim("evil", "inbatch", "nDCG@10", LINES, LINES),)
 
     def negatives(self, batch):

@@ -59,11 +59,12 @@ class About:
 
     def _footnotes(self, home: Dataset, row: Row) -> list[str]:
         """Return how a row differs from its paper and from the other rows."""
-        footnotes = [*row.method.footnotes(row.track, row.tier.name)]
-        if home.has_sentences:
-            footnotes = [*row.method.on_sentences(footnotes)]
-        if home.settings.graded:
-            footnotes = [line for line in footnotes if line not in row.method.ungraded_only]
+        footnotes = row.method.notes(
+            row.track,
+            scores_pairs=row.tier.scores_pairs,
+            sentences=home.has_sentences,
+            graded=bool(home.settings.graded),
+        )
         if row.own_budget:
             own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
             changes = ", ".join(f"{key} {value:,}" for key, value in own.items())

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from negmark.core.errors import UserError
 from negmark.core.folders import DATA_VARIABLE, MODELS_VARIABLE, is_file, is_folder
 from negmark.core.names import BASELINES
-from negmark.core.tiers import TIERS, TRACKS, with_properties
+from negmark.core.tiers import TIERS, TRACKS, Tier, with_properties
 from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
 from negmark.methods import registry
@@ -110,7 +110,7 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
     _check_budget(suite, settings, where)
     params = validated(method.Params, settings.given, where, separator=".")
     tier = TIERS[suite.tier_of(settings)]
-    needed = _vectors_needed(method, params, settings.track, tier.name)
+    needed = _vectors_needed(method, params, settings.track, tier)
     if tier.scores_pairs and needed:
         raise UserError(
             f"{where}.tier: this row of {method.name} needs {needed}, which a cross-encoder has not; "
@@ -174,10 +174,10 @@ def _check_budget(suite: Suite, settings: RowSettings, where: str) -> None:
     )
 
 
-def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: str) -> str:
+def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: Tier) -> str:
     """Ask a method all that a plan asks it, and return what vectors it needs; its code may raise anything."""
     try:
-        method.footnotes(track, tier)
+        method.notes(track, scores_pairs=tier.scores_pairs, sentences=False, graded=False)
         if not all(tried.values for tried in method.space(params, track).values()):
             raise ValueError("space() names a parameter without values to try")
         return method.vectors_needed(params, track)

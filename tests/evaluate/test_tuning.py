@@ -110,7 +110,8 @@ def test_simans_tunes_the_sharpness_that_its_kernel_reads(kernel):
 # --- the suite --------------------------------------------------------------------------------------------
 
 
-def test_every_row_gets_as_many_trials():
+def test_every_row_gets_as_many_trials(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where no tuned.json lies
     for file in sorted((ROOT / "config").glob("*.yaml")):
         layout = open_suite(yaml.safe_load(file.read_text()), [file])
         counts = Counter(Path(path).parts[4].split(".trial-")[0] for path in layout.trial_curves())
@@ -123,10 +124,8 @@ def test_what_a_row_sets_itself_is_not_tuned():
     config = suite(methods={"simans": {"a": 2.0}, "inbatch": None})
     found = load(config, "x")
     assert all(point.params == {} for point in found.points(found.rows["simans"]))
-    assert any(
-        "a" in point.params
-        for point in load(suite(methods={"simans": None, "inbatch": None}), "x").points("simans")
-    )
+    found = load(suite(methods={"simans": None, "inbatch": None}), "x")
+    assert any("a" in point.params for point in found.points(found.rows["simans"]))
 
 
 def test_trials_are_ordinary_runs_with_their_rate_and_an_end_on_dev():
@@ -273,7 +272,7 @@ def test_what_was_tuned_under_other_settings_is_refused(tmp_path, monkeypatch):
     Path(first.paths.tuned).parent.mkdir(parents=True)
     Path(first.paths.tuned).write_text(tuned_file(first).model_dump_json())
     curved = {**SUITE["training"], "curve_every": 2}
-    assert Layout(load(suite(tuned=True, training=curved), "x")).rows[-1] == "simans_tuned", (
+    assert Layout(load(suite(tuned=True, training=curved), "x")).contents.rows[-1] == "simans_tuned", (
         "looking on is no other setting"
     )
     for changes in ({"training": {**SUITE["training"], "steps": 9}}, {"pools": {"depth": 9}}):
@@ -289,7 +288,7 @@ def test_what_was_tuned_under_other_settings_is_refused(tmp_path, monkeypatch):
 def test_a_row_that_was_not_beaten_says_so():
     chosen = Chosen(trial=0, factor=1.0, learning_rate=1e-3, params={}, dev=0.5, default=0.5,
                     slice="all", queries=100, under="")  # fmt: skip
-    assert footnote(chosen, 9, 3) == (
+    assert footnote(chosen, 9, 3, "nDCG@10") == (
         "tuned: the suite's own settings were not beaten (learning rate 0.001 (1 x the suite's)), the best of 9 trials "
         "by nDCG@10 on 100 dev queries, 3 seeds each"
     )

@@ -8,12 +8,12 @@ import pytest
 
 from negmark.compare.two_runs import LABEL, main, table
 from negmark.core.errors import UserError
-from negmark.core.names import METRICS
+from negmark.core.metrics import DEFAULT
 
 
 def write(folder: Path, values: list[float], queries: str = "abcdef") -> Path:
     folder.mkdir()
-    columns = {"query": list(queries), **dict.fromkeys(METRICS, values)}
+    columns = {"query": list(queries), **dict.fromkeys(DEFAULT, values)}
     pq.write_table(pa.table(columns), folder / "per_query.parquet")
     return folder
 

@@ -18,7 +18,7 @@ from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite
 from negmark.suite.trials import tuning_task
-from negmark.suite.tuning import Chosen, Tuned, points, told
+from negmark.suite.tuning import Chosen, Tuned, footnote, points
 from negmark.train.run import set_up
 from tiny import SUITE
 
@@ -289,7 +289,7 @@ def test_what_was_tuned_under_other_settings_is_refused(tmp_path, monkeypatch):
 def test_a_row_that_was_not_beaten_says_so():
     chosen = Chosen(trial=0, factor=1.0, learning_rate=1e-3, params={}, dev=0.5, default=0.5,
                     slice="all", queries=100, under="")  # fmt: skip
-    assert told(chosen, 9, 3) == (
+    assert footnote(chosen, 9, 3, "nDCG@10") == (
         "tuned: the suite's own settings were not beaten (learning rate 0.001 (1 x the suite's)), the best of 9 trials "
         "by nDCG@10 on 100 dev queries, 3 seeds each"
     )

@@ -1,5 +1,6 @@
 """Two runs by randomisation: a p-value worked by hand, and mistakes in one line."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -15,6 +16,7 @@ def write(folder: Path, values: list[float], queries: str = "abcdef") -> Path:
     folder.mkdir()
     columns = {"query": list(queries), **dict.fromkeys(DEFAULT, values)}
     pq.write_table(pa.table(columns), folder / "per_query.parquet")
+    (folder / "metrics.json").write_text(json.dumps({"metrics": DEFAULT}))
     return folder
 
 

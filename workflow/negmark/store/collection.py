@@ -58,11 +58,7 @@ def streamed(folder: Path) -> tuple[Iterator[str], list[str]]:
 
 
 def _documents(path: Path) -> Iterator[str]:
-<<<<<<< HEAD
-    with told(path), pq.ParquetFile(path) as table:
-=======
-    with _readable(path), pq.ParquetFile(path) as table:
->>>>>>> h-en2
+    with readable(path), pq.ParquetFile(path) as table:
         for batch in table.iter_batches(columns=["title", "text"]):
             part = batch.to_pydict()
             yield from joined(part["title"], part["text"])
@@ -110,22 +106,13 @@ def write_table(path: Path, columns: dict[str, Any], metadata: dict[bytes, bytes
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:
-<<<<<<< HEAD
-    with told(path):
-=======
-    with _readable(path):
->>>>>>> h-en2
+    with readable(path):
         return pq.read_table(path, columns=columns)
 
 
 @contextmanager
-<<<<<<< HEAD
-def told(path: Path) -> Iterator[None]:
-    """Tell the user of a table that can't be read."""
-=======
-def _readable(path: Path) -> Iterator[None]:
+def readable(path: Path) -> Iterator[None]:
     """Turn an error of reading a table into a `UserError` that names the file."""
->>>>>>> h-en2
     try:
         yield
     except (OSError, pa.ArrowException) as error:

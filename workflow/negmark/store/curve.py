@@ -7,12 +7,7 @@ import pandas as pd
 from negmark.core.errors import UserError
 from negmark.core.metrics import DEFAULT
 
-<<<<<<< HEAD
-FEWEST_UNSEEN = 30  # fewer dev queries than these say too little to decide by them alone
-=======
-METRIC = "nDCG@10"
 FEWEST_UNSEEN = 30  # fewer unseen dev queries say too little: then all dev queries decide
->>>>>>> h-en2
 
 
 def read_curve(path: Path, metric: str = DEFAULT[0]) -> pd.DataFrame:

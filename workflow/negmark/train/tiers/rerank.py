@@ -305,17 +305,10 @@ class Reranker:
         """Documents that are searched."""
         return self._first.documents
 
-<<<<<<< HEAD
     def search(self, queries: Rows, depth: int) -> Hits:
-        """Return the first stage's top `depth`, its best by logit; below them scores go on falling, one by one."""
-        found, scores = self._sorted(*self._first.search(queries, depth))
-        top = found[:, : self._again]
-=======
-    def search(self, queries: Rows, depth: int) -> Found:
         """Return the first stage's top `depth`, the best of them by logit; below, scores fall by 1 per document."""
         documents, scores = self._sorted(*self._first.search(queries, depth))
         top = documents[:, : self._reranked]
->>>>>>> h-en2
         logits = np.where(top < 0, -np.inf, self._logits(queries, top)).astype(np.float32)
         lowest = np.where(np.isneginf(logits), np.inf, logits).min(axis=1, initial=0, keepdims=True)
         below = lowest - 1 - np.arange(documents.shape[1] - top.shape[1], dtype=np.float32)
@@ -334,12 +327,6 @@ class Reranker:
             logits[part] = self._ranker(queries[part], documents[part]).numpy()
         return logits
 
-<<<<<<< HEAD
-    def _sorted(self, found: Rows, scores: NDArray[np.float32]) -> Hits:
-        order = np.lexsort((-self._place[found], -scores), axis=1)
-        return np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
-=======
-    def _sorted(self, documents: Rows, scores: NDArray[np.float32]) -> Found:
+    def _sorted(self, documents: Rows, scores: NDArray[np.float32]) -> Hits:
         order = np.lexsort((-self._place[documents], -scores), axis=1)
         return np.take_along_axis(documents, order, axis=1), np.take_along_axis(scores, order, axis=1)
->>>>>>> h-en2

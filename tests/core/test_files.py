@@ -46,7 +46,7 @@ def test_old_file_stays_when_writing_fails(tmp_path):
     [
         (OSError(errno.ENOSPC, "No space left on device"), "the disk is full; make room"),
         (SafetensorError("Error while serializing: I/O error (os error 28)"), "the disk is full; make room"),
-        (OSError(errno.EROFS, "Read-only file system"), "is read-only; mend its rights"),
+        (OSError(errno.EROFS, "Read-only file system"), "is read-only; fix its permissions"),
         (OSError(errno.EIO, "Input/output error"), "Input/output error; check the disk"),
     ],
 )

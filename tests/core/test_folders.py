@@ -23,6 +23,6 @@ def test_a_local_folder_is_there_or_not_named(tmp_path, monkeypatch, variable, f
     assert find() is None
     monkeypatch.setenv(variable, str(tmp_path / "gone"))
     with pytest.raises(
-        UserError, match=rf"^{variable}: there is no folder .*gone; mend the variable or unset it"
+        UserError, match=rf"^{variable}: there is no folder .*gone; fix the variable or unset it"
     ):
         find()

@@ -160,12 +160,12 @@ def test_another_split_is_the_test_split(beir: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "old", "new", "said"),
     [
-        ("corpus.jsonl", '"d2", ', '"d2"', r"corpus\.jsonl: line 2: expected a JSON object .* mend the line"),
+        ("corpus.jsonl", '"d2", ', '"d2"', r"corpus\.jsonl: line 2: expected a JSON object .* fix the line"),
         ("corpus.jsonl", '{"_id": "d2", "text": "blood"}', "[1]", r"corpus\.jsonl: line 2: expected a JSON"),
         ("corpus.jsonl", '"d2"', "2", r"corpus\.jsonl: line 2: expected a JSON object with strings"),
         ("corpus.jsonl", '"text": "blood"', '"text": null', r"corpus\.jsonl: line 2: expected"),
         ("corpus.jsonl", '"text": "blood"', '"title": 3, "text": ""', r"corpus\.jsonl: line 2: expected"),
-        ("corpus.jsonl", '"blood"', '"b\\ud800"', r"corpus\.jsonl: line 2: an escape .* stands alone"),
+        ("corpus.jsonl", '"blood"', '"b\\ud800"', r"corpus\.jsonl: line 2: an escape .* is half a character"),
         ("corpus.jsonl", '"d3"', '"d1"', r"corpus\.jsonl: line 3: the id 'd1' stands on line 1 already, with another"),
         ("queries.jsonl", '"q2"', '"q1"', r"queries\.jsonl: line 2: the id 'q1' stands on line 1 of queries\.jsonl al"),
         ("queries.jsonl", "what is blood", " ", r"queries\.jsonl: line 2: query 'q2' has labels but no text; write"),

@@ -103,12 +103,12 @@ def test_a_whole_one_is_taken(written):
         ('title = "Mine"', 'title = "Mine"\n    faithful = "yes"', "Mine: the class attribute 'faithful' must be Tr"),
         ('title = "Mine"', 'title = "Mine"\n    citation = None', "Mine: the class attribute 'citation' must be a str"),
         ("    def neg", "    @classmethod\n    def space(cls, params, track):\n        return {1: 2}\n\n    def neg",
-         "mine can't be asked: AttributeError: 'int' object has no attribute 'values'; mend the method"),
+         "mine can't be asked: AttributeError: 'int' object has no attribute 'values'; fix the method"),
         ("    def neg", "    @classmethod\n    def space(cls, params, track):\n"
          "        return {'depth': Tried((), '')}\n\n    def neg",
          "mine can't be asked: ValueError: space() names a parameter without values to try"),
         ("    def neg", "    @classmethod\n    def vectors_needed(cls, params, track):\n        raise KeyError('a')\n\n"
-         "    def neg", "mine can't be asked: KeyError: 'a'; mend the method"),
+         "    def neg", "mine can't be asked: KeyError: 'a'; fix the method"),
     ],
 )  # fmt: skip
 def test_a_broken_file_is_named_before_anything_runs(old, new, message, written, capsys):

@@ -20,9 +20,7 @@ from negmark.search import candidates
 from negmark.store.collection import write_table
 
 FULL = r"can't be written: the disk is full; make room, then the same command goes on"
-READ_ONLY = (
-    r"can't be written: the folder or the file is read-only; mend its rights, then the same command goes on"
-)
+READ_ONLY = r"can't be written: the folder or the file is read-only; fix its permissions, then the same command goes on"
 Stage = Callable[[Path], None]
 
 

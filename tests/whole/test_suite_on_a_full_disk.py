@@ -110,5 +110,5 @@ def test_a_disk_that_is_read_only(undone: Project, tmp_path: Path) -> None:
     assert code == 1
     assert errors(text) == [
         f"error: {undone.folder / '.snakemake'}: can't be written: the folder or the file is read-only; "
-        "mend its rights, then the same command goes on"
+        "fix its permissions, then the same command goes on"
     ]

@@ -96,7 +96,7 @@ def unwritable(error: BaseException, path: Path) -> UnwritableError:
     if number in NO_ROOM:
         reason, fix = "the disk is full", "make room"
     elif number in NOT_ALLOWED:
-        reason, fix = "the folder or the file is read-only", "mend its rights"
+        reason, fix = "the folder or the file is read-only", "fix its permissions"
     else:
         reason, fix = str(getattr(error, "strerror", None) or error), "check the disk"
     return UnwritableError(f"{path}: can't be written: {reason}; {fix}, then the same command goes on")

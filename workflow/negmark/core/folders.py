@@ -43,5 +43,5 @@ def is_file(path: Path) -> bool:
 def _from_variable(variable: str) -> Path | None:
     folder = os.environ.get(variable)
     if folder and not is_folder(Path(folder)):
-        raise UserError(f"{variable}: there is no folder {folder}; mend the variable or unset it")
+        raise UserError(f"{variable}: there is no folder {folder}; fix the variable or unset it")
     return Path(folder) if folder else None

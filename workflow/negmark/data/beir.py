@@ -95,7 +95,7 @@ def opened(file: Source) -> Iterator[IO[bytes] | gzip.GzipFile]:
     try:
         raw = file.open("rb")
     except OSError as error:
-        raise UserError(f"{file}: can't be opened ({error.strerror}); mend its rights") from error
+        raise UserError(f"{file}: can't be opened ({error.strerror}); fix its permissions") from error
     with raw:
         try:
             yield gzip.GzipFile(fileobj=raw) if file.name.endswith(".gz") else raw

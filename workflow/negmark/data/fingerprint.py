@@ -34,7 +34,7 @@ def check_fingerprint(name: str, found: str, expected: str | None) -> None:
     if expected is not None and found != expected:
         raise UserError(
             f"{name}: not the dataset that was asked for: its content has SHA-256 {found}, expected {expected}."
-            " Use an unchanged copy of the same version: mend or remove the one in the folder NEGMARK_DATA names"
+            " Use an unchanged copy of the same version: fix or remove the copy in the folder NEGMARK_DATA names"
         )
 
 

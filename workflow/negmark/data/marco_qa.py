@@ -111,7 +111,7 @@ def _questions(file: Path, shown: str) -> Iterator[Question]:
         except (KeyError, TypeError, ValueError):
             raise UserError(
                 f"{shown}: record {number}: expected query_id, query and passages with passage_text and is_selected "
-                "(0 or 1); mend the record"
+                "(0 or 1); fix the record"
             ) from None
 
 

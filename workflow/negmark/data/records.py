@@ -108,7 +108,7 @@ class Records:
             if not fields or len(fields) != columns or not GRADE.fullmatch(fields[-1]):
                 raise UserError(
                     f"{self.place(name, number)}: expected query-id, corpus-id and a whole score with tabs between, "
-                    "or TREC's four columns: query, anything, document, grade; mend the line"
+                    "or TREC's four columns: query, anything, document, grade; fix the line"
                 )
             yield Judgment(number, fields[0], fields[-2], int(fields[-1]))
 
@@ -123,7 +123,7 @@ class Records:
                 if not document or not other or relation not in RELATIONS:
                     raise UserError(
                         f"{self.place(name, number)}: expected document-id, other-id and {' or '.join(RELATIONS)} with "
-                        "tabs between; mend the line"
+                        "tabs between; fix the line"
                     )
                 yield Related(number, document, other, relation)
 
@@ -189,11 +189,11 @@ class Records:
                 whole = False
             if not whole:
                 raise UserError(
-                    f'{self.place(name, number)}: expected a JSON object with strings "_id" and "text"; mend the line'
+                    f'{self.place(name, number)}: expected a JSON object with strings "_id" and "text"; fix the line'
                 )
             if HALF_A_SIGN.search(line) and _is_broken(text):
                 raise UserError(
-                    f"{self.place(name, number)}: an escape \\ud8.. to \\udf.. stands alone, which is no sign; mend it"
+                    f"{self.place(name, number)}: an escape \\ud8.. to \\udf.. is half a character; fix it"
                 )
             self._check_id(text.id, name, number)
             yield text
@@ -202,9 +202,7 @@ class Records:
         for number, line in self._lines(name):
             identifier, tab, text = line.partition("\t")
             if not tab or not identifier:
-                raise UserError(
-                    f"{self.place(name, number)}: expected an id, a tab and a text; mend the line"
-                )
+                raise UserError(f"{self.place(name, number)}: expected an id, a tab and a text; fix the line")
             self._check_id(identifier, name, number)
             yield Text(number, identifier, "", text)
 

@@ -90,7 +90,7 @@ def main(
     if failing := judged.loc[~judged["holds"], "gate"].tolist():
         raise UserError(
             f"gates: {len(failing)} of {len(judged)} fail ({', '.join(failing)}): a baseline isn't what was "
-            "published, so no board is built; mend what differs, or say in the suite why it may"
+            "published, so no board is built; fix what differs, or say in the suite why it may"
         )
     write_text(folder / "gates.csv", csv(judged))
     write_text(folder / "gates.md", markdown(judged))

@@ -96,7 +96,7 @@ def send(make: Callable[[], Job], run: Path, settings: dict[str, Any]) -> dict[s
         outcome: dict[str, Any] = {"sent": True, **_send(make(), settings)}
     except Exception as error:  # no W&B failure may stop a suite
         log.warning("%s: not sent to W&B: %s: %s", run, type(error).__name__, error)
-        full = f"{FOLDER / 'wandb'}: the disk is full or read-only; make room or mend its rights"
+        full = f"{FOLDER / 'wandb'}: the disk is full or read-only; make room or fix its permissions"
         reason = full if is_unwritable(error) else f"{type(error).__name__}: {error}"
         outcome = {"sent": False, "reason": reason}
     return {**outcome, "run": str(run), "seconds": round(time.perf_counter() - started, 3)}

@@ -517,10 +517,10 @@ def test_relatives_of_positives_stand_on_the_board_where_documents_are_related(t
     cards = [write_card(tmp_path, "scifact", relations=related), write_card(tmp_path, "wordnet")]
     (tmp_path / "board" / "audit").mkdir(parents=True)
     (tmp_path / "board" / "audit" / "scifact.csv").write_text(
-        "method,seed,window,ancestor_rate,sibling_rate\nsimans,0,-1,0.02,0.2\nsimans,1,-1,0.04,0.217\nsimans,1,0,1,1\n"
+        "row,seed,window,ancestor_rate,sibling_rate\nsimans,0,-1,0.02,0.2\nsimans,1,-1,0.04,0.217\nsimans,1,0,1,1\n"
     )
     collated(metrics, cards, tmp_path / "board")
-    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "method"])
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv").set_index(["dataset", "row"])
     found = table.loc[("scifact", "simans"), ["ancestors", "siblings"]].astype(float)
     assert found.tolist() == pytest.approx([0.03, 0.2085])
     assert table["siblings"].notna().sum() == 1

@@ -12,6 +12,7 @@ import pytest
 
 from negmark.board.reproduce import DIFFERS, EDITED, SAME, UNEXPLAINED, WITHIN, compare, differences, main
 from negmark.core.errors import UserError
+from negmark.core.formats import BOARD
 
 NAN = math.nan
 COLUMNS = [
@@ -25,6 +26,7 @@ ROWS = [
     ["alike", "simans", "adapter", "controlled", 7, 0, 5, NAN, NAN, NAN, 61.5, 9.0],
 ]
 MANIFEST: dict[str, Any] = {
+    "format": BOARD,
     "suite": {"datasets": {"mine": {}, "alike": {"trained_on": "mine"}}},
     "encoders": {"encoder": {"model": "m", "model.safetensors": "1" * 64}},
     "datasets": {"mine": {"sha256": "2" * 64}, "alike": {"sha256": "3" * 64}},

@@ -60,12 +60,9 @@ class Specs:
         The precision of the forward pass is none of them: a manifest names the one that `auto` meant where it was made.
         """
         suite, spec = self._suite, self.run(dataset, row)
-        spec["training"] = row.budget.decides()
-        encoders = [
-            spec.pop("encoder", None),
-            suite.encoder.model_dump(),
-            (suite.teacher or suite.encoder).model_dump(),
-        ]
+        spec["training"] = {**row.budget.decides(), **self._curve_metric()}
+        start, teacher = suite.encoder.model_dump(), (suite.teacher or suite.encoder).model_dump()
+        encoders = [spec.pop("encoder", None), start, teacher]
         known = [{**settings, "dtype": None} for settings in encoders if settings]
         return short_hash([spec, dataset.collection, known, suite.finetune.decides(), suite.pool_key()])
 

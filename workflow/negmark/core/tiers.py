@@ -54,6 +54,16 @@ TIERS = {
             has_dropout=False,
         ),
         Tier(
+            "static",
+            "a whole encoder is trained: a row for each token, of which a text's vector is the mean",
+            "a token table, of which a text's vector is the mean",
+            "negmark.train.tiers.static",
+            "negmark.train.tiers.static_rows",
+            "static",
+            "o",
+            has_dropout=False,
+        ),
+        Tier(
             "finetune",
             "the whole encoder is trained",
             "the whole encoder",

@@ -28,6 +28,8 @@ class About:
         facts |= {"method": row.method.name, "tier": row.tier.name, "start": self._start(row)}
         if row.tier.name != DEFAULT:
             facts["encoder"] = self._paths.encoder_of(home)
+        if row.tier.name == "static":
+            facts["static"] = row.budget.model_dump(include={"start", "dimension", "seed"})
         if row.tier.scores_pairs:
             facts |= self._ranker()
         params = row.parameters(home.name)

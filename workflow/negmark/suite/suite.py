@@ -24,6 +24,7 @@ from negmark.suite.settings import (
     RerankSettings,
     Settings,
     ShardSettings,
+    StaticSettings,
     Text,
     TrackingSettings,
     TrainingSettings,
@@ -60,8 +61,8 @@ class Suite(Settings):
     otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
     `start:` names a row whose model it goes on from. `{}` in a suite of gates alone, which trains nothing."""
     tier: Text = DEFAULT
-    """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
-    cross-encoder that re-ranks the top of a first stage."""
+    """What is trained: `adapter` a linear map a side on cached vectors, `static` a table of token vectors, `finetune`
+    the whole encoder, `rerank` a cross-encoder that re-ranks the top of a first stage."""
     reference: Name = "inbatch"
     """The row, or the method of one, that the others of its tier are compared with."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
@@ -78,6 +79,7 @@ class Suite(Settings):
     teacher: EncoderSettings | None = None
     """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
     training: TrainingSettings = TrainingSettings()
+    static: StaticSettings = StaticSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()

@@ -202,7 +202,9 @@ def test_a_run_without_a_manifest_and_maps_of_another_encoder_are_refused(equal,
     with pytest.raises(UserError, match=r"its maps are 4 x 4, but vectors of .* have 8 dimensions"):
         export.main(run, tmp_path / "model", json.dumps(equal.settings))
     (run / "manifest.json").write_text(json.dumps({"run": {"tier": "rerank"}}))
-    with pytest.raises(UserError, match="a run of the tier rerank gives no vectors; adapter and finetune do"):
+    with pytest.raises(
+        UserError, match="a run of the tier rerank gives no vectors; adapter, finetune and static do"
+    ):
         export.main(run, tmp_path / "model", json.dumps(equal.settings))
     (run / "manifest.json").unlink()
     with pytest.raises(UserError, match=r"manifest\.json: there is no such file"):

@@ -61,7 +61,7 @@ rule embeddings:
         warmup=lambda wildcards: PATHS.warmup(wildcards.collection, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
-        sources=sources("negmark.encode.embeddings"),
+        sources=sources("negmark.encode.embeddings", *LAYOUT.table_modules()),
     output:
         documents="results/embeddings/{collection}/{encoder}/documents.npy",
         queries="results/embeddings/{collection}/{encoder}/queries.npy",

@@ -35,6 +35,8 @@ class Tier:
     a method that needs some."""
     has_dropout: bool = True
     """Can dropout make two views of a sentence?"""
+    starts_from_table: bool = False
+    """Is its start a token table (`encoder.table`) and no transformer? Then all rows of its suites are of this tier."""
     score: str = "cosine similarity"
     """What its scores are, in figures."""
 
@@ -52,6 +54,17 @@ TIERS = {
             "d",
             reads_texts=False,
             has_dropout=False,
+        ),
+        Tier(
+            "static",
+            "a whole encoder is trained: a row for each token, of which a text's vector is the mean",
+            "a token table, of which a text's vector is the mean",
+            "negmark.train.tiers.static",
+            "negmark.train.tiers.static_rows",
+            "static",
+            "o",
+            has_dropout=False,
+            starts_from_table=True,
         ),
         Tier(
             "finetune",

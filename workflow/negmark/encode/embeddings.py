@@ -7,6 +7,7 @@ missing shard.
 
 import functools
 import hashlib
+import importlib
 import json
 import logging
 import shutil
@@ -33,6 +34,7 @@ from negmark.encode.tokens import Texts, Tokens, tokens_key, tokens_of
 from negmark.store import collection
 from negmark.store.vectors import DOCUMENTS, QUERIES
 
+TABLES = "negmark.encode.static_vectors"
 log = logging.getLogger(__name__)
 
 
@@ -109,6 +111,14 @@ def encode_part(dataset: Path, settings: dict[str, Any], share: tuple[int, int],
             )
 
 
+def embed_by_table(dataset: Path, settings: dict[str, Any]) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Return what `embed` does, by a token table: imported by name, so that other encoders don't depend on its code."""
+    found: tuple[dict[str, Path], dict[str, Any]] = importlib.import_module(TABLES).embed(
+        dataset, settings, settings["table"]
+    )
+    return found
+
+
 def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     settings: Annotated[str, Option(help="settings of the encoder, as JSON")],
@@ -124,7 +134,8 @@ def main(
             encode_part(dataset, options, (part, parts), threads)
             facts = {"part": part, "parts": parts}
         else:
-            cached, facts = embed(dataset, options, threads)
+            table = options.get("table")
+            cached, facts = embed_by_table(dataset, options) if table else embed(dataset, options, threads)
             for name, file in cached.items():
                 _place(file, folder / name)
     record = "embeddings.json" if part is None else shards.part_name(part, parts)

@@ -16,10 +16,15 @@ def find_model(name: str, key: str = "encoder.model") -> Path:
 
     Only folders that `negmark.encode.model_files` can read as data are accepted. `key` names the setting in messages.
     """
-    folder = path if is_folder(path := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
-    folder = folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
+    folder = find_folder(name, key)
     check_model(folder, f"{key}: {name}")
     return folder
+
+
+def find_folder(name: str, key: str) -> Path:
+    """Return the folder that `find_model` finds, whatever lies in it."""
+    folder = found if is_folder(found := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
+    return folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
 
 
 def pooling(model: Path) -> str:

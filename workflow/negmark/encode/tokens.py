@@ -5,15 +5,15 @@ Texts are tokenised once per content: the files are in the cache, keyed by token
 
 import hashlib
 import importlib.metadata
+import itertools
 import logging
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import transformers
 from numpy.typing import NDArray
 
 from negmark.core.cache import alone
@@ -53,6 +53,13 @@ class Tokens:
         """Tokens of each text [N]."""
         return np.diff(self.starts)
 
+    def taken(self, rows: NDArray[np.int64]) -> "Tokens":
+        """Return the tokens of some texts, in the order of `rows`, in memory."""
+        first, lengths = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
+        starts = _starts([lengths])
+        places = np.arange(starts[-1]) + np.repeat(first - starts[:-1], lengths)
+        return Tokens(np.asarray(self.ids)[places], starts)
+
     def padded(
         self, rows: NDArray[np.int64], padding: int = 0
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -68,26 +75,40 @@ def tokens_of(model: Path, side: Texts) -> Tokens:
 
     Raises `UserError` if the side's length exceeds what the model can read.
     """
-    folder = cache_folder() / "tokens" / tokens_key(model, side)[:32]
-    tokens = _read_complete(folder, side)
-    if tokens is None:
+
+    def make(folder: Path) -> None:
+        tokenizer = _open(model, side.length)
+        write(folder, chunks(tokenizer, side), len(tokenizer))
+
+    return cached(tokens_key(model, side), len(side.lines), make)
+
+
+def cached(key: str, count: int, make: Callable[[Path], None]) -> Tokens:
+    """Return the tokens of `count` texts that lie in the cache under a key; `make` writes them to a folder else."""
+    folder = cache_folder() / "tokens" / key[:32]
+    found = _read_whole(folder, count)
+    if found is None:
         with alone(folder, "tokenises the same texts"):
-            tokens = _read_complete(folder, side)
-            if tokens is None:
-                tokens = _tokenise(model, side, folder)
-    return tokens
+            found = _read_whole(folder, count)
+            if found is None:
+                found = _made(folder, make)
+    return found
 
 
 def tokens_key(model: Path, side: Texts) -> str:
-    """Return a SHA-256 of everything that decides the tokens of a side: tokenizer, texts, length and prompt."""
+    """Return a SHA-256 of all that decides the tokens of a side: tokenizer, texts, length and prompt."""
+    parts: list[Any] = [sha256_file(model / TOKENIZER), config_content(model / "tokenizer_config.json")]
+    parts += [importlib.metadata.version(name) for name in ("transformers", "tokenizers")]
+    return hashlib.sha256(canonical([*parts, *texts_key(side)]).encode()).hexdigest()
+
+
+def texts_key(side: Texts) -> list[Any]:
+    """Return what of a side decides its tokens, whatever cuts them: a SHA-256 of its texts, its length and prompt."""
     texts = hashlib.sha256()
     for line in side.lines:
         content = line.encode("utf-8", "surrogatepass")
         texts.update(len(content).to_bytes(8, "little") + content)
-    parts: list[Any] = [sha256_file(model / TOKENIZER), config_content(model / "tokenizer_config.json")]
-    parts += [transformers.__version__, importlib.metadata.version("tokenizers")]
-    parts += [texts.hexdigest(), side.length, side.prompt]
-    return hashlib.sha256(canonical(parts).encode()).hexdigest()
+    return [texts.hexdigest(), side.length, side.prompt]
 
 
 def tokenise(model: Path, side: Texts) -> Tokens:
@@ -139,22 +160,21 @@ def read(folder: Path) -> Tokens | None:
     return Tokens(ids, starts)
 
 
-def _read_complete(folder: Path, side: Texts) -> Tokens | None:
-    tokens = read(folder)
-    return tokens if tokens is not None and len(tokens) == len(side.lines) else None
+def _read_whole(folder: Path, count: int) -> Tokens | None:
+    found = read(folder)
+    return found if found is not None and len(found) == count else None
 
 
-def _tokenise(model: Path, side: Texts, folder: Path) -> Tokens:
-    """Write the tokens of a side to the cache, replacing damaged ones if there are any."""
+def _made(folder: Path, make: Callable[[Path], None]) -> Tokens:
+    """Write tokens to the cache, in place of damaged ones if there are any."""
     if folder.exists():
         log.warning("%s: damaged; the texts are tokenised again", folder)
         shutil.rmtree(folder)
-    tokenizer = _open(model, side.length)
-    write(folder, chunks(tokenizer, side), len(tokenizer))
-    tokens = read(folder)
-    if tokens is None:
+    make(folder)
+    found = read(folder)
+    if found is None:
         raise UserError(f"{folder}: can't be read back after it was written; check the disk")
-    return tokens
+    return found
 
 
 def _open(model: Path, length: int) -> Any:
@@ -172,7 +192,7 @@ def _open(model: Path, length: int) -> Any:
 
 
 def _flat(lines: list[list[int]], width: np.dtype[Any]) -> NDArray[Any]:
-    return np.array([token for line in lines for token in line], width)
+    return np.fromiter(itertools.chain.from_iterable(lines), width)
 
 
 def _lengths(lines: list[list[int]]) -> NDArray[np.int64]:

@@ -109,8 +109,8 @@ class Planner:
         return durations.dataset_seconds(self._size_of(job), self._machine)
 
     def _embeddings(self, job: Job) -> float:
-        if self._layout.suite.shards.encode > 1:
-            return self._collating(job)
+        if self._layout.suite.shards.encode > 1 or "table" in self._layout.suite.start():
+            return self._collating(job)  # gathers shares, or averages rows
         return durations.embeddings_seconds(self._size_of(job), self._how, self._machine)
 
     def _encode_part(self, job: Job) -> float:

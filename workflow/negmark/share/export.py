@@ -1,8 +1,9 @@
 """Stage export: a trained run as a folder for `SentenceTransformer(path)`, giving the vectors of its evaluation.
 
-If both sides share a tower, the folder holds a transformer and its pooling, and a normalisation for cosine. If they
-differ (maps of the adapter tier, towers that a method has separated), a `Router` holds both, and `encode_query` and
-`encode_document` choose between them.
+Where one tower serves both sides, the folder holds a transformer and its pooling, and a normalisation for cosine;
+of the static tier a StaticEmbedding and a normalisation, where both sides are also cut at the same length.
+Where the sides differ (maps of the adapter tier, towers that a method has parted), a `Router` holds both, and
+`encode_query` and `encode_document` choose between them.
 """
 
 import json
@@ -19,6 +20,7 @@ from sentence_transformers.sentence_transformer.modules import (
     Normalize,
     Pooling,
     Router,
+    StaticEmbedding,
     Transformer,
 )
 from typer import Argument, Option
@@ -29,26 +31,37 @@ from negmark.core.files import read_json, replacing_folder, write_text
 from negmark.core.tiers import DEFAULT
 from negmark.encode.model_files import hush_transformers
 from negmark.encode.pretrained import find_model, pooling
+from negmark.encode.table_starts import open_table
+from negmark.encode.token_table import cutting
 from negmark.share.model_card import model_card
+from negmark.train.tiers import static_rows
 from negmark.train.tiers.adapter_maps import SIDES, load_maps
 from negmark.train.tiers.finetune import SHARED, load_side
+from negmark.train.tiers.static_rows import load_moved, trained_table
 
 MODEL, MANIFEST, METRICS, CARD = "model.safetensors", "manifest.json", "metrics.json", "README.md"
 POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 Modules = list[Module]
 
 
-def open_run(run: Path, settings: Mapping[str, Any], tier: str) -> SentenceTransformer:
-    """Return the model of a run on the CPU, in float32; `settings` are those of its original encoder.
+def open_run(
+    run: Path, settings: Mapping[str, Any], tier: str, training: Mapping[str, Any] | None = None
+) -> SentenceTransformer:
+    """Return the model of a run on the CPU, in float32; `settings` are those of the encoder it started from.
 
-    Raises `UserError` if the run's model can't be read, belongs to another encoder or gives no vectors.
+    The static tier also asks for the run's `training` section, which says what its table started from. Raises
+    `UserError` if the run's model can't be read, belongs to another encoder or gives no vectors.
     """
-    builders = {"adapter": adapter_modules, "finetune": finetune_modules}
-    if tier not in builders:
-        raise UserError(f"{run}: a run of the tier {tier} gives no vectors; {' and '.join(builders)} do")
-    modules = builders[tier](run / MODEL, settings)
-    # an adapter's vectors have unit length, whatever the suite's encoder gives
-    similarity = SimilarityFunction("cosine" if tier == "adapter" else settings["similarity"])
+    if tier == "static":
+        modules = static_modules(run / MODEL, settings, training or {})
+    elif tier in (builders := {"adapter": adapter_modules, "finetune": finetune_modules}):
+        modules = builders[tier](run / MODEL, settings)
+    else:
+        raise UserError(
+            f"{run}: a run of the tier {tier} gives no vectors; {', '.join(builders)} and static do"
+        )
+    # adapters and token tables give vectors of unit length, whatever the suite's encoder leaves
+    similarity = SimilarityFunction(settings["similarity"] if tier == "finetune" else "cosine")
     prompts = {side: settings[f"{side}_prompt"] for side in SIDES}
     return SentenceTransformer(
         modules=[*modules], device="cpu", prompts=prompts, similarity_fn_name=similarity
@@ -66,6 +79,24 @@ def finetune_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
     if is_shared(path):
         return tower(*SIDES)
     return [Router.for_query_document(tower("query"), tower("document"))]
+
+
+def static_modules(path: Path, settings: Mapping[str, Any], training: Mapping[str, Any]) -> Modules:
+    """Return a run's token table, or a `Router` between two where the sides differ in their table or their length.
+
+    Learned weights are folded into the rows. A text without any known token gets a vector of zeros there, and here
+    one whose numbers are all equal: no other vector differs.
+    """
+    start, moved = open_table(training, settings["model"]), load_moved(path)
+
+    def side(name: str) -> Modules:
+        table = torch.from_numpy(trained_table(start, moved, name))
+        tokenizer = cutting(start.tokenizer, settings[f"{name}_length"])
+        return [StaticEmbedding(tokenizer, embedding_weights=table), Normalize()]
+
+    if static_rows.SHARED in moved and settings["query_length"] == settings["document_length"]:
+        return side("document")
+    return [Router.for_query_document(side("query"), side("document"))]
 
 
 def adapter_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
@@ -129,7 +160,7 @@ def main(
     manifest = read_json(run / MANIFEST)
     metrics = read_json(run / METRICS) if (run / METRICS).is_file() else {}
     settings = json.loads(encoder)
-    model = open_run(run, settings, manifest["run"].get("tier", DEFAULT))
+    model = open_run(run, settings, manifest["run"].get("tier", DEFAULT), manifest["run"].get("training"))
     with replacing_folder(output) as partial:
         model.save(str(partial), create_model_card=False)
         write_text(partial / CARD, model_card(manifest, metrics, settings))

@@ -81,6 +81,15 @@ def _check_sections(suite: Suite, file: str) -> None:
             f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is no multiple of "
             f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't lie within an optimiser step"
         )
+    if TIERS[suite.tier].starts_from_table and suite.warms_up():
+        key = "warmup_steps" if suite.encoder.warmup_steps else "reinit_top"
+        raise UserError(
+            f"{file}: encoder.{key}: a token table has no layers to draw anew and no warm-up; leave it out"
+        )
+    if TIERS[suite.tier].starts_from_table and suite.encoder.similarity != "cosine":
+        raise UserError(f"{file}: encoder.similarity: token tables are compared by cosine; leave it out")
+    if TIERS[suite.tier].starts_from_table and suite.shards.encode > 1:
+        raise UserError(f"{file}: shards.encode: a token table encodes a corpus in seconds; leave it at 1")
     if suite.pools.index.kind == "hnsw" and suite.shards.documents > 1:
         raise UserError(
             f"{file}: shards.documents: a graph (pools.index.kind: hnsw) can't be parted, found "
@@ -147,6 +156,11 @@ def _check_tier(suite: Suite, name: str, where: str) -> None:
         raise UserError(
             f"{where}.start: {start} is of the tier {other}, this row of the tier {tier}; "
             "a run can go on from its own tier alone"
+        )
+    if TIERS[tier].starts_from_table != TIERS[suite.tier].starts_from_table:
+        raise UserError(
+            f"{where}.tier: a suite of the tier static has rows of that tier alone, as its pools and runs start from a "
+            f"token table; found {tier} beside {suite.tier}"
         )
     seen = [name]
     while start is not None:

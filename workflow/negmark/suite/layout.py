@@ -134,6 +134,10 @@ class Layout:
         rows = self.rows.values() if dataset.is_home and self.suite.pools.index.used() else []
         return sorted({self.paths.pool(dataset, "dense") for row in rows if "dense" in row.method.pools})
 
+    def table_modules(self) -> list[str]:
+        """Return the module that encodes by a token table, where the suite's runs start from one."""
+        return ["negmark.encode.static_vectors"] if "table" in self.suite.start() else []
+
     def vector_facts(self) -> dict[str, dict[str, str]]:
         """Return the files about each dataset's vectors, by whose they are and by dataset."""
         homes = [dataset for dataset in self.datasets.values() if dataset.is_home]

@@ -72,7 +72,7 @@ class Paths:
 
     def encoder_of(self, dataset: Dataset) -> dict[str, Any]:
         """Return the settings of the encoder from which a dataset's runs start: of the warmed-up one, if any."""
-        settings = self._suite.encoder.model_dump()
+        settings = self._suite.start()
         if self._suite.warms_up():
             folder = f"results/warmups/{dataset.collection}/{self._suite.encoder_key()}"
             settings |= {"model": folder, "reinit_top": 0, "warmup_steps": 0}

@@ -219,6 +219,35 @@ class FinetuneSettings(TrainingSettings):
     """Cores of a process; runs side by side on one core each finish sooner than one run on all."""
 
 
+class StaticSettings(TrainingSettings):
+    """The budget that every method of the static tier gets: a table of token vectors is trained."""
+
+    learning_rate: Number = Field(default=3e-3, gt=0)
+    """Peak rate of AdamW, the same for all methods of a suite."""
+    start: Text = Field(default="words", min_length=1)
+    """What rows start from: `words` the word embeddings of the suite's encoder, `random` a seeded draw, `glove` GloVe
+    of 50 dimensions, or a folder or hub name of a StaticEmbedding or a model2vec model."""
+    dimension: Whole = Field(default=256, ge=1)
+    """Of `random`: width of a row."""
+    seed: Whole = 0
+    """Of `random`: seed of the draw, the same for all runs."""
+    weights: Literal["none", "learned"] = "none"
+    """`learned` trains a weight for each token beside its row, so that some count more in a mean."""
+
+    def start_settings(self) -> dict[str, Any]:
+        """Return what decides the table before training."""
+        return self.model_dump(include={"start", "dimension", "seed"})
+
+    def start_text(self, model: str) -> str:
+        """Return in a few words what the table is before training; `model` is the suite's encoder."""
+        known = {
+            "words": f"the word embeddings of {model}",
+            "random": f"random rows of width {self.dimension} for the tokens of {model}",
+            "glove": "GloVe 6B, 50 dimensions",
+        }
+        return known.get(self.start, self.start)
+
+
 class IndexSettings(Settings):
     """How the corpus is searched for dense pools; what an approximate index misses is measured and told on the card."""
 

@@ -61,7 +61,8 @@ class Specs:
         """
         suite, spec = self._suite, self.run(dataset, row)
         spec["training"] = {**row.budget.decides(), **self._curve_metric()}
-        start, teacher = suite.encoder.model_dump(), (suite.teacher or suite.encoder).model_dump()
+        start = suite.start()
+        teacher = suite.teacher.model_dump() if suite.teacher else start
         encoders = [spec.pop("encoder", None), start, teacher]
         known = [{**settings, "dtype": None} for settings in encoders if settings]
         return short_hash([spec, dataset.collection, known, suite.finetune.decides(), suite.pool_key()])

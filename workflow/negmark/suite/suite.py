@@ -26,6 +26,7 @@ from negmark.suite.settings import (
     RerankSettings,
     Settings,
     ShardSettings,
+    StaticSettings,
     Text,
     TrackingSettings,
     TrainingSettings,
@@ -62,8 +63,8 @@ class Suite(Settings):
     otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
     `start:` names a row whose model it goes on from. `{}` in a suite of gates alone, which trains nothing."""
     tier: Text = DEFAULT
-    """What is trained: `adapter` a linear map a side on cached vectors, `finetune` the whole encoder, `rerank` a
-    cross-encoder that re-ranks the top of a first stage."""
+    """What is trained: `adapter` a linear map a side on cached vectors, `static` a table of token vectors, `finetune`
+    the whole encoder, `rerank` a cross-encoder that re-ranks the top of a first stage."""
     reference: Name = "inbatch"
     """The row, or the method of one, that the others of its tier are compared with."""
     metrics: list[Metric] = Field(default=list(METRICS), min_length=1)
@@ -84,6 +85,7 @@ class Suite(Settings):
     teacher: EncoderSettings | None = None
     """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
     training: TrainingSettings = TrainingSettings()
+    static: StaticSettings = StaticSettings()
     finetune: FinetuneSettings = FinetuneSettings()
     rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()
@@ -154,10 +156,15 @@ class Suite(Settings):
         """The tiers of the rows."""
         return {row.tier.name for row in self.rows.values()}
 
+    def start(self) -> dict[str, Any]:
+        """Return the settings of the encoder that every run starts from; in the static tier it is a token table."""
+        table = {"table": self.static.start_settings()} if TIERS[self.tier].starts_from_table else {}
+        return {**self.encoder.model_dump(), **table}
+
     def encoder_key(self, teacher: bool = False) -> str:
         """Return the folder name of the encoder, or of the teacher, with its settings."""
         settings = self.teacher if teacher and self.teacher else self.encoder
-        decides = settings.model_dump()
+        decides = self.start() if settings is self.encoder else settings.model_dump()
         if settings is self.encoder and self.encoder.warmup_steps:
             decides["warmup"] = self.finetune.decides()
         name = re.sub(r"[^a-z0-9._-]+", "-", Path(settings.model).name.lower()).strip(".-")[:48]
@@ -174,7 +181,9 @@ class Suite(Settings):
     def start_text(self) -> str:
         """Return in a few words what every run starts from."""
         layers, steps = self.encoder.reinit_top, self.encoder.warmup_steps
-        parts = [self.encoder.model]
+        parts = [
+            self.static.start_text(self.encoder.model) if "table" in self.start() else self.encoder.model
+        ]
         parts += [f"top {layers} layer{'s' * (layers > 1)} drawn anew"] if layers else []
         parts += [f"{steps:,} steps of in-batch warm-up"] if steps else []
         return ", ".join(parts)

@@ -68,7 +68,8 @@ class Words(Bench):
         return set_up(self.spec(method, row=row, track=track, **training), materials, start)
 
     def about(self, **training):
-        return {"encoder": self.encoder, "static": {**TRAINING, **training}}
+        table = {key: {**TRAINING, **training}[key] for key in ("start", "dimension", "seed")}
+        return {"encoder": {**self.encoder, "table": table}}
 
     def evaluated(self, run: Path, **training):
         model = run / "model.safetensors"

@@ -155,7 +155,7 @@ def test_empty_places_are_no_scores(shallow_world):
 
 def with_scores(run, queries, first, last):
     """Put S0 and S of some queries."""
-    run.method._reach(np.array([29]))
+    run.method._extend(np.array([29]))
     run.method.first[queries], run.method.last[queries] = torch.tensor(first), torch.tensor(last)
     return run.method
 

@@ -190,7 +190,7 @@ def test_a_gzipped_local_file_is_read_as_well(local: Path) -> None:
 def test_another_file_under_the_name_is_refused(local: Path, tmp_path: Path) -> None:
     (local / "icd10cm" / icd10cm.XML).write_bytes(LIST + b"\n")
     with pytest.raises(
-        UserError, match=r"icd10c-tabular.*\.xml: SHA-256 .*; put the file of simple-icd-10-cm"
+        UserError, match=r"icd10c-tabular.*\.xml: SHA-256 .*; replace it by the file of simple-icd-10-cm"
     ):
         icd10cm.build_icd10cm(tmp_path / "target", local)
 

@@ -166,7 +166,7 @@ def test_a_damaged_packed_file_is_named(data):
 def test_a_line_that_is_no_pair_is_named(data, line):
     write_pairs(data, "bad", {"x": [("1", "one", "two"), tuple(line.split("\t"))]})
     with pytest.raises(
-        UserError, match=r"x\.tsv: line 2: expected a score and two sentences .* fields 1, 2 and 3"
+        UserError, match=r"x\.tsv: line 2: expected a score and two sentences, .* fields 1, 2 and 3"
     ):
         read_task("bad", data)
 

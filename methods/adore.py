@@ -6,10 +6,10 @@ LambdaLoss. Best after STAR, which supplies the index and the query encoder's st
 What the released code does (jingtaozhan/DRhard): exact search, 200 deep, with the query vectors of the step
 (dropout on); labels part the list. All labelled positives of a query are appended if none was retrieved,
 else missing ones are ignored. The pair weight is |gain(r_a) - gain(r_b)| with gain 1/r (like MRR, not nDCG),
-0 behind `metric_cut`, which the README's command sets to 200. Its log(1 + exp(x)) * mask is NaN where the
+0 beyond `metric_cut`, which the README's command sets to 200. Its log(1 + exp(x)) * mask is NaN where the
 scores differ by more than 88; its default metric_cut=None makes every gain 0.
 What we do: in the controlled track the M best of a live search without labelled positives; documents are
-trained as for all methods. In the faithful track documents stay frozen and the code's loss is taken over the
+trained as in all methods. In the faithful track documents stay frozen and the code's loss is taken over the
 code's list, with a softplus that can't overflow; here `cut: null` means no cut. The ledger then names the M
 best unlabelled documents of the list. ADORE+STAR is `{method: adore, track: faithful, start: star}`.
 Cost per step: B searches of the whole corpus. Controlled: the corpus is encoded anew at each step, as its map
@@ -73,9 +73,9 @@ class ADORE(Method):
         """Parameters of ADORE's own recipe; the controlled track reads none of them."""
 
         depth: int = Field(default=200, ge=1)
-        """Faithful track: documents retrieved a query."""
+        """Faithful track: documents retrieved per query."""
         cut: int | None = Field(default=200, ge=1)
-        """Faithful track: ranks behind it have no gain; None cuts nothing (the code's None trains nothing)."""
+        """Faithful track: ranks beyond it have no gain; None cuts nothing (the code's None trains nothing)."""
 
     @classmethod
     def space(cls, params: "ADORE.Params", track: str) -> Mapping[str, Tried]:
@@ -96,7 +96,7 @@ class ADORE(Method):
         """Search with the current query vectors and keep the M best that carry no label."""
         granted = self.services.negatives
         faithful = self.services.track == "faithful"
-        spare = self.services.positives(batch.queries).shape[1]  # so many may stand above the M best
+        spare = self.services.positives(batch.queries).shape[1]  # so many may rank above the M best
         ids, _ = self.services.search(
             batch.query_vectors.detach(), self.params.depth if faithful else granted + spare
         )
@@ -111,9 +111,7 @@ class ADORE(Method):
         assert self._retrieved is not None
         assert self._retrieved[0] == step.batch.step
         ids, relevant = self._list(step.batch.queries, self._retrieved[1])
-        documents, places = np.unique(
-            ids, return_inverse=True
-        )  # each vector once, though many lists share it
+        documents, places = np.unique(ids, return_inverse=True)  # encode each once: many lists share it
         vectors = self.services.encode_documents(documents)
         logits = (step.batch.query_vectors @ vectors.T) / step.temperature
         return losses.adore_lambda(
@@ -124,10 +122,10 @@ class ADORE(Method):
         )
 
     def _list(self, queries: Ids, retrieved: Ids) -> tuple[Ids, np.ndarray]:
-        """Return ids and labels [B, K + P]: what was retrieved, and all positives where none was."""
+        """Return ids and labels [B, K + P]: the retrieved documents, and all positives if none was retrieved."""
         relevant = self.services.is_positive(queries, retrieved)
-        missed = ~relevant.any(axis=1, keepdims=True)
-        appended = np.where(missed, self.services.positives(queries), NO_DOCUMENT)
+        without_positive = ~relevant.any(axis=1, keepdims=True)
+        appended = np.where(without_positive, self.services.positives(queries), NO_DOCUMENT)
         return (
             np.concatenate([retrieved, appended], axis=1),
             np.concatenate([relevant, appended != NO_DOCUMENT], axis=1),

@@ -1,17 +1,17 @@
 r"""ANCE: negatives from the model's own index of the whole corpus, refreshed as training goes on.
 
 What the paper says: informative negatives have large gradients, and local ones (in-batch, BM25) don't; so
-retrieve them globally with the model that is trained, from an index that another process rebuilds from the
-latest checkpoint while training goes on.
+retrieve them globally with the model in training, from an index that another process rebuilds from the
+latest checkpoint while training continues.
 What the released code does (microsoft/ANCE): the trainer saves every 10,000 steps; the inferencer then encodes
 all passages anew, searches the top 200 for a fifth of the queries (round robin), shuffles them and writes 20
-negatives a query. Only the one positive of a row is known to it, so other positives may be written as
+negatives per query. It knows only the one positive of a row, so other positives may be written as
 negatives. Each triple is trained with -log(e^{s+} / (e^{s+} + e^{s-})), without in-batch negatives.
 What we do: every `refresh_steps` steps, step 0 included, the training loop itself takes a snapshot of the
 encoder, for all queries at once, and training waits for it: no negative is older than `refresh_steps` (the
 default suits runs of some hundred steps, the code's is 10,000). At every step M negatives are drawn uniformly
 from the snapshot's top `depth`, all labelled positives left out. The faithful track takes the code's loss.
-Cost per step: M document vectors a query and B searches of the whole corpus; at a refresh, the whole corpus.
+Cost per step: M document vectors per query and B searches of the whole corpus; at a refresh, the whole corpus.
 """
 
 from collections.abc import Mapping
@@ -109,5 +109,5 @@ class ANCE(Method):
         return {} if self._snapshot is None else self._snapshot.state_dict()
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the snapshot up again."""
+        """Restore the snapshot."""
         self._snapshot = self.services.snapshot(state) if state else None

@@ -35,12 +35,12 @@ class Params(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _as_meant(cls, value: Any, info: ValidationInfo) -> Any:
-        """Take numbers and truth values that a config could only give as text; a type takes nothing else's values."""
-        wanted = cls.model_fields[info.field_name or ""].annotation
-        kinds = get_args(wanted) or (wanted,)
-        for kind, meant in ((int, values.whole), (float, values.number), (bool, values.truth)):
-            value = meant(value) if kind in kinds else value
+    def _parsed(cls, value: Any, info: ValidationInfo) -> Any:
+        """Parse numbers and booleans that a config could only give as text, each only where its type is allowed."""
+        annotation = cls.model_fields[info.field_name or ""].annotation
+        types = get_args(annotation) or (annotation,)
+        for kind, parse in ((int, values.whole), (float, values.number), (bool, values.truth)):
+            value = parse(value) if kind in types else value
         return value
 
 
@@ -55,9 +55,9 @@ class Pool(Protocol):
 
 
 class Snapshot(Protocol):
-    """The encoder as it was when the snapshot was taken, searchable: a refreshed pool of every query.
+    """The encoder as it was when the snapshot was taken, searchable: a refreshed pool for every query.
 
-    Candidates are searched when a query asks for them, which gives what mining all queries at once would give.
+    Candidates are searched when they are requested, with the same result as mining all queries at once.
     """
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
@@ -67,7 +67,7 @@ class Snapshot(Protocol):
         """Return the scores [B, K] of queries [B] with documents [B, K]; -inf in empty places."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return what takes the snapshot up again: two [D, D] matrices in the adapter tier, else all its vectors."""
+        """Return what restores the snapshot: two [D, D] matrices in the adapter tier, else all its vectors."""
 
 
 class Services(Protocol):
@@ -90,30 +90,30 @@ class Services(Protocol):
         """`controlled`, where only negatives may differ, or `faithful`, for the paper's own recipe."""
 
     def rng(self, step: int, purpose: str = "") -> np.random.Generator:
-        """Return the stream of this method, seed, step and purpose: the same whenever it is asked for."""
+        """Return the stream of this method, seed, step and purpose: the same at every call."""
 
     def pool(self, name: str) -> Pool:
-        """Return a candidate pool; its name must stand in the method's `pools`."""
+        """Return a candidate pool; its name must be in the method's `pools`."""
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Say for queries [B] and documents [B, K] which pairs carry a training label: [B, K]."""
+        """Return for queries [B] and documents [B, K] which pairs have a training label: [B, K]."""
 
     def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Say for queries [B] and documents [B, K] which pairs the dataset hides from training though relevant.
+        """Return for queries [B] and documents [B, K] which pairs are relevant but hidden from training: [B, K].
 
-        None where nothing is hidden. For controls with `knows_hidden` alone; PermissionError for any other method.
+        All False if the dataset hides nothing. For controls with `knows_hidden`; any other gets a PermissionError.
         """
 
     def positives(self, queries: Ids) -> Ids:
         """Return the labelled positives of queries [B] as [B, P], `NO_DOCUMENT` after a query's last one."""
 
     def snapshot(self, state: Mapping[str, torch.Tensor] | None = None) -> Snapshot:
-        """Freeze the encoder as it is now (counted as a refresh), or take up what `Snapshot.state_dict` gave."""
+        """Freeze the encoder as it is now (counted as a refresh), or restore what `Snapshot.state_dict` returned."""
 
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the current document vectors with vectors [B, D]: ids and scores [B, depth], best first.
 
-        Labelled positives are among them. The document vectors are computed anew only if they have changed.
+        Labelled positives are among them. The document vectors are recomputed only if they have changed.
         """
 
     def teacher_queries(self, queries: Ids) -> torch.Tensor:
@@ -123,30 +123,30 @@ class Services(Protocol):
         """Return unit vectors [*, E] of the teacher; those of document 0 in empty places."""
 
     def graded(self, step: int, count: int) -> Graded | None:
-        """Draw `count` graded pairs, encoded with gradient and counted as cost; None where the dataset has none."""
+        """Draw `count` graded pairs, encoded with gradient and counted as cost; None if the dataset has none."""
 
     def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
-        """Return the trained cross-encoder and a second one from the same start, with a scoring head of its own.
+        """Return the trained cross-encoder and a second one from the same start, but with its own scoring head.
 
         None outside the rerank tier. Called with queries [B] and documents [B, K] they return logits [B, K], 0 in
         empty places; without gradient also without dropout. The second one belongs to the method: it is trained
-        and saved if it stands in `extra_modules`, and dropped after training.
+        and saved if it is in `extra_modules`, and dropped after training.
         """
 
     def count_network(self, forwards: int) -> None:
         """Count pairs or vectors that went through networks of the method's own."""
 
     def warmup_queries(self, queries: Ids) -> torch.Tensor:
-        """Return unit vectors [*, D] of the encoder before training: what a network of the method's own reads."""
+        """Return unit vectors [*, D] of the encoder before training: the input of a method's own network."""
 
     def warmup_documents(self, documents: Ids) -> torch.Tensor:
         """Return unit vectors [*, D] of the encoder before training; document 0's in empty places."""
 
     def encode_queries(self, queries: Ids) -> torch.Tensor:
-        """Return current unit vectors [*, D] without gradient; each one is counted as cost."""
+        """Return current unit vectors [*, D] without gradient; each is counted as cost."""
 
     def encode_documents(self, documents: Ids) -> torch.Tensor:
-        """Return current unit vectors [*, D] without gradient; each one is counted as cost."""
+        """Return current unit vectors [*, D] without gradient; each is counted as cost."""
 
 
 class Method(ABC):
@@ -157,25 +157,25 @@ class Method(ABC):
     """
 
     name: ClassVar[str]
-    """How a suite's config calls it: lower case, digits and underscores."""
+    """Its name in a suite's config: lower case, digits and underscores."""
     title: ClassVar[str]
-    """How the board calls it."""
+    """Its name on the board."""
     citation: ClassVar[str] = ""
     """Authors, year, venue or arXiv id."""
     pools: ClassVar[frozenset[str]] = frozenset()
-    """Candidate pools it reads: any of `bm25`, `dense`. They are made once and shared by all methods."""
+    """Candidate pools it reads: any of `bm25`, `dense`. Each is made once and shared by all methods."""
     footnotes: ClassVar[tuple[Footnote, ...]] = ()
     """What differs from the paper's method, each with the conditions under which it does (`notes`)."""
     faithful: ClassVar[bool] = False
-    """Has it a recipe of its own (loss, towers, networks) beside its negatives? Then it may be in both tracks."""
+    """Does it have its own recipe (loss, towers, networks) beside its negatives? Then it may be in both tracks."""
     gives_positives: ClassVar[bool] = False
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
     knows_hidden: ClassVar[bool] = False
-    """Is it told of the positives that a dataset of known truth hides from training? Only a control may be."""
+    """Does it see the positives that a dataset of known truth hides from training? Only a control may."""
     uses_teacher: ClassVar[bool] = False
     """Does it read the suite's teacher?"""
     needs_vectors: ClassVar[str] = ""
-    """What it asks of trained vectors, in a few words, as `a live search`: the rerank tier has none of it."""
+    """What it needs trained vectors for, in a few words, as `a live search`; the rerank tier refuses it then."""
     claims: ClassVar[tuple[Claim, ...]] = ()
     """What its paper claims."""
     Params: ClassVar[type[BaseModel]] = Params
@@ -190,18 +190,18 @@ class Method(ABC):
 
     @classmethod
     def vectors_needed(cls, params: Any, track: str) -> str:
-        """Return what a row asks of trained vectors, empty where it may stand in the rerank tier.
+        """Return what a row needs trained vectors for, empty if it may be in the rerank tier.
 
-        A method overrides it where parameters decide; the paper's own recipe is taken for that of a bi-encoder.
+        A method overrides it if parameters decide; a faithful recipe is assumed to be that of a bi-encoder.
         """
         return cls.needs_vectors or ("the vectors of its paper's recipe" if track == "faithful" else "")
 
     @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
-        """Return what tuning tries of a row with these parameters in a track, beside the learning rate.
+        """Return what tuning tries for a row with these parameters in a track, beside the learning rate.
 
-        A method with parameters names its main one, with five values: spaces of one size for all. What a row of a
-        suite sets itself stays as it is.
+        A method with parameters names its main one, with five values, so that all spaces have the same size.
+        Parameters that the row sets itself are not tuned.
         """
         return {}
 
@@ -229,13 +229,13 @@ class Method(ABC):
         return self.loss(step)
 
     def observe(self, step: Step) -> None:  # noqa: B027 - most methods learn nothing from a step
-        """Is called with every step after its loss and before the optimiser's step, in both tracks.
+        """Called with every step after its loss and before the optimiser's step, in both tracks.
 
-        A method that decides by the scores it has seen takes them here; what it keeps belongs in `state_dict`.
+        A method that decides by scores it has seen reads them here; what it stores belongs in `state_dict`.
         """
 
     def telemetry(self) -> dict[str, float]:
-        """Return finite numbers of the step just taken: columns of its history, empty where a step has none."""
+        """Return finite numbers of the step just taken, as columns of the history; empty if a step has none."""
         return {}
 
     def trained_towers(self) -> frozenset[str]:
@@ -243,10 +243,10 @@ class Method(ABC):
         return frozenset({"query", "document"})
 
     def refresh(self, step: int) -> None:  # noqa: B027 - most methods have nothing to refresh
-        """Is called before every step; a method that re-mines does it here, on the steps it wants."""
+        """Called before every step; a method that re-mines does so here, on the steps it chooses."""
 
     def extra_modules(self) -> torch.nn.ModuleDict:
-        """Return networks of the method's own, trained by the shared optimiser and saved with the state."""
+        """Return the method's own networks, trained by the shared optimiser and saved with the state."""
         return torch.nn.ModuleDict()
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
@@ -254,7 +254,7 @@ class Method(ABC):
         return {}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
 

@@ -6,7 +6,7 @@ What the released code does: its configuration sets `hard_negatives: 1`, taken f
 What we do: `depth` best BM25 candidates without labelled positives; M of them drawn uniformly without
 replacement at every step (`depth` = M always takes the same top M). A query with fewer candidates, because no
 other document shares a word with it, has fewer negatives.
-Cost per step: M document vectors a query; the BM25 pool is made once and shared.
+Cost per step: M document vectors per query; the BM25 pool is made once and shared.
 """
 
 from collections.abc import Mapping

@@ -2,13 +2,13 @@ r"""CET: a negative counts the more, the surer it is that an annotator would hav
 
 What the paper says: a label needs a document to be selected for judging and to be relevant, P(c) = P(o) P(r). A
 relevance model R and a selection model S are learnt together. An unlabelled document is a trustworthy negative of
-R if it was probably selected, and of S if it is probably relevant, so each weights its negatives by what the other
-says (abstract; the estimator's details were not open to us, the code's formulas stand in for them).
+R if it was probably selected, and of S if it is probably relevant, so each weights its negatives by the other's
+score (abstract; we had no access to the estimator's details and use the code's formulas instead).
 What the released code does (caiyinqiong/Coupled_Estimation_Technique): R and S are two BERT cross-encoders on
 pairs (q, d+, d-) of a fixed pool. Weights, taken first and without gradient, wR = 1 + exp(sS- / T) and
 wS = 1 + exp(sR- / T); losses mean wR softplus(sR- - sR+) and mean wS softplus(sS- - sS+); both step at once. T is
-10 in ranker.sh and 2 by default; weights are neither clipped nor normalised and are 2 at a logit of 0. S is thrown
-away after training.
+10 in ranker.sh and 2 by default; weights are neither clipped nor normalised and are 2 at a logit of 0. S is discarded
+after training.
 What we do: R is the suite's bi-encoder with logits cosine / the suite's temperature, S two linear maps on vectors of
 the encoder before training, near the identity at the start, trained by its own loss only. M negatives are drawn
 uniformly from the dense pool. Controlled track: wR weighs the drawn negatives in InfoNCE, in-batch ones keep weight
@@ -19,7 +19,7 @@ seeded noise, its symmetric loss and its weights alone, which `score_correlation
 `clip`, `normalise` and `warmup_steps` are not the paper's and off by default. Rerank tier: R and S are two
 cross-encoders from the same start, each with a scoring head drawn by itself, and weights are taken without dropout,
 as in the code; R ranks.
-Cost per step: M document vectors a query; S scores B M pairs for the weights and B (M + 1) for its own loss. In the
+Cost per step: M document vectors per query; S scores B M pairs for the weights and B (M + 1) for its own loss. In the
 rerank tier R scores B M pairs once more, for the weights of S.
 """
 
@@ -37,7 +37,7 @@ from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Nega
 
 
 class Selection(nn.Module):
-    """S: a linear map a side on vectors of the encoder before training."""
+    """S: one linear map per side on vectors of the encoder before training."""
 
     def __init__(self, services: Services, noise: float) -> None:
         super().__init__()
@@ -115,7 +115,7 @@ class CET(Method):
         depth: int = Field(default=200, ge=1)
         """Candidates of the pool that are drawn from."""
         noise: float = Field(default=0.01, ge=0)
-        """Standard deviation of what is added to the identity in the selection model's maps at the start."""
+        """Standard deviation of the noise added to the identity in the selection model's maps at the start."""
 
     @classmethod
     def space(cls, params: "CET.Params", track: str) -> Mapping[str, Tried]:
@@ -131,14 +131,14 @@ class CET(Method):
         self._ranker: nn.Module | None
         self._ranker, second = services.rankers() or (None, None)
         self.selection: nn.Module = second or Selection(services, params.noise)
-        self._told: dict[str, float] = {}
+        self._telemetry: dict[str, float] = {}
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M candidates uniformly and weigh them by the selection model."""
         ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
         drawn = sampling.draw_uniform(ids, self.services.negatives, self.services.rng(batch.step))
         with torch.no_grad():
-            logits = self._said(self.selection, batch.queries, drawn)
+            logits = self._logits(self.selection, batch.queries, drawn)
         return Negatives(ids=drawn, weights=self.weights(logits, torch.from_numpy(drawn >= 0), batch.step))
 
     def loss(self, step: Step) -> torch.Tensor:
@@ -158,16 +158,16 @@ class CET(Method):
         return relevance + self.selection_loss(step)
 
     def selection_loss(self, step: Step) -> torch.Tensor:
-        """Return the selection model's pairwise loss, weighted by what the relevance model says."""
+        """Return the selection model's pairwise loss, weighted by the relevance model's logits."""
         assert step.negatives.ids is not None
         batch, used = step.batch, step.scores.negatives_mask
-        logits = self._said(
+        logits = self._logits(
             self.selection, batch.queries, np.column_stack([batch.positives, step.negatives.ids])
         )
         relevance = self._relevance(step)
         weights = self.weights(relevance, used, batch.step)
         loss = losses.pairwise_softplus(logits[:, 0], logits[:, 1:], weights, used)
-        self._told = self._tell(step, logits[:, 1:].detach()[used], relevance[used], loss.item())
+        self._telemetry = self._measured(step, logits[:, 1:].detach()[used], relevance[used], loss.item())
         return loss
 
     def weights(self, logits: torch.Tensor, used: torch.Tensor, step: int) -> torch.Tensor:
@@ -187,16 +187,16 @@ class CET(Method):
 
     def telemetry(self) -> dict[str, float]:
         """Return the selection model's loss, the mean weight and how both models' negative scores correlate."""
-        return self._told
+        return self._telemetry
 
     def _relevance(self, step: Step) -> torch.Tensor:
         """Return the relevance model's logits [B, M] of the negatives, a cross-encoder's without dropout."""
         if self._ranker is None or step.negatives.ids is None:
             return step.scores.negatives.detach() / step.temperature
         with torch.no_grad():
-            return self._said(self._ranker, step.batch.queries, step.negatives.ids)
+            return self._logits(self._ranker, step.batch.queries, step.negatives.ids)
 
-    def _said(self, model: nn.Module, queries: Ids, documents: Ids) -> torch.Tensor:
+    def _logits(self, model: nn.Module, queries: Ids, documents: Ids) -> torch.Tensor:
         """Return a model's logits [B, K], counted as cost."""
         self.services.count_network(int((documents != NO_DOCUMENT).sum()))
         return model(queries, documents)
@@ -207,11 +207,13 @@ class CET(Method):
         return ""
 
     @staticmethod
-    def _tell(step: Step, selection: torch.Tensor, relevance: torch.Tensor, loss: float) -> dict[str, float]:
-        told = {"selection_loss": loss}
+    def _measured(
+        step: Step, selection: torch.Tensor, relevance: torch.Tensor, loss: float
+    ) -> dict[str, float]:
+        numbers = {"selection_loss": loss}
         if len(selection):
             assert step.scores.weights is not None
-            told["weight_mean"] = step.scores.weights[step.scores.negatives_mask].mean().item()
+            numbers["weight_mean"] = step.scores.weights[step.scores.negatives_mask].mean().item()
         if len(selection) > 1 and min(selection.std(), relevance.std()) > 0:
-            told["score_correlation"] = torch.corrcoef(torch.stack([selection, relevance]))[0, 1].item()
-        return told
+            numbers["score_correlation"] = torch.corrcoef(torch.stack([selection, relevance]))[0, 1].item()
+        return numbers

@@ -128,20 +128,20 @@ class ClusterNS(Method):
         scores, batch = step.scores, step.batch
         shared = batch.query_vectors @ step.negatives.vectors[:, 0].T
         mask = torch.ones_like(shared, dtype=torch.bool)
-        every = replace(scores, negatives=shared, negatives_mask=mask)
+        shared_scores = replace(scores, negatives=shared, negatives_mask=mask)
         clustered = batch.positive_vectors if self.params.suspected_by == "positive" else batch.query_vectors
         gaps = suspected_gaps(scores.in_batch, scores.positive, clustered.detach(), self.centroids).where(
             scores.in_batch_mask, 0.0
         )
         margins = losses.bidirectional_margin(gaps, self.params.alpha, self.params.beta)
-        return losses.info_nce(every, step.temperature) + self.params.bml_weight * margins.mean()
+        return losses.info_nce(shared_scores, step.temperature) + self.params.bml_weight * margins.mean()
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return the centroids [K, D], none before the start."""
         return {"centroids": self.centroids}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.centroids = state["centroids"]
 
     def _start_if_due(self, batch: Batch) -> None:
@@ -160,7 +160,7 @@ class ClusterNS(Method):
 
 
 def far_from_the_last(cosines: torch.Tensor, index: int, count: int) -> list[int]:
-    """Return `count` rows, from `index` on each the unused one whose column is least in the last one's row."""
+    """Return `count` rows: `index`, then each time the unused one with the lowest cosine to the last one."""
     chosen = [index]
     for _ in range(count - 1):
         row = cosines[chosen[-1]].clone()
@@ -177,7 +177,7 @@ def nearest_two(vectors: torch.Tensor, centroids: torch.Tensor) -> torch.Tensor:
 def moved(
     centroids: torch.Tensor, vectors: torch.Tensor, gamma: float, update: Literal["sum", "mean"]
 ) -> torch.Tensor:
-    """Return (1 - gamma) c + gamma times the sum or mean of each centroid's members; without any it stays."""
+    """Return (1 - gamma) c + gamma times the sum or mean of each centroid's members; one without members stays."""
     members = functional.one_hot(nearest_two(vectors, centroids)[:, 0], len(centroids)).to(vectors.dtype)
     counts = members.sum(dim=0)[:, None]
     target = members.T @ vectors

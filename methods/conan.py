@@ -12,10 +12,10 @@ negatives are the top M, since the formula's first window starts at rank 10; S i
 step, so that the test costs no forward; S0 is taken at the first step after a replacement; all queries seen are
 tested together; one whose list has no whole window left keeps its last. S0 must be positive: under S0 <= 0 an
 unchanged S meets 1.15 S < S0 at once. Faithful track: eq. 3 in one process, M negatives in one denominator, no
-in-batch ones; CoSENT runs over graded pairs, 32 a step as in the paper, if the dataset is given some (`graded:` in
-its settings), else over the batch's labelled pairs (positives 1, negatives 0). A query must come round again for
+in-batch ones; CoSENT runs over graded pairs, 32 per step as in the paper, if the dataset has some (`graded:` in its
+settings), else over the batch's labelled pairs (positives 1, negatives 0). A query must come round again for
 any of this to act: in a run of less than an epoch the controlled track is the top M of the dense pool throughout.
-Cost per step: M document vectors a query; the dense pool is made once and shared.
+Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ from negmark.methods.base import Method, Services
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 UNSEEN = -2.0
-"""Stands for a score not taken yet; no cosine is that low."""
+"""A score not taken yet; no cosine is that low."""
 
 
 class Conan(Method):
@@ -70,7 +70,7 @@ class Conan(Method):
         """Parameters of the replacement rule."""
 
         margin: float = Field(default=1.15, ge=1)
-        """Negatives are hard no longer once margin times their mean score lies below the first one."""
+        """Negatives are no longer hard once margin times their mean score is below the first one."""
         ceiling: float = Field(default=0.8, gt=0)
         """Negatives whose mean score is as large as this are never replaced."""
         check_steps: int = Field(default=100, ge=1)
@@ -82,7 +82,7 @@ class Conan(Method):
         beta: float = Field(default=0.8, ge=0)
         """Weight of CoSENT in the faithful track."""
         graded_pairs: int = Field(default=32, ge=2)
-        """Graded pairs a step in the faithful track, if the dataset has any."""
+        """Graded pairs per step in the faithful track, if the dataset has any."""
 
     @classmethod
     def space(cls, params: "Conan.Params", track: str) -> Mapping[str, Tried]:
@@ -93,11 +93,11 @@ class Conan(Method):
         super().__init__(params, services)
         self.window = torch.zeros(0, dtype=torch.int64)
         self.first, self.last = torch.zeros(0), torch.zeros(0)
-        self._told: dict[str, float] = {}
+        self._telemetry: dict[str, float] = {}
 
     def refresh(self, step: int) -> None:
-        """Test all examples that were seen and move those on whose negatives are hard no longer."""
-        self._told = {}
+        """Test all examples seen so far and advance the window of those whose negatives are no longer hard."""
+        self._telemetry = {}
         if step == 0 or step % self.params.check_steps:
             return
         stale = torch.nonzero(no_longer_hard(self.last, self.first, self.params))[:, 0]
@@ -105,14 +105,14 @@ class Conan(Method):
         self.window[moved] += 1
         self.first[moved] = self.last[moved] = UNSEEN
         tested = max(int((self.first != UNSEEN).sum()) + len(moved), 1)
-        self._told = {
+        self._telemetry = {
             "replacement_rate": len(moved) / tested,
             "exhausted_rate": (len(stale) - len(moved)) / tested,
         }
 
     def negatives(self, batch: Batch) -> Negatives:
-        """Return each query's present window of its ranked candidates."""
-        self._reach(batch.queries)
+        """Return each query's current window of its ranked candidates."""
+        self._extend(batch.queries)
         ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
         starts = window_starts(self.window.numpy()[batch.queries], self.services.negatives, self.params.skip)
         columns = starts[:, None] + np.arange(self.services.negatives)
@@ -131,7 +131,7 @@ class Conan(Method):
         return balanced + self.params.beta * losses.cosent(cosines, labels, step.temperature)
 
     def observe(self, step: Step) -> None:
-        """Take each query's mean score: the one now, and the first of a new window."""
+        """Record each query's mean score: the current one, and the first of a new window."""
         used = step.scores.negatives_mask
         count = used.sum(dim=1)
         mean = step.scores.negatives.detach().masked_fill(~used, 0).sum(dim=1) / count.clamp(min=1)
@@ -140,19 +140,19 @@ class Conan(Method):
         self.first[rows] = torch.where(self.first[rows] == UNSEEN, self.last[rows], self.first[rows])
 
     def telemetry(self) -> dict[str, float]:
-        """Return, on steps with a test, the shares of seen examples replaced and of those with nothing left."""
-        return self._told
+        """Return, on steps with a test, the share of seen examples replaced and of those with no window left."""
+        return self._telemetry
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return window, S0 and S of every query row up to the highest seen."""
         return {"window": self.window, "first": self.first, "last": self.last}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         self.window, self.first, self.last = state["window"], state["first"], state["last"]
 
-    def _reach(self, queries: Ids) -> None:
-        """Lengthen the state so that it has these rows."""
+    def _extend(self, queries: Ids) -> None:
+        """Extend the state to these rows."""
         missing = max(int(queries.max()) + 1 - len(self.window), 0)
         self.window = functional.pad(self.window, (0, missing))
         self.first, self.last = (
@@ -160,7 +160,7 @@ class Conan(Method):
         )
 
     def _windows(self, queries: Ids) -> Ids:
-        """Return how many whole windows each query's list has behind the skipped candidates."""
+        """Return how many full windows each query's list has after the skipped candidates."""
         if not len(queries):
             return queries
         ids, _ = self.services.pool("dense").candidates(queries, self.params.depth)

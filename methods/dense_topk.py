@@ -2,9 +2,9 @@
 
 What the paper says: the hardest negatives by the current retriever ("static hard negatives"; STAR/ADORE, ANCE
 and SimANS all compare with it). SimANS holds that many of them are unlabelled positives.
-What the released code does: the static baselines differ in depth; ANCE and DRhard mine 200 a query.
+What the released code does: the static baselines differ in depth; ANCE and DRhard mine 200 per query.
 What we do: the first M of the pool, no draw, no refresh; labelled positives are not in the pool.
-Cost per step: M document vectors a query; the dense pool is made once and shared.
+Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
 from negmark.methods import sampling

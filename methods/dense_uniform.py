@@ -4,7 +4,7 @@ What the paper says: negatives drawn from the top of a retrieved list, 200 deep 
 embedding toolkits too. A deeper draw meets each single false negative less often.
 What the released code does: Tevatron takes 30 from depth 200, FlagEmbedding 15 of the ranks 10 to 209.
 What we do: M of ranks `skip` + 1 to `skip` + `top`, uniformly, without replacement, a fresh draw every step.
-Cost per step: M document vectors a query; the dense pool is made once and shared.
+Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
 from collections.abc import Mapping

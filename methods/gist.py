@@ -12,7 +12,7 @@ What we do: in the controlled track only the query-positive block is masked, so 
 what the guide leaves; `hard` (ours, no mode of the paper's code) adds the M best dense candidates under the
 same mask. In the faithful track all blocks at the paper's temperature. The suite's teacher is the guide; without one
 the warm-up encoder guides.
-Cost per step: 2 teacher vectors a query; with `hard`, M document vectors and M teacher vectors more.
+Cost per step: 2 teacher vectors per query; with `hard`, M document vectors and M teacher vectors more.
 """
 
 from collections.abc import Mapping

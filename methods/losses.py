@@ -37,7 +37,7 @@ def masked(logits: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
 def coupled_weights(logits: torch.Tensor, temperature: float) -> torch.Tensor:
     """Return 1 / (1 - sigmoid(s / T)) = 1 + e^{s/T}, without gradient: CET's weights (released code, train.py).
 
-    s is what the *other* model says of a negative; a weight is 2 where s is 0, and 2 everywhere as T grows.
+    s is the *other* model's score of a negative; a weight is 2 where s is 0, and tends to 2 everywhere as T grows.
     """
     return 1 + (logits.detach() / temperature).exp()
 
@@ -57,7 +57,7 @@ def cross_batch_balanced(scores: "Scores", temperature: float) -> torch.Tensor:
     """Softmax cross-entropy of the positive against the given negatives alone, no in-batch ones (a scalar).
 
     The retrieval half of Conan-embedding's eq. 3 (Li et al. 2024): the N n negatives that N devices hold for the
-    same query stand in one denominator; here one process holds them all.
+    same query are in one denominator; here one process holds them all.
     """
     return info_nce(replace(scores, in_batch_mask=torch.zeros_like(scores.in_batch_mask)), temperature)
 
@@ -104,7 +104,7 @@ def star_pairwise(
 def adore_lambda(
     scores: torch.Tensor, relevant: torch.Tensor, used: torch.Tensor, cut: int | None = None
 ) -> torch.Tensor:
-    r"""ADORE's loss (Zhan et al. 2021), as DRhard computes it, over a ranked list a query (a scalar).
+    r"""ADORE's loss (Zhan et al. 2021), as DRhard computes it, over one ranked list per query (a scalar).
 
     Column r - 1 of the logits [B, K] holds rank r, whose gain is 1/r, or 0 behind `cut`. For a query,
 
@@ -146,13 +146,13 @@ def debiased_info_nce(
         Ng_i = max((R_i - tau+ N e^{s_i+}) / (1 - tau+), N e^{-1/temperature}),  L_i = log(1 + Ng_i / e^{s_i+})
 
     This is debiased contrastive learning (Chuang et al. 2020; beta = 0) and HCL (Robinson et al. 2021), as the
-    authors' codes compute them. All exponentials are taken relative to the row's largest term, so none
-    overflows. Given negatives take no part; a query without an allowed document has loss 0.
+    authors' code computes them. All exponentials are relative to the row's largest term, so none overflows.
+    Given negatives take no part; a query without an allowed document has loss 0.
     """
     positive = scores.positive / temperature
     count = scores.in_batch_mask.sum(dim=1)
     some = count > 0
-    keep = scores.in_batch_mask | ~some[:, None]  # a row without any is not read, but must not become NaN
+    keep = scores.in_batch_mask | ~some[:, None]  # a row without any is not used, but must not become NaN
     log_sum = log_reweighted_sum(scores.in_batch / temperature, keep, beta, detach)
     largest = torch.maximum(log_sum, positive).detach()
     pull = (positive - largest).exp()

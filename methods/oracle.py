@@ -4,10 +4,10 @@ What the paper says: no paper; a control of this benchmark. If false negatives a
 from, top-k without them should be hard to beat, and a method far above this row points at a bug.
 What the released code does: none.
 What we do: the first M of the dense pool that carry no label, the hidden ones among them. Where a dataset hides
-no label, this is `dense_topk` to the last document; the two part on a dataset of known truth, whose hidden labels
-the pool was made without. No other method is told of them. Texts are not compared, so a copy of a positive under
+no label, this is exactly `dense_topk`; the two differ on a dataset of known truth, whose hidden labels the pool was
+made without. No other method sees them. Texts are not compared, so a copy of a positive under
 another id is not found.
-Cost per step: M document vectors a query; the dense pool is made once and shared.
+Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
 import numpy as np
@@ -29,9 +29,9 @@ class Oracle(Method):
     def negatives(self, batch: Batch) -> Negatives:
         """Take the M best candidates that carry no label."""
         ids, _ = self.services.pool("dense").candidates(batch.queries)
-        known = self.services.is_positive(batch.queries, ids)
-        known |= self.services.is_hidden_positive(batch.queries, ids)
-        usable = (ids != NO_DOCUMENT) & ~known
+        labelled = self.services.is_positive(batch.queries, ids)
+        labelled |= self.services.is_hidden_positive(batch.queries, ids)
+        usable = (ids != NO_DOCUMENT) & ~labelled
         best = np.argsort(~usable, axis=1, kind="stable")
-        kept = np.where(np.take_along_axis(usable, best, axis=1), best, NO_DOCUMENT)
-        return Negatives(ids=sampling.take(ids, sampling.first(kept, self.services.negatives)))
+        places = np.where(np.take_along_axis(usable, best, axis=1), best, NO_DOCUMENT)
+        return Negatives(ids=sampling.take(ids, sampling.first(places, self.services.negatives)))

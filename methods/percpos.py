@@ -12,7 +12,7 @@ the first `sample` instead; the paper's variants weigh by softmax or always keep
 the ceiling is s(p) - 5 % of |s(p)|, as 0.95 s(p) would lie above s(p). Where fewer than M are left, places
 stay empty: on a narrow range of scores 0.95 can reject nearly all. Without a teacher the warm-up encoder's
 scores decide, which are those of the pool.
-Cost per step: M document vectors and `depth` + 2 teacher vectors a query (the paper mines once, offline).
+Cost per step: M document vectors and `depth` + 2 teacher vectors per query (the paper mines once, offline).
 """
 
 from collections.abc import Mapping

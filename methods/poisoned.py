@@ -5,9 +5,9 @@ is known; a method under this row points at a bug.
 What the released code does: none.
 What we do: the M negatives of `dense_topk`; each place is replaced with chance `share` by a labelled positive
 of the query, the batch's current one among them, drawn without replacement. A query with P positives gets
-at most P, so where labels are few the share is smaller: with one positive and M = 8 it is 0.11, not 0.25.
-These are pushed away in the loss like any negative; that is the point. Of hidden labels it knows nothing.
-Cost per step: M document vectors a query; the dense pool is made once and shared.
+at most P, so if labels are few the share is smaller: with one positive and M = 8 it is 0.11, not 0.25.
+These are pushed away in the loss like any negative; that is the point. It doesn't know hidden labels.
+Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
 import numpy as np
@@ -39,7 +39,7 @@ class Poisoned(Method):
         candidates, _ = self.services.pool("dense").candidates(batch.queries, count)
         hit = rng.random((len(batch.queries), count)) < self.params.share
         drawn = sampling.draw_uniform(self.services.positives(batch.queries), count, rng)
-        turn = np.maximum(hit.cumsum(axis=1) - 1, 0)  # the first place that is hit takes the first drawn
+        turn = np.maximum(hit.cumsum(axis=1) - 1, 0)  # the first place hit takes the first positive drawn
         poison = np.take_along_axis(drawn, turn, axis=1)
         ids = np.where(hit & (poison != NO_DOCUMENT), poison, sampling.first(candidates, count))
         return Negatives(ids=ids)

@@ -3,7 +3,7 @@
 What the paper says: the plainest source of negatives, the "random" row of DPR's ablation.
 What the released code does: no more than the paper; every codebase has its own uniform draw.
 What we do: a fresh uniform draw at every step, without replacement, labelled positives left out.
-Cost per step: M document vectors a query.
+Cost per step: M document vectors per query.
 """
 
 from negmark.methods import sampling
@@ -19,7 +19,7 @@ class Random(Method):
     citation = "Karpukhin et al. 2020, arXiv 2004.04906"
 
     def negatives(self, batch: Batch) -> Negatives:
-        """Draw M documents a query from the corpus."""
+        """Draw M documents per query from the corpus."""
         rng = self.services.rng(batch.step)
         return Negatives(
             ids=sampling.draw_from_corpus(batch.queries, self.services.negatives, self.services, rng)

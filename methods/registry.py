@@ -1,4 +1,4 @@
-"""Finds methods: every `Method` subclass in a file of `methods/`, and those that other packages announce.
+"""Finds methods: every `Method` subclass in a file of `methods/`, and those of other packages' entry points.
 
 A package adds methods through the entry point group `negmark.methods`; its pyproject.toml says, for a class
 `Mine` in `mine/negatives.py`:
@@ -24,21 +24,21 @@ LONGEST_TITLE = 200
 
 @cache
 def available() -> dict[str, type[Method]]:
-    """Return all methods by name, sorted. Raises ValueError if one breaks the contract or takes a taken name."""
-    found: dict[str, type[Method]] = {}
+    """Return all methods by name, sorted. Raises ValueError if one breaks the contract or two share a name."""
+    by_name: dict[str, type[Method]] = {}
     for method in [*_own(), *_announced()]:
         check(method)
-        if method.name in found:
+        if method.name in by_name:
             raise ValueError(
                 f"two methods are named {method.name!r}: "
-                f"{found[method.name].__module__} and {method.__module__}"
+                f"{by_name[method.name].__module__} and {method.__module__}"
             )
-        found[method.name] = method
-    return dict(sorted(found.items()))
+        by_name[method.name] = method
+    return dict(sorted(by_name.items()))
 
 
 def check(method: type[Method]) -> None:
-    """Raise ValueError with the reason if a class can't stand on a board."""
+    """Raise ValueError with the reason if a class can't be on a board."""
     where = f"{place(method)}: {method.__qualname__}"
     for attribute in ("name", "title"):
         if not isinstance(getattr(method, attribute, None), str):
@@ -65,7 +65,7 @@ def check(method: type[Method]) -> None:
 
 
 def _check_kinds(method: type[Method], where: str) -> None:
-    """Check the class attributes that a board shows or a rule asks."""
+    """Check the class attributes that a board shows or a rule reads."""
     if not (
         isinstance(method.pools, set | frozenset) and all(isinstance(kind, str) for kind in method.pools)
     ):
@@ -93,42 +93,44 @@ def _check_kinds(method: type[Method], where: str) -> None:
 
 
 def place(method: type[Method]) -> str:
-    """Return the file of a method, as a path from where its package lies."""
+    """Return the file of a method, as a path relative to the folder of its package."""
     module = method.__module__.removeprefix("negmark.")
     return f"{module.replace('.', '/')}.py"
 
 
 def _own() -> list[type[Method]]:
-    found = []
+    classes = []
     for module_info in pkgutil.iter_modules(methods.__path__):
         try:
             module = importlib.import_module(f"negmark.methods.{module_info.name}")
         except Exception as error:
-            raise ValueError(f"methods/{module_info.name}.py: can't be imported: {_said(error)}") from error
-        found += [
+            raise ValueError(
+                f"methods/{module_info.name}.py: can't be imported: {_message(error)}"
+            ) from error
+        classes += [
             value
             for _, value in inspect.getmembers(module, inspect.isclass)
             if issubclass(value, Method) and value.__module__ == module.__name__ and value is not Method
         ]
-    return found
+    return classes
 
 
 def _announced() -> list[type[Method]]:
-    found = []
+    classes = []
     for entry in entry_points(group=GROUP):
         try:
             method = entry.load()
         except Exception as error:
             raise ValueError(
-                f"entry point {entry.name} = {entry.value} can't be loaded: {_said(error)}"
+                f"entry point {entry.name} = {entry.value} can't be loaded: {_message(error)}"
             ) from error
         if not (inspect.isclass(method) and issubclass(method, Method)):
             raise ValueError(
                 f"entry point {entry.name} = {entry.value} is no subclass of negmark.methods.base.Method"
             )
-        found.append(method)
-    return found
+        classes.append(method)
+    return classes
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"

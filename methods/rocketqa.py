@@ -12,7 +12,7 @@ p = 1 / (1 + exp(-(s(n) - s(p)) / temperature)), the two-way softmax of candidat
 under the suite's loss: a candidate as good as the positive has 1/2, and p < 0.1 means 2.197 temperatures
 below it (that is a margin, `low` sets how wide). Augmentation with pseudo-positives is not done (all methods
 see the same positives), nor are cross-batch negatives (one process sees the whole batch).
-Cost per step: M document vectors and `depth` + 2 teacher vectors a query (the paper mines once a stage).
+Cost per step: M document vectors and `depth` + 2 teacher vectors per query (the paper mines once per stage).
 """
 
 from collections.abc import Mapping
@@ -116,7 +116,7 @@ def confident(probability: NDArray[np.floating], low: float) -> NDArray[np.bool_
 
 
 def within(ids: Ids, others: Ids) -> NDArray[np.bool_]:
-    """Mark the ids [B, K] that stand in the same row of others [B, L]."""
+    """Mark the ids [B, K] that are in the same row of others [B, L]."""
     return (ids[:, :, None] == others[:, None, :]).any(axis=2)
 
 

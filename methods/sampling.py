@@ -8,12 +8,12 @@ from negmark.methods.types import NO_DOCUMENT, Ids
 
 
 def top_n_by_gumbel(log_weights: NDArray[np.floating], n: int, rng: np.random.Generator) -> Ids:
-    """Draw n columns a row without replacement, with chances in proportion to exp(log_weights) at each draw.
+    """Draw n columns per row without replacement, with chances in proportion to exp(log_weights) at each draw.
 
-    Adding Gumbel noise to log-weights and keeping the n largest is the same as drawing one after the other
-    without replacement (Vieira 2014; Kool et al. 2019), and no weight underflows, as none is exponentiated.
+    Adding Gumbel noise to log-weights and keeping the n largest equals drawing one after the other without
+    replacement (Vieira 2014; Kool et al. 2019), and no weight underflows, as none is exponentiated.
 
-    Takes [B, K], gives [B, n] columns in the order drawn; `NO_DOCUMENT` where fewer than n have weight.
+    Takes [B, K], returns [B, n] columns in the order drawn; `NO_DOCUMENT` where fewer than n have weight.
     """
     noise = rng.gumbel(size=log_weights.shape)
     keys = np.where(np.isneginf(log_weights), -np.inf, log_weights + noise)
@@ -22,8 +22,9 @@ def top_n_by_gumbel(log_weights: NDArray[np.floating], n: int, rng: np.random.Ge
 
 def take(ids: Ids, columns: Ids) -> Ids:
     """Pick columns [B, n] of ids [B, K]; `NO_DOCUMENT` columns stay so."""
-    closed = np.pad(ids, ((0, 0), (0, 1)), constant_values=NO_DOCUMENT)  # so that column -1 is an empty place
-    return np.take_along_axis(closed, columns, axis=1)
+    # so that column -1 is an empty place
+    extended = np.pad(ids, ((0, 0), (0, 1)), constant_values=NO_DOCUMENT)
+    return np.take_along_axis(extended, columns, axis=1)
 
 
 def first(ids: Ids, n: int) -> Ids:
@@ -38,17 +39,17 @@ def draw_uniform(ids: Ids, n: int, rng: np.random.Generator) -> Ids:
 
 
 def draw_from_corpus(queries: Ids, n: int, services: Services, rng: np.random.Generator) -> Ids:
-    """Draw n documents a query uniformly from the whole corpus, no labelled positive and none twice: [B, n].
+    """Draw n documents per query uniformly from the whole corpus, no labelled positive and none twice: [B, n].
 
     Draws with replacement and drops repeats and positives, which leaves a uniform draw without replacement.
-    A row that runs short, as in a tiny corpus, is drawn again from a permutation of all documents.
+    A row with too few left, as in a tiny corpus, is redrawn from a permutation of all documents.
     """
     spare = 2 * n + 8
     ids = rng.integers(services.documents, size=(len(queries), spare))
     usable = ~services.is_positive(queries, ids) & _first_occurrence(ids)
     for row in np.flatnonzero(usable.sum(axis=1) < n):
-        everything = rng.permutation(services.documents)
-        allowed = everything[~services.is_positive(queries[row : row + 1], everything[None])[0]][:spare]
+        permutation = rng.permutation(services.documents)
+        allowed = permutation[~services.is_positive(queries[row : row + 1], permutation[None])[0]][:spare]
         ids[row], usable[row] = NO_DOCUMENT, False
         ids[row, : len(allowed)], usable[row, : len(allowed)] = allowed, True
     order = np.argsort(~usable, axis=1, kind="stable")[:, :n]

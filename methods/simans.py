@@ -17,8 +17,8 @@ in the paper. s+ comes from the scoring pass that made the pool, whether or not 
 `missing_positive: last` does what the code does where it was not. The faithful track takes the code's loss with
 the suite's teacher, a bi-encoder that stays as it is; where the suite names none, that is the run's own start,
 which has nothing to teach, so name one.
-Cost per step: M document vectors a query; the dense pool is made once and shared. With `refresh_steps`, also B
-searches a step and the whole corpus at a refresh; in the faithful track 1 + M teacher vectors a query more.
+Cost per step: M document vectors per query; the dense pool is made once and shared. With `refresh_steps`, also B
+searches per step and the whole corpus at a refresh; in the faithful track 1 + M more teacher vectors per query.
 """
 
 from collections.abc import Mapping
@@ -109,7 +109,7 @@ class SimANS(Method):
 
     @classmethod
     def vectors_needed(cls, params: "SimANS.Params", track: str) -> str:
-        """Return what a refreshed pool asks, and what every method does."""
+        """Return what a refreshed pool needs, else what every method does."""
         return "a corpus encoded anew" if params.refresh_steps else super().vectors_needed(params, track)
 
     def refresh(self, step: int) -> None:
@@ -143,7 +143,7 @@ class SimANS(Method):
         return {} if self._snapshot is None else self._snapshot.state_dict()
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the snapshot up again."""
+        """Restore the snapshot."""
         self._snapshot = self.services.snapshot(state) if state else None
 
     def _candidates(self, batch: Batch) -> tuple[Ids, NDArray[np.float32], NDArray[np.float32]]:
@@ -175,9 +175,9 @@ def log_weights(
 
 
 def missing(scores: NDArray[np.floating], positive: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """Say of which queries the positive lies below all candidates [B, K]; never of one with empty places.
+    """Return for which queries the positive scores below all candidates [B, K]; never for one with empty places.
 
-    Empty places mean that the whole corpus was ranked, the positive with it.
+    Empty places mean that the whole corpus was ranked, including the positive.
     """
     return positive < scores.min(axis=1, initial=np.inf)
 

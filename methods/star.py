@@ -4,14 +4,14 @@ What the paper says: hard negatives reduce top-K errors, random ones reduce all 
 were mined once go stale and training with them alone can be unstable. STAR trains with both and re-uses the
 document vectors of the batch as the random ones.
 What the released code does (jingtaozhan/DRhard): the warm-up model's top 200 without labelled positives, never
-mined again; one hard negative an example, drawn uniformly; every positive and every hard document of the batch
+mined again; one hard negative per example, drawn uniformly; every positive and every hard document of the batch
 is a negative of every query unless it is labelled for it. The loss is log(1 + e^(s- - s+)), one average over
 all pairs; batch 256. Raw dot products of LayerNorm vectors, no temperature.
 What we do: in the controlled track the M granted negatives are drawn uniformly from the same static pool and
-the shared loss takes them in. In the faithful track one hard negative a query with the code's sharing, masks
-and loss. `alpha` is a weighted sum, alpha * mean(random) + mean(hard), as the paper's text is remembered, not
+the shared loss takes them in. In the faithful track one hard negative per query with the code's sharing,
+masks and loss. `alpha` is a weighted sum, alpha * mean(random) + mean(hard), as the paper's text is remembered, not
 verified: we couldn't read it; the code has no such weight, so None is the default.
-Cost per step: M document vectors a query (one in the faithful track); the dense pool is made once and shared.
+Cost per step: M document vectors per query (one in the faithful track); the dense pool is made once and shared.
 """
 
 from collections.abc import Mapping

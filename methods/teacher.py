@@ -1,4 +1,4 @@
-"""Scores by the suite's teacher, for the methods that let another encoder judge a candidate."""
+"""Scores by the suite's teacher, for methods in which another encoder judges the candidates."""
 
 import numpy as np
 import torch

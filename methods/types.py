@@ -1,4 +1,4 @@
-"""What a method is given and what it returns: batches, negatives, scores, claims."""
+"""What a method gets and returns: batches, negatives, scores; and what it declares: claims and footnotes."""
 
 from collections.abc import Set
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class Batch:
     queries: Ids
     """[B] query rows."""
     positives: Ids
-    """[B] document rows, one labelled positive a query."""
+    """[B] document rows, one labelled positive per query."""
     query_vectors: torch.Tensor
     """[B, D] unit length, with gradient: detach it before choosing by it. D is 0 in the rerank tier."""
     positive_vectors: torch.Tensor
@@ -39,7 +39,7 @@ class Negatives:
     ids: Ids | None = None
     """[B, M] document rows, none twice in a row; `NO_DOCUMENT` where a short pool leaves a place empty."""
     vectors: torch.Tensor | None = None
-    """[B, V, D] negatives that are no documents (centroids, mixtures), of unit length."""
+    """[B, V, D] negatives that aren't documents (centroids, mixtures), of unit length."""
     weights: torch.Tensor | None = None
     """[B, M + V] factor of each negative's exponential in the loss, positive; ids first, then vectors."""
     in_batch: torch.Tensor | None = None
@@ -71,7 +71,7 @@ class Scores:
 
 @dataclass(frozen=True)
 class Step:
-    """All that a loss may look at: the batch, the negatives, their vectors and scores."""
+    """All that a loss may use: the batch, the negatives, their vectors and scores."""
 
     batch: Batch
     negatives: Negatives
@@ -83,7 +83,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Graded:
-    """Pairs of sentences with a score that says how alike people find them."""
+    """Pairs of sentences with a score for how similar people find them."""
 
     first: torch.Tensor
     """[P, D] unit length, with gradient, as the query tower encodes them."""
@@ -126,14 +126,14 @@ class Footnote:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a paper says is better than what, as data: the board holds it against what was measured."""
+    """A paper's claim that one method beats another, as data: the board compares it with what was measured."""
 
     better: str
-    """The method that the paper finds better, by the name of its file here."""
+    """The method that the paper finds better, by its name here."""
     worse: str
     metric: str
     condition: str
-    """Where the paper shows it, with its figures if they are known."""
+    """Where the paper shows it, with the numbers if they are known."""
     differs: str
     """Where our setting differs from the paper's."""
 

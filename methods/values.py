@@ -1,18 +1,18 @@
 """Numbers as people write them in a config: what YAML and Snakemake's command line hand over as text.
 
 YAML 1.1 reads 2e-5, without a dot, as a string, and Snakemake the numbers and words inside `--config 'seeds=[0,1]'` or
-`--config 'tracking={models: true}'`. Such a text is taken as the value that it means; anything else stays as it is,
-to be refused by the type that it is meant for.
+`--config 'tracking={models: true}'`. Such a text is parsed as the value it means; anything else stays as it is, and
+its field's type refuses it.
 """
 
 from typing import Any
 
 LARGEST = 2**31 - 1
-"""The largest whole number: rows, steps and seeds are kept in 32 bits."""
+"""The largest whole number: rows, steps and seeds are stored in 32 bits."""
 
 
 def whole(value: Any) -> Any:
-    """Take digits as a whole number. Raises ValueError for one that is too large to be kept."""
+    """Parse digits as a whole number. Raises ValueError if it doesn't fit 32 bits."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= len(str(LARGEST)):
         value = int(value)
     if isinstance(value, int) and abs(value) > LARGEST:
@@ -21,7 +21,7 @@ def whole(value: Any) -> Any:
 
 
 def number(value: Any) -> Any:
-    """Take a text that Python reads as a number as that number."""
+    """Parse a text that Python reads as a number."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -31,5 +31,5 @@ def number(value: Any) -> Any:
 
 
 def truth(value: Any) -> Any:
-    """Take the words true and false as what they say."""
+    """Parse the words true and false as booleans."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value

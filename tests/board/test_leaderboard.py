@@ -91,13 +91,13 @@ def test_csv_holds_the_numbers_in_full(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     collated(metrics, cards, tmp_path / "board")
     table = pd.read_csv(tmp_path / "board" / "leaderboard.csv")
-    for metric in ("nDCG@10", "MRR@10", "R@100"):
+    for metric in ("nDCG@10", "RR@10", "R@100"):
         for name in ("all", "seen", "unseen"):
             assert {f"{metric}/{name}/{kind}" for kind in ("mean", "low", "high")} <= set(table.columns)
     first = table.iloc[0]
     assert first["nDCG@10/unseen/mean"] == pytest.approx(0.2)
     assert first["nDCG@10/unseen/high"] == pytest.approx(0.448414, abs=1e-6)
-    assert first["MRR@10/seen/mean"] == pytest.approx(0.35)
+    assert first["RR@10/seen/mean"] == pytest.approx(0.35)
     assert first["nDCG@10/all/mean"] == pytest.approx((2 * 0.7 + 0.2) / 3)
     assert first["train_seconds"] == pytest.approx((2 + 3 + 4) / 3)
     assert first["own_seconds"] == pytest.approx((2 + 3 + 4) / 3 / 4)
@@ -263,7 +263,7 @@ def test_the_faithful_track_is_ranked_by_itself_below(tmp_path: Path) -> None:
     assert "star (faithful)" in (tmp_path / "board" / "leaderboard.md").read_text()
 
 
-@pytest.mark.parametrize("lacking", ["tier", "method", "start"])
+@pytest.mark.parametrize("lacking", ["tier", "method", "start", "metrics"])
 def test_a_run_of_an_older_form_is_named(tmp_path: Path, lacking: str) -> None:
     path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
     run = json.loads(path.read_text())
@@ -280,6 +280,45 @@ def test_a_manifest_of_an_older_form_is_named(tmp_path: Path) -> None:
     path.with_name("manifest.json").write_text(json.dumps({"cost": {"training": {"wall_seconds": 1.0}}}))
     with pytest.raises(UserError, match=r"simans/0/manifest.json: lacks 'own', as files of an older form"):
         read_run(path)
+
+
+def judged_by(folder: Path, names: list[str]) -> tuple[list[Path], list[Path]]:
+    """The suite of `write_suite` judged by other metrics: each of half the value of the one before."""
+    paths, cards = write_suite(folder)
+    for path in paths:
+        run = json.loads(path.read_text())
+        for part in run["slices"].values():
+            first = part["nDCG@10"]
+            queries = part.pop("queries")
+            part.clear()
+            part.update(queries=queries, **{name: first / 2**place for place, name in enumerate(names)})
+        path.write_text(json.dumps({**run, "metrics": names}))
+    return paths, cards
+
+
+def test_the_metrics_of_a_suite_are_the_boards_and_its_first_one_ranks(tmp_path: Path) -> None:
+    names = ["P@5", "nDCG@10", "Success@5"]
+    paths, cards = judged_by(tmp_path, names)
+    collated(paths, cards, tmp_path / "board")
+    table = next(csv.reader((tmp_path / "board" / "leaderboard.csv").open()))
+    means = [name.split("/")[0] for name in table if name.endswith("/unseen/mean")]
+    assert means == names
+    text = (tmp_path / "board" / "leaderboard.md").read_text()
+    assert "Methods are ranked by P@5 on unseen queries" in text
+    assert "simans is first on the 10 unseen queries with P@5 0.200" in text
+    head = next(line for line in text.splitlines() if line.startswith("|   # |"))
+    places = [head.index(f"{name} unseen") for name in names]
+    assert places == sorted(places)
+    assert "RR@10" not in text + (tmp_path / "board" / "leaderboard.html").read_text()
+
+
+def test_runs_judged_by_other_metrics_are_refused(tmp_path: Path) -> None:
+    paths, cards = write_suite(tmp_path / "one")
+    others, _ = judged_by(tmp_path / "two", ["nDCG@10", "P@5"])
+    with pytest.raises(
+        UserError, match=r"was judged by nDCG@10, P@5, others by nDCG@10, RR@10, R@100; evaluate"
+    ):
+        rows([paths[0], *others[1:]], cards)
 
 
 def test_tiers_are_ranked_apart(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from builders import contents_file
 from negmark.compare import claims
 from negmark.compare.claims import judge, markdown, sentence
-from negmark.core.names import METRICS
+from negmark.core.metrics import DEFAULT
 from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import Contents
@@ -110,6 +110,6 @@ def test_the_stage_reads_runs_and_writes_both_files(tmp_path: Path, monkeypatch:
 def test_claims_name_methods_and_metrics_that_are_here(name: str) -> None:
     for said in registry.available()[name].claims:
         assert {said.better, said.worse} <= registry.available().keys()
-        assert said.metric in {*METRICS, "STS"}
+        assert said.metric in {*DEFAULT, "STS"}
         assert said.condition
         assert said.differs

@@ -1,5 +1,6 @@
 """Two runs by randomisation: a p-value worked by hand, and mistakes in one line."""
 
+import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -8,13 +9,14 @@ import pytest
 
 from negmark.compare.two_runs import LABEL, main, table
 from negmark.core.errors import UserError
-from negmark.core.names import METRICS
+from negmark.core.metrics import DEFAULT
 
 
 def write(folder: Path, values: list[float], queries: str = "abcdef") -> Path:
     folder.mkdir()
-    columns = {"query": list(queries), **dict.fromkeys(METRICS, values)}
+    columns = {"query": list(queries), **dict.fromkeys(DEFAULT, values)}
     pq.write_table(pa.table(columns), folder / "per_query.parquet")
+    (folder / "metrics.json").write_text(json.dumps({"metrics": DEFAULT}))
     return folder
 
 

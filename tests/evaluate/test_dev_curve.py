@@ -87,6 +87,23 @@ def test_the_points_are_ndcg_of_the_maps_by_the_formula(bench, tmp_path):
     assert curve["nDCG@10"][3] != curve["nDCG@10"][0]
 
 
+def test_a_curve_is_of_the_metric_that_ranks_the_board(bench, tmp_path):
+    """Recall looks deeper than ten documents, so as many must be ranked for it."""
+    out = bench.train(tmp_path / "run", bench.spec("random", **CURVE, metric="R@20"))
+    with pytest.raises(
+        UserError, match=r"has no points of nDCG@10, as `curve_every` was 0 or another metric"
+    ):
+        read_curve(out / "dev.parquet")
+    curve = read_curve(out / "dev.parquet", "R@20")
+    rows = bench.collection.qrels["dev"]
+    products = bench.query_vectors.astype(np.float64) @ bench.document_vectors.T.astype(np.float64)
+    found = []
+    for query in np.unique(rows[:, 0]):
+        relevant = set(rows[rows[:, 0] == query][:, 1].tolist())
+        found.append(len(relevant & set(np.argsort(-products[query])[:20].tolist())) / len(relevant))
+    assert curve["R@20"][0] == pytest.approx(np.mean(found), abs=1e-6)
+
+
 @pytest.mark.parametrize("method", ["inbatch", "simans", "adore", "ance"])
 def test_looking_on_changes_nothing(bench, tmp_path, method):
     plain = bench.train(tmp_path / "plain", bench.spec(method))
@@ -112,7 +129,8 @@ def test_looking_on_changes_nothing_of_whole_encoders(texts, tmp_path, dropout):
 
 
 def test_a_point_of_a_whole_encoder_is_what_evaluation_computes(texts, tmp_path):
-    from negmark.evaluate.evaluate import _searcher, evaluate_run
+    from negmark.evaluate.evaluate import _searcher
+    from negmark.evaluate.metrics import Evaluator
     from negmark.evaluate.ranking import TestSplit, rank
 
     spec = texts.spec("inbatch", dropout=0.3, **CURVE)
@@ -121,7 +139,7 @@ def test_a_point_of_a_whole_encoder_is_what_evaluation_computes(texts, tmp_path)
     about = {"tier": "finetune", "encoder": texts.settings, "track": "controlled"}
     model = out / "model.safetensors"
     run = rank(_searcher(about, texts.dataset, texts.vectors, model, split, 1), split)
-    found = evaluate_run(split.qrels, run, split.relevant)
+    found = Evaluator(split.qrels, relevant=split.relevant).values(run)
     wanted = np.mean([found[name]["nDCG@10"] for name in split.names])
     assert pd.read_parquet(out / "dev.parquet")["nDCG@10"].iloc[-1] == pytest.approx(wanted, abs=1e-9)
 

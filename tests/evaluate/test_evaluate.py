@@ -12,6 +12,7 @@ from builders import Bench, collection_of, unit
 from negmark.core.errors import UserError
 from negmark.data import prepare
 from negmark.evaluate import evaluate
+from negmark.evaluate.metrics import Evaluator
 from negmark.evaluate.ranking import TestSplit, means, measure, rank
 from negmark.search.index import DenseSearcher
 from negmark.store import collection
@@ -24,6 +25,7 @@ ABOUT = {
     "track": "baseline",
     "tier": "adapter",
     "params": {"k1": 1.2, "b": 0.75},
+    "metrics": ["nDCG@10", "RR@10", "R@100"],
 }
 
 
@@ -83,30 +85,34 @@ def test_short_lists_stay_short(own_text):
     assert list(rank(Few(), asked(folder, [0]))["d7"]) == ["d3", "d20"]  # ties by id from the end
 
 
+def measured(split, run):
+    return measure(split, run, Evaluator(split.qrels, relevant=split.relevant))
+
+
 def test_means_by_hand():
     rows = {
         "query": ["a", "b", "c", "d"],
         "slice": ["seen", "unseen", "seen", "seen"],
         "nDCG@10": [1.0, 0.5, 0.0, 0.5],
-        "MRR@10": [1.0, 0.25, 0.0, 0.0],
+        "RR@10": [1.0, 0.25, 0.0, 0.0],
         "R@100": [1.0, 1.0, 1.0, 0.0],
     }
     assert means(rows) == {
-        "all": {"queries": 4, "nDCG@10": 0.5, "MRR@10": 0.3125, "R@100": 0.75},
-        "seen": {"queries": 3, "nDCG@10": 0.5, "MRR@10": pytest.approx(1 / 3), "R@100": pytest.approx(2 / 3)},
-        "unseen": {"queries": 1, "nDCG@10": 0.5, "MRR@10": 0.25, "R@100": 1.0},
+        "all": {"queries": 4, "nDCG@10": 0.5, "RR@10": 0.3125, "R@100": 0.75},
+        "seen": {"queries": 3, "nDCG@10": 0.5, "RR@10": pytest.approx(1 / 3), "R@100": pytest.approx(2 / 3)},
+        "unseen": {"queries": 1, "nDCG@10": 0.5, "RR@10": 0.25, "R@100": 1.0},
     }
     assert set(means({name: values[1:2] for name, values in rows.items()})) == {"all", "unseen"}
 
 
 def test_measure_takes_every_query_of_the_split_in_the_datasets_order(own_text):
     folder, _, _ = own_text
-    rows = measure(TestSplit(folder), {"other": {"d7": 2.0, "d0": 1.0}})
+    rows = measured(TestSplit(folder), {"other": {"d7": 2.0, "d0": 1.0}})
     assert rows["query"] == ["d7", "other"]
     assert rows["slice"] == ["unseen", "seen"]
-    assert rows["MRR@10"] == [0.0, 0.5]
+    assert rows["RR@10"] == [0.0, 0.5]
     assert rows["R@100"] == [0.0, 1.0]
-    assert measure(TestSplit(folder, "train"), {"t": {"d0": 1.0}})["MRR@10"] == [1.0]
+    assert measured(TestSplit(folder, "train"), {"t": {"d0": 1.0}})["RR@10"] == [1.0]
 
 
 def read_run(path):
@@ -126,13 +132,13 @@ def test_pytrec_eval_reads_the_same_numbers_from_the_files(bench, tmp_path):
     for query, document, grade in bench.collection.qrels["test"]:
         qrels.setdefault(f"q{query}", {})[f"d{document}"] = int(grade)
     wanted = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
-    rows = measure(TestSplit(bench.dataset), run)
+    rows = measured(TestSplit(bench.dataset), run)
     table = collection._table(tmp_path / "per_query.parquet", None).to_pylist()
     assert [row["query"] for row in table] == sorted(qrels, key=lambda name: int(name[1:]))
     for row in table:
         assert row["nDCG@10"] == wanted[row["query"]]["ndcg_cut_10"]
         assert row["R@100"] == wanted[row["query"]]["recall_100"]
-    assert [row["MRR@10"] for row in table] == rows["MRR@10"]
+    assert [row["RR@10"] for row in table] == rows["RR@10"]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["slices"]["all"]["queries"] == 12
     assert (
@@ -256,4 +262,4 @@ def test_metrics_are_the_same_whatever_ids_hold():
         {name: {made[key]: value for key, value in row.items()} for name, row in part.items()}
         for part in (labels, scores)
     ]
-    assert evaluate.evaluate_run(*odd) == evaluate.evaluate_run(labels, scores)
+    assert Evaluator(odd[0]).values(odd[1]) == Evaluator(labels).values(scores)

@@ -60,8 +60,7 @@ def test_reciprocal_rank_equals_brute_force(seed):
 MEASURES = {
     "nDCG@5": "ndcg_cut_5", "nDCG": "ndcg", "P@5": "P_5", "R@10": "recall_10", "AP": "map", "AP@10": "map_cut_10",
     "RR": "recip_rank", "Success@5": "success_5", "Rprec": "Rprec", "Bpref": "bpref",
-    "IPrec@0.1": "iprec_at_recall_0.10",
-    "SetF": "set_F", "infAP": "infAP",
+    "IPrec@0.1": "iprec_at_recall_0.10", "SetF": "set_F", "infAP": "infAP",
 }  # fmt: skip
 """Metrics and trec_eval's names of them."""
 

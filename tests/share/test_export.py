@@ -140,7 +140,7 @@ def test_a_model_says_what_it_is_and_names_no_folder(equal, tmp_path, kind):
     run = equal.folders[kind]
     about = {"dataset": "made", "row": "x", "title": "A row", "tier": "finetune", "track": "controlled"}
     about |= {"encoder": equal.settings, "adaptations": ["starts from nothing"]}
-    about |= {"start": f"{equal.model}, top 1 layer drawn anew"}
+    about |= {"metrics": ["nDCG@10", "P@5"], "start": f"{equal.model}, top 1 layer drawn anew"}
     about |= {"tier": "adapter"} if kind == "adapter" else {}
     evaluate.main([run / "metrics.json"], json.dumps(about), equal.dataset, equal.vectors)
     value = json.loads((run / "metrics.json").read_text())["slices"]["unseen"]["nDCG@10"]

@@ -163,6 +163,22 @@ def test_configs_that_come_with_negmark_are_suites():
         ({"methods": {3: None}}, "methods.3: input should be a valid string, found 3"),
         ({"methods": {"untrained": {"method": "random"}}},
          "methods.untrained: the board gives this name to a baseline; call the row otherwise"),
+        ({"metrics": ["nDCG@10", "ndgc@5"]},
+         "metrics.1: unknown metric; did you mean 'nDCG@5'? allowed: AP, Bpref, Compat, IPrec, Judged, P, R, RR, "),
+        ({"metrics": ["recall@100"]}, "metrics.0: unknown metric; did you mean 'R@100'? allowed: "),
+        ({"metrics": ["R@1000"]},
+         "metrics.0: 100 documents of a query are ranked: the cut after @ must lie in 1..100, found 'R@1000'"),
+        ({"metrics": ["P"]},
+         "metrics.0: the metric P needs a number after @ (cutoff): ranking cutoff threshold, found 'P'"),
+        ({"metrics": ["alpha_nDCG@10"]},
+         "metrics.0: the metric alpha_nDCG@10 is computed by none of pytrec_eval, msmarco, "),
+        ({"metrics": ["P@5" + " " * 99]}, "metrics.0: string should have at most 64 characters"),
+        ({"metrics": ["RR@10", "MRR@10"]}, "metrics: RR@10 stands there twice, by this name or another"),
+        ({"metrics": []}, "metrics: list should have at least 1 item"),
+        ({"metrics": "nDCG@10"}, "metrics: input should be a valid list, found 'nDCG@10'"),
+        ({"metrics": [5]}, "metrics.0: input should be a valid string, found 5"),
+        ({"gates": {"one": {"dataset": "scifact", "system": "untrained", "metric": "ndcg@10"}}},
+         "gates.one.metric: unknown metric; did you mean 'nDCG@10'? allowed: AP, "),
         ({"seeds": [0, 1, 2, 1]}, "seeds: 1 stands there twice; each seed is one run"),
         ({"seeds": []}, "seeds: list should have at least 1 item"),
         ({"seeds": 5}, "seeds: input should be a valid list, found 5"),
@@ -245,6 +261,30 @@ def test_row_may_name_its_method():
     assert found.rows["narrow"].defaults == {**found.rows["simans"].defaults, "a": 2.0}
     assert found.rows["simans"].defaults["a"] == 0.5
     assert found.rows["simans"].defaults["a"] == 0.5
+
+
+def test_metrics_reach_the_evaluation_and_change_no_run():
+    plain, more = (Layout(suite(**changes)) for changes in ({}, {"metrics": ["nDCG@10", "MRR@10", "P@5"]}))
+    told = [json.loads(one.about.runs(one.datasets["scifact"], one.rows["inbatch"])) for one in (plain, more)]
+    assert told[0]["metrics"] == ["nDCG@10", "RR@10", "R@100"]
+    assert told[1]["metrics"] == ["nDCG@10", "RR@10", "P@5"]
+    assert (
+        json.loads(more.about.baseline(more.datasets["scifact"], "untrained"))["metrics"]
+        == told[1]["metrics"]
+    )
+    specs = [one.specs.run(one.datasets["scifact"], one.rows["inbatch"]) for one in (plain, more)]
+    assert specs[0] == specs[1]
+    assert more.suite.resolved()["metrics"] == told[1]["metrics"]
+
+
+def test_another_first_metric_makes_learning_curves_anew_and_no_other_run():
+    for every, changed in ((0, False), (50, True)):
+        budget = {"training": {"curve_every": every}}
+        made = [Layout(suite(**budget, metrics=names)) for names in (["nDCG@10"], ["RR@10"])]
+        specs = [one.specs.run(one.datasets["scifact"], one.rows["inbatch"]) for one in made]
+        assert (specs[0] != specs[1]) is changed
+        assert specs[1]["training"].get("metric") == ("RR@10" if changed else None)
+        assert len({one.specs.tuned_under(one.datasets["scifact"], one.rows["inbatch"]) for one in made}) == 2
 
 
 def test_defaults_of_a_dataset_are_filled_in():

@@ -34,12 +34,13 @@ def write_run(folder: Path, row: str, seed: int | None, values: list[float], que
     told = dict.fromkeys(("title", "start", "summary", "paper"), row) | {"params": {}, "adaptations": []}
     kind = {"tier": "adapter", "track": "controlled", "method": row}
     kind = kind if seed is not None else {"tier": None, "track": "baseline", "method": None}
-    metrics = {"nDCG@10": 0.5, "MRR@10": 0.5, "R@100": 0.5, "queries": 3}
+    metrics = {"nDCG@10": 0.5, "RR@10": 0.5, "R@100": 0.5, "queries": 3}
     run = {
         "suite": "s",
         "dataset": "d",
         "row": row,
         "seed": seed,
+        "metrics": ["nDCG@10", "RR@10", "R@100"],
         "status": "ok",
         "slices": {"all": metrics},
     }
@@ -48,7 +49,7 @@ def write_run(folder: Path, row: str, seed: int | None, values: list[float], que
         "query": list(queries),
         "slice": SLICES.tolist(),
         "nDCG@10": values,
-        "MRR@10": values,
+        "RR@10": values,
         "R@100": values,
     }
     pq.write_table(pa.table(columns), place / "per_query.parquet")

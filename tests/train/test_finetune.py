@@ -172,7 +172,7 @@ def test_every_method_trains_and_a_killed_run_ends_with_the_same_bytes(texts, tm
 def test_training_lowers_the_loss_and_evaluation_reads_the_trained_weights(texts, tmp_path):
     run = texts.train(tmp_path / "run", texts.spec("inbatch", steps=40, learning_rate=5e-3, dropout=0.0))
     about = {"dataset": "made", "row": "inbatch", "title": "x", "track": "controlled", "tier": "finetune"}
-    about |= {"encoder": texts.settings}
+    about |= {"encoder": texts.settings, "metrics": ["nDCG@10"]}
     evaluate.main([run / "metrics.json"], json.dumps(about), texts.dataset, texts.vectors)
     metrics = json.loads((run / "metrics.json").read_text())
     documents, queries = both_sides(

@@ -10,6 +10,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from negmark.core.errors import UserError
 from negmark.evaluate import evaluate
+from negmark.evaluate.metrics import Evaluator
 from negmark.evaluate.ranking import TestSplit, means, measure, rank
 from negmark.methods import registry
 from negmark.methods.base import Method
@@ -52,6 +53,7 @@ class Pairs(Texts):
 
     def about(self, **first):
         facts = {"dataset": "made", "row": "dense_uniform", "title": "x", "track": "controlled"}
+        facts |= {"metrics": ["nDCG@10", "R@100"]}
         ranker = {"model": None, "precision": "float32", "chunk_tokens": 64}
         stage = {"name": "bm25_search", "depth": 100, "k1": 1.2, "b": 0.75, **first}
         return {**facts, "tier": "rerank", "encoder": self.settings, "ranker": ranker, "first_stage": stage}
@@ -323,7 +325,7 @@ def test_recall_at_100_is_the_first_stages(pairs, world, tmp_path, name, depth):
     vectors = None if name == "bm25_search" else world.vectors
     first = evaluate._searcher({"params": {"k1": 1.2, "b": 0.75}}, world.dataset, vectors, None, split, 1)
     ranking = rank(first, split)
-    before = means(measure(split, ranking))
+    before = means(measure(split, ranking, Evaluator(split.qrels)))
     told = json.loads((run / "metrics.json").read_text())
     assert told["first_stage"]["name"] == name
     assert told["slices"]["all"]["R@100"] == before["all"]["R@100"] > 0

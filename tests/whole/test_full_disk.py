@@ -57,7 +57,7 @@ def stages(bench: Bench, encoder: Path, tmp_path: Path, monkeypatch: pytest.Monk
     def evaluated(out: Path) -> None:
         about = {
             "suite": "s", "dataset": "made", "row": "untrained", "title": "Untrained", "track": "baseline",
-            "tier": "adapter", "params": {},
+            "tier": "adapter", "params": {}, "metrics": ["nDCG@10"],
         }  # fmt: skip
         evaluate.main([out / "untrained" / "metrics.json"], json.dumps(about), bench.dataset, bench.vectors)
 

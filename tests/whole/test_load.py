@@ -100,7 +100,7 @@ def write_runs(folder: Path, contents: Contents) -> None:
             method = run.parent.name if trained else run.name
             gain = int(method.removeprefix("row")) / 1000 if trained else 0.0
             values = np.clip(hardness + gain + 0.05 * rng.normal(size=QUERIES), 0, 1)
-            metrics = dict.fromkeys(("nDCG@10", "MRR@10", "R@100"), float(values.mean()))
+            metrics = dict.fromkeys(("nDCG@10", "RR@10", "R@100"), float(values.mean()))
             chosen = {"all": QUERIES, "seen": QUERIES // 2, "unseen": QUERIES // 2}
             facts: dict[str, Any] = {**dict.fromkeys(("title", "summary", "paper"), method), "start": "e"}
             facts |= {
@@ -108,6 +108,7 @@ def write_runs(folder: Path, contents: Contents) -> None:
                 "dataset": dataset,
                 "row": method,
                 "params": {},
+                "metrics": list(metrics),
                 "status": "ok",
             }
             facts |= {"seed": int(run.name.removeprefix("seed-")) if trained else None, "adaptations": []}

@@ -76,7 +76,7 @@ def test_it_runs_over_real_slices(tmp_path: Path) -> None:
     board = pd.read_csv(tmp_path / "results/leaderboards/msmarco/leaderboard.csv")
     assert set(board["dataset"]) == {"msmarco", "dl19"}
     assert len(board) == 2 * (len(small["methods"]) + 2)
-    assert board["MRR@10/all/mean"].between(0.05, 1).all()
+    assert board["RR@10/all/mean"].between(0.05, 1).all()
     paper = board[board["row"] == "simans_paper"].iloc[0]
     assert paper["track"] == "faithful"
     assert "trained with a budget of its own: steps 16, batch size 8, negatives 5" in paper["adaptations"]

@@ -28,13 +28,11 @@ def table(first: Path, second: Path) -> list[dict[str, Any]]:
 
     Raises `UserError` where a file is missing or the runs were judged on other queries.
     """
-    metrics = [read_json(folder / METRICS_FILE)["metrics"] for folder in (first, second)]
-    shared = [metric for metric in metrics[0] if metric in metrics[1]]
-    one, other = _read(first, shared), _read(second, shared)
+    one, other = _read(first), _read(second)
     if one["query"] != other["query"]:
         raise UserError(f"{second}: was judged on other queries than {first}; give two runs of one dataset")
     rows = []
-    for metric in shared:
+    for metric in [name for name in one if name in other and name != "query"]:
         scores = [np.array(run[metric]) for run in (one, other)]
         means = [float(values.mean()) for values in scores]
         rows.append({
@@ -66,11 +64,12 @@ def main(
     print(f"\n{LABEL}")
 
 
-def _read(folder: Path, metrics: list[str]) -> dict[str, list[Any]]:
+def _read(folder: Path) -> dict[str, list[Any]]:
     path = folder / PER_QUERY
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; give the folder of an evaluated run")
     try:
+        metrics = read_json(folder / METRICS_FILE)["metrics"]
         found: dict[str, list[Any]] = pq.read_table(path, columns=["query", *metrics]).to_pydict()
         return found
     except (OSError, ValueError, KeyError) as error:

@@ -31,7 +31,7 @@ def canonical(name: str) -> str:
     found = _parsed(name)
     _check_parameters(found)
     if isinstance(found.aggregator(), SumAgg):
-        raise ValueError(f"{found} counts things and says nothing of quality; take another metric")
+        raise ValueError(f"the metric {found} counts things and says nothing of quality; take another")
     if not 1 <= found.params.get("cutoff", DEPTH) <= DEPTH:
         raise ValueError(f"{DEPTH} documents of a query are ranked: the cut after @ must lie in 1..{DEPTH}")
     if found.params.get("rel", 1) < 1:
@@ -55,7 +55,7 @@ def provider(asked: Measure) -> Provider:
     able = [one for one in PROVIDERS if one.supports(asked)]
     if not able:
         named = ", ".join(one.NAME for one in PROVIDERS)
-        raise ValueError(f"{asked} is computed by none of {named}; take another metric")
+        raise ValueError(f"the metric {asked} is computed by none of {named}; take another")
     return able[0]
 
 
@@ -92,14 +92,14 @@ def _check_parameters(asked: Measure) -> None:
     for key in asked.params:
         if key not in asked.SUPPORTED_PARAMS:
             takes = ", ".join(asked.SUPPORTED_PARAMS) or "none"
-            raise ValueError(f"{asked.NAME} has no parameter {key!r}; it takes: {takes}")
+            raise ValueError(f"the metric {asked.NAME} has no parameter {key!r}; it takes: {takes}")
     for key, about in asked.SUPPORTED_PARAMS.items():
         value = asked.params.get(key, NOT_PROVIDED)
         if value is NOT_PROVIDED and about.required:
             said = f"a number after @ ({key})" if key == asked.AT_PARAM else f"{key}=..."
-            raise ValueError(f"{asked.NAME} needs {said}: {about.desc}")
+            raise ValueError(f"the metric {asked.NAME} needs {said}: {about.desc}")
         if not about.validate(value) or (isinstance(value, bool) and about.dtype is not bool):
-            raise ValueError(f"{asked.NAME}: {key} can't be {value!r}: {about.desc}")
+            raise ValueError(f"{key} of the metric {asked.NAME} can't be {value!r}: {about.desc}")
 
 
 def _try(asked: Measure) -> None:
@@ -109,9 +109,9 @@ def _try(asked: Measure) -> None:
         evaluator = program.evaluator([asked], {"q": {"a": 2, "b": 1, "c": 0}})
         (value,) = (found.value for found in evaluator.iter_calc({"q": {"d": 3.0, "a": 2.0, "c": 1.0}}))
     except Exception as error:
-        raise ValueError(f"{asked} can't be computed: {type(error).__name__}: {error}") from None
+        raise ValueError(f"the metric {asked} can't be computed: {type(error).__name__}: {error}") from None
     if not 0 <= value <= 1:
-        raise ValueError(f"{asked} is no fraction in 0..1: a small ranking has {value:g}")
+        raise ValueError(f"the metric {asked} is no fraction in 0..1: a small ranking has {value:g}")
 
 
 def _allowed() -> list[str]:

@@ -21,6 +21,7 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.files import read_json, write_json
 from negmark.core.names import LEXICAL
+from negmark.core.notation import clock
 from negmark.plan import durations
 from negmark.plan.disk import Disk
 from negmark.plan.durations import Encoding, Machine
@@ -243,7 +244,7 @@ def _row(stage_name: str, estimates: Sequence[Estimate], gpu: bool) -> dict[str,
         "jobs": len(estimates),
         "core hours": _hours(sum(one.seconds * one.cores for one in estimates)),
         **({"GPU hours": _hours(sum(one.seconds * one.job.gpus for one in estimates))} if gpu else {}),
-        "longest job": _clock(max(one.seconds for one in estimates)),
+        "longest job": clock(max(one.seconds for one in estimates)),
         "memory asked": f"{max(one.job.memory for one in estimates):,} MB",
         "disk": _gigabytes(estimates),
     }
@@ -297,7 +298,7 @@ def _report(
         for name, dataset in layout.datasets.items()
     ]
     unit = f"GPUs with {CORES_PER_GPU} cores each" if gpu else "cores"
-    widths = ", ".join(f"{width:,}: {_clock(wall)}" for width, wall in walls.items())
+    widths = ", ".join(f"{width:,}: {clock(wall)}" for width, wall in walls.items())
     return "\n".join([
         f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, f"  {encoder.model}: {network.description()}",
         *([f"  {STATED}"] if gpu else []), "", table(estimates, gpu), "",
@@ -314,8 +315,8 @@ def _errors() -> list[str]:
         if (actual := measured(plan, jobs)) is not None:
             error = plan["wall_seconds"] / actual[1] - 1
             lines.append(
-                f"  {plan['suite']}: planned {_clock(plan['wall_seconds'])} on {plan['cores']} cores, "
-                f"measured {_clock(actual[1])}: {error:+.0%}"
+                f"  {plan['suite']}: planned {clock(plan['wall_seconds'])} on {plan['cores']} cores, "
+                f"measured {clock(actual[1])}: {error:+.0%}"
             )
     return ["", "Earlier plans, and what was measured:", *lines] if lines else []
 
@@ -327,14 +328,6 @@ def _gigabytes(estimates: Sequence[Estimate]) -> str:
 
 def _hours(seconds: float) -> str:
     return f"{seconds / 3600:,.2f}" if seconds < 36_000 else f"{seconds / 3600:,.0f}"
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours >= 48:
-        return f"{hours / 24:,.1f} days"
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import time
 from collections import deque
 from pathlib import Path
 
+from negmark.core.notation import clock
+
 CHATTER = ("Select jobs to execute", "Finished jobid", "Using shell", "Building DAG")
 RECENT = 20
 """Number of last jobs that the estimate is based on."""
@@ -67,8 +69,8 @@ class OneLinePerJob(logging.Filter):
         done, total = record.__dict__["done"], record.__dict__["total"]
         now = time.monotonic()
         left = self._left(done, total, now)
-        estimate = f", about {_clock(left)} left" if left is not None else ""
-        record.msg = f"{done} of {total} jobs done after {_clock(now - self._started)}{estimate}"
+        estimate = f", about {clock(left)} left" if left is not None else ""
+        record.msg = f"{done} of {total} jobs done after {clock(now - self._started)}{estimate}"
         record.event = None
 
     def _left(self, done: int, total: int, now: float) -> float | None:
@@ -84,9 +86,3 @@ class OneLinePerJob(logging.Filter):
             return None
         waits = sorted(self._waits)[:-1]
         return sum(waits) / len(waits) * (total - done)
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

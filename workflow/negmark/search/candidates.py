@@ -182,10 +182,6 @@ def write_pool(
     stage.say(f"{name}: {queries:,} queries, {depth} deep{recalls}, {time.perf_counter() - started:.1f} s")
 
 
-if __name__ == "__main__":
-    stage.command(main)
-
-
 SAMPLE_QUERIES = 1000
 """Evenly spread training queries whose candidates are compared with exact search."""
 
@@ -210,3 +206,7 @@ def recall(
     spread = int(pool["documents"][0])
     keys = [np.arange(len(ids))[:, None] * spread + ids for ids in (exact_ids, pool_ids)]
     return float(np.isin(keys[0], keys[1][pool_ids >= 0])[exact_ids >= 0].mean())
+
+
+if __name__ == "__main__":
+    stage.command(main)

@@ -17,12 +17,12 @@ from negmark.core.files import replacing
 
 SPLITS = ("train", "dev", "test")
 HIDDEN = "hidden"
-"""The split of positives that training must not know: for the audit and the controls that say so alone."""
+"""The split of positives hidden from training: only the audit and the controls that declare it may read it."""
 DOCUMENTS, QUERIES, QRELS = "documents.parquet", "queries.parquet", "qrels.parquet"
 RELEVANT = b"relevant"
-"""Metadata of the labels' table: the least grade that says relevant a split, where one differs from 1."""
+"""Metadata of the labels' table: the lowest relevant grade of each split for which it isn't 1."""
 SCORE = "score"
-"""The column of the queries' table that graded pairs have, which stand in it two rows a pair."""
+"""Column of the queries' table for graded pairs, which take two rows each."""
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Qrels:
     documents: NDArray[np.int64]
     grades: NDArray[np.int64]
     relevant: int = 1
-    """The least grade that says relevant."""
+    """The lowest grade that counts as relevant."""
 
     def positives(self) -> "Qrels":
-        """Keep the labels that say relevant."""
+        """Return only the labels that count as relevant."""
         keep = self.grades >= self.relevant
         return Qrels(self.queries[keep], self.documents[keep], self.grades[keep], self.relevant)
 
@@ -53,12 +53,12 @@ def texts(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def streamed(folder: Path) -> tuple[Iterator[str], list[str]]:
-    """Return the same as `texts`, the documents read from the disk as they are asked for, never all at once."""
+    """Return the same as `texts`, but read the documents from disk lazily, never all at once."""
     return _documents(folder / DOCUMENTS), column(folder, QUERIES, "text")
 
 
 def _documents(path: Path) -> Iterator[str]:
-    with told(path), pq.ParquetFile(path) as table:
+    with readable(path), pq.ParquetFile(path) as table:
         for batch in table.iter_batches(columns=["title", "text"]):
             part = batch.to_pydict()
             yield from joined(part["title"], part["text"])
@@ -77,16 +77,16 @@ def count(folder: Path) -> int:
 def qrels(folder: Path, split: str) -> Qrels:
     """Return the labels of a split."""
     table = _table(folder / QRELS, ["split", "query", "document", "grade"])
-    least = json.loads((table.schema.metadata or {}).get(RELEVANT, b"{}")).get(split, 1)
+    relevant = json.loads((table.schema.metadata or {}).get(RELEVANT, b"{}")).get(split, 1)
     table = table.filter(pa.compute.equal(table.column("split"), split))
     queries, documents, grades = (
         table.column(name).to_numpy().astype(np.int64, copy=False) for name in ("query", "document", "grade")
     )
-    return Qrels(queries, documents, grades, least)
+    return Qrels(queries, documents, grades, relevant)
 
 
 def graded_pairs(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Return graded pairs as rows [P, 2] of the queries' table, and their scores [P]; none where it has no scores."""
+    """Return graded pairs as rows [P, 2] of the queries' table, and their scores [P]; none if it has no scores."""
     if SCORE not in pq.read_schema(folder / QUERIES).names:
         return np.empty((0, 2), np.int64), np.empty(0)
     scores = column(folder, QUERIES, SCORE)
@@ -95,7 +95,7 @@ def graded_pairs(folder: Path) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
 
 
 def columns(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Turn rows that all have the same keys into the columns of a table, in the order of the first row."""
+    """Turn rows with the same keys into the columns of a table, in the order of the first row."""
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
@@ -106,13 +106,13 @@ def write_table(path: Path, columns: dict[str, Any], metadata: dict[bytes, bytes
 
 
 def _table(path: Path, columns: list[str]) -> pa.Table:
-    with told(path):
+    with readable(path):
         return pq.read_table(path, columns=columns)
 
 
 @contextmanager
-def told(path: Path) -> Iterator[None]:
-    """Tell the user of a table that can't be read."""
+def readable(path: Path) -> Iterator[None]:
+    """Turn an error of reading a table into a `UserError` that names the file."""
     try:
         yield
     except (OSError, pa.ArrowException) as error:

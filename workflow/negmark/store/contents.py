@@ -1,4 +1,4 @@
-"""What stands on a board, and which files its runs leave."""
+"""What is on a board, and which files its runs leave."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,7 @@ class Comparison(BaseModel):
 
 
 class Contents(BaseModel):
-    """What stands on a board: enough to name every file of its runs."""
+    """What is on a board: enough to name every file of its runs."""
 
     suite: str
     cards: dict[str, str]
@@ -34,19 +34,19 @@ class Contents(BaseModel):
     tiers: dict[str, str] = {}
     """The tier of each row, by its name."""
     sentences: list[str] = []
-    """The datasets that have sentences and no corpus to search, so no lexical baseline."""
+    """The datasets of sentences, without a corpus to search and so without a lexical baseline."""
     homes: dict[str, str] = {}
-    """The datasets that are evaluated alone, each with the one that its runs are trained on."""
+    """The datasets that are only evaluated, each with the one its runs are trained on."""
     controls: list[str] = []
-    """The rows that are told more of labels than a method can know, so that nobody can choose them."""
+    """The rows that see more labels than a method can, so that nobody can choose them."""
     comparisons: list[Comparison] = []
     """Which rows of two tiers are one method."""
 
     curved: list[str] = []
-    """The datasets of which runs leave learning curves."""
+    """The datasets whose runs leave learning curves."""
 
     failed: list[FailedRow] = []
-    """The rows that have no numbers, on the datasets of which that is so."""
+    """The rows without numbers, each with the dataset where it has none."""
 
     def trained(self) -> list[str]:
         """Return the datasets that are trained on."""
@@ -54,12 +54,12 @@ class Contents(BaseModel):
 
     def runs(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""
-        without = {(one.dataset, one.row) for one in self.failed}
+        failed = {(one.dataset, one.row) for one in self.failed}
         return [
             Path("results/runs", self.suite, name, row, run_folder(seed))
             for name in datasets or self.cards
             for row in self.rows
-            if (name, row) not in without
+            if (name, row) not in failed
             for seed in self.seeds
         ]
 
@@ -73,7 +73,7 @@ class Contents(BaseModel):
         ]
 
     def files(self, name: str, *datasets: str) -> list[Path]:
-        """Return a file that every run and every baseline has."""
+        """Return the paths of a file that every run and every baseline has."""
         return [folder / name for folder in [*self.runs(*datasets), *self.baselines(*datasets)]]
 
 

@@ -1,4 +1,4 @@
-"""A run's dev.parquet as it is read: judged by the dev queries that come nearest to what ranks a board."""
+"""Reads a run's dev.parquet: its learning curve over the dev queries most like those that rank a board."""
 
 from pathlib import Path
 
@@ -7,14 +7,14 @@ import pandas as pd
 from negmark.core.errors import UserError
 from negmark.core.metrics import DEFAULT
 
-FEWEST_UNSEEN = 30  # fewer dev queries than these say too little to decide by them alone
+FEWEST_UNSEEN = 30  # fewer unseen dev queries say too little: then all dev queries decide
 
 
 def read_curve(path: Path, metric: str = DEFAULT[0]) -> pd.DataFrame:
     """Read the points of a run, one row each; `slice` and `queries` say which dev queries `metric` is the mean over.
 
-    These are the unseen ones (none of their relevant documents is a training positive) where there are 30 or more, as
-    a board is ranked by unseen test queries; all dev queries else.
+    If there are 30 or more unseen ones (none of their relevant documents is a training positive), it is these, as a
+    board is ranked by unseen test queries; otherwise it is all dev queries.
     """
     try:
         table = pd.read_parquet(path)

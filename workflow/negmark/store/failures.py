@@ -1,4 +1,4 @@
-"""The runs of a suite that failed: read from their records, with the rows that need them."""
+"""The failed runs of a suite: read from their records, with the rows that need them."""
 
 import os
 from collections.abc import Iterable, Mapping
@@ -20,7 +20,7 @@ Place = tuple[str, str]
 
 
 class Failure(BaseModel):
-    """A row of the board that has no numbers, and why."""
+    """A row of the board without numbers, and why."""
 
     dataset: str
     row: str
@@ -29,7 +29,7 @@ class Failure(BaseModel):
 
 
 class FailedRow(Failure):
-    """A failure with what the board calls the row."""
+    """A failure, with the row's title, tier and track on the board."""
 
     title: str
     tier: str
@@ -37,43 +37,43 @@ class FailedRow(Failure):
 
 
 def record_path(suite: str, dataset: str, row: str, seed: int) -> Path:
-    """Return where the record of a job lies, which is named after its first seed."""
+    """Return the path of a job's record, which is named after its first seed."""
     return FOLDER / suite / dataset / row / f"seed-{seed}.json"
 
 
 def read_failures(suite: str, places: Iterable[Place], seeds: Iterable[int]) -> list[Failure]:
-    """Return the recorded failures of these (dataset, row) places; `seeds` are the first ones of the jobs."""
-    found = []
+    """Return the recorded failures of these (dataset, row) places; `seeds` are the first seeds of the jobs."""
+    failures = []
     firsts = list(seeds)
     for dataset, row in places:
         paths = [record_path(suite, dataset, row, seed) for seed in firsts]
         if path := next((path for path in paths if path.is_file()), None):
-            found.append(Failure(dataset=dataset, row=row, **read_json(path)))
-    return found
+            failures.append(Failure(dataset=dataset, row=row, **read_json(path)))
+    return failures
 
 
 def with_heirs(
-    found: Iterable[Failure], needs: Mapping[Place, tuple[Place, str] | None]
+    failures: Iterable[Failure], needs: Mapping[Place, tuple[Place, str] | None]
 ) -> dict[Place, Failure]:
-    """Return failures by place, and with them the rows that need the runs of a failed one: those of `needs`."""
-    known = {(one.dataset, one.row): one for one in found}
+    """Return failures by place, and as failed also the rows of `needs` that need the runs of a failed row."""
+    by_place = {(one.dataset, one.row): one for one in failures}
     grows = True
     while grows:
         heirs = {
             place: Failure(
                 dataset=place[0],
                 row=place[1],
-                status=known[need[0]].status,
-                reason=f"{need[1]}: {known[need[0]].reason}",
+                status=by_place[need[0]].status,
+                reason=f"{need[1]}: {by_place[need[0]].reason}",
             )
             for place, need in needs.items()
-            if place not in known and need and need[0] in known
+            if place not in by_place and need and need[0] in by_place
         }
-        known |= heirs
+        by_place |= heirs
         grows = bool(heirs)
-    return known
+    return by_place
 
 
 def is_partial() -> bool:
-    """Say if this is the second plan, without the runs that failed."""
+    """Say whether this is the second plan, without the runs that failed."""
     return PARTIAL_VARIABLE in os.environ

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from negmark.store.collection import DOCUMENTS, Qrels, told
+from negmark.store.collection import DOCUMENTS, Qrels, readable
 
 RELATIONS = ("ancestor", "sibling")
 Graph = Mapping[str, csr_array]
@@ -43,7 +43,7 @@ def as_columns(graph: Graph) -> dict[str, pa.ListArray]:
 
 def read_graph(folder: Path) -> Graph:
     """Read the relations of a prepared dataset, by name; empty where it has none."""
-    with told(folder / DOCUMENTS):
+    with readable(folder / DOCUMENTS):
         there = pq.read_schema(folder / DOCUMENTS).names
         names = [name for name in RELATIONS if name in there]
         table = pq.read_table(folder / DOCUMENTS, columns=names) if names else pa.table({})

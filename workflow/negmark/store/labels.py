@@ -1,4 +1,4 @@
-"""Training labels in the form that the training loop and the methods ask them."""
+"""Training labels as the training loop and the methods look them up."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,7 @@ class Labels:
     def batch(self, seed: int, step: int, size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Return the queries and positives of a step: both the same for every method.
 
-        Queries run through one seeded permutation an epoch without a break between epochs; each comes with
+        Queries run through one seeded permutation per epoch without a break between epochs; each comes with
         one of its positives, drawn uniformly, so that a query with many labels weighs as much as any other.
         """
         places = np.arange(step * size, (step + 1) * size)

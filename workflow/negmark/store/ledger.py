@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from negmark.store.collection import write_table
 
 VECTOR = -2
-"""Stands as document for a negative that is a vector and no document."""
+"""The document of a negative that is a vector."""
 
 
 class Ledger:
-    """Collects the negatives of a run step by step; empty places of short pools are not entered."""
+    """Collects the negatives of a run step by step; empty places of short pools are left out."""
 
     def __init__(self) -> None:
         self._rows: list[tuple[NDArray[np.int32], ...]] = []
@@ -31,7 +31,7 @@ class Ledger:
         used: NDArray[np.bool_],
         source: str,
     ) -> None:
-        """Enter the negatives [B, M] of a step: those places of which `used` is true."""
+        """Add the negatives [B, M] of a step where `used` is true."""
         rows, columns = np.nonzero(used)
         self._rows.append(
             (
@@ -54,14 +54,14 @@ class Ledger:
         score, weight = (self._joined(self._floats, column, np.float32) for column in range(2))
         names = list(dict.fromkeys(source for source, _ in self._sources))
         codes = [names.index(source) for source, _ in self._sources]
-        repeated = np.repeat(np.array(codes, np.int32), [count for _, count in self._sources])
+        indices = np.repeat(np.array(codes, np.int32), [count for _, count in self._sources])
         return {
             "step": pa.array(step),
             "query": pa.array(query),
             "document": pa.array(document),
             "score": pa.array(score),
             "weight": pa.array(weight),
-            "source": pa.DictionaryArray.from_arrays(repeated, pa.array(names, pa.string())),
+            "source": pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())),
         }
 
     def write(self, path: Path) -> None:
@@ -69,7 +69,7 @@ class Ledger:
         write_table(path, self.table())
 
     def restore(self, path: Path) -> None:
-        """Take up the entries of a ledger that was written before."""
+        """Replace the entries by those of a written ledger."""
         table = pq.read_table(path)
         columns = {
             name: table.column(name).to_numpy() for name in ("step", "query", "document", "score", "weight")

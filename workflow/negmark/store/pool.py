@@ -1,4 +1,4 @@
-"""Candidates of every training query, as they lie on disk."""
+"""Candidates of every training query, as stored on disk."""
 
 import json
 from pathlib import Path
@@ -33,7 +33,7 @@ class CandidatePool:
 
     @property
     def depth(self) -> int:
-        """Places a query."""
+        """Candidates per query, empty places included."""
         return int(self._ids.shape[1])
 
     def candidates(
@@ -48,7 +48,7 @@ class CandidatePool:
     def positive_scores(
         self, queries: NDArray[np.int64], positives: NDArray[np.int64]
     ) -> NDArray[np.float32]:
-        """Return the scores [B] of labelled pairs. Raises KeyError if a pair carries no training label."""
+        """Return the scores [B] of labelled pairs. Raises KeyError if a pair has no training label."""
         keys = queries * self._documents + positives
         places = np.searchsorted(self._keys, keys)
         if (places >= len(self._keys)).any() or (self._keys[places] != keys).any():
@@ -57,7 +57,7 @@ class CandidatePool:
 
 
 def read_index_facts(pool: Path) -> dict[str, Any]:
-    """Return the facts about the approximate index by which a pool was made; none of an exact search."""
+    """Return the facts about the approximate index that made a pool; none for an exact search."""
     try:
         with safe_open(pool, "numpy") as arrays:
             return json.loads((arrays.metadata() or {}).get(INDEX, "{}"))

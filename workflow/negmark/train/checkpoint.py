@@ -1,7 +1,7 @@
-"""Checkpoints of a training run: outside the declared outputs, whole or not there, refused where they don't fit.
+"""Checkpoints of a training run: outside the declared outputs, complete or absent, refused if they don't fit.
 
-Snakemake deletes the outputs of a job that failed, so the state lies elsewhere, in a folder keyed by the
-run's config and code. Streams are counted by step, so a resumed run draws what an unbroken one draws.
+Snakemake deletes the outputs of a job that failed, so the state is kept elsewhere, in a folder keyed by
+the run's config and code. Streams are counted by step, so a resumed run draws what an unbroken one draws.
 """
 
 import json
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Checkpoint:
-    """Saves and restores a run. At any time the newest whole checkpoint is the one that counts."""
+    """Saves and restores a run. The newest complete checkpoint counts."""
 
     def __init__(self, folder: Path, spec: Mapping[str, Any], every: int) -> None:
         code = sources_sha256(
@@ -49,20 +49,20 @@ class Checkpoint:
             self.save(run, step)
 
     def save(self, run: "Run", step: int) -> None:
-        """Save what there is after `step` steps, and drop what was saved before."""
+        """Save the state after `step` steps and delete older checkpoints."""
         run.clock.stop()
         target = self._folder / f"step-{step:09d}"
         with replacing_folder(target) as partial:
             save_file(_tensors(run), partial / "state.safetensors", metadata={"key": self._key})
             run.ledger.write(partial / "ledger.parquet")
             write_table(partial / "history.parquet", columns(run.history))
-        for older in self._whole():
+        for older in self._complete():
             if older != target:
                 shutil.rmtree(older, ignore_errors=True)
 
     def restore(self, run: "Run") -> int:
-        """Bring a run to its newest checkpoint and return the steps done, 0 where there is none that fits."""
-        for folder in reversed(self._whole()):
+        """Restore a run from its newest checkpoint and return the steps done, 0 if none fits."""
+        for folder in reversed(self._complete()):
             try:
                 self._load(run, folder)
             except Exception as error:  # whatever is wrong with it, the run can start again
@@ -75,10 +75,10 @@ class Checkpoint:
         return 0
 
     def clear(self) -> None:
-        """Forget the state: the run is done and its outputs are written."""
+        """Delete the state: the run is done and its outputs are written."""
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _whole(self) -> list[Path]:
+    def _complete(self) -> list[Path]:
         return sorted(self._folder.glob("step-*")) if self._folder.is_dir() else []
 
     def _load(self, run: "Run", folder: Path) -> None:
@@ -89,9 +89,9 @@ class Checkpoint:
         history = pq.read_table(folder / "history.parquet").to_pylist()
         run.ledger.restore(folder / "ledger.parquet")
         run.history[:] = history
-        run.encoder.load_state_dict(_under(tensors, "encoder."))
-        run.method.extra_modules().load_state_dict(_under(tensors, "extra."))
-        run.method.load_state_dict(_under(tensors, "method."))
+        run.encoder.load_state_dict(_with_prefix(tensors, "encoder."))
+        run.method.extra_modules().load_state_dict(_with_prefix(tensors, "extra."))
+        run.method.load_state_dict(_with_prefix(tensors, "method."))
         _load_optimizer(run.optimizer, tensors)
         run.schedule.load_state_dict(_value(tensors["schedule"]))
         for group, rate in zip(run.optimizer.param_groups, run.schedule.get_last_lr(), strict=True):
@@ -126,13 +126,13 @@ def _value(tensor: torch.Tensor) -> Any:
     return json.loads(bytes(tensor.tolist()).decode())
 
 
-def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+def _with_prefix(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torch.Tensor]) -> None:
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in _under(tensors, "optimizer.").items():
+    for name, value in _with_prefix(tensors, "optimizer.").items():
         index, _, key = name.partition(".")
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
@@ -140,8 +140,8 @@ def _load_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, torc
 
 def _scores(tensors: Mapping[str, torch.Tensor]) -> list[tuple[int, str, Any]]:
     order = {"positive": 0, "in_batch": 1, "negative": 2}
-    found = []
-    for name, value in _under(tensors, "scores.").items():
+    scores = []
+    for name, value in _with_prefix(tensors, "scores.").items():
         kind, _, step = name.partition(".")
-        found.append((int(step), kind, value.numpy()))
-    return sorted(found, key=lambda entry: (entry[0], order[entry[1]]))
+        scores.append((int(step), kind, value.numpy()))
+    return sorted(scores, key=lambda entry: (entry[0], order[entry[1]]))

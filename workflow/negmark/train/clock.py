@@ -1,4 +1,4 @@
-"""Time of a run, split into what every method pays and what the method itself takes."""
+"""Time of a run, split into the shared loop and the method's own part."""
 
 import contextlib
 import time
@@ -12,10 +12,10 @@ COUNTED = ("own_wall", "own_cpu", "total_wall", "total_cpu", "joules")
 
 @dataclass
 class Clock:
-    """Seconds of a run over all its sessions: a resumed run goes on counting.
+    """Seconds of a run over all its sessions: a resumed run continues counting.
 
     `own` is spent inside the method's functions (choice of negatives, refreshes, its loss, its observations),
-    so that a method with the shared loss has that loss in it; the rest of the loop is `shared`.
+    so the shared loss counts as `own` too; the rest of the loop is `shared`.
     """
 
     own_wall: float = 0.0
@@ -23,7 +23,7 @@ class Clock:
     total_wall: float = 0.0
     total_cpu: float = 0.0
     joules: float | None = 0.0
-    """Energy of the loop, None where the hardware doesn't tell it (`negmark.train.energy`)."""
+    """Energy of the loop, None if the hardware doesn't report it (`negmark.train.energy`)."""
     _since: tuple[float, float] = field(default_factory=lambda: _now(), repr=False)
     _counters: energy.Readings | None = field(default_factory=lambda: energy.read(), repr=False)
 
@@ -32,27 +32,27 @@ class Clock:
         """Count the block as the method's own."""
         wall, cpu = _now()
         yield
-        ended = _now()
-        self.own_wall += ended[0] - wall
-        self.own_cpu += ended[1] - cpu
+        end = _now()
+        self.own_wall += end[0] - wall
+        self.own_cpu += end[1] - cpu
 
     def start(self) -> None:
-        """Begin to count the loop, at the first step of this session."""
+        """Start counting the loop, at the first step of this session."""
         self._since, self._counters = _now(), energy.read()
 
     def stop(self) -> None:
-        """Add what has passed since the last call of `start` or `stop`."""
+        """Add the time and energy since the last call of `start` or `stop`."""
         now = _now()
         self.total_wall += now[0] - self._since[0]
         self.total_cpu += now[1] - self._since[1]
         counters = energy.read()
-        passed = energy.spent(self._counters, counters)
-        self.joules = None if passed is None or self.joules is None else self.joules + passed
+        joules = energy.spent(self._counters, counters)
+        self.joules = None if joules is None or self.joules is None else self.joules + joules
         self._since, self._counters = now, counters
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the block out: what is done in it is no part of the run."""
+        """Exclude the block from the run's time and energy."""
         self.stop()
         yield
         self.start()
@@ -68,11 +68,11 @@ class Clock:
         }
 
     def state_dict(self) -> dict[str, float | None]:
-        """Return what a resumed run goes on from."""
+        """Return what a resumed run continues from."""
         return {name: getattr(self, name) for name in COUNTED}
 
     def load_state_dict(self, state: dict[str, float | None]) -> None:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
         for name in COUNTED:
             setattr(self, name, state[name])
 

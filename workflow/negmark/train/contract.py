@@ -1,7 +1,7 @@
-"""A method held to its contract at every step: what breaks it is told in one line that names the method's file.
+"""Holds a method to its contract at every step: a breach is reported in one line that names the method's file.
 
-Cheap enough for every step, as a method's state may break it late. A row number that is out of range would else be
-read from the other end of the corpus, and a weight that is no number would spoil the model without a word.
+Cheap enough for every step, as a method's state may break the contract late. Otherwise a negative row number would be
+read from the other end of the corpus, and a weight of NaN would silently spoil the model.
 """
 
 from typing import Any
@@ -17,17 +17,17 @@ from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 
 def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
-    """Raise `UserError` unless what `method.negatives` gave for a batch is as `negmark.methods.base.Negatives` says."""
+    """Raise `UserError` unless a method's negatives of a batch are as `negmark.methods.types.Negatives` says."""
     if not isinstance(negatives, Negatives):
-        raise _broken(method, f"negatives() must return Negatives, found {type(negatives).__name__}")
+        raise _breach(method, f"negatives() must return Negatives, found {type(negatives).__name__}")
     size, documents = len(batch.queries), method.services.documents
     count = 0
     if (ids := negatives.ids) is not None:
         if not isinstance(ids, np.ndarray) or ids.ndim != 2 or len(ids) != size or ids.dtype != np.int64:
-            raise _broken(method, f"ids must be int64 of shape [{size}, M], found {_shape(ids)}")
+            raise _breach(method, f"ids must be int64 of shape [{size}, M], found {_shape(ids)}")
         outside = ids[(ids < NO_DOCUMENT) | (ids >= documents)]
         if len(outside):
-            raise _broken(
+            raise _breach(
                 method,
                 f"ids must be rows from 0 to {documents - 1}, or {NO_DOCUMENT} in empty places, found {outside[0]}",
             )
@@ -40,22 +40,22 @@ def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
             or len(shape) != 3
             or (shape[0], shape[2]) != (size, dimension)
         ):
-            raise _broken(method, f"vectors must be [{size}, V, {dimension}], found {_shape(vectors)}")
+            raise _breach(method, f"vectors must be [{size}, V, {dimension}], found {_shape(vectors)}")
         if not torch.isfinite(vectors).all():
-            raise _broken(method, "vectors must be finite numbers")
+            raise _breach(method, "vectors must be finite numbers")
         count += shape[1]
     if (weights := negatives.weights) is not None:
         if not isinstance(weights, torch.Tensor) or tuple(weights.shape) != (size, count):
-            raise _broken(method, f"weights must be [{size}, {count}], found {_shape(weights)}")
+            raise _breach(method, f"weights must be [{size}, {count}], found {_shape(weights)}")
         if not torch.isfinite(weights).all() or (weights < 0).any():
-            raise _broken(method, "weights must be finite numbers, none below 0")
+            raise _breach(method, "weights must be finite numbers, none below 0")
     _check_mask(negatives.in_batch, size, method)
 
 
 def check_loss(loss: Any, step: int, method: Method) -> None:
-    """Raise `UserError` unless a step's loss is one finite number that can be differentiated."""
+    """Raise an error unless a step's loss is a finite scalar with gradient: `DivergedError` if it isn't finite."""
     if not isinstance(loss, torch.Tensor) or loss.ndim or not loss.requires_grad:
-        raise _broken(method, f"the loss must be a scalar tensor with gradient, found {_shape(loss)}")
+        raise _breach(method, f"the loss must be a scalar tensor with gradient, found {_shape(loss)}")
     if not torch.isfinite(loss):
         raise DivergedError(
             f"{method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
@@ -63,12 +63,12 @@ def check_loss(loss: Any, step: int, method: Method) -> None:
 
 
 def _check_mask(mask: Any, size: int, method: Method) -> None:
-    right = isinstance(mask, torch.Tensor) and tuple(mask.shape) == (size, size) and mask.dtype == torch.bool
-    if mask is not None and not right:
-        raise _broken(method, f"in_batch must be bool [{size}, {size}], found {_shape(mask)}")
+    valid = isinstance(mask, torch.Tensor) and tuple(mask.shape) == (size, size) and mask.dtype == torch.bool
+    if mask is not None and not valid:
+        raise _breach(method, f"in_batch must be bool [{size}, {size}], found {_shape(mask)}")
 
 
-def _broken(method: Method, what: str) -> UserError:
+def _breach(method: Method, what: str) -> UserError:
     return UserError(f"{place(type(method))}: {method.name}: {what}; methods/base.py has the contract")
 
 

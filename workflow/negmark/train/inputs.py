@@ -1,4 +1,4 @@
-"""What the runs of a job only read: vectors, labels and pools, loaded once for all its seeds."""
+"""What the runs of a job read and never change: vectors, labels and pools, loaded once for all its seeds."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from negmark.store.vectors import load as load_vectors
 
 @dataclass(frozen=True)
 class Materials:
-    """What runs only read. Vectors are those of the encoder before training."""
+    """What runs read and never change. Vectors are those of the encoder before training."""
 
     dataset: Path
     documents: Vectors
@@ -49,5 +49,5 @@ def load_materials(
 
 
 def hidden_labels(materials: Materials) -> Labels:
-    """Read the positives that the dataset hides from training, none where it hides none: for a control alone."""
+    """Read the positives that the dataset hides from training, if any: for controls only."""
     return Labels(collection.qrels(materials.dataset, HIDDEN), materials.labels.documents)

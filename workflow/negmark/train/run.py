@@ -38,7 +38,7 @@ class Run:
     """Batches per optimiser step."""
     ledger: Ledger = field(default_factory=Ledger)
     history: list[dict[str, float | None]] = field(default_factory=list)
-    """A row of telemetry for each step."""
+    """One row of telemetry per step."""
     scores: list[tuple[int, str, NDArray[np.float32]]] = field(default_factory=list)
     """Scores at some steps: the step, their kind, their values."""
     clock: Clock = field(default_factory=Clock)
@@ -48,16 +48,16 @@ class Run:
 def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = None) -> Run:
     """Build a run from its spec: encoder, method, optimiser and labels, all at step 0.
 
-    `start` is the model of another run to go on from.
+    `start` is the model of another run to continue from.
     """
     training, seed = spec["training"], spec["seed"]
-    # a row with other settings draws as the row that it is compared with
+    # a copy of a row with other settings draws as the row it is compared with
     row = spec.get("drawn_as", spec["row"])
     torch.manual_seed(torch_seed(seed, "weights"))
     encoder = tier_module("train", spec.get("tier")).open_encoder(spec, materials)
     if start is not None:
         encoder.load(start)
-    kind = registry.available()[spec["method"]]
+    method_class = registry.available()[spec["method"]]
     services = TrainingServices(
         encoder=encoder,
         labels=materials.labels,
@@ -69,9 +69,9 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         teacher=materials.teacher,
         track=spec.get("track", "controlled"),
         graded=materials.graded,
-        hidden=hidden_labels(materials) if kind.knows_hidden else None,
+        hidden=hidden_labels(materials) if method_class.knows_hidden else None,
     )
-    method = kind(kind.Params.model_validate(spec["params"]), services)
+    method = method_class(method_class.Params.model_validate(spec["params"]), services)
     encoder.freeze(method.trained_towers())
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     parameters = [*trained, *method.extra_modules().parameters()]
@@ -80,9 +80,9 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     )
     optimizer = encoder.prepared(optimizer)
     accumulation = training.get("accumulation", 1)
-    moves = max(training["steps"] // accumulation, 1)
+    updates = max(training["steps"] // accumulation, 1)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda move: rate_factor(move, moves, training["warmup"])
+        optimizer, lambda update: rate_factor(update, updates, training["warmup"])
     )
     return Run(
         encoder=encoder,
@@ -93,9 +93,7 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         labels=materials.labels,
         seed=seed,
         batch_size=training["batch_size"],
-        temperature=1.0
-        if encoder.pairs
-        else training["temperature"],  # logits of pairs are taken as they are
+        temperature=1.0 if encoder.pairs else training["temperature"],  # logits of pairs are not scaled
         accumulation=accumulation,
     )
 

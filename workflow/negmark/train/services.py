@@ -17,7 +17,7 @@ from negmark.train.tiers.protocol import Moment, TrainedEncoder
 
 @dataclass
 class Counters:
-    """Work that a run caused, in counts that don't depend on the machine."""
+    """Work that a run caused, in counts independent of the machine."""
 
     optimizer_steps: int = 0
     query_vectors: int = 0
@@ -27,7 +27,7 @@ class Counters:
     searches: int = 0
     """Queries searched over the whole corpus."""
     refreshes: int = 0
-    """Times that the whole corpus was encoded anew."""
+    """Times that the whole corpus was re-encoded."""
     teacher_vectors: int = 0
     """Vectors of another encoder that the method read."""
     pairs: int = 0
@@ -47,7 +47,7 @@ class EncoderSnapshot:
         self._moment, self._labels, self._counters = moment, labels, counters
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return what `Services.snapshot` needs to take the snapshot up again."""
+        """Return what `Services.snapshot` needs to restore the snapshot."""
         return self._moment.state_dict()
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
@@ -58,24 +58,24 @@ class EncoderSnapshot:
         ids, scores = top(vectors, self._moment.documents, depth + labelled.shape[1])
         usable = ~self._labels.is_positive(queries, ids)
         best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
-        kept = np.take_along_axis(usable, best, axis=1)
+        mask = np.take_along_axis(usable, best, axis=1)
         return (
-            padded(np.where(kept, np.take_along_axis(ids, best, axis=1), NO_DOCUMENT), depth, NO_DOCUMENT),
-            padded(np.where(kept, np.take_along_axis(scores, best, axis=1), -np.inf), depth, -np.inf),
+            padded(np.where(mask, np.take_along_axis(ids, best, axis=1), NO_DOCUMENT), depth, NO_DOCUMENT),
+            padded(np.where(mask, np.take_along_axis(scores, best, axis=1), -np.inf), depth, -np.inf),
         )
 
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores of pairs."""
-        vectors = self._moment.queries(queries)
-        found = self._moment.documents[torch.from_numpy(np.maximum(documents, 0))]
-        scores = torch.einsum("bd,bkd->bk", vectors, found).numpy()
+        query_vectors = self._moment.queries(queries)
+        document_vectors = self._moment.documents[torch.from_numpy(np.maximum(documents, 0))]
+        scores = torch.einsum("bd,bkd->bk", query_vectors, document_vectors).numpy()
         return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
 
 
 def top(queries: torch.Tensor, documents: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
     """Return rows and scores [B, depth] of the best documents by inner product, fewer in a smaller corpus."""
-    found = torch.topk(queries @ documents.T, min(depth, len(documents)), dim=1)
-    return found.indices.numpy(), found.values.numpy()
+    best = torch.topk(queries @ documents.T, min(depth, len(documents)), dim=1)
+    return best.indices.numpy(), best.values.numpy()
 
 
 def padded(array: NDArray, width: int, value: float) -> NDArray:
@@ -139,11 +139,11 @@ class TrainingServices:
         return self._pools[name]
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Say which pairs carry a training label."""
+        """Return which pairs have a training label."""
         return self._labels.is_positive(queries, documents)
 
     def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Say which pairs carry a label that is hidden from training. Raises PermissionError but for a control."""
+        """Return which pairs have a label that is hidden from training. Raises PermissionError except for a control."""
         if self._hidden is None:
             raise PermissionError(
                 f"{self._row}: hidden labels are told to a control with `knows_hidden` alone"
@@ -155,7 +155,7 @@ class TrainingServices:
         return self._labels.positives(queries)
 
     def snapshot(self, state: Mapping[str, torch.Tensor] | None = None) -> EncoderSnapshot:
-        """Freeze the encoder as it is now, or take up a snapshot from a checkpoint."""
+        """Freeze the encoder as it is now, or restore a snapshot from a checkpoint."""
         if state is None:
             self.counters.refreshes += 1
         return EncoderSnapshot(self._encoder.moment(state), self._labels, self.counters)
@@ -189,10 +189,10 @@ class TrainingServices:
         if self._graded is None:
             return None
         rows, scores = self._graded
-        drawn = self.rng(step, "graded pairs").choice(len(rows), size=min(count, len(rows)), replace=False)
-        self.counters.extra_vectors += 2 * len(drawn)
-        vectors = self._encoder.queries(rows[drawn].ravel()).reshape(len(drawn), 2, -1)
-        return Graded(vectors[:, 0], vectors[:, 1], torch.from_numpy(scores[drawn]).float())
+        sample = self.rng(step, "graded pairs").choice(len(rows), size=min(count, len(rows)), replace=False)
+        self.counters.extra_vectors += 2 * len(sample)
+        vectors = self._encoder.queries(rows[sample].ravel()).reshape(len(sample), 2, -1)
+        return Graded(vectors[:, 0], vectors[:, 1], torch.from_numpy(scores[sample]).float())
 
     def rankers(self) -> tuple[torch.nn.Module, torch.nn.Module] | None:
         """Return the trained cross-encoder and a second one."""
@@ -206,7 +206,7 @@ class TrainingServices:
         version = self._encoder.document_version
         if self._matrix is None or self._matrix[0] != version:
             self._matrix = (version, self._encoder.all_documents())
-            # frozen vectors count once, though a resumed run makes them again
+            # frozen vectors count once, though a resumed run recomputes them
             if "document" in self._encoder.trained or not self.counters.refreshes:
                 self.counters.refreshes += 1
         return self._matrix[1]
@@ -221,7 +221,7 @@ class TrainingServices:
     def encode_documents(self, documents: Ids) -> torch.Tensor:
         """Return current vectors without gradient; empty places give the vector of document 0.
 
-        Where the whole corpus has been encoded for a search and hasn't changed since, they are looked up there.
+        They are looked up if the whole corpus was encoded for a search and hasn't changed since.
         """
         if self._matrix is not None and self._matrix[0] == self._encoder.document_version:
             return self._matrix[1][torch.from_numpy(np.maximum(documents, 0))]

@@ -47,7 +47,7 @@ class Curve(Protocol):
 
 
 def train_until(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | None = None) -> None:
-    """Take all steps, from the checkpoint if there is one, and leave a checkpoint now and then."""
+    """Take all steps, from the checkpoint if there is one, and save checkpoints on the way."""
     first = checkpoint.restore(run)
     run.clock.start()
     if curve and not first:
@@ -66,25 +66,25 @@ def _example(run: Run, step: int) -> Step:
     with run.clock.own():
         negatives = run.method.negatives(batch)
     check_negatives(negatives, batch, run.method)
-    found = run.encoder.similarities(batch, negatives)
-    used = _used(negatives, len(queries))
+    similarities = run.encoder.similarities(batch, negatives)
+    used = _used_places(negatives, len(queries))
     _count(run, batch, negatives)
     labelled = run.labels.is_positive(queries, positives[None].repeat(len(queries), 0))
     allowed = torch.from_numpy(~labelled & (not run.encoder.pairs))
     if negatives.in_batch is not None:
         allowed = allowed & negatives.in_batch
     scores = Scores(
-        positive=found.positive,
-        in_batch=found.in_batch,
+        positive=similarities.positive,
+        in_batch=similarities.in_batch,
         in_batch_mask=allowed,
-        negatives=found.negatives,
+        negatives=similarities.negatives,
         negatives_mask=used,
         weights=negatives.weights,
     )
-    return Step(batch, negatives, found.negative_vectors, scores, run.temperature)
+    return Step(batch, negatives, similarities.negative_vectors, scores, run.temperature)
 
 
-def _used(negatives: Negatives, size: int) -> torch.Tensor:
+def _used_places(negatives: Negatives, size: int) -> torch.Tensor:
     """Return the mask [B, M + V] of places in use."""
     used = torch.empty(size, 0, dtype=torch.bool)
     if negatives.ids is not None:
@@ -97,17 +97,17 @@ def _used(negatives: Negatives, size: int) -> torch.Tensor:
 def _count(run: Run, batch: Batch, negatives: Negatives) -> None:
     """Count the batch and its negatives as vectors or as pairs."""
     counters = run.services.counters
-    given = 0 if negatives.ids is None else int((negatives.ids != NO_DOCUMENT).sum())
+    documents = 0 if negatives.ids is None else int((negatives.ids != NO_DOCUMENT).sum())
     if run.encoder.pairs:
-        counters.pairs += len(batch.positives) + given
+        counters.pairs += len(batch.positives) + documents
         return
     counters.query_vectors += len(batch.queries)
-    counters.document_vectors += len(batch.positives) + given
+    counters.document_vectors += len(batch.positives) + documents
 
 
 def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
     scores, step = example.scores, example.batch.step
-    given = scores.negatives.detach()[scores.negatives_mask]
+    negative = scores.negatives.detach()[scores.negatives_mask]
     in_batch = scores.in_batch.detach()[scores.in_batch_mask]
     positive = scores.positive.detach()
     row: dict[str, float | None] = {
@@ -116,22 +116,24 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
         "learning_rate": float(run.schedule.get_last_lr()[0]),
         "positive_score": positive.mean().item(),
         "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
-        "negative_score": given.mean().item() if len(given) else None,
-        "negative_score_max": given.max().item() if len(given) else None,
+        "negative_score": negative.mean().item() if len(negative) else None,
+        "negative_score_max": negative.max().item() if len(negative) else None,
     }
-    _append(run.history, row, run.method)
-    _enter(run.ledger, example, run.method.name)
+    _add_to_history(run.history, row, run.method)
+    _add_to_ledger(run.ledger, example, run.method.name)
     if keep_scores:
         run.scores += [(step, "positive", positive.numpy()), (step, "in_batch", in_batch.numpy())]
-        run.scores.append((step, "negative", given.numpy()))
+        run.scores.append((step, "negative", negative.numpy()))
 
 
-def _append(history: list[dict[str, float | None]], row: dict[str, float | None], method: Method) -> None:
+def _add_to_history(
+    history: list[dict[str, float | None]], row: dict[str, float | None], method: Method
+) -> None:
     """Add a row and the method's telemetry; all rows keep the same columns, None where a step has no number."""
     own = {name: float(value) for name, value in method.telemetry().items()}
-    if taken := sorted(own.keys() & row.keys()):
+    if clashes := sorted(own.keys() & row.keys()):
         raise ValueError(
-            f"{method.name}: telemetry may not be named {taken[0]!r}, as a column of the loop is"
+            f"{method.name}: telemetry may not be named {clashes[0]!r}, as a column of the loop is"
         )
     columns = dict.fromkeys([*(history[0] if history else row), *own])
     if history and len(columns) > len(history[0]):
@@ -140,7 +142,7 @@ def _append(history: list[dict[str, float | None]], row: dict[str, float | None]
     history.append({name: ({**row, **own}).get(name) for name in columns})
 
 
-def _enter(ledger: Ledger, example: Step, name: str) -> None:
+def _add_to_ledger(ledger: Ledger, example: Step, name: str) -> None:
     scores, negatives = example.scores, example.negatives
     size, count = scores.negatives.shape
     documents: Ids = np.full((size, count), VECTOR, dtype=np.int64)

@@ -56,18 +56,20 @@ def main(
     starts: list[Path | None] = [Path(model) for model in start.split()]
     checkpoints = []
     for folder, model in zip(folders, starts or [None] * len(folders), strict=True):
-        facts = {**json.loads(spec), "seed": seed_of(folder)}
-        started = sha256_file(model) if model else None
-        about = {"run": facts, "collection": dataset.name, "data": {**data, "start": started}}
+        run_spec = {**json.loads(spec), "seed": seed_of(folder)}
+        start_hash = sha256_file(model) if model else None
+        manifest = {"run": run_spec, "collection": dataset.name, "data": {**data, "start": start_hash}}
         with process_cost() as preparation:
-            run = set_up(facts, materials, model)
-        steps, every = facts["training"]["steps"], facts["training"]["checkpoint_steps"]
-        checkpoint = Checkpoint(state / folder.name, {**facts, "data": about["data"], "pools": files}, every)
+            run = set_up(run_spec, materials, model)
+        steps, every = run_spec["training"]["steps"], run_spec["training"]["checkpoint_steps"]
+        checkpoint = Checkpoint(
+            state / folder.name, {**run_spec, "data": manifest["data"], "pools": files}, every
+        )
         with process_cost() as training:
             train_until(run, steps, checkpoint, curve)
         if not run.encoder.writes:
             continue
-        if folder != folders[-1]:  # Snakemake drops all outputs of a job that is killed at a later seed
+        if folder != folders[-1]:  # Snakemake deletes all outputs of a job killed at a later seed
             checkpoint.save(run, steps)
         cost = {
             "loading": {**loading.as_dict(), "runs": len(folders)},
@@ -76,18 +78,18 @@ def main(
             **run.clock.as_dict(),
             "joules": run.clock.joules,
         }
-        write_run(run, folder, {**about, "cost": cost, "resumed_at": checkpoint.resumed_at})
+        write_run(run, folder, {**manifest, "cost": cost, "resumed_at": checkpoint.resumed_at})
         checkpoints.append(checkpoint)
     for checkpoint in checkpoints:
         checkpoint.clear()
 
 
 def _curve(dataset: Path, training: dict[str, Any]) -> Curve | None:
-    """Return what evaluates runs while they train, None where no curve is asked for."""
-    found: Curve | None = None
+    """Return what evaluates runs while they train, None if no curve is wanted."""
+    curve: Curve | None = None
     if training.get("curve_every"):
-        found = curve_module().Curve(dataset, training)
-    return found
+        curve = curve_module().Curve(dataset, training)
+    return curve
 
 
 def _vectors_key(vectors: Path) -> str:
@@ -101,7 +103,7 @@ def write_run(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
         save_file(weights, partial)
     write_table(folder / HISTORY, collection.columns(run.history))
     run.ledger.write(folder / LEDGER)
-    # an empty table where no curve was asked for: the files of a run are the same in every suite
+    # an empty table without a curve: a run has the same files in every suite
     write_table(folder / CURVE, collection.columns(run.curve) if run.curve else {"step": []})
     write_table(
         folder / SCORES,

@@ -1,9 +1,9 @@
-"""Stage warm_up: one checkpoint a dataset from which every method starts, and from which pools are mined.
+"""Stage warm_up: one checkpoint per dataset, from which every method starts and pools are mined.
 
-The published recipes start from a model that was warmed up on the task. An encoder that saw much of the web's
-question-answer pairs leaves little to learn; `reinit_top` draws its top layers anew, which makes it a weaker
-start, and `warmup_steps` of in-batch training (the method `inbatch`, seed 0, the finetune budget) follow. The
-result is an encoder folder like any other: embeddings, pools and runs name it as their model.
+The published recipes start from a model that was warmed up on the task. An encoder that saw many of the web's
+question-answer pairs leaves little to learn; `reinit_top` re-initialises its top layers, for a weaker start, and
+`warmup_steps` of in-batch training (the method `inbatch`, seed 0, the finetune budget) follow. The result is an
+encoder folder like any other: embeddings, pools and runs name it as their model.
 """
 
 import json
@@ -37,7 +37,7 @@ SEED = 0
 
 
 def reinit_top(network: nn.Module, layers: int, seed: int) -> None:
-    """Draw the weights of the top layers anew, as the network's own class initialises them.
+    """Re-initialise the top layers as the network's own class does: normal weights, zero biases.
 
     Raises `UserError` if the network has fewer layers.
     """
@@ -49,7 +49,7 @@ def reinit_top(network: nn.Module, layers: int, seed: int) -> None:
     for layer in stack[len(stack) - layers :]:
         for module in layer.modules():
             for parameter in module.parameters(recurse=False):
-                if parameter.dim() > 1:  # an init that leaves a kind of module alone must not keep it
+                if parameter.dim() > 1:  # drawn here, as the class's own init may skip a kind of module
                     nn.init.normal_(parameter, std=getattr(network.config, "initializer_range", 0.02))
             if isinstance(module, nn.LayerNorm):
                 module.reset_parameters()
@@ -58,7 +58,7 @@ def reinit_top(network: nn.Module, layers: int, seed: int) -> None:
 
 
 def materials(dataset: Path, dimension: int) -> Materials:
-    """Return what in-batch training needs: labels and texts; vectors don't exist yet and are never asked for."""
+    """Return what in-batch training needs: labels and texts; vectors don't exist yet and are never read."""
     sizes = [
         len(collection.column(dataset, table, "id")) for table in (collection.DOCUMENTS, collection.QUERIES)
     ]
@@ -80,7 +80,7 @@ def main(
     budget = {**json.loads(training), "steps": encoder["warmup_steps"]}
     model = find_model(encoder["model"])
     with process_cost() as cost:
-        network = _warmed(dataset, encoder, budget, model, state)
+        network = _warmed_network(dataset, encoder, budget, model, state)
     folder.mkdir(parents=True, exist_ok=True)
     for file in model.iterdir():
         if file.is_dir():
@@ -95,7 +95,7 @@ def main(
     shutil.rmtree(state, ignore_errors=True)
 
 
-def _warmed(
+def _warmed_network(
     dataset: Path, encoder: dict[str, Any], budget: dict[str, Any], model: Path, state: Path
 ) -> nn.Module:
     tower = finetune.load_tower(model, encoder["similarity"], budget["dropout"])

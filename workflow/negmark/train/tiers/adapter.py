@@ -1,7 +1,7 @@
-"""The adapter tier: a linear map a side on cached vectors, identity at the start.
+"""The adapter tier: one linear map per side on cached vectors, the identity at the start.
 
-Vectors of the frozen encoder are multiplied by a D x D matrix and brought to unit length, so that step 0 is
-the untrained encoder exactly. A run takes seconds on one core, which pays for many seeds.
+Vectors of the frozen encoder are multiplied by a D x D matrix and normalised to unit length, so step 0 is exactly
+the untrained encoder. A run takes seconds on one core, so many seeds are affordable.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "AdapterEncod
 
 
 class AdapterEncoder(BiEncoder, nn.Module):
-    """Encodes rows from cached vectors [N, D] and [Q, D]: a `tier.TrainedEncoder`."""
+    """Encodes rows from cached vectors [N, D] and [Q, D]: a `protocol.TrainedEncoder`."""
 
     def __init__(self, documents: Vectors, queries: Vectors) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class AdapterEncoder(BiEncoder, nn.Module):
         return self.queries(rows) if side == "query" else self.documents(rows)
 
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> "AdapterMoment":
-        """Keep both maps as they are now, or take up maps that were kept."""
+        """Store both maps as they are now, or restore stored ones."""
         maps = state or {"query": self.query.detach().clone(), "document": self.document.detach().clone()}
         return AdapterMoment(dict(maps), self._mapped_corpus(maps["document"]), self._queries)
 
@@ -81,7 +81,7 @@ class AdapterEncoder(BiEncoder, nn.Module):
         self.document.requires_grad_("document" in trained)
 
     def begin(self, seed: int, step: int) -> None:
-        """Nothing is random here."""
+        """Do nothing: nothing is random here."""
 
     def prepared(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
         """Return the optimiser as it is: gradients aren't scaled here."""
@@ -104,12 +104,12 @@ class AdapterEncoder(BiEncoder, nn.Module):
         vectors = torch.empty(len(self._documents), len(weight))
         for rows in blocks(len(vectors)):
             torch.matmul(self._documents[rows].float(), weight.T, out=vectors[rows])
-        # in place: `normalize` would write a second corpus, which takes as long as a quarter of the product
+        # in place: `normalize` would write a second corpus, at a quarter of the product's time
         return vectors.div_(torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(1e-12))
 
 
 class AdapterMoment:
-    """Document vectors and query map of one moment: a `tier.Moment`. Its state is two [D, D] matrices."""
+    """Document vectors and query map of one moment: a `protocol.Moment`. Its state is two [D, D] matrices."""
 
     def __init__(self, maps: dict[str, torch.Tensor], documents: torch.Tensor, queries: torch.Tensor) -> None:
         self.documents, self._maps, self._queries = documents, maps, queries

@@ -23,14 +23,14 @@ def trained_side(
     rows: NDArray[np.int64] | None,
     threads: int,
 ) -> NDArray[np.float32]:
-    """Return the vectors [N, D] of a side by a trained adapter; others than `rows` are zeros, None takes all."""
+    """Return the vectors [N, D] of a side by a trained adapter: those of `rows`, others are zeros; all if None."""
     untrained = dict(zip(("document", "query"), load_vectors(vectors), strict=True))[side]
     weight = load_maps(model)[side]
     if rows is None:
         return mapped(untrained, weight)
-    changed = np.zeros(untrained.shape, np.float32)
-    changed[rows] = mapped(untrained[rows], weight)
-    return changed
+    result = np.zeros(untrained.shape, np.float32)
+    result[rows] = mapped(untrained[rows], weight)
+    return result
 
 
 def load_maps(path: Path) -> dict[str, NDArray[np.float32]]:

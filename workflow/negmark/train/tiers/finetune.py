@@ -4,7 +4,7 @@ Texts go through a transformer in chunks of similar length. Only the transformer
 vectors come back to the CPU, where methods choose and losses are computed on some hundred vectors a step.
 
 Large batches: with `chunk_gradients` a batch is encoded without gradient, the loss gives the gradient of every
-vector, and each chunk is encoded a second time to carry it on (gradient caching, Gao et al. 2021,
+vector, and each chunk is encoded a second time to backpropagate it (gradient caching, Gao et al. 2021,
 arXiv 2101.06983): memory is that of one chunk, the gradient that of the whole batch.
 
 Several processes: each encodes its share of the chunks, the vectors are gathered, and every process computes
@@ -40,7 +40,7 @@ from negmark.encode.tokens import Texts, Tokens, tokens_of
 from negmark.store import collection
 from negmark.store.vectors import Vectors, float32
 from negmark.train.inputs import Materials
-from negmark.train.tiers.protocol import BiEncoder, Kept, Rows
+from negmark.train.tiers.protocol import BiEncoder, Rows, StoredMoment
 
 SHARED = "both"
 SIDES = ("query", "document")
@@ -71,7 +71,7 @@ def load_tower(model: Path, similarity: str, dropout: float | None = None) -> To
     padding = open_tokenizer(model).pad_token_id or 0
     network = open_network(AutoModel, model, config=config, dtype=torch.float32)
     for name, parameter in network.named_parameters():
-        if name.startswith("pooler."):  # the pooling here never asks it: no gradient would reach it
+        if name.startswith("pooler."):  # unused by the pooling here, so no gradient would reach it
             parameter.requires_grad_(False)
     return Tower(network, pooling(model), padding, normalize=similarity == "cosine")
 
@@ -112,7 +112,7 @@ def trained_side(
     rows: Rows | None,
     threads: int,
 ) -> NDArray[np.float32]:
-    """Return the vectors [N, D] of a side by a run's tower; others than `rows` are zeros, None takes all."""
+    """Return the vectors [N, D] of a side by a run's tower: those of `rows`, others are zeros; all if None."""
     settings = about["encoder"]
     encoder = Encoder(
         find_model(settings["model"]), resolve_dtype(settings["dtype"]), settings["similarity"] == "cosine"
@@ -121,13 +121,13 @@ def trained_side(
     load_side(encoder.model, model, side)
     if rows is None:
         return encoder.encode(tokens, np.arange(len(tokens)), threads=threads)
-    found = np.zeros((len(tokens), encoder.dimension), np.float32)
-    found[rows] = encoder.encode(tokens, rows, threads=threads)
-    return found
+    result = np.zeros((len(tokens), encoder.dimension), np.float32)
+    result[rows] = encoder.encode(tokens, rows, threads=threads)
+    return result
 
 
 def load_side(network: nn.Module, path: Path, side: str) -> None:
-    """Fill a transformer with what a run's model has for a side: its own tower or the shared one."""
+    """Load a run's weights for a side into a transformer: the side's own tower or the shared one."""
     try:
         weights = load_file(path)
         own = f"{side}.model." if any(name.startswith(f"{side}.") for name in weights) else f"{SHARED}.model."
@@ -141,9 +141,9 @@ def load_side(network: nn.Module, path: Path, side: str) -> None:
 
 
 class FinetuneEncoder(BiEncoder, nn.Module):
-    """Encodes rows with towers that are trained: a `tier.TrainedEncoder`.
+    """Encodes rows with towers that are trained: a `protocol.TrainedEncoder`.
 
-    One tower serves both sides until a method trains one side alone: then the other keeps its start.
+    One tower serves both sides, unless a method trains one side only: then the other stays as it was at the start.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         precision = resolve_dtype(precision)
         if precision == "float16" and not torch.cuda.is_available():
             raise UserError("finetune.precision: float16 needs a GPU; take bfloat16, float32 or auto")
-        # without `cpu` accelerate leaves processes on a machine without a GPU alone
+        # without `cpu` accelerate doesn't connect the processes of a machine without a GPU
         self._accelerator = Accelerator(
             mixed_precision=ACCELERATE_NAMES[precision], cpu=not torch.cuda.is_available()
         )
@@ -180,13 +180,13 @@ class FinetuneEncoder(BiEncoder, nn.Module):
 
     def queries(self, rows: Rows) -> torch.Tensor:
         """Return vectors [len(rows), D] of queries."""
-        return self._encoded("query", rows)
+        return self._encode("query", rows)
 
     def documents(self, rows: Rows) -> torch.Tensor:
         """Return vectors [len(rows), D] of documents; those of a frozen tower are looked up."""
         if "document" not in self.trained:
             return self.all_documents()[torch.from_numpy(rows)]
-        return self._encoded("document", rows)
+        return self._encode("document", rows)
 
     def all_documents(self) -> torch.Tensor:
         """Return the vectors [N, D] of the whole corpus as they are now."""
@@ -199,24 +199,24 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         return self._frozen
 
     def still(self, side: str, rows: Rows) -> torch.Tensor:
-        """Encode rows without dropout; a frozen tower that is still the start has its vectors in the cache."""
+        """Encode rows without dropout; the vectors of a frozen tower that wasn't loaded from a run are cached."""
         start = side not in self.trained and not self._loaded
-        return self._start(side, rows) if start else self._all(side, rows)
+        return self._start_vectors(side, rows) if start else self._all(side, rows)
 
-    def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> Kept:
-        """Encode corpus and training queries, or take up vectors that were kept."""
+    def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> StoredMoment:
+        """Encode corpus and training queries, or restore stored vectors."""
         if state:
-            return Kept(state["documents"], state["queries"], state["rows"].numpy())
+            return StoredMoment(state["documents"], state["queries"], state["rows"].numpy())
         queries = self._all("query", self._training_queries)
-        return Kept(self.all_documents(), queries, self._training_queries)
+        return StoredMoment(self.all_documents(), queries, self._training_queries)
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of queries."""
-        return self._start("query", rows)
+        return self._start_vectors("query", rows)
 
     def warmup_documents(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of documents."""
-        return self._start("document", rows)
+        return self._start_vectors("document", rows)
 
     def load(self, path: Path) -> None:
         """Start from the towers of another run."""
@@ -225,16 +225,16 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         self.document_version += 1
 
     def freeze(self, trained: frozenset[str]) -> None:
-        """Part the towers, if they are one, and stop training what is not named."""
+        """Split a shared tower if one side is frozen, and stop training the towers not named."""
         self.trained = trained
         if trained != frozenset(SIDES):
-            part(self.towers)
+            split_tower(self.towers)
         for side in self.towers:
             if side != SHARED and side not in trained:
                 self.towers[side].requires_grad_(False)
 
     def begin(self, seed: int, step: int) -> None:
-        """Make dropout follow from seed and step, so that a resumed run draws the same."""
+        """Let seed and step decide dropout, so that a resumed run draws the same."""
         self._key, self._calls = (seed, step), 0
         self._pending.clear()
         self.train()
@@ -244,7 +244,7 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         return self._accelerator.prepare_optimizer(optimizer)
 
     def backward(self, loss: torch.Tensor) -> None:
-        """Compute the gradients, chunk by chunk where they are cached, and add them up over processes."""
+        """Compute the gradients, chunk by chunk if they are cached, and sum them over processes."""
         if self._chunk_gradients:
             self._accelerator.backward(loss)
             for side, chunks, call, vectors in self._pending:
@@ -270,19 +270,19 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         """Return the weights of both towers, each under the side it serves."""
         return {name: value.cpu() for name, value in self.towers.state_dict().items()}
 
-    def _encoded(self, side: str, rows: Rows) -> torch.Tensor:
-        """Encode each row once, though it may stand in `rows` often."""
+    def _encode(self, side: str, rows: Rows) -> torch.Tensor:
+        """Encode each row once, even if `rows` repeats it."""
         unique, places = np.unique(rows, return_inverse=True)
         plan = [unique[chunk] for chunk in batches(self._lengths[side][unique], self._chunk_tokens)]
         rank, processes = self._accelerator.process_index, self._accelerator.num_processes
         shares = [plan[number::processes] for number in range(processes)]
         call, self._calls = self._calls, self._calls + 1
-        own = self._own(side, shares[rank], call)
+        own = self._encode_share(side, shares[rank], call)
         vectors = gathered(own, [sum(map(len, share)) for share in shares], rank) if processes > 1 else own
         order = np.concatenate([rows for share in shares for rows in share])
         return vectors[torch.from_numpy(np.argsort(order))[torch.from_numpy(places.ravel())]]
 
-    def _own(self, side: str, chunks: list[Rows], call: int) -> torch.Tensor:
+    def _encode_share(self, side: str, chunks: list[Rows], call: int) -> torch.Tensor:
         """Encode this process's chunks, with gradient or with a leaf that collects it for later."""
         if not chunks:
             return torch.empty(0, self._warmup["document"].shape[1])
@@ -295,9 +295,9 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         return vectors
 
     def _chunk(self, side: str, rows: Rows, call: int, number: int) -> torch.Tensor:
-        """Encode one chunk; its dropout follows from step, call and chunk, so a second pass equals the first."""
+        """Encode one chunk; step, call and chunk decide its dropout, so a second pass equals the first."""
         rank = self._accelerator.process_index
-        with torch.random.fork_rng(devices=self._cards()):
+        with torch.random.fork_rng(devices=self._gpus()):
             torch.manual_seed(torch_seed(self._key[0], "dropout", self._key[1], side, call, rank, number))
             with self._precision():
                 return self._tower(side)(self._tokens[side], rows).cpu()
@@ -308,7 +308,7 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         encoder = Encoder.around(tower.model, tower.pooling, self._dtype, tower.normalize)
         return torch.from_numpy(encoder.encode(self._tokens[side], rows, threads=torch.get_num_threads()))
 
-    def _start(self, side: str, rows: Rows) -> torch.Tensor:
+    def _start_vectors(self, side: str, rows: Rows) -> torch.Tensor:
         return torch.from_numpy(float32(self._warmup[side][rows]))
 
     def _tower(self, side: str) -> Any:
@@ -317,23 +317,23 @@ class FinetuneEncoder(BiEncoder, nn.Module):
     def _precision(self) -> AbstractContextManager[Any]:
         return self._accelerator.autocast()
 
-    def _cards(self) -> list[int]:
+    def _gpus(self) -> list[int]:
         return [self._accelerator.device.index or 0] if self._accelerator.device.type == "cuda" else []
 
 
-def part(towers: nn.ModuleDict) -> None:
-    """Make one tower for both sides two towers of equal weights."""
+def split_tower(towers: nn.ModuleDict) -> None:
+    """Replace a shared tower by two of equal weights."""
     if SHARED in towers:
         tower = towers.pop(SHARED)
         towers.update({"query": tower, "document": copy.deepcopy(tower)})
 
 
 def load_towers(towers: nn.ModuleDict, path: Path) -> None:
-    """Fill towers from a run's model, parted if that run trained one side alone."""
+    """Load towers from a run's model, split if that run trained one side only."""
     try:
         weights = load_file(path)
         if not any(name.startswith(SHARED) for name in weights):
-            part(towers)
+            split_tower(towers)
         elif SHARED not in towers:
             weights = {
                 name.replace(SHARED, side, 1): value for name, value in weights.items() for side in SIDES
@@ -346,7 +346,7 @@ def load_towers(towers: nn.ModuleDict, path: Path) -> None:
 
 
 def gathered(own: torch.Tensor, sizes: list[int], rank: int) -> torch.Tensor:
-    """Join the vectors [n, D] of all processes in their order; gradients flow into this process's own alone."""
+    """Join the vectors [n, D] of all processes in their order; gradients flow into this process's own only."""
     import torch.distributed as distributed
 
     padded = torch.zeros(max(sizes), own.shape[1])

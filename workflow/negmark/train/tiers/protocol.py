@@ -1,4 +1,4 @@
-"""What the training loop asks of an encoder, whichever tier it is of."""
+"""What the training loop needs of an encoder, in any tier."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ Rows = NDArray[np.int64]
 
 
 class Moment(Protocol):
-    """The encoder as it was at one moment."""
+    """The encoder as it was at one moment of training."""
 
     @property
     def documents(self) -> torch.Tensor:
@@ -25,7 +25,7 @@ class Moment(Protocol):
         """Return [len(rows), D] vectors of training queries."""
 
     def state_dict(self) -> dict[str, torch.Tensor]:
-        """Return what `TrainedEncoder.moment` takes the moment up from."""
+        """Return what `TrainedEncoder.moment` restores the moment from."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class Similarities:
 
 
 class TrainedEncoder(Protocol):
-    """Gives vectors for query and document rows, with gradient; vectors lie on the CPU, where methods work.
+    """Gives vectors for query and document rows, with gradient; vectors are on the CPU, where methods work.
 
-    A cross-encoder gives logits of pairs instead, and refuses all that asks for vectors as they are now.
+    A cross-encoder gives logits of pairs instead, and refuses every request for current vectors.
     """
 
     pairs: bool
@@ -78,11 +78,11 @@ class TrainedEncoder(Protocol):
     def still(self, side: str, rows: Rows) -> torch.Tensor:
         """Return vectors [len(rows), D] of a side, `query` or `document`, as evaluation computes them.
 
-        Nothing of the run changes by it: no gradient, no dropout, no stream, nothing kept.
+        The run stays as it is: no gradient, no dropout, no random stream, nothing stored.
         """
 
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> Moment:
-        """Keep the encoder as it is now, or take up a moment that was kept before."""
+        """Store the encoder as it is now, or restore a moment that was stored."""
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the vectors of queries before training."""
@@ -97,16 +97,16 @@ class TrainedEncoder(Protocol):
         """Stop training the towers that are not named: `query`, `document`."""
 
     def begin(self, seed: int, step: int) -> None:
-        """Is called before a step: what is random in the encoder follows from both."""
+        """Called before a step: seed and step decide all that is random in the encoder."""
 
     def prepared(self, optimizer: torch.optim.Optimizer) -> torch.optim.Optimizer:
-        """Return the optimiser that takes the steps: one that undoes the scaling of gradients where there is any."""
+        """Return the optimiser that takes the steps; it undoes any scaling of the gradients."""
 
     def backward(self, loss: torch.Tensor) -> None:
         """Compute the gradients of all that is trained."""
 
     def stepped(self) -> None:
-        """Is called after the optimiser's step."""
+        """Called after the optimiser's step."""
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return what is saved as the run's model, by name."""
@@ -118,7 +118,7 @@ class TrainedEncoder(Protocol):
         """Return the weights for a checkpoint."""
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> object:
-        """Take back what `state_dict` gave."""
+        """Restore what `state_dict` returned."""
 
 
 class BiEncoder:
@@ -159,8 +159,8 @@ def _negative_vectors(encoder: TrainedEncoder, negatives: Negatives, batch: Batc
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A moment as matrices: document vectors [N, D], and vectors of the queries in `rows`, in rising order."""
+class StoredMoment:
+    """A moment as matrices: document vectors [N, D], and vectors of the queries in `rows`, which ascend."""
 
     documents: torch.Tensor
     query_vectors: torch.Tensor

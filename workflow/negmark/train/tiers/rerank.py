@@ -3,8 +3,8 @@
 A query and a document are read as one text, so there are no vectors: a method chooses by ids, pools and the teacher,
 all made by the bi-encoder before training, and in-batch documents are no negatives (each would be a pair of its own).
 The cross-encoder is the suite's encoder with a linear head of one logit, as transformers builds it for the
-architecture, drawn by the seed, or a cross-encoder of its own (`rerank.model`). A pair is cut to the tokens of a query
-and a document together, of the longer text first, or to what the model reads; prompts are the bi-encoder's alone.
+architecture and drawn from the seed, or a ready cross-encoder (`rerank.model`). A pair is truncated to the tokens of a
+query plus a document, or to the model's limit, the longer text first; prompts are for the bi-encoder only.
 """
 
 from collections.abc import Mapping
@@ -38,7 +38,7 @@ QUERIES_AT_A_TIME = 64
 
 
 class PairTexts:
-    """The texts of a dataset, joined in pairs to what a cross-encoder reads."""
+    """The texts of a dataset, joined to the pairs that a cross-encoder reads."""
 
     def __init__(self, dataset: Path, model: Path, length: int) -> None:
         self._tokenizer = open_tokenizer(model)
@@ -76,7 +76,7 @@ class Ranker(nn.Module):
         self._key, self._calls = (0, 0), 0
 
     def begin(self, seed: int, step: int) -> None:
-        """Make dropout follow from seed and step."""
+        """Let seed and step decide dropout."""
         self._key, self._calls = (seed, step), 0
 
     def forward(self, queries: Rows, documents: Rows) -> torch.Tensor:
@@ -84,11 +84,11 @@ class Ranker(nn.Module):
         rows, columns = np.nonzero(documents != NO_DOCUMENT)
         if not len(rows):
             return torch.zeros(documents.shape)
-        found = self._scored(queries[rows], documents[rows, columns])
+        logits = self._score(queries[rows], documents[rows, columns])
         places = torch.from_numpy(rows), torch.from_numpy(columns)
-        return torch.zeros(documents.shape).index_put(places, found)
+        return torch.zeros(documents.shape).index_put(places, logits)
 
-    def _scored(self, queries: Rows, documents: Rows) -> torch.Tensor:
+    def _score(self, queries: Rows, documents: Rows) -> torch.Tensor:
         """Return the logits [P] of pairs, scored in chunks of similar length."""
         tokens, training = self._texts.tokens(queries, documents), torch.is_grad_enabled()
         self.network.train(training)
@@ -98,14 +98,14 @@ class Ranker(nn.Module):
         cards = [self.device.index or 0] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=cards), ThreadPoolExecutor(self.threads) as pool:
             torch.manual_seed(torch_seed(self._key[0], "dropout", self._key[1], self._name, call))
-            each = map if training else pool.map  # drawing dropout has an order
-            found = torch.cat(list(each(lambda rows: self._chunk(tokens, rows, training), plan)))
-        return found[torch.from_numpy(np.argsort(np.concatenate(plan)))]
+            each = map if training else pool.map  # dropout must be drawn in order
+            logits = torch.cat(list(each(lambda rows: self._chunk(tokens, rows, training), plan)))
+        return logits[torch.from_numpy(np.argsort(np.concatenate(plan)))]
 
     def _chunk(self, tokens: Mapping[str, list[list[int]]], rows: Rows, training: bool) -> torch.Tensor:
         inputs = {name: value.to(self.device) for name, value in self._texts.padded(tokens, rows).items()}
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16)
-        with torch.set_grad_enabled(training), autocast:  # both belong to a thread
+        with torch.set_grad_enabled(training), autocast:  # both are per thread
             return self.network(**inputs).logits[:, 0].float().cpu()
 
 
@@ -113,7 +113,7 @@ class Logit(nn.Linear):
     """The last layer, in float32: bfloat16 has 8 bits, in which many documents of a query would tie."""
 
     def forward(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Return logits [P, 1] of what the layer before gave in any precision."""
+        """Return logits [P, 1] of hidden states in any precision."""
         with torch.autocast(hidden.device.type, enabled=False):
             return super().forward(hidden.float())
 
@@ -121,7 +121,7 @@ class Logit(nn.Linear):
 def build(
     encoder: Mapping[str, Any], budget: Mapping[str, Any], dropout: float | None = None
 ) -> tuple[nn.Module, bool]:
-    """Return the cross-encoder of a suite and if its head is still to be drawn.
+    """Return the cross-encoder of a suite and whether its head must still be drawn.
 
     Raises `UserError` if `rerank.model` isn't a cross-encoder with one label.
     """
@@ -147,7 +147,7 @@ def model_folder(encoder: Mapping[str, Any], budget: Mapping[str, Any]) -> Path:
 
 
 def draw_head(network: Any, seed: int, name: str) -> None:
-    """Draw the linear layers behind the transformer anew, normally distributed as the model's own weights are."""
+    """Re-initialise the linear layers after the transformer, normally distributed like the model's own weights."""
     base = set(getattr(network, network.base_model_prefix).modules())
     generator = torch.Generator().manual_seed(torch_seed(seed, "head", name))
     for module in network.modules():
@@ -164,7 +164,7 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "CrossEncoder
 
 
 class CrossEncoder(nn.Module):
-    """Scores pairs with a model that is trained: a `tier.TrainedEncoder` without vectors of its own."""
+    """Scores pairs with a model that is trained: a `protocol.TrainedEncoder` without vectors of its own."""
 
     pairs, writes, document_version = True, True, 0
     trained = frozenset({"query", "document"})
@@ -176,7 +176,7 @@ class CrossEncoder(nn.Module):
         length = encoder["query_length"] + encoder["document_length"]
         self._texts = PairTexts(materials.dataset, model_folder(encoder, budget), length)
         self.ranker = self._open("relevance")
-        self._second: list[Ranker] = []  # a list: its parameters are not this encoder's
+        self._second: list[Ranker] = []  # in a list, so that its parameters don't count as this encoder's
 
     def _open(self, name: str, anew: bool = False) -> Ranker:
         budget, seed = self._spec["training"], self._spec["seed"]
@@ -201,7 +201,7 @@ class CrossEncoder(nn.Module):
         return Similarities(logits[:, 0], torch.zeros(size, size), logits[:, 1:], none)
 
     def rankers(self) -> tuple[Ranker, Ranker]:
-        """Return the model and another from the same start, its head drawn by itself."""
+        """Return the model and a second one from the same start, whose head is drawn separately."""
         self._second.append(self._open("second", anew=True))
         return self.ranker, self._second[-1]
 
@@ -238,10 +238,10 @@ class CrossEncoder(nn.Module):
         load_network(self.ranker.network, path)
 
     def freeze(self, trained: frozenset[str]) -> None:
-        """Nothing is frozen: there is one tower."""
+        """Do nothing: there is one tower."""
 
     def begin(self, seed: int, step: int) -> None:
-        """Make dropout follow from seed and step, so that a resumed run draws the same."""
+        """Let seed and step decide dropout, so that a resumed run draws the same."""
         for ranker in (self.ranker, *self._second):
             ranker.begin(seed, step)
 
@@ -254,7 +254,7 @@ class CrossEncoder(nn.Module):
         loss.backward()
 
     def stepped(self) -> None:
-        """Nothing is kept that changes with the weights."""
+        """Do nothing: nothing is stored that changes with the weights."""
 
     def weights(self) -> dict[str, torch.Tensor]:
         """Return the weights of the model that ranks."""
@@ -266,7 +266,7 @@ def _refuse() -> NoReturn:
 
 
 def load_network(network: nn.Module, path: Path) -> None:
-    """Fill a cross-encoder with a run's model."""
+    """Load a run's weights into a cross-encoder."""
     try:
         network.load_state_dict(load_file(path))
     except Exception as error:
@@ -285,7 +285,7 @@ def searcher(
     length = encoder["query_length"] + encoder["document_length"]
     texts = PairTexts(dataset, model_folder(encoder, budget), length)
     ranker = Ranker(network, texts, budget["precision"], budget["chunk_tokens"])
-    if ranker.device.type == "cpu":  # chunks side by side, each on one core, as `Encoder.encode` has them
+    if ranker.device.type == "cpu":  # chunks in parallel, one core each, as in `Encoder.encode`
         torch.set_num_threads(1)
         ranker.threads = threads
     return Reranker(first, ranker, about["first_stage"]["depth"], place)
@@ -294,11 +294,11 @@ def searcher(
 class Reranker:
     """Re-ranks the top of another searcher: an `index.Searcher`.
 
-    Documents below the depth follow in the first stage's order, so that the depth bounds what changes.
+    Only the best `reranked` documents of the first stage change places; the rest follow in its order.
     """
 
-    def __init__(self, first: Searcher, ranker: nn.Module, again: int, place: Rows) -> None:
-        self._first, self._ranker, self._again, self._place = first, ranker, again, place
+    def __init__(self, first: Searcher, ranker: nn.Module, reranked: int, place: Rows) -> None:
+        self._first, self._ranker, self._reranked, self._place = first, ranker, reranked, place
 
     @property
     def documents(self) -> int:
@@ -306,14 +306,14 @@ class Reranker:
         return self._first.documents
 
     def search(self, queries: Rows, depth: int) -> Hits:
-        """Return the first stage's top `depth`, its best by logit; below them scores go on falling, one by one."""
-        found, scores = self._sorted(*self._first.search(queries, depth))
-        top = found[:, : self._again]
+        """Return the first stage's top `depth`, the best of them by logit; below, scores fall by 1 per document."""
+        documents, scores = self._sorted(*self._first.search(queries, depth))
+        top = documents[:, : self._reranked]
         logits = np.where(top < 0, -np.inf, self._logits(queries, top)).astype(np.float32)
         lowest = np.where(np.isneginf(logits), np.inf, logits).min(axis=1, initial=0, keepdims=True)
-        below = lowest - 1 - np.arange(found.shape[1] - top.shape[1], dtype=np.float32)
-        below = np.where(np.isneginf(scores[:, self._again :]), -np.inf, below)
-        return self._sorted(found, np.concatenate([logits, below], axis=1).astype(np.float32))
+        below = lowest - 1 - np.arange(documents.shape[1] - top.shape[1], dtype=np.float32)
+        below = np.where(np.isneginf(scores[:, self._reranked :]), -np.inf, below)
+        return self._sorted(documents, np.concatenate([logits, below], axis=1).astype(np.float32))
 
     def score_pairs(self, queries: Rows, documents: Rows) -> NDArray[np.float32]:
         """Return the logits of pairs."""
@@ -321,12 +321,12 @@ class Reranker:
 
     @torch.no_grad()
     def _logits(self, queries: Rows, documents: Rows) -> NDArray[np.float32]:
-        found = np.empty(documents.shape, dtype=np.float32)
+        logits = np.empty(documents.shape, dtype=np.float32)
         for start in stage.progress(range(0, len(queries), QUERIES_AT_A_TIME), "re-ranking"):
             part = slice(start, start + QUERIES_AT_A_TIME)
-            found[part] = self._ranker(queries[part], documents[part]).numpy()
-        return found
+            logits[part] = self._ranker(queries[part], documents[part]).numpy()
+        return logits
 
-    def _sorted(self, found: Rows, scores: NDArray[np.float32]) -> Hits:
-        order = np.lexsort((-self._place[found], -scores), axis=1)
-        return np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
+    def _sorted(self, documents: Rows, scores: NDArray[np.float32]) -> Hits:
+        order = np.lexsort((-self._place[documents], -scores), axis=1)
+        return np.take_along_axis(documents, order, axis=1), np.take_along_axis(scores, order, axis=1)

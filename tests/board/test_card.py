@@ -95,9 +95,12 @@ def test_a_card_in_words(made: dict[str, Any]) -> None:
     text = markdown(made)
     facts = dict(counted(made))
     grades = "1 of grade 0, 3 of grade 1, 1 of grade 2"
-    assert facts["train labels"] == f"4 positives, 1.3 a query (1 to 2); graded: {grades}"
+    assert facts["train labels"] == f"4 positives, 1.3 per query (1 to 2); graded: {grades}"
     assert "33.3 % are cut at 4" in facts["tokens of queries"]
     assert facts["metric of record"] == "nDCG@10"
+    assert (facts["duplicate documents"], facts["duplicate queries"]) == ("2", "train 1, test 0")
+    assert facts["queries repeated across splits"] == "train-test 1"
+    assert facts["test queries seen only through duplicate documents"] == "2"
     assert r"as its \| owner states" in text, "a cell can't end early"
     assert text.count("\n| ") == len(facts) + 8  # the head, seven facts of the origin
 
@@ -106,7 +109,8 @@ def test_hidden_labels_stand_on_the_card(tmp_path: Path, encoder: dict[str, Any]
     hidden = {"how": "pooled", "depth": 10, "positives_kept": 4, "positives_hidden": 9, "queries_left_out": 1}
     facts = dict(counted(card.describe(dataset(tmp_path / "made", hidden=hidden), encoder)))
     assert facts["known truth"] == (
-        "training sees 4 positives (those in BM25's top 10), 9 are hidden; 1 training query without any left out"
+        "training sees 4 positives (those in BM25's top 10), 9 are hidden; "
+        "1 training query dropped (no visible positive)"
     )
 
 

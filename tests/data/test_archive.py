@@ -99,7 +99,7 @@ def test_nothing_but_the_files_of_the_collection_reaches_the_disk(tmp_path: Path
 )
 def test_a_path_that_leads_out_is_refused(tmp_path: Path, ending: str, name: str) -> None:
     path = packed(tmp_path / f"mine{ending}", {**plain("mine/"), name: b"x"})
-    refused(path, tmp_path, "leads out of its folder; pack the plain files")
+    refused(path, tmp_path, "is outside the archive's folder; pack the plain files")
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
@@ -109,7 +109,7 @@ def test_a_link_or_a_device_in_a_tar_is_refused(tmp_path: Path, kind: bytes) -> 
         entry = tarfile.TarInfo("mine/qrels/dev.tsv")
         entry.type, entry.linkname = kind, "/etc/passwd"
         made.addfile(entry)
-    refused(path, tmp_path, "'mine/qrels/dev.tsv' is (a link|no plain file); pack")
+    refused(path, tmp_path, "'mine/qrels/dev.tsv' is (a link|not a plain file); pack")
 
 
 def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_a_zip_that_lies_about_its_sizes_is_stopped(tmp_path: Path) -> None:
     while (at := data.find(real)) >= 0:
         data[at : at + 4] = (100).to_bytes(4, "little")
     path.write_bytes(bytes(data))
-    refused(path, tmp_path, "damaged, or no archive")
+    refused(path, tmp_path, "damaged, or not an archive")
 
 
 def test_a_large_archive_may_unpack_to_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,7 +173,7 @@ def test_a_large_archive_may_unpack_to_more(tmp_path: Path, monkeypatch: pytest.
 def test_what_is_no_archive_is_named(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"mine{ending}"
     path.write_bytes(b"no archive at all" * 100)
-    refused(path, tmp_path, "damaged, or no archive")
+    refused(path, tmp_path, "damaged, or not an archive")
 
 
 @pytest.mark.parametrize("ending", [".zip", ".tar.gz"])
@@ -182,7 +182,7 @@ def test_a_damaged_archive_is_named(tmp_path: Path, ending: str) -> None:
     data = bytearray(path.read_bytes())
     data[1000:1100] = bytes(100)
     path.write_bytes(bytes(data))
-    refused(path, tmp_path, "damaged, or no archive")
+    refused(path, tmp_path, "damaged, or not an archive")
 
 
 def test_an_archive_without_or_with_several_collections_is_named(tmp_path: Path) -> None:

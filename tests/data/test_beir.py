@@ -175,7 +175,7 @@ def test_half_a_zip_without_a_recorded_md5_is_refused_and_dropped(
 ) -> None:
     server.answers = [server.sends(GOOD[:-30]), server.sends(GOOD)]
     with pytest.raises(
-        UserError, match=r"what came is no whole zip\); expected a whole zip\. Check the network"
+        UserError, match=r"the download is not a complete zip\); expected a complete zip\. Check the network"
     ):
         fetch_beir("scifact", tmp_path / "target")
     assert list(downloads_folder().iterdir()) == []
@@ -295,7 +295,7 @@ def test_the_forums_of_cqadupstack_come_from_one_zip(
 
 def test_no_server_at_all(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NEGMARK_BEIR_URL", "http://127.0.0.1:9")
-    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9/scifact\.zip: can't be fetched"):
+    with pytest.raises(UserError, match=r"http://127\.0\.0\.1:9/scifact\.zip: can't be downloaded"):
         fetch_beir("scifact", tmp_path / "target")
 
 

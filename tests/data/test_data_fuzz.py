@@ -128,7 +128,7 @@ def test_undamaged_it_is_read(layout, here):
     assert card["odd"] == {}
 
 
-GRADES = "expected query-id, corpus-id and a whole score with tabs between, or TREC's four columns"
+GRADES = "expected query-id, corpus-id and a whole score, tab-separated, or TREC's four columns"
 OBJECT = 'expected a JSON object with strings "_id" and "text"; fix the line'
 
 
@@ -141,11 +141,11 @@ OBJECT = 'expected a JSON object with strings "_id" and "text"; fix the line'
         ),
         ("corpus.jsonl", '"text 3', f'{"[" * 3000}"text 3', f"corpus.jsonl: line 4: {OBJECT}"),
         ("corpus.jsonl", '"text 3', f'{"[" * 3000}{"]" * 3000}, "a": "', f"corpus.jsonl: line 4: {OBJECT}"),
-        ("corpus.jsonl", '"d3"', '""', "corpus.jsonl: line 4: the id '' is empty or holds a NUL; give it another"),
-        ("corpus.jsonl", '"d3"', '"d\\u0000"', "corpus.jsonl: line 4: the id 'd\\x00' is empty or holds a NUL"),
-        ("queries.jsonl", '"q3"', '"\\u0000"', "queries.jsonl: line 4: the id '\\x00' is empty or holds a NUL"),
+        ("corpus.jsonl", '"d3"', '""', "corpus.jsonl: line 4: the id '' is empty or has a NUL in it; use another"),
+        ("corpus.jsonl", '"d3"', '"d\\u0000"', "corpus.jsonl: line 4: the id 'd\\x00' is empty or has a NUL"),
+        ("queries.jsonl", '"q3"', '"\\u0000"', "queries.jsonl: line 4: the id '\\x00' is empty or has a NUL"),
         ("queries.jsonl", '"q3"', "3", f"queries.jsonl: line 4: {OBJECT}"),
-        ("queries.jsonl", '"q3"', '"\\ud800"', "queries.jsonl: line 4: an escape \\ud8.. to \\udf.. is half a "),
+        ("queries.jsonl", '"q3"', '"\\ud800"', "queries.jsonl: line 4: an escape \\ud8.. to \\udf.. is half"),
         ("queries.jsonl", "}", '}{"_id": "q3"}', f"queries.jsonl: line 1: {OBJECT}"),
     ],
 )  # fmt: skip
@@ -187,4 +187,4 @@ def test_a_line_without_an_end_fills_no_memory(ending, here, monkeypatch):
     written({**files, f"corpus.jsonl{ending}": gzip.compress(corpus) if ending else corpus}, "folder")
     found, told = prepared()
     assert found is None
-    assert f"./mine/corpus.jsonl{ending}: line 1: longer than 1 MB; end it with a line end" == str(told)
+    assert f"./mine/corpus.jsonl{ending}: line 1: longer than 1 MB; break the line" == str(told)

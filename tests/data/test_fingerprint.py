@@ -95,7 +95,9 @@ def test_a_right_or_unrecorded_fingerprint_passes(collection: Path) -> None:
 
 def test_another_content_is_told_in_one_line(collection: Path) -> None:
     replace(collection, "corpus.jsonl", "fever", "fevers")
-    with pytest.raises(UserError, match=f"mine: not the dataset .* expected {SHA256}. Use an unchanged copy"):
+    with pytest.raises(
+        UserError, match=f"mine: not the expected dataset: .* expected {SHA256}. Use an unchanged copy"
+    ):
         check_fingerprint("mine", collection_sha256(collection), SHA256)
 
 

@@ -166,7 +166,7 @@ def test_a_damaged_packed_file_is_named(data):
 def test_a_line_that_is_no_pair_is_named(data, line):
     write_pairs(data, "bad", {"x": [("1", "one", "two"), tuple(line.split("\t"))]})
     with pytest.raises(
-        UserError, match=r"x\.tsv: line 2: expected a score and two sentences .* fields 1, 2 and 3"
+        UserError, match=r"x\.tsv: line 2: expected a score and two sentences, .* fields 1, 2 and 3"
     ):
         read_task("bad", data)
 
@@ -396,7 +396,7 @@ def mistake(**changes: object) -> str:
         ({"tier": "adapter"}, "datasets.wiki-sentences.kind: inbatch is of the tier adapter, which has no dropout"),
         ({"datasets": {"wiki-sentences": None}}, "datasets.wiki-sentences: wiki-sentences has sentences without "),
         ({"datasets": {"scifact": {"kind": "sentences"}}},
-         "datasets.scifact: unknown sentences 'scifact'; allowed: wiki-sentences, or a .txt or .txt.gz file"),
+         "datasets.scifact: unknown sentences 'scifact'; allowed: wiki-sentences, or an existing .txt "),
         ({"datasets": {"mine": {"kind": "sentences", "source": "./none.txt"}}},
          "datasets.mine: unknown sentences './none.txt'; "),
         ({"datasets": {"scifact": {"sts": ["sts12"]}}}, "datasets.scifact.sts: a dataset of the kind retrieval "),
@@ -411,10 +411,10 @@ def test_mistakes_in_a_suite_of_sentences(changes, said):
 
 
 def test_no_parameter_hides_behind_a_key_of_a_row():
-    from negmark.suite.settings import ROW_KEYS
+    from negmark.suite.rows import RowSettings
 
     for name, kind in registry.available().items():
-        assert not ROW_KEYS & kind.Params.model_fields.keys(), name
+        assert not RowSettings.model_fields.keys() & kind.Params.model_fields.keys(), name
 
 
 def test_adaptations_of_clusterns_are_those_of_the_dataset():
@@ -429,14 +429,15 @@ def test_adaptations_of_clusterns_are_those_of_the_dataset():
         },
         "s.yaml",
     )
-    told = {
-        name: " ".join(json.loads(Layout(suite).about(name, "clusterns"))["adaptations"])
-        for name in suite.datasets
+    layout = Layout(suite)
+    footnotes = {
+        name: " ".join(json.loads(layout.about.runs(dataset, layout.rows["clusterns"]))["adaptations"])
+        for name, dataset in layout.datasets.items()
     }
-    assert "supervised" in told["scifact"]
-    assert "MLP" not in told["scifact"]
-    assert "supervised" not in told["wiki-sentences"]
-    assert "MLP" in told["wiki-sentences"]
+    assert "supervised" in footnotes["scifact"]
+    assert "MLP" not in footnotes["scifact"]
+    assert "supervised" not in footnotes["wiki-sentences"]
+    assert "MLP" in footnotes["wiki-sentences"]
 
 
 REAL = Path(os.environ.get("NEGMARK_DATA", ""), "sts")

@@ -99,7 +99,7 @@ def test_synsets_without_an_example_are_left_out() -> None:
     "line", ["no bar here", "00000001 00 r zz word 0 | gloss", "00000001 00 r 09 one 0 | gloss"]
 )
 def test_a_damaged_line_is_named(line: str) -> None:
-    with pytest.raises(UserError, match=r"data\.adv: line 2 is no WordNet synset"):
+    with pytest.raises(UserError, match=r"data\.adv: line 2 is not a WordNet synset"):
         wordnet.synsets({**DATABASE, "adv": f"{ADVERB}\n{line}\n"})
 
 

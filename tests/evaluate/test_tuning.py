@@ -153,11 +153,11 @@ def test_trials_are_ordinary_runs_with_their_rate_and_an_end_on_dev():
     [
         ({"tuning": {"trials": 4, "rates": [0.5, 1.0, 2.0]}}, "tuning.trials: 4 trials need as many learning rates"),
         ({"tuning": {"rates": [0.5, 2.0]}}, "tuning.rates: .*1, the suite's own rate, must"),
-        ({"tuning": {"rates": [1.0, 1.0]}}, "tuning.rates: each factor may stand there once"),
+        ({"tuning": {"rates": [1.0, 1.0]}}, "tuning.rates: each factor may be listed once"),
         ({"tuning": {"methods": ["simnas"]}}, "tuning.methods: no row 'simnas'.*did you mean 'simans'"),
         (
             {"methods": {"inbatch": None, "inbatch_tuned": {"method": "random"}}, "tuning": {}},
-            "methods.inbatch_tuned: the board gives",
+            "methods.inbatch_tuned: this is the name",
         ),
         (
             {"methods": {"random": None, "after": {"method": "inbatch", "start": "random"}}, "tuning": {"seeds": [9]}},
@@ -278,10 +278,10 @@ def test_what_was_tuned_under_other_settings_is_refused(tmp_path, monkeypatch):
     for changes in ({"training": {**SUITE["training"], "steps": 9}}, {"pools": {"depth": 9}}):
         with pytest.raises(UserError, match="inbatch on pydoc was tuned under other settings"):
             Layout(load(suite(tuned=True, **changes), "x"))
-    with pytest.raises(UserError, match="random on pydoc is not in it"):
+    with pytest.raises(UserError, match="random on pydoc is missing"):
         Layout(load(suite(tuned=True, tuning={"trials": 3, "rates": [0.5, 1.0, 2.0]}), "x"))
     Path(first.paths.tuned).write_text("{}")
-    with pytest.raises(UserError, match="not what `tune` writes"):
+    with pytest.raises(UserError, match="not a file of `tune`"):
         Layout(load(suite(tuned=True), "x"))
 
 

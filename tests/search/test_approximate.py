@@ -121,7 +121,7 @@ def test_the_card_tells_it() -> None:
     }  # fmt: skip
     assert counted(card)[-1] == (
         "dense pool by IVF (cells 4,000, probes 32)",
-        "99.1 % of the best 10, 90.0 % of the best 200 that the exact search finds, over 1,000 training queries",
+        "99.1 % of the top 10, 90.0 % of the top 200 of the exact search, over 1,000 training queries",
     )
 
 

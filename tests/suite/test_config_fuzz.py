@@ -146,7 +146,7 @@ def test_every_key_that_stands_twice_is_named_with_its_line(file, tmp_path):
         with pytest.raises(UserError) as caught:
             refuse_repeated_keys(path)
         assert str(caught.value).startswith(
-            f"{path}: line {number + 1}: {key}: this key stands on line {number} "
+            f"{path}: line {number + 1}: {key}: this key is already on line {number}"
         )
         tried += 1
     assert tried > 5
@@ -157,12 +157,12 @@ def test_every_key_that_stands_twice_is_named_with_its_line(file, tmp_path):
     [
         (
             "suite: s\nmethods: {simans: , simans: {a: 1}}\n",
-            "line 2: simans: this key stands on line 2 already",
+            "line 2: simans: this key is already on line 2",
         ),
-        ("suite: s\n'suite': t\n", "line 2: suite: this key stands on line 1 already"),
+        ("suite: s\n'suite': t\n", "line 2: suite: this key is already on line 1"),
         (
             '{"suite": "s", "methods": {"simans": null, "simans": null}}',
-            "simans: this key stands there twice in one",
+            "simans: this key is repeated in one",
         ),
     ],
 )

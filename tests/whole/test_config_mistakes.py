@@ -34,7 +34,7 @@ def dry_run(folder: Path, config: str) -> list[str]:
 def test_snakemake_ends_where_a_key_stands_twice(tmp_path):
     (tmp_path / "bad.yaml").write_text("suite: s\ndatasets: {scifact: }\nmethods:\n  random:\n  random:\n")
     (line,) = dry_run(tmp_path, "bad.yaml")
-    assert line.endswith("bad.yaml: line 5: random: this key stands on line 4 already; keep one of the two")
+    assert line.endswith("bad.yaml: line 5: random: this key is already on line 4; keep one of the two")
 
 
 @pytest.mark.slow

@@ -1,16 +1,16 @@
 """Where BEIR datasets come from: the user's data folder, the download cache or BEIR's server.
 
-BEIR layout is a folder with
+The BEIR layout is a folder with
 
-- `corpus.jsonl`: one document a line, `{"_id", "title", "text"}`;
-- `queries.jsonl`: one query a line, `{"_id", "text"}`;
+- `corpus.jsonl`: one document per line, `{"_id", "title", "text"}`;
+- `queries.jsonl`: one query per line, `{"_id", "text"}`;
 - `qrels/<split>.tsv`: relevance judgments, `query-id <tab> corpus-id <tab> score`, after a header line.
 
-A zip is downloaded whole to a temporary file beside its place in the cache, which it takes only if its MD5 is
-right, or, where BEIR tells none, if it is a whole zip; a download that broke off begins anew. CQADupStack is one zip
-of twelve folders, each a dataset (`path` in `datasets.yaml`). Files are looked up by the names above and written under
-those names, so nothing else in a zip ever reaches the disk; `zipfile.Path` behaves like `pathlib.Path`, so folders and
-zips are read by the same code.
+A zip is downloaded to a temporary file and moved to its place in the cache only if its MD5 is right, or, where BEIR
+publishes none, if the zip is complete; an interrupted download starts again. CQADupStack is one zip of twelve folders,
+each a dataset (`path` in `datasets.yaml`). Files are looked up by the names above and written under those names, so
+nothing else in a zip ever reaches the disk; `zipfile.Path` behaves like `pathlib.Path`, so the same code reads folders
+and zips.
 """
 
 import contextlib
@@ -35,7 +35,7 @@ from negmark.data.catalogue import UNRECORDED, known_datasets
 
 BEIR_URL = "https://public.ukp.informatik.tu-darmstadt.de/thakur/BEIR/datasets"
 RETRIES = 3
-TIMEOUT_S = 60.0  # of silence, not of the whole download
+TIMEOUT_S = 60.0  # without any data, not for the whole download
 
 Source = Path | zipfile.Path
 
@@ -48,9 +48,9 @@ def find_local(name: str, local: Path | None) -> Path | None:
 
 
 def fetch_beir(name: str, target: Path) -> dict[str, str]:
-    """Fill the empty folder `target` with the BEIR dataset `name` from the cache or BEIR's server; tell its source.
+    """Fill the empty folder `target` with the BEIR dataset `name`, from the cache or BEIR's server.
 
-    When this raises, `target` may hold some of the files, so let it be a folder that is thrown away then.
+    Returns its `source` and `licence`. If this raises, `target` may hold some of the files, so use a temporary folder.
     """
     known = known_datasets().get(name)
     if known is None or known.md5 is None:
@@ -65,33 +65,33 @@ def fetch_beir(name: str, target: Path) -> dict[str, str]:
 
 
 def downloads_folder() -> Path:
-    """Where downloaded zips stay for the next run; the environment variable NEGMARK_CACHE moves it."""
+    """Where downloaded zips are kept for the next run; the environment variable NEGMARK_CACHE moves it."""
     return cache_folder() / "downloads"
 
 
 def copy_layout(folder: Source, target: Path) -> None:
-    """Copy the files of a dataset in BEIR layout, plain or gzipped, to `target`, where they are plain."""
-    found = {name: plain_or_gz(folder, name) for name in ("corpus.jsonl", "queries.jsonl")}
-    found |= {name: plain_or_gz(folder, name) for name in _qrels_names(folder) or ["qrels/test.tsv"]}
-    for name, file in found.items():
+    """Copy the files of a dataset in BEIR layout, plain or gzipped, to `target`, unpacked."""
+    files = {name: plain_or_gz(folder, name) for name in ("corpus.jsonl", "queries.jsonl")}
+    files |= {name: plain_or_gz(folder, name) for name in _qrels_names(folder) or ["qrels/test.tsv"]}
+    for name, file in files.items():
         if file is None:
             raise UserError(
                 f"{folder}: {name} is missing; expected the BEIR layout:"
                 " corpus.jsonl, queries.jsonl and qrels/<split>.tsv, each plain or .gz"
             )
-    for name, file in found.items():
+    for name, file in files.items():
         if file is not None:
             _copy(file, target / name)
 
 
 def plain_or_gz(folder: Source, name: str) -> Source | None:
-    """The file `name` of a folder, or else its gzipped copy `name.gz`, if there is either."""
+    """The file `name` of a folder, else its gzipped copy `name.gz`, else None."""
     return next((file for file in (folder / name, folder / f"{name}.gz") if file.is_file()), None)
 
 
 @contextlib.contextmanager
 def opened(file: Source) -> Iterator[IO[bytes] | gzip.GzipFile]:
-    """Open a file for reading, unpacking it if its name ends in .gz; a damaged one is a `UserError`."""
+    """Open a file for reading, unpacked if its name ends in .gz. Raises `UserError` if it is damaged."""
     try:
         raw = file.open("rb")
     except OSError as error:
@@ -100,11 +100,11 @@ def opened(file: Source) -> Iterator[IO[bytes] | gzip.GzipFile]:
         try:
             yield gzip.GzipFile(fileobj=raw) if file.name.endswith(".gz") else raw
         except (gzip.BadGzipFile, zipfile.BadZipFile, EOFError, zlib.error) as error:
-            raise UserError(f"{file}: damaged ({error}); put a whole copy in its place") from error
+            raise UserError(f"{file}: damaged ({error}); replace it by an intact copy") from error
 
 
 def _qrels_names(folder: Source) -> list[str]:
-    """The judgments a folder holds, as `qrels/<split>.tsv`, whether plain or gzipped."""
+    """The judgment files of a folder, as `qrels/<split>.tsv`, whether plain or gzipped."""
     splits = folder / "qrels"
     names = {file.name.removesuffix(".gz") for file in splits.iterdir()} if splits.is_dir() else set()
     return sorted(f"qrels/{name}" for name in names if name.endswith(".tsv"))
@@ -116,7 +116,7 @@ def _copy(file: Source, target: Path) -> None:
 
 
 def _cached_zip(name: str, md5: str, path: str) -> Path:
-    """The zip with this MD5 from the cache, where pooch first puts it if it isn't there or has been changed."""
+    """The zip with this MD5 from the cache; pooch downloads it if it is missing or has changed."""
     base = (os.environ.get("NEGMARK_BEIR_URL") or BEIR_URL).rstrip("/")
     recorded = md5 != UNRECORDED
     cache = pooch.create(
@@ -128,22 +128,22 @@ def _cached_zip(name: str, md5: str, path: str) -> Path:
     download = pooch.HTTPDownloader(timeout=TIMEOUT_S, progressbar=sys.stderr.isatty())
     try:
         with alone(downloads_folder() / f"{name}.zip", f"downloads {name}.zip"):
-            found = Path(cache.fetch(f"{name}.zip", downloader=download))
-            return found if recorded else _whole(found)
+            file = Path(cache.fetch(f"{name}.zip", downloader=download))
+            return file if recorded else _complete(file)
     except (OSError, ValueError) as error:
         if is_unwritable(error):
             raise unwritable(error, downloads_folder() / f"{name}.zip") from error
-        expected = f"a zip with MD5 {md5}" if recorded else "a whole zip"
+        expected = f"a zip with MD5 {md5}" if recorded else "a complete zip"
         raise UserError(
-            f"{base}/{name}.zip: can't be fetched, tried up to {1 + RETRIES} times"
+            f"{base}/{name}.zip: can't be downloaded, tried up to {1 + RETRIES} times"
             f" ({textwrap.shorten(str(error), 200)}); expected {expected}. Check the network, or"
             f" put corpus.jsonl, queries.jsonl and qrels/*.tsv into <data>/{path}/ and set NEGMARK_DATA to <data>"
         ) from error
 
 
-def _whole(file: Path) -> Path:
-    """Return a zip that no MD5 vouches for if its table of contents is there, which stands at its end; else drop it."""
+def _complete(file: Path) -> Path:
+    """Return a zip without a recorded MD5 if its table of contents, at its end, is there; else delete it and raise."""
     if not zipfile.is_zipfile(file):
         file.unlink()
-        raise ValueError("what came is no whole zip")
+        raise ValueError("the download is not a complete zip")
     return file

@@ -8,9 +8,9 @@ import yaml
 from pydantic import BaseModel, ConfigDict
 
 UNRECORDED = "unrecorded"
-"""The MD5 of a zip that BEIR hands out without one."""
+"""The MD5 of a zip that BEIR publishes without one."""
 STS_TASKS = ("sts12", "sts13", "sts14", "sts15", "sts16", "stsbenchmark", "sick2014")
-"""The seven tasks that papers on sentence vectors report the mean of."""
+"""The seven tasks whose mean papers on sentence vectors report."""
 
 
 class Known(BaseModel):
@@ -23,17 +23,19 @@ class Known(BaseModel):
     test: bool = True
     kind: Literal["retrieval", "sentences"] = "retrieval"
     md5: str | None = None  # of BEIR's zip, or UNRECORDED
-    path: str | None = None  # of the folder in BEIR's zip and in a data folder, where it isn't the name
+    path: str | None = (
+        None  # of the folder in BEIR's zip and in a data folder, where it differs from the name
+    )
     size: tuple[int, int, int, int, int] | None = (
-        None  # documents, train and test queries, words of each kind of text
+        None  # documents, train and test queries, mean words of a document and of a query
     )
     dev: int | None = None  # queries of the dev split
-    built: str | None = None  # what negmark makes the collection of, where nobody publishes it
+    built: str | None = None  # from what negmark builds a collection that nobody publishes
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 
 
 @functools.cache
 def known_datasets() -> dict[str, Known]:
-    """Every known dataset, by name."""
+    """All known datasets by name."""
     table = yaml.safe_load(Path(__file__).with_name("datasets.yaml").read_text(encoding="utf-8"))
     return {name: Known.model_validate(entry) for name, entry in table.items()}

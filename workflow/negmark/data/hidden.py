@@ -1,15 +1,15 @@
-"""Known truth: training positives are hidden, so that the negatives which are in truth positives can be counted.
+"""Known truth: training positives are hidden, so that false negatives can be counted.
 
-In a real collection most pairs are unjudged, and nobody knows which negatives are false. Here labels are taken out of
-the training split, as a pool of judged documents would have missed them, and kept in a split of their own, which
-training, pools and methods don't read. Dev and test labels all stay.
+In a real collection most pairs are unjudged, and nobody knows which negatives are false. Here labels are moved from
+the training split, as if pooling for judgments had missed them, to a split of their own, which training, pools and
+methods don't read. All dev and test labels stay.
 
-`pooled` keeps the positives that BM25, a weak retriever, ranks among its best `depth` documents for the query, over
-the documents that the dataset has; a query of which it finds none leaves the training split. `random` keeps a share
-of every query's positives, drawn by seed and rounded, but one at least, so no query leaves.
+`pooled` keeps the positives that BM25, a weak retriever, ranks among its best `depth` documents for the query, out of
+the dataset's documents; a query with none of them leaves the training split. `random` keeps a seeded share of each
+query's positives, rounded, but at least one, so no query leaves.
 
-A pool flatters the retriever that made it: what BM25 ranks highest is known, so negatives from BM25 meet fewer hidden
-positives than others as hard. Such a bias is part of pooling; `random` has none.
+A pool favours the retriever that made it: what BM25 ranks highest is known, so negatives from BM25 include fewer
+hidden positives than equally hard ones from elsewhere. This bias is part of pooling; `random` has none.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,11 +29,11 @@ QUERIES_AT_A_TIME = 1024
 def hide(
     train: Rows, settings: Mapping[str, Any], texts: tuple[Sequence[str], Sequence[str]]
 ) -> tuple[Rows, Rows, dict[str, Any]]:
-    """Part the training labels [R, 3] (query, document, grade). Returns those kept, those hidden, and facts.
+    """Split the training labels [R, 3] (query, document, grade). Returns kept labels, hidden labels, and facts.
 
     `settings` are the dataset's: `name`, `seed` and `hide`, which for `pooled` has BM25's `k1` and `b` beside its
-    `depth`. `texts` are the documents and queries that the rows name. Labels of grade 0 stay where their query stays.
-    Raises `UserError` where nothing would be hidden or no training query would be left.
+    `depth`. `texts` are those of the documents and of the queries, by row. Labels of grade 0 stay if their query stays.
+    Raises `UserError` if nothing would be hidden or no training query would be left.
     """
     how, name = settings["hide"], settings["name"]
     if how["how"] == "pooled":
@@ -52,13 +52,13 @@ def hide(
     if not len(hidden):
         raise UserError(
             f"datasets.{name}.hide: no label would be hidden, so there would be no truth to count; "
-            "it takes queries with several positives, and a smaller depth or share"
+            "use a dataset with several positives per query, or a smaller depth or share"
         )
     return kept, hidden, {**how, **_counts(train[positive], kept, hidden)}
 
 
 def found_by(searcher: Searcher, rows: Rows, depth: int) -> NDArray[np.bool_]:
-    """Say of each labelled pair [R, 3] if a searcher ranks the document among its best `depth` for the query."""
+    """Say for each labelled pair [R, 3] whether a searcher ranks the document in its top `depth` for the query."""
     queries = np.unique(rows[:, 0])
     keys = [
         _keys(part, searcher.search(part, min(depth, searcher.documents))[0], searcher.documents)
@@ -68,7 +68,7 @@ def found_by(searcher: Searcher, rows: Rows, depth: int) -> NDArray[np.bool_]:
 
 
 def share_of(rows: Rows, share: float, seed: int) -> NDArray[np.bool_]:
-    """Draw a share of each query's positives among labels [R, 3], rounded half up and one at least; no grade 0."""
+    """Draw a share of each query's positives, rounded half up, at least one. Returns a mask over the labels [R, 3]."""
     chosen = np.zeros(len(rows), dtype=bool)
     positives = np.flatnonzero(rows[:, 2] > 0)
     draws = stream(seed, "hidden labels").random(len(positives))
@@ -76,18 +76,18 @@ def share_of(rows: Rows, share: float, seed: int) -> NDArray[np.bool_]:
     _, starts, place, counts = np.unique(
         rows[places, 0], return_index=True, return_inverse=True, return_counts=True
     )
-    wanted = np.maximum(np.floor(share * counts + 0.5), 1)
-    chosen[places] = np.arange(len(places)) - starts[place] < wanted[place]
+    kept = np.maximum(np.floor(share * counts + 0.5), 1)
+    chosen[places] = np.arange(len(places)) - starts[place] < kept[place]
     return chosen
 
 
-def _keys(queries: Rows, found: Rows, documents: int) -> Rows:
-    """Return a number a found pair; an empty place of the search gives none."""
-    return (queries[:, None] * documents + found)[found >= 0]
+def _keys(queries: Rows, ranking: Rows, documents: int) -> Rows:
+    """Return one number per pair of a ranking [Q, depth]; empty places (-1) give none."""
+    return (queries[:, None] * documents + ranking)[ranking >= 0]
 
 
 def _counts(positives: Rows, kept: Rows, hidden: Rows) -> dict[str, int]:
-    """Return the counts of the card: positives kept + hidden + left out are all there were."""
+    """Return the counts of the card: positives kept + hidden + left out add up to all positives."""
     visible = int((kept[:, 2] > 0).sum())
     return {
         "positives": len(positives),

@@ -1,13 +1,13 @@
 """MS MARCO's question answering records as a collection: each question with its passages, some of them selected.
 
-A folder with one or more files `*.json` or `*.jsonl`, plain or gzipped, each a list of records or a record a line, as
-MS MARCO QA 1.1 and copies of its parts are handed out:
+A folder with one or more files `*.json` or `*.jsonl`, plain or gzipped, each a list of records or one record per line,
+as MS MARCO QA 1.1 and copies of its parts are distributed:
 
     {"query_id": 34300, "query": "...", "passages": {"passage_text": ["...", ...], "is_selected": [0, 1, ...]}}
 
-or with `passages` as a list of objects. A file is the split that its name holds as a word (train, dev or test), else
-`test`. Equal passages are one document; selected passages have grade 1, the others of a question grade 0, so a
-question without any is a query without a relevant document, which the card counts.
+or with `passages` as a list of objects. The split of a file is the word train, dev or test in its name, else `test`.
+Equal passages are one document; selected passages have grade 1, the others of a question grade 0, so a question
+without a selected one is a query without a relevant document, which the card counts.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from negmark.store.collection import SPLITS
 
 FILE = re.compile(r".*\.jsonl?(\.gz)?")
 ID = re.compile(r"[^\t\r\n\0\ud800-\udfff]+")
-"""What can stand in a column of labels, and in a file."""
+"""What a column of labels can hold, and a UTF-8 file."""
 
 
 class Question(NamedTuple):
@@ -37,7 +37,7 @@ class Question(NamedTuple):
 
 
 def files_of(folder: Path) -> list[Path]:
-    """Return the files of records in a folder that has no other layout; none where it has one."""
+    """Return the record files of a folder; none if it has another layout."""
     names = [file.name for file in folder.iterdir()] if folder.is_dir() else []
     if any(role(name) for name in names):
         return []
@@ -45,14 +45,14 @@ def files_of(folder: Path) -> list[Path]:
 
 
 def write_beir(files: list[Path], folder: Path, shown: str) -> None:
-    """Write the records of files as a collection in BEIR layout; `shown` is what messages call their folder.
+    """Write the records of files as a collection in BEIR layout; `shown` is the name of their folder in messages.
 
-    Raises `UserError` with the number of the first record that can't be read, and where two files are one split.
+    Raises `UserError` with the number of the first record that can't be read, or if two files are of one split.
     """
     splits = {_split(file.name): file for file in files}
     if len(splits) != len(files):
         raise UserError(
-            f"{shown}: two files are of one split; name a split in each: train, dev or test as a word"
+            f"{shown}: two files are of one split; put the word train, dev or test into the name of each"
         )
     (folder / "qrels").mkdir(parents=True, exist_ok=True)
     numbers: dict[str, str] = {}
@@ -72,7 +72,7 @@ def _writing(path: Path) -> Iterator[TextIO]:
 
 
 def _new_documents(question: Question, numbers: dict[str, str]) -> Iterator[str]:
-    """The lines of passages that no question before had; numbers them."""
+    """The corpus lines of passages that are new with this question; adds their ids to `numbers`."""
     for text, _ in question.passages:
         if text not in numbers:
             numbers[text] = f"p{len(numbers)}"
@@ -80,7 +80,7 @@ def _new_documents(question: Question, numbers: dict[str, str]) -> Iterator[str]
 
 
 def _labels(question: Question, numbers: dict[str, str]) -> Iterator[str]:
-    """A line a passage, selected where it was so in any of the places where it stands."""
+    """One line per passage; a passage that the question lists more than once is selected if any of them is."""
     grades: dict[str, int] = {}
     for text, selected in question.passages:
         grades[text] = max(selected, grades.get(text, 0))
@@ -99,7 +99,7 @@ def _questions(file: Path, shown: str) -> Iterator[Question]:
             if isinstance(passages, dict):
                 pairs = list(zip(passages["passage_text"], passages["is_selected"], strict=True))
             else:
-                pairs = [(one["passage_text"], one["is_selected"]) for one in passages]
+                pairs = [(passage["passage_text"], passage["is_selected"]) for passage in passages]
             texts = [record["query"], *(text for text, _ in pairs)]
             if not pairs or not all(isinstance(text, str) for text in texts):
                 raise ValueError
@@ -116,7 +116,7 @@ def _questions(file: Path, shown: str) -> Iterator[Question]:
 
 
 def _records(file: Path, shown: str) -> Iterator[Any]:
-    """Give the records of a file: those of a list, which is read whole, or one a line."""
+    """Yield the records of a file: a JSON list, which is read at once, or one record per line."""
     try:
         with opened(file) as stream:
             first = stream.read(1)
@@ -129,4 +129,4 @@ def _records(file: Path, shown: str) -> Iterator[Any]:
                 if line.strip():
                     yield json.loads(line)
     except (ValueError, OSError, EOFError, RecursionError) as error:
-        raise UserError(f"{shown}: not JSON in UTF-8 ({error}); get the file again") from None
+        raise UserError(f"{shown}: not JSON in UTF-8 ({error}); download the file again") from None

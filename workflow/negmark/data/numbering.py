@@ -1,13 +1,13 @@
-"""From the records of a collection to labels by number, with every odd record refused in one line or counted.
+"""From the records of a collection to labels by row number; every odd record is refused in one line or counted.
 
-Refused, with file and line: a record that can't be read, an id that is empty, holds a NUL or stands for two texts, a
-label of an unknown query, two labels of one pair that differ, a labelled query without text, a split without a label,
-a corpus of fewer than two documents.
+Refused, with file and line: a record that can't be read; an id that is empty, holds a NUL or has two texts; a label of
+an unknown query; two different labels of one pair; a labelled query without text; a split without a label; a corpus of
+fewer than two documents.
 
-Handled, and counted in what is returned: labels of documents that the corpus lacks are left out (ArguAna has five),
-records that come again word for word count once, documents without a text stay in the corpus, test queries without a
-relevant document stay in the test split (and get 0), training queries without one are never asked. All counts are of
-the collection as it lies there, before any cut.
+Handled and counted: labels of documents missing from the corpus are left out (ArguAna has five), exact duplicate
+records count once, documents without a text stay in the corpus, test queries without a relevant document stay in the
+test split (and score 0), training queries without one are never used. All counts are of the original collection,
+before any cut.
 """
 
 from array import array
@@ -29,81 +29,81 @@ Labels = dict[str, dict[str, int]]
 
 @dataclass(frozen=True)
 class Numbering:
-    """The rows of a corpus, counted from 0 in the order of its file."""
+    """The row numbers of a corpus, from 0 in the order of its file."""
 
     total: int
-    """Documents, each counted once."""
+    """Documents, duplicates counted once."""
     rows: dict[str, int]
-    """Rows of the documents that were asked for and are there, by id."""
+    """Rows of the labelled documents that the corpus has, by id."""
     repeated: NDArray[np.int64]
-    """Places among all lines of documents that stand there for the second time; they have no row."""
+    """Positions of duplicate records in the file of documents; they have no row."""
     empty: int
-    """Documents with neither title nor text: they stay, as in published figures."""
+    """Documents with neither title nor text: they stay, as for published figures."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """Queries and labels of a collection; of its documents, only what numbers them."""
+    """Queries and labels of a collection; of its documents, only their numbering."""
 
     query_ids: list[str]
     queries: list[str]
     qrels: dict[str, NDArray[np.int64]]
-    """Arrays [rows, 3] of query, document and grade a split."""
+    """Per split an array [rows, 3] of query, document and grade."""
     documents: Numbering
     met: dict[str, int]
-    """How many odd records were handled, by kind."""
+    """Number of odd records that were handled, by kind."""
 
 
 def read(records: Records, test_split: str | None = "test") -> Reading:
-    """Read a collection, with the split `test_split` as its test split, None where it has none.
+    """Read a collection with the split `test_split` as its test split; None if it has none.
 
     Queries without any label are left out.
     """
-    there = records.splits()
+    available = records.splits()
     names: dict[str, str] = {
-        split: split for split in ("train", "dev") if split in there and split != test_split
+        split: split for split in ("train", "dev") if split in available and split != test_split
     }
     if test_split is not None:
         names["test"] = test_split
     odd: Counter[str] = Counter()
     labels = {split: _labels(records, name, odd) for split, name in names.items()}
     queries = _queries(records, odd)
-    asked = _asked(records, names, queries)
+    labelled = _labelled(records, names, queries)
     documents = number_documents(
         records, {name for part in labels.values() for row in part.values() for name in row}
     )
-    query_rows = {query: row for row, query in enumerate(asked)}
+    query_rows = {query: row for row, query in enumerate(labelled)}
     qrels: dict[str, NDArray[np.int64]] = {}
     for split, part in labels.items():
-        known = [
+        triples = [
             (query_rows[query], documents.rows[document], grade)
             for query, graded in part.items()
             for document, grade in graded.items()
             if document in documents.rows
         ]
-        qrels[split] = np.array(known, dtype=np.int64).reshape(-1, 3)
-        unknown = sum(map(len, part.values())) - len(known)
-        if not known:
+        qrels[split] = np.array(triples, dtype=np.int64).reshape(-1, 3)
+        missing = sum(map(len, part.values())) - len(triples)
+        if not triples:
             _refuse_unknown(records, names[split])
-        odd[f"{split} labels of documents that the corpus lacks"] = unknown
+        odd[f"{split} labels of documents that the corpus lacks"] = missing
         odd[f"{split} queries that lost all their labels so"] = len(part) - len(np.unique(qrels[split][:, 0]))
     odd["documents that come again"] = len(documents.repeated)
     odd["documents without a text"] = documents.empty
     for (kind, _), count in records.met.items():
         odd[kind] += count
     return Reading(
-        list(asked), list(asked.values()), qrels, documents, {kind: n for kind, n in odd.items() if n}
+        list(labelled), list(labelled.values()), qrels, documents, {kind: n for kind, n in odd.items() if n}
     )
 
 
 def without_positives(qrels: Mapping[str, NDArray[np.int64]], relevant: Mapping[str, int]) -> dict[str, int]:
-    """Count the labelled queries of each split that have no relevant document; splits without any are left out."""
+    """Count the labelled queries without a relevant document per split; splits with none of them are left out."""
     counts = {}
     for split in (split for split in SPLITS if split in qrels):
         rows = qrels[split]
         answered = np.unique(rows[rows[:, 2] >= relevant.get(split, 1), 0])
-        if lacking := len(np.unique(rows[:, 0])) - len(answered):
-            counts[f"{split} queries without a relevant document"] = lacking
+        if unanswered := len(np.unique(rows[:, 0])) - len(answered):
+            counts[f"{split} queries without a relevant document"] = unanswered
     return counts
 
 
@@ -115,8 +115,8 @@ def _labels(records: Records, split: str, odd: Counter[str]) -> Labels:
         graded = labels.setdefault(query, {})
         if graded.setdefault(document, grade) != grade:
             raise UserError(
-                f"{records.place(records.judged(split), line)}: query {query!r} and document {document!r} have the "
-                f"grade {graded[document]} already, here {grade}; keep one of the two lines"
+                f"{records.place(records.judged(split), line)}: query {query!r} and document {document!r} already "
+                f"have the grade {graded[document]}, here {grade}; keep one of the two lines"
             )
     if not labels:
         raise UserError(f"{records.place(records.judged(split))}: has no entry; fill the file or remove it")
@@ -125,28 +125,28 @@ def _labels(records: Records, split: str, odd: Counter[str]) -> Labels:
 
 
 def _queries(records: Records, odd: Counter[str]) -> dict[str, tuple[str, str, int]]:
-    """Return text, file and line of each query by its id."""
+    """Return text, file and line of each query by id."""
     queries: dict[str, tuple[str, str, int]] = {}
     for name, query in records.queries():
-        found = queries.setdefault(query.id, (query.text, name, query.line))
-        if found[0] != query.text:
+        text, file, line = queries.setdefault(query.id, (query.text, name, query.line))
+        if text != query.text:
             raise UserError(
-                f"{records.place(name, query.line)}: the id {query.id!r} stands on line {found[2]} of {found[1]} "
-                "already, with another text; give each query an id of its own"
+                f"{records.place(name, query.line)}: the id {query.id!r} is already used on line {line} of {file} "
+                "with another text; give each query an id of its own"
             )
-        # MS MARCO hands out some queries in two files
-        odd["queries that come again"] += found[1] == name and found[2] != query.line
+        # some queries of MS MARCO are in two of its files
+        odd["queries that come again"] += file == name and line != query.line
     return queries
 
 
-def _asked(
+def _labelled(
     records: Records, names: Mapping[str, str], queries: Mapping[str, tuple[str, str, int]]
 ) -> dict[str, str]:
-    """Return the labelled queries by id, in the order in which the labels name them."""
-    asked: dict[str, str] = {}
+    """Return the texts of the labelled queries by id, in the order of the labels."""
+    labelled: dict[str, str] = {}
     for name in names.values():
         for line, query, _, _ in records.judgments(name):
-            if query in asked:
+            if query in labelled:
                 continue
             place = records.place(records.judged(name), line)
             if query not in queries:
@@ -157,55 +157,55 @@ def _asked(
             text, file, number = queries[query]
             if not text.strip():
                 raise UserError(
-                    f"{records.place(file, number)}: query {query!r} has labels but no text; write one, or remove both"
+                    f"{records.place(file, number)}: query {query!r} has labels but no text; add a text, or remove both"
                 )
-            asked[query] = text
-    return asked
+            labelled[query] = text
+    return labelled
 
 
 def _refuse_unknown(records: Records, split: str) -> NoReturn:
     name, first = records.judged(split), next(records.judgments(split))
     raise UserError(
         f"{records.place(name, first.line)}: document {first.document!r} is not in {records.corpus()}, nor is "
-        f"any other of {name}; the ids of the two files must be the same"
+        f"any other of {name}; use the same ids in the two files"
     )
 
 
-def number_documents(records: Records, wanted: Collection[str]) -> Numbering:
-    """Read a corpus once and number its documents; eight bytes a document stay in memory.
+def number_documents(records: Records, labelled: Collection[str]) -> Numbering:
+    """Read a corpus once and number its documents, with the rows of the `labelled` ids; keeps 8 bytes per document.
 
-    A document that comes again word for word counts once. Raises `UserError` where an id comes again with another
-    content, and where the corpus has fewer than two documents.
+    Exact duplicates of a document count once. Raises `UserError` if an id is used again with another content, or if
+    the corpus has fewer than two documents.
     """
     hashes, empty = array("q"), 0
     places: dict[str, int] = {}
     for place, document in enumerate(records.documents()):
         hashes.append(hash(document.id))
-        if document.id in wanted:
+        if document.id in labelled:
             places.setdefault(document.id, place)
         empty += not (document.title or document.text).strip()
     repeated = _repeated(records, np.frombuffer(hashes, dtype=np.int64) if hashes else np.empty(0, np.int64))
     total = len(hashes) - len(repeated)
     if total < 2:
         raise UserError(
-            f"{records.place(records.corpus())}: {total} documents; a corpus needs two, or there is nothing to choose "
-            "from: add some"
+            f"{records.place(records.corpus())}: {total} documents; a corpus needs at least two to choose from: "
+            "add some"
         )
     return Numbering(total, {name: _row(place, repeated) for name, place in places.items()}, repeated, empty)
 
 
 def read_documents(records: Records, rows: Sequence[int], repeated: NDArray[np.int64]) -> Iterator[Text]:
-    """Read the documents of these rows, which ascend."""
-    again, wanted = set(repeated.tolist()), iter(rows)
-    row, next_row = 0, next(wanted, None)
+    """Read the documents of these rows, in ascending order; `repeated` are the positions of duplicates."""
+    duplicates, remaining = set(repeated.tolist()), iter(rows)
+    row, next_row = 0, next(remaining, None)
     for place, document in enumerate(records.documents()):
         if next_row is None:
             return
-        if place in again:
+        if place in duplicates:
             continue
         if row == next_row:
             yield document
-            next_row = next(wanted, None)
+            next_row = next(remaining, None)
         row += 1
 
 
@@ -214,7 +214,7 @@ def _row(place: int, repeated: NDArray[np.int64]) -> int:
 
 
 def _repeated(records: Records, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the places of documents that come again. Equal hashes only raise a suspicion: the ids decide."""
+    """Return the positions of duplicate documents. Equal hashes are only suspects: the ids decide."""
     ordered = np.sort(hashes)
     suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not suspects:
@@ -229,8 +229,8 @@ def _repeated(records: Records, hashes: NDArray[np.int64]) -> NDArray[np.int64]:
             continue
         if before[1:] != document[1:]:
             raise UserError(
-                f"{records.place(records.corpus(), document.line)}: the id {document.id!r} stands on line "
-                f"{before.line} already, with another content; give each document an id of its own"
+                f"{records.place(records.corpus(), document.line)}: the id {document.id!r} is already used on line "
+                f"{before.line} with another content; give each document an id of its own"
             )
         places.append(place)
     return np.array(places, dtype=np.int64)

@@ -32,14 +32,14 @@ from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT
 from negmark.store.graph import RELATIONS, Graph, as_columns, relation_of
 
 BUILDERS = {"wordnet": build_wordnet, "icd10cm": build_icd10cm}
-"""What builds the collections that nobody publishes, by their names."""
+"""The builders of collections that nobody publishes, by name."""
 MINIMUM_TRAINING_QUERIES = 50
 MINIMUM_SHARE_OF_PAIRS = 0.1
 
 
 @dataclass(frozen=True)
 class Collection:
-    """A dataset in memory. Qrels are [rows, 3] arrays of query, document and grade a split."""
+    """A dataset in memory. Qrels are one [rows, 3] array of query, document and grade per split."""
 
     document_ids: Sequence[str]
     titles: Sequence[str]
@@ -48,31 +48,31 @@ class Collection:
     queries: list[str]
     qrels: dict[str, NDArray[np.int64]]
     relevant: Mapping[str, int] = field(default_factory=dict)
-    """The least grade that says relevant, a split; 1 where none is named."""
+    """The least relevant grade per split; 1 where a split is missing."""
     graph: Graph = field(default_factory=dict)
-    """How documents are related, where the dataset tells."""
+    """Relations between documents, if the dataset has any."""
 
 
-def with_test(collection: Collection, wanted: int, seed: int, name: str) -> Collection:
-    """Set `wanted` training queries that have a relevant document aside as test split, drawn by seed."""
+def with_test(collection: Collection, count: int, seed: int, name: str) -> Collection:
+    """Move `count` training queries that have a relevant document, drawn by seed, to a new test split."""
     train = collection.qrels.get("train", np.empty((0, 3), np.int64))
     answered = np.unique(train[train[:, 2] >= collection.relevant.get("train", 1), 0])
-    if wanted > len(answered) // 2:
+    if count > len(answered) // 2:
         raise UserError(
-            f"datasets.{name}.test_queries: {wanted:,} is more than half of the {len(answered):,} training queries "
+            f"datasets.{name}.test_queries: {count:,} is more than half of the {len(answered):,} training queries "
             "with a relevant document; lower it"
         )
-    is_test = np.isin(train[:, 0], stream(seed, "test split").permutation(answered)[:wanted])
+    is_test = np.isin(train[:, 0], stream(seed, "test split").permutation(answered)[:count])
     return replace(collection, qrels={**collection.qrels, "train": train[~is_test], "test": train[is_test]})
 
 
-def with_dev(collection: Collection, wanted: int, seed: int) -> Collection:
-    """Set training queries aside as dev split where there is none: `wanted`, at most a tenth of them."""
-    if "dev" in collection.qrels or "train" not in collection.qrels or not wanted:
+def with_dev(collection: Collection, most: int, seed: int) -> Collection:
+    """Move training queries to a dev split, if there is none: `most` of them, and at most a tenth."""
+    if "dev" in collection.qrels or "train" not in collection.qrels or not most:
         return collection
     train = collection.qrels["train"]
     queries = np.unique(train[:, 0])
-    count = min(wanted, len(queries) // 10)
+    count = min(most, len(queries) // 10)
     chosen = stream(seed, "dev split").permutation(queries)[:count]
     is_dev = np.isin(train[:, 0], chosen)
     return replace(collection, qrels={**collection.qrels, "train": train[~is_dev], "dev": train[is_dev]})
@@ -81,8 +81,8 @@ def with_dev(collection: Collection, wanted: int, seed: int) -> Collection:
 def strict(collection: Collection, name: str) -> Collection:
     """Drop training pairs whose document is a positive of a test query: every test query is then unseen.
 
-    Refused where fewer than 50 training queries or a tenth of the pairs are left: what is left is then
-    another dataset, of odd documents that no test query asks for (NFCorpus keeps 3.7 % of its pairs).
+    Refused if fewer than 50 training queries or a tenth of the pairs are left: that would be another dataset, of
+    odd documents that no test query is about (NFCorpus keeps 3.7 % of its pairs).
     """
     all_pairs = collection.qrels.get("train", np.empty((0, 3), np.int64))
     train = all_pairs[~np.isin(all_pairs[:, 1], _positives(collection, "test"))]
@@ -100,36 +100,36 @@ def strict(collection: Collection, name: str) -> Collection:
     return replace(collection, qrels={**collection.qrels, "train": train})
 
 
-def with_train_queries(collection: Collection, wanted: int | None, seed: int) -> Collection:
+def with_train_queries(collection: Collection, count: int | None, seed: int) -> Collection:
     """Keep a seeded draw of the training queries, with all their labels."""
     train = collection.qrels.get("train")
-    if wanted is None or train is None:
+    if count is None or train is None:
         return collection
-    chosen = stream(seed, "training queries").permutation(np.unique(train[:, 0]))[:wanted]
+    chosen = stream(seed, "training queries").permutation(np.unique(train[:, 0]))[:count]
     return replace(collection, qrels={**collection.qrels, "train": train[np.isin(train[:, 0], chosen)]})
 
 
-def with_documents(collection: Collection, wanted: int | None, seed: int, name: str) -> Collection:
-    """Keep every labelled document and fill up to `wanted` with a seeded draw of the others."""
+def with_documents(collection: Collection, count: int | None, seed: int, name: str) -> Collection:
+    """Keep every labelled document and fill up to `count` with a seeded draw of the others."""
     total = len(collection.document_ids)
-    if wanted is None or wanted >= total:
+    if count is None or count >= total:
         return collection
     labelled = np.unique(np.concatenate([rows[:, 1] for rows in collection.qrels.values()]))
-    if len(labelled) > wanted:
+    if len(labelled) > count:
         raise UserError(
-            f"datasets.{name}.documents: {wanted} is fewer than the {len(labelled)} labelled documents; "
+            f"datasets.{name}.documents: {count} is fewer than the {len(labelled)} labelled documents; "
             "raise it or lower train_queries"
         )
     others = np.setdiff1d(np.arange(total), labelled)
-    drawn = stream(seed, "documents").permutation(others)[: wanted - len(labelled)]
+    drawn = stream(seed, "documents").permutation(others)[: count - len(labelled)]
     return _with_rows(collection, np.sort(np.concatenate([labelled, drawn])))
 
 
 def slices(collection: Collection) -> list[str | None]:
-    """Say of each query: `seen` if a positive of it in the test split is a training positive, else `unseen`.
+    """Return the slice of each query: `seen` if one of its test positives is also a training positive, else `unseen`.
 
-    Training positives are those that training sees: a hidden label makes no test query a seen one. None for
-    queries outside the test split, and for all where the dataset has no training split.
+    Training positives are those that training sees: a hidden label makes no test query seen. None for queries
+    outside the test split, and for all queries of a dataset without a training split.
     """
     if "train" not in collection.qrels:
         return [None] * len(collection.query_ids)
@@ -147,7 +147,7 @@ def slices(collection: Collection) -> list[str | None]:
 def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     """Get, check and cut a dataset. Returns it with the facts of its card.
 
-    The cuts are made on numbers of documents; only the texts of those that stay are ever in memory.
+    The cuts are made on row numbers; only the texts of the documents that are kept are ever in memory.
     """
     name, source, seed = settings["name"], settings["source"], settings["seed"]
     test_only, test_split = settings.get("test_only", False), settings.get("test_split", "test")
@@ -160,33 +160,33 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
         records = Records(place, shown)
         records.check()
         facts["sha256"] = _checked_sha256(source, records, test_split)
-        set_aside = _test_queries(settings, records)
-        found = read(records, None if set_aside else test_split)
-        full = _numbered(found, settings.get("relevant_grade", {}))
-        if set_aside:
-            full = with_test(full, set_aside, seed, name)
+        test_queries = _test_queries(settings, records)
+        reading = read(records, None if test_queries else test_split)
+        full = _numbered(reading, settings.get("relevant_grade", {}))
+        if test_queries:
+            full = with_test(full, test_queries, seed, name)
         collection = _test_alone(full) if test_only else _cut_training(full, settings)
         collection = with_documents(
             _without_unlabelled_queries(collection), settings["documents"], seed, name
         )
-        collection = _with_texts(collection, records, found.documents.repeated)
+        collection = _with_texts(collection, records, reading.documents.repeated)
         collection = replace(collection, graph=_graph(records, collection.document_ids))
     if not test_only and ("train" not in collection.qrels or not len(_positives(collection, "train"))):
         raise UserError(
             f"datasets.{name}: {source} has no training labels, so nothing can be trained on it; "
-            "name by `trained_on` the dataset whose runs are to be evaluated on it"
+            "set `trained_on` to the dataset whose runs are to be evaluated on it"
         )
     if not len(_positives(collection, "test")):
         raise UserError(
-            f"datasets.{name}: no test query of {source} has a relevant document; a board needs some"
+            f"datasets.{name}: no test query of {source} has a relevant document; a board needs at least one"
         )
     collection, truth = _with_hidden(collection, settings)
-    odd = found.met | without_positives(full.qrels, full.relevant)
+    odd = reading.met | without_positives(full.qrels, full.relevant)
     return collection, {**facts, **_card(collection, full, settings), **truth, "odd": odd}
 
 
-def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | None = None) -> None:
-    """Write the three tables of a prepared dataset; `told` is what the queries' table says of each, else its slice."""
+def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]] | None = None) -> None:
+    """Write the three tables of a prepared dataset; `columns` are those of the queries beside id and text."""
     write_table(
         folder / DOCUMENTS,
         {
@@ -198,7 +198,11 @@ def write(collection: Collection, folder: Path, told: Mapping[str, list[Any]] | 
     )
     write_table(
         folder / QUERIES,
-        {"id": collection.query_ids, "text": collection.queries, **(told or {"slice": slices(collection)})},
+        {
+            "id": collection.query_ids,
+            "text": collection.queries,
+            **(columns or {"slice": slices(collection)}),
+        },
     )
     rows = {name: collection.qrels[name] for name in (*SPLITS, HIDDEN) if name in collection.qrels}
     labels = np.concatenate(list(rows.values()))
@@ -219,11 +223,11 @@ def main(
     folder: Annotated[Path, Option(help="where the tables and the card go")],
 ) -> None:
     """Prepare a dataset: documents, queries and labels as parquet tables, and its card."""
-    asked = json.loads(settings)
-    collection, card = prepare(asked)
-    graded = {task: read_task(task, local_data()) for task in asked.get("graded", [])}
-    both, told = _with_graded(collection, graded)
-    write(both, folder, told)
+    dataset = json.loads(settings)
+    collection, card = prepare(dataset)
+    graded = {task: read_task(task, local_data()) for task in dataset.get("graded", [])}
+    both, columns = _with_graded(collection, graded)
+    write(both, folder, columns)
     write_json(folder / "card.json", {**card, **_graded_card(graded)})
     queries = card["queries"]
     training = (
@@ -237,20 +241,20 @@ def main(
     if card["odd"]:
         odd = ", ".join(f"{count:,} {kind}" for kind, count in card["odd"].items())
         stage.say(
-            f"dataset {card['name']}: {odd} (`workflow/negmark/data/numbering.py` says what becomes of them)"
+            f"dataset {card['name']}: {odd} (`workflow/negmark/data/numbering.py` says how they are handled)"
         )
 
 
 def _with_graded(
     collection: Collection, tasks: dict[str, list[Pair]]
 ) -> tuple[Collection, dict[str, list[Any]]]:
-    """Put graded pairs behind the queries, without a slice. Returns also what is told of each query."""
-    ids, texts, told = as_queries(tasks)
+    """Append graded pairs to the queries, without a slice. Returns also the further columns of the queries."""
+    ids, texts, pair_columns = as_queries(tasks)
     both = replace(collection, query_ids=[*collection.query_ids, *ids], queries=[*collection.queries, *texts])
-    said: dict[str, list[Any]] = {"slice": [*slices(collection), *[None] * len(ids)]}
+    columns: dict[str, list[Any]] = {"slice": [*slices(collection), *[None] * len(ids)]}
     if tasks:
-        said["score"] = [*[None] * len(collection.query_ids), *told["score"]]
-    return both, said
+        columns["score"] = [*[None] * len(collection.query_ids), *pair_columns["score"]]
+    return both, columns
 
 
 def _graded_card(tasks: dict[str, list[Pair]]) -> dict[str, Any]:
@@ -262,18 +266,18 @@ def _graded_card(tasks: dict[str, list[Pair]]) -> dict[str, Any]:
 
 
 def _test_queries(settings: dict[str, Any], records: Records) -> int | None:
-    """Return how many training queries become the test split, None where the dataset has one of its own."""
-    if wanted := settings.get("test_queries"):
+    """Return how many training queries become the test split, or None if the dataset's own test split is used."""
+    if count := settings.get("test_queries"):
         if settings.get("test_split", "test") in records.splits():
             raise UserError(
                 f"datasets.{settings['name']}.test_queries: {records.name()} has a test split of its own; leave it out"
             )
-        return int(wanted)
+        return int(count)
     return None
 
 
 def _cut_training(full: Collection, settings: dict[str, Any]) -> Collection:
-    """Set a dev split aside, drop pairs by regime, and draw training queries."""
+    """Set a dev split aside, drop pairs by the regime, and draw training queries."""
     collection = with_dev(full, settings["dev_queries"], settings["seed"])
     if settings["regime"] == "strict":
         collection = strict(collection, settings["name"])
@@ -283,32 +287,33 @@ def _cut_training(full: Collection, settings: dict[str, Any]) -> Collection:
 def _with_hidden(
     collection: Collection, settings: dict[str, Any]
 ) -> tuple[Collection, dict[str, dict[str, Any]]]:
-    """Hide training labels where the settings say so. Returns also what the card says of it."""
+    """Hide training labels if the settings say so. Returns also the facts for the card."""
     if not settings.get("hide"):
         return collection, {}
-    # imported by name, so that only a dataset that hides labels depends on the files behind it (`Layout.preparers`)
+    # imported by name, so that only a dataset that hides labels depends on these source files (`Dataset.preparers`)
     hide = importlib.import_module("negmark.data.hidden").hide
     texts = joined(collection.titles, collection.texts), collection.queries
     below = np.array([0, 0, collection.relevant.get("train", 1) - 1])  # then a grade above 0 is relevant
     kept, hidden, facts = hide(collection.qrels["train"] - below, settings, texts)
-    parted = replace(collection, qrels={**collection.qrels, "train": kept + below, HIDDEN: hidden + below})
-    return _without_unlabelled_queries(parted), {"hidden": facts}
+    split = replace(collection, qrels={**collection.qrels, "train": kept + below, HIDDEN: hidden + below})
+    return _without_unlabelled_queries(split), {"hidden": facts}
 
 
 def _test_alone(full: Collection) -> Collection:
-    """Drop all labels but the test split's, of a dataset on which nothing is trained."""
+    """Keep only the labels of the test split, for a dataset on which nothing is trained."""
     return replace(full, qrels={"test": full.qrels["test"]})
 
 
 def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
-    """Return the folder that holds a source's files and where they come from; what must be unpacked goes to a folder
-    in `temporary`.
+    """Return the folder with a source's files, and its facts (`source`, `licence`, `built`).
+
+    Files that are built, downloaded or unpacked go to a folder in `temporary`.
     """
     folder = temporary / "collection"
     folder.mkdir()
     if source in BUILDERS:
-        told: dict[str, Any] = BUILDERS[source](folder, local_data())
-        return folder, {**told, "built": known_datasets()[source].built}
+        facts: dict[str, Any] = BUILDERS[source](folder, local_data())
+        return folder, {**facts, "built": known_datasets()[source].built}
     if known := known_datasets().get(source):
         if local := find_local(source, local_data()):
             return local, {"source": "local data setting", "licence": known.licence}
@@ -318,54 +323,54 @@ def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
         return path, {"source": f"own folder {path.name}", **owner}
     if not path.is_file():
         raise UserError(
-            f"{source}: there is no such folder or archive; name one that holds a dataset in BEIR layout"
+            f"{source}: there is no such folder or archive; name one with a dataset in BEIR layout"
         )
     unpack(path, folder)
     return folder, {"source": f"own archive {path.name}", **owner}
 
 
 def _path_shown(source: str, place: Path) -> str:
-    """Return what messages call the folder: the path that the user knows, not that of a temporary copy."""
+    """Return the name of the folder in messages: the path that the user knows, not that of a temporary copy."""
     published = source in known_datasets() and source not in BUILDERS
     return str(place) if published and find_local(source, local_data()) else source
 
 
 def _checked_sha256(source: str, records: Records, test_split: str) -> str:
-    """Return the hash of the content, the test split's labels in it, once it is the recorded one where one is."""
+    """Return the hash of the content, test labels included. Raises `UserError` if another one is recorded."""
     known = known_datasets().get(source)
     splits = SPLITS if test_split in SPLITS else (*SPLITS, test_split)
-    found = collection_sha256(records.folder, splits, records.name())
+    sha256 = collection_sha256(records.folder, splits, records.name())
     if known and known.sha256:
-        usual = found if splits == SPLITS else collection_sha256(records.folder, shown=records.name())
+        usual = sha256 if splits == SPLITS else collection_sha256(records.folder, shown=records.name())
         check_fingerprint(source, usual, known.sha256)
-    return found
+    return sha256
 
 
 def _shown_name(source: str) -> str:
-    """Return what a card calls a source: its known name, or that of the folder, also where it is `.` or `..`."""
+    """Return a source's name on the card: its known name, or that of the folder, even if given as `.` or `..`."""
     return source if source in known_datasets() else Path(source).resolve().name
 
 
-def _numbered(found: Reading, relevant: Mapping[str, int]) -> Collection:
-    """Return a collection in which row numbers stand for the ids, titles and texts of documents."""
-    rows: Any = range(found.documents.total)
-    return Collection(rows, rows, rows, found.query_ids, found.queries, found.qrels, relevant)
+def _numbered(reading: Reading, relevant: Mapping[str, int]) -> Collection:
+    """Return a collection with row numbers in place of the ids, titles and texts of documents."""
+    rows: Any = range(reading.documents.total)
+    return Collection(rows, rows, rows, reading.query_ids, reading.queries, reading.qrels, relevant)
 
 
 def _with_texts(collection: Collection, records: Records, repeated: NDArray[np.int64]) -> Collection:
-    """Read the ids, titles and texts of the documents for which row numbers stand."""
+    """Read the ids, titles and texts of the documents that are row numbers so far."""
     rows: Any = collection.document_ids
-    kept = list(read_documents(records, rows, repeated))
+    documents = list(read_documents(records, rows, repeated))
     return replace(
         collection,
-        document_ids=[document.id for document in kept],
-        titles=[document.title for document in kept],
-        texts=[document.text for document in kept],
+        document_ids=[document.id for document in documents],
+        titles=[document.title for document in documents],
+        texts=[document.text for document in documents],
     )
 
 
 def _graph(records: Records, document_ids: Sequence[str]) -> Graph:
-    """Return the relations that the records tell of documents that stay, by their rows."""
+    """Return the relations between documents that are kept, by row."""
     rows = {name: row for row, name in enumerate(document_ids)}
     pairs: dict[str, list[tuple[int, int]]] = {}
     for _, document, other, relation in records.relations():
@@ -397,7 +402,7 @@ def _with_rows(collection: Collection, documents: NDArray[np.int64]) -> Collecti
 
 
 def _without_unlabelled_queries(collection: Collection) -> Collection:
-    """Drop queries that no split labels any more, and renumber."""
+    """Drop queries without a label in any split, and renumber."""
     used = np.unique(np.concatenate([rows[:, 0] for rows in collection.qrels.values()]))
     new_row = np.full(len(collection.query_ids), -1)
     new_row[used] = np.arange(len(used))
@@ -413,7 +418,7 @@ def _without_unlabelled_queries(collection: Collection) -> Collection:
 
 
 def _card(collection: Collection, full: Collection, settings: dict[str, Any]) -> dict[str, Any]:
-    told = slices(collection)
+    query_slices = slices(collection)
     return {
         "name": settings["name"],
         "dataset": _shown_name(settings["source"]),
@@ -424,8 +429,8 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
         "queries_full": {name: _count(full, name) for name in SPLITS},
         "labels": {name: len(collection.qrels.get(name, ())) for name in SPLITS},
         "graded": bool(max(rows[:, 2].max(initial=0) for rows in collection.qrels.values()) > 1),
-        "seen_test_queries": told.count("seen"),
-        "unseen_test_queries": told.count("unseen"),
+        "seen_test_queries": query_slices.count("seen"),
+        "unseen_test_queries": query_slices.count("unseen"),
         "ids_sha256": {
             "documents": _ids_sha256(collection.document_ids),
             "queries": _ids_sha256(collection.query_ids),
@@ -443,7 +448,7 @@ def _relations(collection: Collection) -> dict[str, int]:
 
 
 def _ids_sha256(ids: Sequence[str]) -> str:
-    """Return the hash of a table's column `id`, an id a line: equal for equal subsets."""
+    """Return the hash of a table's column `id`, one id per line: equal for equal subsets."""
     return hashlib.sha256("".join(f"{name}\n" for name in ids).encode()).hexdigest()
 
 

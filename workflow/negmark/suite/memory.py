@@ -1,7 +1,7 @@
-"""What jobs need for a corpus beside what they need anyway, in megabytes: a small one is lost in that, a large one not.
+"""Extra memory, in MB, that a job needs for a corpus of a given size. Negligible for small ones.
 
-Told from the table of datasets, or from the card of a dataset that is there already; nothing is counted for it, as
-Snakemake asks for every job. A corpus whose size nobody knows adds nothing: then `--retries` doubles the memory.
+The size is from the table of datasets, or from the card of a prepared dataset; nothing is counted here, as Snakemake
+asks for every job. A corpus of unknown size adds nothing: then `--retries` doubles the memory.
 """
 
 import math
@@ -17,15 +17,15 @@ from negmark.suite.datasets import Dataset
 from negmark.suite.layout import Layout
 
 WORDS, BYTES_A_WORD, DIMENSION = 60, 6, 768
-"""Of a document where the table of datasets doesn't say, and of an encoder that hasn't encoded yet."""
+"""Of a document if the table of datasets doesn't say, and of an encoder that hasn't encoded yet."""
 OBJECT = 150
-"""Bytes of Python's for a text and its id."""
+"""Bytes of Python objects for a text and its id."""
 POSTING = 28
-"""Bytes of a word in a document while BM25 is indexed: its score and places, once more in the order of words."""
+"""Bytes per word and document while BM25 is indexed: score and positions, and a second copy sorted by word."""
 
 
 class Corpus(NamedTuple):
-    """Counts of a corpus: its documents, the words of one, the dimension of its vectors."""
+    """A corpus: number of documents, mean words of one, dimension of its vectors."""
 
     documents: int
     words: int
@@ -33,24 +33,24 @@ class Corpus(NamedTuple):
 
 
 class Footprint:
-    """Megabytes by dataset."""
+    """Extra megabytes by dataset."""
 
     def __init__(self, layout: Layout) -> None:
         self._layout = layout
-        self._measured: dict[str, Corpus] = {}  # asked for every job
+        self._measured: dict[str, Corpus] = {}  # by dataset; needed for every job
 
     def texts(self, dataset: Dataset) -> int:
-        """Return what the texts of a corpus take, with a copy that is being made of them."""
+        """Return the memory for the texts of a corpus and one copy of them."""
         documents, words, _ = self._corpus(dataset)
         return _megabytes(documents * 2 * (OBJECT + words * BYTES_A_WORD))
 
     def vectors(self, dataset: Dataset, rows: float = math.inf) -> int:
-        """Return what the vectors of a corpus, or so many of them, take as float32."""
+        """Return the memory for the vectors of a corpus, or for `rows` of them, as float32."""
         documents, _, dimension = self._corpus(dataset)
         return _megabytes(min(documents, rows) * dimension * 4)
 
     def search(self, dataset: Dataset, kind: str) -> int:
-        """Return what the search for a pool takes: the postings of BM25, a block of vectors, or an index of a share."""
+        """Return the memory to search for a pool: BM25's postings, a block of vectors, or the index of one share."""
         if kind == "bm25":
             documents, words, _ = self._corpus(dataset)
             return _megabytes(documents * words * POSTING)
@@ -59,7 +59,7 @@ class Footprint:
         return math.ceil(self.vectors(dataset) / self._layout.paths.pool_shares("dense")[0])
 
     def baseline(self, dataset: Dataset, baseline: str) -> int:
-        """Return what the search of a baseline takes; that of vectors goes block by block."""
+        """Return the memory to search for a baseline; vectors are searched block by block."""
         if baseline == "bm25_search":
             return self.search(dataset, "bm25")
         return self.vectors(dataset, ROWS_AT_A_TIME)
@@ -73,7 +73,7 @@ class Footprint:
         paths, settings = self._layout.paths, dataset.decides
         known = known_datasets().get(settings["source"])
         size = known.size if known is not None else None
-        card, facts = (_told(Path(path)) for path in (paths.card(dataset), paths.vector_facts(dataset)))
+        card, facts = (_facts(Path(path)) for path in (paths.card(dataset), paths.vector_facts(dataset)))
         documents = int(card.get("documents", size[0] if size else 0))
         return Corpus(
             min(documents, settings.get("documents") or documents),
@@ -82,10 +82,10 @@ class Footprint:
         )
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _facts(path: Path) -> dict[str, Any]:
     try:
         return read_json(path)
-    except (UserError, OSError):  # not there yet, or the stage that reads it tells what is wrong with it
+    except (UserError, OSError):  # not there yet, or the stage that reads it reports what is wrong with it
         return {}
 
 
@@ -94,9 +94,9 @@ def _megabytes(size: float) -> int:
 
 
 def memory(least: int, more: Callable[[Any], int] = lambda wildcards: 0) -> Callable[..., int]:
-    """Ask for `least` megabytes and `more`, and for twice as many each time that a job is tried again (`--retries`)."""
+    """Return a resource function: `least` megabytes plus `more`, doubled each time a job is retried (`--retries`)."""
 
-    def asked(wildcards: Any, attempt: int) -> int:
+    def megabytes(wildcards: Any, attempt: int) -> int:
         return (least + more(wildcards)) * 2 ** (attempt - 1)
 
-    return asked
+    return megabytes

@@ -26,7 +26,7 @@ BESIDE_REPRODUCE = frozenset({REPRODUCE, *MACHINE})
 
 
 def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
-    """Return the layout of the suite that was asked for; a mistake in its config ends the program in one line.
+    """Return the layout of the suite that was asked for; a mistake in its config ends the program with one line.
 
     Without a config file on the command line, the default suite is read and `--config` changes its keys.
     `reproduce=<suite>` takes the config from the manifest of a committed board instead, and builds it elsewhere.
@@ -48,13 +48,13 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
 
 
 def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
-    """Return the layout of a committed board's suite under another name, so that no run of the first is taken."""
+    """Return the layout of a committed board's suite under another name, so that none of its runs is reused."""
     name = str(config[REPRODUCE])
     if files or (foreign := sorted(config.keys() - BESIDE_REPRODUCE)):
-        told = "--configfile" if files else foreign[0]
+        extra = "--configfile" if files else foreign[0]
         raise UserError(
-            f"{REPRODUCE}: the config comes from {BOARDS}/{name}/{MANIFEST}; leave out {told} "
-            f"(beside it only {', '.join(sorted(BESIDE_REPRODUCE - {REPRODUCE}))} may be given)"
+            f"{REPRODUCE}: the config comes from {BOARDS}/{name}/{MANIFEST}; leave out {extra} "
+            f"(besides it only {', '.join(sorted(BESIDE_REPRODUCE - {REPRODUCE}))} may be given)"
         )
     path = Path(BOARDS, name, MANIFEST)
     if not path.is_file():
@@ -85,11 +85,11 @@ def _quit(error: UserError) -> NoReturn:
 
 
 MERGE = "tag:yaml.org,2002:merge"
-"""The key `<<`, which takes the keys of another mapping; those that stand beside it go before them."""
+"""The key `<<`, which merges the keys of another mapping; keys beside it take precedence."""
 
 
 def refuse_repeated_keys(path: Path) -> None:
-    """Raise `UserError` with the line where a key comes again in a mapping; as Snakemake, take JSON and YAML."""
+    """Raise `UserError` with the line of a repeated key in a mapping; accepts JSON and YAML, as Snakemake does."""
     text = path.read_text(encoding="utf-8")
     try:
         json.loads(text, object_pairs_hook=lambda pairs: _once(pairs, path))
@@ -100,15 +100,15 @@ def refuse_repeated_keys(path: Path) -> None:
 
 
 def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
-    found = dict(pairs)
-    for key in found if len(found) < len(pairs) else ():
+    mapping = dict(pairs)
+    for key in mapping if len(mapping) < len(pairs) else ():
         if [name for name, _ in pairs].count(key) > 1:
-            raise UserError(f"{path}: {key}: this key stands there twice in one object; keep one of the two")
-    return found
+            raise UserError(f"{path}: {key}: this key is repeated in one object; keep one of the two")
+    return mapping
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads plain values, as Snakemake does, and minds keys."""
+    """Reads plain values, as Snakemake does, and refuses repeated keys."""
 
     path: Path
 
@@ -120,7 +120,7 @@ class _Loader(yaml.SafeLoader):
             key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
             if key in lines:
                 raise UserError(
-                    f"{self.path}: line {line}: {key}: this key stands on line {lines[key]} already; "
+                    f"{self.path}: line {line}: {key}: this key is already on line {lines[key]}; "
                     "keep one of the two"
                 )
             lines[key] = line

@@ -1,4 +1,4 @@
-"""Where everything of a suite lies. All paths are relative to the folder that snakemake runs in."""
+"""Where all files of a suite are. All paths are relative to the folder that snakemake runs in."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,14 +20,14 @@ class Paths:
     def __init__(self, suite: Suite, committed: str | None = None) -> None:
         self._suite = suite
         self.committed = f"{BOARDS}/{committed or suite.suite}"
-        """The board that users see; it lies in the repository."""
+        """The board that users see; it is in the repository."""
         self.rebuilds = committed is not None
         """Whether the board is rebuilt beside it, to be compared with it."""
         self.board = f"results/reproduced/{committed}" if self.rebuilds else self.committed
         self.manifest = f"{self.board}/{MANIFEST}"
         """What the board says about where it came from."""
         self.contents = f"{self.board}/contents.json"
-        """What stands on the board, and so which runs it is made of."""
+        """What is on the board, and so which runs it is made of."""
         self.tuned = f"{self.committed}/tuned.json"
         self.wandb = f"results/tracking/{suite.suite}.json"
         self.wandb_board = f"results/tracking/{suite.suite}.board.json"
@@ -93,7 +93,7 @@ class Paths:
         return {kind: self.pool(dataset, kind) for kind in sorted(row.method.pools)}
 
     def pool_shares(self, kind: str) -> tuple[int, int]:
-        """Return among how many shares of documents and of queries the search for a pool is parted."""
+        """Return into how many shares of documents and of queries the search for a pool is split."""
         shards = self._suite.shards
         return shards.documents if kind == "dense" else 1, shards.queries
 
@@ -112,8 +112,8 @@ class Paths:
 
     def teacher(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the teacher's document vectors where a row's method asks a teacher other than the encoder."""
-        asked = row.method.uses_teacher and self._suite.teacher
-        return [f"{self.vectors(dataset, teacher=True)}/documents.npy"] if asked else []
+        has_teacher = row.method.uses_teacher and self._suite.teacher
+        return [f"{self.vectors(dataset, teacher=True)}/documents.npy"] if has_teacher else []
 
     def texts(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts anew."""

@@ -9,7 +9,7 @@ from negmark.suite.specs import Specs
 
 
 def training_sources(specs: Specs, dataset: Dataset, row: Row) -> list[str]:
-    """Return the source files behind a row's training, but for its method's."""
+    """Return the source files behind a row's training, except its method's."""
     return sources("negmark.train.train", *training_modules(specs.run(dataset, row)))
 
 
@@ -19,7 +19,7 @@ def evaluation_sources(dataset: Dataset, row: Row) -> list[str]:
 
 
 def row_sources(dataset: Dataset, home: Dataset, row: Row | str) -> list[str]:
-    """Return every source file behind the values of a row of the board; a baseline, told by name, has no method's."""
+    """Return every source file behind the values of a row of the board; a baseline, given by name, has no method's."""
     shared = sources(*dataset.preparers, "negmark.encode.embeddings", dataset.evaluator)
     if not isinstance(row, Row):
         assert row in BASELINES

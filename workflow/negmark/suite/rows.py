@@ -14,18 +14,18 @@ CURVE_KEYS = frozenset({"curve_every", "curve_queries"})
 
 
 class RowSettings(Settings):
-    """What a suite says of a row; every other key is a parameter of its method."""
+    """The settings of a row; every other key is a parameter of its method."""
 
     model_config = ConfigDict(extra="allow")
 
     method: Text | None = None
-    """The method, where the row is called otherwise."""
+    """The method, if the row has another name."""
     track: Text = "controlled"
     """`controlled`: only the negatives are the method's; `faithful`: the paper's own recipe."""
     tier: Text | None = None
-    """What is trained, where it is not the suite's `tier`."""
+    """What is trained, if not the suite's `tier`."""
     start: Text | None = None
-    """The row whose model this one goes on from."""
+    """The row whose model this one starts from."""
     budget: Any = None
     """What a faithful row changes of its tier's budget, to have its paper's."""
 

@@ -50,14 +50,14 @@ class Specs:
         return {**budget, "curve_every": every, **self._curve_metric()}
 
     def _curve_metric(self) -> dict[str, str]:
-        """Return what curves measure: the metric that ranks the board, unsaid where it is the usual one."""
+        """Return what curves measure: the metric that ranks the board, left out if it is the default."""
         first = self._suite.metrics[0]
         return {} if first == METRICS[0] else {"metric": first}
 
     def tuned_under(self, dataset: Dataset, row: Row) -> str:
-        """Return what stands for all settings under which a row is tuned on a dataset.
+        """Return a hash of all settings under which a row is tuned on a dataset.
 
-        The precision of the forward pass is none of them: a manifest names the one that `auto` meant where it was made.
+        Except the precision of the forward pass: a manifest names the one that `auto` meant on its machine.
         """
         suite, spec = self._suite, self.run(dataset, row)
         spec["training"] = {**row.budget.decides(), **self._curve_metric()}

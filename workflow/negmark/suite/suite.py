@@ -37,11 +37,11 @@ from negmark.suite.settings import (
 
 TRIAL_SEEDS = 3
 MACHINE = frozenset({"data", "models", "shards", "gpu"})
-"""Keys of a suite that say where and how it runs, and nothing of what comes out."""
+"""Keys of a suite that say where and how it runs, and don't change its results."""
 
 
 def _keys(value: Any) -> Any:
-    """Take an empty entry as one without keys."""
+    """Read an empty entry as one without keys."""
     if value is not None and not isinstance(value, Mapping | Settings):
         raise ValueError("input should be a valid dictionary")
     return {} if value is None else value
@@ -53,37 +53,37 @@ class Suite(Settings):
     suite: Name
     """Names the folder of the board."""
     version: Whole = Field(default=1, ge=1)
-    """Raised when a change makes its boards incomparable with earlier ones: another budget, split or encoder."""
+    """Increased when a change makes its boards incomparable with earlier ones: another budget, split or encoder."""
     dataset_settings: dict[Name, Annotated[DatasetSettings, BeforeValidator(_keys)]] = Field(
         alias="datasets", min_length=1
     )
     """Datasets by the name shown; an empty entry takes the defaults."""
     row_settings: dict[Name, Annotated[RowSettings, BeforeValidator(_keys)]] = Field(alias="methods")
-    """Rows of the board: parameters by method. Beside them, `method:` names the method where the row is called
-    otherwise, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
-    `start:` names a row whose model it goes on from. `{}` in a suite of gates alone, which trains nothing."""
+    """Rows of the board: parameters by method. Besides them, `method:` names the method if the row has another
+    name, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
+    `start:` names a row whose model it starts from. `{}` in a suite of gates only, which trains nothing."""
     tier: Text = DEFAULT
-    """What is trained: `adapter` a linear map a side on cached vectors, `static` a table of token vectors, `finetune`
+    """What is trained: `adapter` one linear map per side on cached vectors, `static` a table of token vectors, `finetune`
     the whole encoder, `rerank` a cross-encoder that re-ranks the top of a first stage."""
     reference: Name = "inbatch"
     """The row, or the method of one, that the others of its tier are compared with."""
     metrics: list[Metric] = Field(default=list(METRICS), min_length=1)
     """What rankings are judged by, in ir_measures' names: `nDCG@10`, `RR@10`, `R@100`, `P@5`, `AP`, `Success@5` ... The
-    first ranks the board, decides tuning and is what learning curves show. 100 documents a query are ranked, so `AP`
-    and others without a cut see no more. Datasets of sentences have `STS` instead."""
+    first ranks the board, decides tuning and is shown by learning curves. 100 documents per query are ranked, so `AP`
+    and others without a cutoff see no more. Datasets of sentences have `STS` instead."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = Field(default=[0, 1, 2, 3, 4], min_length=1)
-    """One run for each row and seed."""
+    """One run per row and seed."""
     seeds_per_job: Whole = Field(default=1, ge=1)
     """Seeds that one process trains, one after the other: start-up is paid once, and a job lasts longer."""
     gpu: Truth = False
     """Jobs that encode or train ask the scheduler for a GPU, and runs of several processes for one each."""
     data: Text | None = None
-    """Folder that is looked in before anything is downloaded; the environment variable NEGMARK_DATA else."""
+    """Folder that is searched before anything is downloaded; default: the environment variable NEGMARK_DATA."""
     models: Text | None = None
-    """Folder that is looked in for encoders first; the environment variable NEGMARK_MODELS else."""
+    """Folder that is searched first for encoders; default: the environment variable NEGMARK_MODELS."""
     encoder: EncoderSettings = EncoderSettings()
     teacher: EncoderSettings | None = None
-    """Encoder that methods with a guide or a teacher ask; the one that every run starts from if left out."""
+    """Encoder of methods with a guide or a teacher; if left out, the one that every run starts from."""
     training: TrainingSettings = TrainingSettings()
     static: StaticSettings = StaticSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -93,13 +93,13 @@ class Suite(Settings):
     tracking: TrackingSettings = TrackingSettings()
     tuning: TuningSettings = TuningSettings()
     tuned: bool = False
-    """Put tuned rows beside the suite's own, as `results/leaderboards/<suite>/tuned.json` has them: what
+    """Add tuned rows to the suite's own, as `results/leaderboards/<suite>/tuned.json` has them: what
     `snakemake --cores all tune` writes."""
     gates: dict[Name, GateSettings] = Field(default={})
-    """Published values of baselines, by a name: the board is built only where ours reproduce them."""
+    """Published values of baselines, by a name: the board is built only if ours reproduce them."""
     tolerance: Number = Field(default=0.005, gt=0, lt=1)
-    """How far a mean may lie from the committed one where the board is rebuilt (`snakemake reproduce`): a fraction;
-    a correlation x 100 may lie a hundred times as far."""
+    """How far a mean may differ from the committed one when the board is rebuilt (`snakemake reproduce`): a fraction;
+    a correlation x 100 may differ a hundred times as much."""
 
     @cached_property
     def datasets(self) -> dict[str, Dataset]:
@@ -175,7 +175,7 @@ class Suite(Settings):
         return f"pools-{short_hash(self.pools.decides())}"
 
     def warms_up(self) -> bool:
-        """Say if the encoder is changed before any method starts from it."""
+        """Say whether the encoder is changed before any method starts from it."""
         return bool(self.encoder.reinit_top or self.encoder.warmup_steps)
 
     def start_text(self) -> str:

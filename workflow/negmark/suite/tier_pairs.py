@@ -1,6 +1,6 @@
-"""Which rows of two tiers are one method, so that the tiers' orders can be compared.
+"""Which rows of two tiers are the same method, so that the orders of the tiers can be compared.
 
-Snakemake asks this while it plans, so nothing heavy is imported here.
+Snakemake imports this when it plans, so nothing heavy is imported here.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,18 +12,18 @@ from negmark.core.tiers import in_order
 from negmark.store.contents import Comparison
 from negmark.suite.rows import Row
 
-FEWEST = 3  # two methods stand in one order or the other, which says nothing
+FEWEST = 3  # the order of only two methods says nothing
 
 
 class Entry(NamedTuple):
-    """A row of a suite: what decides which method it is, and in which tier it is trained."""
+    """A row of a suite: what identifies its method, and the tier in which it is trained."""
 
     row: str
     kind: str  # the method's name, `class` in metrics.json
     track: str
     params: Mapping[str, Any]
     tier: str
-    start: str | None = None  # the row whose model it goes on from
+    start: str | None = None  # the row whose model it starts from
 
     @classmethod
     def of(cls, row: Row) -> "Entry":
@@ -32,19 +32,19 @@ class Entry(NamedTuple):
 
 
 def comparisons(entries: Sequence[Entry]) -> list[Comparison]:
-    """Return a comparison for every two tiers and track with three methods or more in common.
+    """Return a comparison for every pair of tiers and track with three or more methods in common.
 
-    Rows of two tiers are one method where class, track, parameters and the method they start from are the same.
-    Tracks are never mixed. Of rows that are one method within a tier, the first stands for it.
+    Rows are the same method if class, track, parameters and the method they start from are equal. Tracks are never
+    mixed. If several rows of a tier are the same method, the first is taken.
     """
     by_row = {entry.row: entry for entry in entries}
-    found: dict[tuple[str, str], dict[str, str]] = {}  # (track, tier) -> method -> row
+    by_tier: dict[tuple[str, str], dict[str, str]] = {}  # (track, tier) -> method -> row
     for entry in entries:
-        rows = found.setdefault((entry.track, entry.tier), {})
+        rows = by_tier.setdefault((entry.track, entry.tier), {})
         rows.setdefault(_method(entry, by_row), entry.row)
     pairs = list(combinations(in_order([entry.tier for entry in entries]), 2))
     parts = [
-        Comparison(cheap=cheap, costly=costly, track=track, rows=_common(found, track, cheap, costly))
+        Comparison(cheap=cheap, costly=costly, track=track, rows=_common(by_tier, track, cheap, costly))
         for cheap, costly in pairs
         for track in dict.fromkeys(entry.track for entry in entries)
     ]
@@ -52,9 +52,9 @@ def comparisons(entries: Sequence[Entry]) -> list[Comparison]:
 
 
 def _common(
-    found: Mapping[tuple[str, str], Mapping[str, str]], track: str, cheap: str, costly: str
+    by_tier: Mapping[tuple[str, str], Mapping[str, str]], track: str, cheap: str, costly: str
 ) -> list[tuple[str, str]]:
-    first, second = found.get((track, cheap), {}), found.get((track, costly), {})
+    first, second = by_tier.get((track, cheap), {}), by_tier.get((track, costly), {})
     return [(first[method], second[method]) for method in first if method in second]
 
 

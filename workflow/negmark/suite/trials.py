@@ -1,4 +1,4 @@
-"""Rows that a suite's config has not: the trials of tuning, and the tuned rows that came of them."""
+"""Rows that are not in a suite's config: the trials of tuning, and the tuned rows chosen from them."""
 
 from collections.abc import Collection
 from pathlib import Path
@@ -23,15 +23,15 @@ def trials_of(suite: Suite) -> dict[str, Row]:
 def tuned_of(suite: Suite, specs: Specs, file: Path) -> dict[str, Row]:
     """Return the tuned rows by name, as a file that `tune` wrote has them; one made under other settings is refused."""
     tuned = read_tuned(file)
-    found = {}
+    rows = {}
     for row in suite.tuned_rows():
         chosen = {
             dataset.name: chosen_for(tuned, file, dataset.name, row.name, specs.tuned_under(dataset, row))
             for dataset in suite.with_dev
         }
         name = f"{row.name}{TUNED}"
-        found[name] = row.copied(name, chosen=chosen)
-    return found
+        rows[name] = row.copied(name, chosen=chosen)
+    return rows
 
 
 def tuning_task(suite: Suite, specs: Specs, failed: Collection[tuple[str, str]]) -> str:

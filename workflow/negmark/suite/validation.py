@@ -1,4 +1,4 @@
-"""What a person is told of a value that a model of settings refuses: the key, what is allowed, and what was found."""
+"""The message for a value that a settings model refuses: the key, what is allowed, and what was found."""
 
 import difflib
 import reprlib
@@ -11,11 +11,11 @@ from negmark.core.errors import UserError
 from negmark.suite.settings import HIDINGS, DatasetSettings, GateSettings
 
 ENTRIES: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "gates": GateSettings}
-"""What stands in a section by names of the user's own."""
+"""The models of entries under names of the user's own, by section."""
 
 
 def validated(model: type[BaseModel], value: Any, where: str, separator: str = ": ") -> Any:
-    """Return a model of a mapping's keys and values. Raises `UserError` that begins with `where` and names the key."""
+    """Return a mapping as a model. Raises `UserError` whose message starts with `where` and names the key."""
     if not isinstance(value, Mapping):
         raise UserError(f"{where}: expected keys and values, found {shown(value)}")
     try:
@@ -23,11 +23,11 @@ def validated(model: type[BaseModel], value: Any, where: str, separator: str = "
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"] if part not in {"[key]", *HIDINGS})
-        raise UserError(f"{where}{separator}{key}: {_said(model, first)}") from None
+        raise UserError(f"{where}{separator}{key}: {_message(model, first)}") from None
 
 
 def shown(value: Any) -> str:
-    """Return a value as Python writes it, shortened: an alias of YAML's in another makes gigabytes of a few lines."""
+    """Return the repr of a value, shortened: nested aliases in YAML make gigabytes of a few lines."""
     short = reprlib.Repr()
     short.maxstring = short.maxother = 200
     short.maxdict = short.maxlist = 6
@@ -36,13 +36,13 @@ def shown(value: Any) -> str:
 
 
 def nearest(word: str, allowed: list[str]) -> str:
-    """Return the end of a message: the nearest allowed word, if one is near, and all that are allowed."""
+    """Return the end of a message: the closest allowed word, if any is close, and all allowed words."""
     guess = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
     hint = f"did you mean '{guess[0]}'? " if guess else ""
     return f"{hint}allowed: {', '.join(sorted(allowed))}"
 
 
-def _said(model: type[BaseModel], error: Any) -> str:
+def _message(model: type[BaseModel], error: Any) -> str:
     if error["type"] == "extra_forbidden":
         owner = _model_at(model, error["loc"][:-1])
         return f"unknown key; {nearest(str(error['loc'][-1]), list(_fields(owner)))}"
@@ -54,7 +54,7 @@ def _said(model: type[BaseModel], error: Any) -> str:
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
-    """Follow a location of pydantic's through nested models to the one that holds the key."""
+    """Follow one of pydantic's locations through nested models to the model with the key."""
     for part in location:
         if str(part) in HIDINGS:
             model = HIDINGS[str(part)]
@@ -70,5 +70,5 @@ def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseMod
 
 
 def _fields(model: type[BaseModel]) -> dict[str, Any]:
-    """Return the fields of a model by the keys that a config calls them."""
+    """Return the fields of a model by their keys in a config."""
     return {field.alias or name: field for name, field in model.model_fields.items()}

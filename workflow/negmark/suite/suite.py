@@ -63,8 +63,8 @@ class Suite(Settings):
     name, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
     `start:` names a row whose model it starts from. `{}` in a suite of gates only, which trains nothing."""
     tier: Text = DEFAULT
-    """What is trained: `adapter` one linear map per side on cached vectors, `static` a table of token vectors, `finetune`
-    the whole encoder, `rerank` a cross-encoder that re-ranks the top of a first stage."""
+    """What is trained: `adapter` one linear map per side on cached vectors, `static` a table of token vectors,
+    `finetune` the whole encoder, `rerank` a cross-encoder that re-ranks the top of a first stage."""
     reference: Name = "inbatch"
     """The row, or the method of one, that the others of its tier are compared with."""
     metrics: list[Metric] = Field(default=list(METRICS), min_length=1)

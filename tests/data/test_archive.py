@@ -45,9 +45,9 @@ def written(folder: Path) -> dict[str, str]:
     }
 
 
-def refused(path: Path, tmp_path: Path, said: str) -> None:
+def refused(path: Path, tmp_path: Path, message: str) -> None:
     """It is refused in one line and nothing is written."""
-    with pytest.raises(UserError, match=said) as caught:
+    with pytest.raises(UserError, match=message) as caught:
         archive.unpack(path, tmp_path / "target")
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)

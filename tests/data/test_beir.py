@@ -142,13 +142,13 @@ def know(monkeypatch: pytest.MonkeyPatch, body: bytes) -> None:
 
 def test_a_good_zip_is_unpacked_and_the_cache_serves_the_second_call(server: Server, tmp_path: Path) -> None:
     server.answers = [server.sends(GOOD)]
-    told = fetch_beir("scifact", tmp_path / "one")
-    assert told == {
+    facts = fetch_beir("scifact", tmp_path / "one")
+    assert facts == {
         "source": f"BEIR's scifact.zip (MD5 {hashlib.md5(GOOD).hexdigest()})",
         "licence": "CC BY 4.0",
     }
     assert written(tmp_path / "one") == FILES
-    assert fetch_beir("scifact", tmp_path / "two") == told
+    assert fetch_beir("scifact", tmp_path / "two") == facts
     assert written(tmp_path / "two") == FILES
     assert server.hits == ["/datasets/scifact.zip"]
 
@@ -217,7 +217,7 @@ def test_a_server_that_fails_gives_one_line_and_an_empty_cache(
     message = str(caught.value)
     assert "\n" not in message
     for part in (
-        f"{server.url}/scifact.zip: can't be fetched",
+        f"{server.url}/scifact.zip: can't be downloaded",
         reason,
         hashlib.md5(GOOD).hexdigest(),
         "<data>/scifact/",
@@ -285,8 +285,8 @@ def test_the_forums_of_cqadupstack_come_from_one_zip(
     }
     monkeypatch.setattr(beir, "known_datasets", lambda: entries)
     for forum in ("gis", "tex"):
-        told = fetch_beir(f"cqadupstack-{forum}", tmp_path / forum)
-        assert told["source"] == f"BEIR's cqadupstack.zip (MD5 {md5})"
+        facts = fetch_beir(f"cqadupstack-{forum}", tmp_path / forum)
+        assert facts["source"] == f"BEIR's cqadupstack.zip (MD5 {md5})"
         assert written(tmp_path / forum) == {
             name: text.replace("fever", forum) for name, text in FILES.items()
         }

@@ -77,7 +77,7 @@ def written(files: dict[str, bytes], kind: str) -> str:
 
 
 def prepared(source: str = "./mine") -> tuple[prepare.Collection | None, dict[str, Any] | str]:
-    """The collection and its card, or what is said instead."""
+    """The collection and its card, or the message of the error."""
     try:
         return prepare.prepare({**SETTINGS, "source": source})
     except UserError as error:
@@ -133,7 +133,7 @@ OBJECT = 'expected a JSON object with strings "_id" and "text"; fix the line'
 
 
 @pytest.mark.parametrize(
-    ("file", "old", "new", "said"),
+    ("file", "old", "new", "message"),
     [
         *(
             ("qrels/train.tsv", "q3\td3\t1", f"q3\td3\t{grade}", f"qrels/train.tsv: line 5: {GRADES}")
@@ -149,17 +149,17 @@ OBJECT = 'expected a JSON object with strings "_id" and "text"; fix the line'
         ("queries.jsonl", "}", '}{"_id": "q3"}', f"queries.jsonl: line 1: {OBJECT}"),
     ],
 )  # fmt: skip
-def test_what_no_rule_reads_is_named_with_its_line(file, old, new, said, here):
+def test_what_no_rule_reads_is_named_with_its_line(file, old, new, message, here):
     content = BEIR[file].replace(old, new, 1)
     assert content != BEIR[file]
     written({name: text.encode() for name, text in {**BEIR, file: content}.items()}, "folder")
-    found, told = prepared()
+    found, error = prepared()
     assert found is None
-    assert str(told).startswith(f"./mine/{said}")
+    assert str(error).startswith(f"./mine/{message}")
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"query_id": "a\tb"}, "record 3"), ({"query_id": "\ud800"}, "record 3"), ({"query_id": "a\0"}, "record 3"),
         ({"passages": {"passage_text": ["a"], "is_selected": [1.5]}}, "record 3"),
@@ -169,13 +169,13 @@ def test_what_no_rule_reads_is_named_with_its_line(file, old, new, said, here):
         ({"passages": []}, "record 3"), ({"query": None}, "record 3"),
     ],
 )  # fmt: skip
-def test_a_record_of_questions_that_no_rule_reads_is_named(change, said, here):
+def test_a_record_of_questions_that_no_rule_reads_is_named(change, message, here):
     rows = [{**record(row), **(change if row == 2 else {})} for row in range(8)]
     written({"train.jsonl": lines(rows).encode(), "test.json": QA["test.json"].encode()}, "folder")
-    found, told = prepared()
+    found, error = prepared()
     assert found is None
-    assert str(told).startswith(
-        f"./mine/train.jsonl: {said}: expected query_id, query and passages with passage_text"
+    assert str(error).startswith(
+        f"./mine/train.jsonl: {message}: expected query_id, query and passages with passage_text"
     )
 
 
@@ -185,6 +185,6 @@ def test_a_line_without_an_end_fills_no_memory(ending, here, monkeypatch):
     corpus = b'{"_id": "d0", "text": "' + b" " * (5 << 20)
     files = {name: text.encode() for name, text in BEIR.items() if name != "corpus.jsonl"}
     written({**files, f"corpus.jsonl{ending}": gzip.compress(corpus) if ending else corpus}, "folder")
-    found, told = prepared()
+    found, error = prepared()
     assert found is None
-    assert f"./mine/corpus.jsonl{ending}: line 1: longer than 1 MB; break the line" == str(told)
+    assert f"./mine/corpus.jsonl{ending}: line 1: longer than 1 MB; break the line" == str(error)

@@ -46,8 +46,8 @@ def rows(array: np.ndarray) -> set[tuple[int, ...]]:
 
 
 def test_pooled_keeps_what_bm25_ranks_high_and_drops_a_query_without_any() -> None:
-    asked = {"name": "made", "seed": 0, "hide": {**BM25, "depth": 2}}
-    kept, hidden, facts = hide(TRAIN, asked, (DOCUMENTS, QUERIES))
+    dataset = {"name": "made", "seed": 0, "hide": {**BM25, "depth": 2}}
+    kept, hidden, facts = hide(TRAIN, dataset, (DOCUMENTS, QUERIES))
     # query 0: 3 has both words, 1 is the shorter of the two that have one; query 2 finds 3 and 4, query 3 nothing
     assert rows(kept) == {(0, 3, 1), (0, 1, 2), (0, 2, 0), (1, 2, 1)}
     assert rows(hidden) == {(0, 4, 1)}
@@ -88,15 +88,17 @@ def test_a_share_is_drawn_evenly_and_by_its_seed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("labels", "how", "said"),
+    ("labels", "how", "message"),
     [
         (TRAIN, {**BM25, "depth": 99, "how": "random", "share": 0.99}, "no label would be hidden"),
         (many([1, 1]), {"how": "random", "share": 0.5}, "no label would be hidden"),
         (TRAIN[-1:], {**BM25, "depth": 1}, r"hide\.depth: BM25 ranks no training positive among its best 1"),
     ],
 )
-def test_nothing_to_hide_or_to_train_on_is_said(labels: np.ndarray, how: dict[str, Any], said: str) -> None:
-    with pytest.raises(UserError, match=f"datasets.made.*{said}"):
+def test_nothing_to_hide_or_to_train_on_is_said(
+    labels: np.ndarray, how: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=f"datasets.made.*{message}"):
         hide(labels, {"name": "made", "seed": 0, "hide": how}, (DOCUMENTS, QUERIES))
 
 
@@ -133,8 +135,8 @@ def test_dev_labels_stay(beir: Path) -> None:
 def test_seen_goes_by_what_training_sees(beir: Path) -> None:
     made, card = prepare.prepare(settings(beir, hide={**BM25, "depth": 2}))
     # d14 is the third positive of t3, which BM25 doesn't find; d28 the first of t7
-    told = dict(zip(made.query_ids, prepare.slices(made), strict=True))
-    assert (told["a"], told["b"]) == ("unseen", "seen")
+    slice_of = dict(zip(made.query_ids, prepare.slices(made), strict=True))
+    assert (slice_of["a"], slice_of["b"]) == ("unseen", "seen")
     assert (card["seen_test_queries"], card["unseen_test_queries"]) == (1, 1)
 
 
@@ -179,12 +181,14 @@ def test_hidden_labels_change_nothing_for_a_method(name: str, world: World, trut
 
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - CONTROLS))
 def test_no_method_but_a_control_is_told(name: str, truth: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    splits_read: list[str] = []
     read = collection.qrels
-    monkeypatch.setattr(collection, "qrels", lambda folder, split: asked.append(split) or read(folder, split))
+    monkeypatch.setattr(
+        collection, "qrels", lambda folder, split: splits_read.append(split) or read(folder, split)
+    )
     run = truth.run(name)
     take_steps(run, 2)
-    assert set(asked) == {"train"}
+    assert set(splits_read) == {"train"}
     with pytest.raises(PermissionError, match="a control with `knows_hidden` alone"):
         run.services.is_hidden_positive(np.array([0]), np.array([[0]]))
 
@@ -218,8 +222,8 @@ def test_a_hidden_positive_is_a_candidate_like_any_other(truth: World) -> None:
 
 @needs_data
 def test_nfcorpus_hides_most_of_its_labels_from_a_shallow_pool() -> None:
-    asked = settings(Path("nfcorpus"), train_queries=300, hide={**BM25, "depth": 10})
-    made, card = prepare.prepare(asked)
+    dataset = settings(Path("nfcorpus"), train_queries=300, hide={**BM25, "depth": 10})
+    made, card = prepare.prepare(dataset)
     counts = card["hidden"]
     assert counts["positives"] == (
         counts["positives_kept"] + counts["positives_hidden"] + counts["positives_left_out"]

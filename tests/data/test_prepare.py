@@ -57,7 +57,7 @@ def positives(made: prepare.Collection, split: str) -> set[str]:
     return {document for _, document, grade in labels(made, split) if grade > 0}
 
 
-def asked(made: prepare.Collection, split: str) -> set[str]:
+def queries_of(made: prepare.Collection, split: str) -> set[str]:
     return {query for query, _, _ in labels(made, split)}
 
 
@@ -109,16 +109,16 @@ def test_training_queries_become_the_test_split_where_there_is_none(beir):
     (beir / "qrels" / "test.tsv").unlink()
     made, card = prepare.prepare(settings(beir, test_queries=10, dev_queries=7))
     assert labels(made, "train") | labels(made, "dev") | labels(made, "test") == set(TRAIN)
-    parts = [asked(made, split) for split in ("train", "dev", "test")]
+    parts = [queries_of(made, split) for split in ("train", "dev", "test")]
     assert [len(part) for part in parts] == [63, 7, 10]
     assert sum(map(len, parts)) == len(set.union(*parts))
     assert (card["test_queries"], card["queries"]) == (10, {"train": 63, "dev": 7, "test": 10})
     assert "10 training queries, set aside by negmark" in card_text.markdown(card)
     again, _ = prepare.prepare(settings(beir, test_queries=10, dev_queries=7))
     other, _ = prepare.prepare(settings(beir, test_queries=10, dev_queries=7, seed=1))
-    assert asked(again, "test") == parts[2] != asked(other, "test")
+    assert queries_of(again, "test") == parts[2] != queries_of(other, "test")
     alone, _ = prepare.prepare(settings(beir, test_queries=10, test_only=True))
-    assert asked(alone, "test") == parts[2]
+    assert queries_of(alone, "test") == parts[2]
 
 
 def test_queries_without_a_relevant_document_are_not_set_aside(beir):
@@ -127,7 +127,7 @@ def test_queries_without_a_relevant_document_are_not_set_aside(beir):
         stream.writelines(f"{name}\td1\t0\n" for name in "abce")
     for seed in range(10):
         made, _ = prepare.prepare(settings(beir, test_queries=40, seed=seed))
-        assert not asked(made, "test") & set("abce")
+        assert not queries_of(made, "test") & set("abce")
 
 
 def test_strict_holds_where_the_test_split_is_set_aside(tmp_path):
@@ -139,7 +139,7 @@ def test_strict_holds_where_the_test_split_is_set_aside(tmp_path):
     assert shared
     assert card["seen_test_queries"] >= len(shared)
     made, card = prepare.prepare(settings(folder, test_queries=20, regime="strict"))
-    assert asked(made, "test") == asked(standard, "test")
+    assert queries_of(made, "test") == queries_of(standard, "test")
     assert positives(made, "train") == positives(standard, "train") - shared
     assert card["seen_test_queries"] == 0
 
@@ -158,9 +158,14 @@ def test_a_test_split_is_set_aside_only_where_there_is_none_and_enough(beir):
 
 def test_slices_by_hand(beir):
     made, card = prepare.prepare(settings(beir))
-    told = dict(zip(made.query_ids, prepare.slices(made), strict=True))
-    assert {name: told[name] for name in "abce"} == {"a": "seen", "b": "unseen", "c": "unseen", "e": "seen"}
-    assert {told[name] for name in told if name not in "abce"} == {None}
+    slice_of = dict(zip(made.query_ids, prepare.slices(made), strict=True))
+    assert {name: slice_of[name] for name in "abce"} == {
+        "a": "seen",
+        "b": "unseen",
+        "c": "unseen",
+        "e": "seen",
+    }
+    assert {slice_of[name] for name in slice_of if name not in "abce"} == {None}
     assert (card["seen_test_queries"], card["unseen_test_queries"]) == (2, 2)
 
 
@@ -190,8 +195,8 @@ def test_strict_is_refused_below_fifty_training_queries(tmp_path, shared):
     if shared == 30:
         assert prepare.prepare(settings(folder, regime="strict"))[1]["queries"]["train"] == 50
     else:
-        said = "datasets.made: regime strict leaves 49 training queries, fewer than 50: nearly every .* use standard"
-        with pytest.raises(UserError, match=said):
+        message = "datasets.made: regime strict leaves 49 training queries, fewer than 50: nearly every .* use standard"
+        with pytest.raises(UserError, match=message):
             prepare.prepare(settings(folder, regime="strict"))
 
 
@@ -202,18 +207,18 @@ def test_query_left_with_grade_zero_alone_is_no_training_query(tmp_path):
         prepare.prepare(settings(folder, regime="strict"))
 
 
-@pytest.mark.parametrize(("wanted", "count"), [(3, 3), (8, 8), (100, 8), (0, 0)])
-def test_dev_split_is_disjoint_and_at_most_a_tenth(beir, wanted, count):
-    made, _ = prepare.prepare(settings(beir, dev_queries=wanted))
-    assert len(asked(made, "dev")) == count
-    assert not asked(made, "dev") & asked(made, "train")
+@pytest.mark.parametrize(("dev_queries", "count"), [(3, 3), (8, 8), (100, 8), (0, 0)])
+def test_dev_split_is_disjoint_and_at_most_a_tenth(beir, dev_queries, count):
+    made, _ = prepare.prepare(settings(beir, dev_queries=dev_queries))
+    assert len(queries_of(made, "dev")) == count
+    assert not queries_of(made, "dev") & queries_of(made, "train")
     assert labels(made, "dev") | labels(made, "train") == set(TRAIN)
 
 
 def test_dev_split_follows_its_seed_alone(beir):
     first, again, other = (prepare.prepare(settings(beir, dev_queries=8, seed=seed))[0] for seed in (0, 0, 1))
-    assert asked(first, "dev") == asked(again, "dev")
-    assert asked(first, "dev") != asked(other, "dev")
+    assert queries_of(first, "dev") == queries_of(again, "dev")
+    assert queries_of(first, "dev") != queries_of(other, "dev")
 
 
 def test_dev_split_of_the_dataset_itself_is_kept(tmp_path):
@@ -224,11 +229,11 @@ def test_dev_split_of_the_dataset_itself_is_kept(tmp_path):
     assert labels(made, "train") == set(TRAIN)
 
 
-@pytest.mark.parametrize("wanted", [87, 100, 149])
-def test_sub_collection_keeps_labelled_documents(beir, wanted):
-    made, card = prepare.prepare(settings(beir, documents=wanted))
+@pytest.mark.parametrize("documents", [87, 100, 149])
+def test_sub_collection_keeps_labelled_documents(beir, documents):
+    made, card = prepare.prepare(settings(beir, documents=documents))
     labelled = {document for _, document, _ in [*TRAIN, *TEST]}
-    assert len(made.document_ids) == card["documents"] == wanted
+    assert len(made.document_ids) == card["documents"] == documents
     assert labelled <= set(made.document_ids)
     assert labels(made, "train") == set(TRAIN)
     assert labels(made, "test") == set(TEST)
@@ -248,8 +253,8 @@ def test_sub_collection_follows_its_seed(beir):
 def test_sub_collection_that_is_too_small_is_refused(beir):
     count = len({document for _, document, _ in [*TRAIN, *TEST]})
     assert prepare.prepare(settings(beir, documents=count))[1]["documents"] == count
-    said = rf"datasets\.made\.documents: {count - 1} is fewer than the {count} labelled documents; raise it or lower"
-    with pytest.raises(UserError, match=said):
+    message = rf"datasets\.made\.documents: {count - 1} is fewer than the {count} labelled documents; raise it or lower"
+    with pytest.raises(UserError, match=message):
         prepare.prepare(settings(beir, documents=count - 1))
 
 
@@ -260,21 +265,21 @@ def test_sub_collection_larger_than_the_corpus_is_the_corpus(beir):
 def test_training_queries_are_a_seeded_draw_with_all_labels(beir):
     made, card = prepare.prepare(settings(beir, train_queries=10))
     assert card["queries"] == {"train": 10, "dev": 0, "test": 4}
-    chosen = asked(made, "train")
+    chosen = queries_of(made, "train")
     assert labels(made, "train") == {row for row in TRAIN if row[0] in chosen}
-    assert asked(prepare.prepare(settings(beir, train_queries=10))[0], "train") == chosen
-    assert asked(prepare.prepare(settings(beir, train_queries=10, seed=1))[0], "train") != chosen
-    assert asked(prepare.prepare(settings(beir, train_queries=500))[0], "train") == asked(made, "train") | {
-        query for query, _, _ in TRAIN
-    }
+    assert queries_of(prepare.prepare(settings(beir, train_queries=10))[0], "train") == chosen
+    assert queries_of(prepare.prepare(settings(beir, train_queries=10, seed=1))[0], "train") != chosen
+    assert queries_of(prepare.prepare(settings(beir, train_queries=500))[0], "train") == queries_of(
+        made, "train"
+    ) | {query for query, _, _ in TRAIN}
 
 
 @pytest.mark.parametrize("regime", ["standard", "strict"])
 def test_all_cuts_together_never_leak(beir, regime):
     changes = {"dev_queries": 5, "train_queries": 60, "documents": 120, "regime": regime, "seed": 3}
     made, card = prepare.prepare(settings(beir, **changes))
-    assert not asked(made, "train") & (asked(made, "dev") | asked(made, "test"))
-    assert not asked(made, "dev") & asked(made, "test")
+    assert not queries_of(made, "train") & (queries_of(made, "dev") | queries_of(made, "test"))
+    assert not queries_of(made, "dev") & queries_of(made, "test")
     assert card["queries"] == {"train": 60, "dev": 5, "test": 4}
     assert labels(made, "test") == set(TEST)
     if regime == "strict":
@@ -386,8 +391,8 @@ def test_scifact_has_196_seen_and_104_unseen_test_queries():
     }
     trained = {document for _, document, grade in lines["train"] if int(grade) > 0}
     seen = {query for query, document, grade in lines["test"] if int(grade) > 0 and document in trained}
-    told = dict(zip(made.query_ids, prepare.slices(made), strict=True))
-    assert {name for name, slice_ in told.items() if slice_ == "seen"} == seen
+    slice_of = dict(zip(made.query_ids, prepare.slices(made), strict=True))
+    assert {name for name, slice_ in slice_of.items() if slice_ == "seen"} == seen
     strict, strict_card = prepare.prepare(settings("scifact", name="scifact", regime="strict"))
     assert strict_card["unseen_test_queries"] == 300
     assert not positives(strict, "train") & positives(strict, "test")

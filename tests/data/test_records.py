@@ -65,8 +65,8 @@ def change(file: Path, old: str, new: str) -> None:
     file.write_text(text.replace(old, new))
 
 
-def refused(folder: Path, said: str, test_split: str = "test") -> None:
-    with pytest.raises(UserError, match=said) as caught:
+def refused(folder: Path, message: str, test_split: str = "test") -> None:
+    with pytest.raises(UserError, match=message) as caught:
         read(Records(folder, shown="./mine"), test_split)
     assert str(caught.value).startswith("./mine")
     assert "\n" not in str(caught.value)
@@ -158,7 +158,7 @@ def test_another_split_is_the_test_split(beir: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "old", "new", "said"),
+    ("name", "old", "new", "message"),
     [
         ("corpus.jsonl", '"d2", ', '"d2"', r"corpus\.jsonl: line 2: expected a JSON object .* fix the line"),
         ("corpus.jsonl", '{"_id": "d2", "text": "blood"}', "[1]", r"corpus\.jsonl: line 2: expected a JSON"),
@@ -179,10 +179,10 @@ def test_another_split_is_the_test_split(beir: Path) -> None:
     ],
 )  # fmt: skip
 def test_a_record_that_has_no_meaning_is_refused_with_its_place(
-    beir: Path, name: str, old: str, new: str, said: str
+    beir: Path, name: str, old: str, new: str, message: str
 ) -> None:
     change(beir / name, old, new)
-    refused(beir, said)
+    refused(beir, message)
 
 
 @pytest.mark.parametrize("name", ["corpus.jsonl", "queries.jsonl", "qrels/test.tsv"])

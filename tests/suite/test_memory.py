@@ -49,9 +49,9 @@ def test_a_card_tells_what_no_table_does(tmp_path: Path, monkeypatch: pytest.Mon
     assert made.texts(dataset) == 0
     paths = Layout(load({**SUITE, "datasets": datasets}, "a test")).paths
     card, facts = Path(paths.card(dataset)), Path(paths.vector_facts(dataset))
-    for path, told in ((card, {"documents": 1_000_000}), (facts, {"dimension": 64})):
+    for path, content in ((card, {"documents": 1_000_000}), (facts, {"dimension": 64})):
         path.parent.mkdir(parents=True)
-        path.write_text(json.dumps(told))
+        path.write_text(json.dumps(content))
     made, dataset = footprint(datasets=datasets)
     assert made.texts(dataset) == 1020  # 1,000,000 x 2 x (150 + 60 x 6) B
     assert made.vectors(dataset) == 256
@@ -61,6 +61,6 @@ def test_a_card_tells_what_no_table_does(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_memory_doubles_with_each_try() -> None:
-    asked = memory(2000, lambda wildcards: wildcards.more)
-    assert [asked(SimpleNamespace(more=500), attempt=attempt) for attempt in (1, 2, 3)] == [2500, 5000, 10000]
+    ask = memory(2000, lambda wildcards: wildcards.more)
+    assert [ask(SimpleNamespace(more=500), attempt=attempt) for attempt in (1, 2, 3)] == [2500, 5000, 10000]
     assert memory(100)(SimpleNamespace(), attempt=2) == 200

@@ -43,7 +43,7 @@ def test_configs_that_come_with_negmark_are_suites():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"reference": "inbach"}, "reference: no row is called 'inbach'; did you mean 'inbatch'? allowed: bm25, "),
         ({"metods": 1}, "metods: unknown key; did you mean 'methods'? allowed: data, datasets, encoder, finetune, "),
@@ -186,8 +186,8 @@ def test_configs_that_come_with_negmark_are_suites():
         ({"seeds": [0, -1]}, "seeds.1: input should be greater than or equal to 0, found -1"),
     ],
 )  # fmt: skip
-def test_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changes, said):
-    assert mistake(**changes).startswith(said)
+def test_mistake_is_one_line_that_names_the_key_and_what_is_allowed(changes, expected):
+    assert mistake(**changes).startswith(expected)
 
 
 AWAY = {"source": "nfcorpus", "trained_on": "scifact"}
@@ -206,7 +206,7 @@ def test_a_dataset_that_is_evaluated_alone_names_its_home():
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "expected"),
     [
         ({"datasets": {"scifact": None, "away": {**AWAY, "trained_on": "scifct"}}},
          "datasets.away.trained_on: 'scifct' is not a dataset that this suite trains on; did you mean 'scifact'? "),
@@ -223,13 +223,13 @@ def test_a_dataset_that_is_evaluated_alone_names_its_home():
          "datasets.sts.trained_on: a row of the tier rerank has no vectors for sentences"),
     ],
 )  # fmt: skip
-def test_mistakes_about_where_runs_were_trained(changes, said):
-    assert mistake(**changes).startswith(said)
+def test_mistakes_about_where_runs_were_trained(changes, expected):
+    assert mistake(**changes).startswith(expected)
 
 
 def test_first_of_many_mistakes_is_told_alone():
-    said = mistake(metods=1, seeds=5, suite=3)
-    assert said == "suite: input should be a valid string, found 3"
+    message = mistake(metods=1, seeds=5, suite=3)
+    assert message == "suite: input should be a valid string, found 3"
 
 
 def test_missing_key_is_named():
@@ -265,16 +265,18 @@ def test_row_may_name_its_method():
 
 def test_metrics_reach_the_evaluation_and_change_no_run():
     plain, more = (Layout(suite(**changes)) for changes in ({}, {"metrics": ["nDCG@10", "MRR@10", "P@5"]}))
-    told = [json.loads(one.about.runs(one.datasets["scifact"], one.rows["inbatch"])) for one in (plain, more)]
-    assert told[0]["metrics"] == ["nDCG@10", "RR@10", "R@100"]
-    assert told[1]["metrics"] == ["nDCG@10", "RR@10", "P@5"]
+    facts = [
+        json.loads(one.about.runs(one.datasets["scifact"], one.rows["inbatch"])) for one in (plain, more)
+    ]
+    assert facts[0]["metrics"] == ["nDCG@10", "RR@10", "R@100"]
+    assert facts[1]["metrics"] == ["nDCG@10", "RR@10", "P@5"]
     assert (
         json.loads(more.about.baseline(more.datasets["scifact"], "untrained"))["metrics"]
-        == told[1]["metrics"]
+        == facts[1]["metrics"]
     )
     specs = [one.specs.run(one.datasets["scifact"], one.rows["inbatch"]) for one in (plain, more)]
     assert specs[0] == specs[1]
-    assert more.suite.resolved()["metrics"] == told[1]["metrics"]
+    assert more.suite.resolved()["metrics"] == facts[1]["metrics"]
 
 
 def test_another_first_metric_makes_learning_curves_anew_and_no_other_run():
@@ -368,8 +370,8 @@ def test_a_default_that_is_written_out_makes_no_other_dataset():
 
 def test_a_dataset_that_is_evaluated_alone_has_its_own_labels():
     away = {"source": "arguana", "trained_on": "scifact", "test_split": "dl20", "relevant_grade": {"test": 2}}
-    told = suite(datasets={"scifact": None, "away": away}).datasets["away"].decides
-    assert (told["test_split"], told["relevant_grade"]) == ("dl20", {"test": 2})
+    decides = suite(datasets={"scifact": None, "away": away}).datasets["away"].decides
+    assert (decides["test_split"], decides["relevant_grade"]) == ("dl20", {"test": 2})
 
 
 def test_nq_is_trained_on_under_the_name_of_its_training_zip():
@@ -459,12 +461,12 @@ def test_a_dataset_that_hides_labels_is_another_one():
 
 
 def test_pooled_labels_are_found_by_the_bm25_of_the_pools():
-    asked = {"scifact": {"hide": {"how": "pooled", "depth": 7}}}
-    found = suite(datasets=asked, pools={"bm25_k1": 0.9, "bm25_b": 0.4})
+    datasets = {"scifact": {"hide": {"how": "pooled", "depth": 7}}}
+    found = suite(datasets=datasets, pools={"bm25_k1": 0.9, "bm25_b": 0.4})
     assert found.datasets["scifact"].decides["hide"] == {
         "how": "pooled", "retriever": "bm25", "depth": 7, "k1": 0.9, "b": 0.4
     }  # fmt: skip
-    other = suite(datasets=asked)
+    other = suite(datasets=datasets)
     assert other.datasets["scifact"].collection != found.datasets["scifact"].collection
 
 

@@ -186,7 +186,7 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
 
 
 def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]] | None = None) -> None:
-    """Write the three tables of a prepared dataset; `columns` are those of the queries beside id and text."""
+    """Write the three tables of a prepared dataset; `columns` are those of the queries besides id and text."""
     write_table(
         folder / DOCUMENTS,
         {

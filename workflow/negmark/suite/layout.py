@@ -151,7 +151,7 @@ class Layout:
         }
 
     def board_settings(self) -> dict[str, Any]:
-        """Return what the page of the board needs beside its rows: what all of them share, and the figures it has."""
+        """Return what the page of the board needs besides its rows: what all of them share, and the figures it has."""
         figures = {name: of_dataset(self.contents, name) for name in self.datasets}
         return {**self.about.board(), "figures": figures}
 

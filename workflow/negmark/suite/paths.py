@@ -116,7 +116,7 @@ class Paths:
         return [f"{self.vectors(dataset, teacher=True)}/documents.npy"] if has_teacher else []
 
     def texts(self, dataset: Dataset, row: Row) -> list[str]:
-        """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts anew."""
+        """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts again."""
         if not row.tier.reads_texts:
             return []
         tables = [f"{self.collection(dataset)}/{table}.parquet" for table in ("documents", "queries")]

@@ -1,4 +1,4 @@
-"""What decides a result, as canonical JSON: the parameters by which Snakemake knows what to make anew."""
+"""What decides a result, as canonical JSON: the parameters by which Snakemake knows what to re-run."""
 
 from dataclasses import asdict
 from typing import Any

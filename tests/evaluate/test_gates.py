@@ -42,7 +42,7 @@ def test_queries_that_we_lack_count_as_nothing() -> None:
     row = gates.judge({"one": {**GATE, "queries": 110}}, {"one": {**FOUND, "nDCG@10": 0.55}}).iloc[0]
     assert row["found"] == pytest.approx(0.5)
     assert row["holds"]
-    with pytest.raises(UserError, match=r"gates\.one\.queries: 99 are published, but 100 were judged here"):
+    with pytest.raises(UserError, match=r"gates\.one\.queries: 99 were published, but 100 were judged here"):
         holds(queries=99)
 
 
@@ -71,7 +71,7 @@ def test_the_table_and_how_each_value_was_made_are_written(tmp_path: Path) -> No
 def test_a_failing_gate_prints_the_table_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match=r"^gates: 1 of 2 fail \(bad\): a baseline isn't what was published"):
+    with pytest.raises(UserError, match=r"^gates: 1 of 2 fail \(bad\): a baseline differs from its published value"):
         run(tmp_path)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("good", "bad"))]
     assert [line.split()[-1] for line in lines] == ["yes", "NO"]

@@ -213,7 +213,7 @@ def test_fewer_dev_queries_are_the_same_for_all(bench, tmp_path):
 
 def test_a_dataset_without_dev_queries_is_told_in_one_line(tmp_path):
     plain = Bench(tmp_path / "plain")
-    with pytest.raises(UserError, match="has no dev split, on which curves and tuning"):
+    with pytest.raises(UserError, match="has no dev split, which curves and tuning need"):
         plain.train(tmp_path / "run", plain.spec("random", **CURVE))
 
 

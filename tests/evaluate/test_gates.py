@@ -71,7 +71,9 @@ def test_the_table_and_how_each_value_was_made_are_written(tmp_path: Path) -> No
 def test_a_failing_gate_prints_the_table_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match=r"^gates: 1 of 2 fail \(bad\): a baseline differs from its published value"):
+    with pytest.raises(
+        UserError, match=r"^gates: 1 of 2 fail \(bad\): a baseline differs from its published value"
+    ):
         run(tmp_path)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("good", "bad"))]
     assert [line.split()[-1] for line in lines] == ["yes", "NO"]

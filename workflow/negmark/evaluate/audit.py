@@ -63,7 +63,9 @@ def audit(
         **{name: _is_related(ledger, labels, graph, name) for name in graph},
     )
     windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
-    return pd.DataFrame([{"window": name, **_statistics(part), **_relation_rates(part, graph)} for name, part in windows])
+    return pd.DataFrame(
+        [{"window": name, **_statistics(part), **_relation_rates(part, graph)} for name, part in windows]
+    )
 
 
 def text_codes(dataset: Path) -> NDArray[np.int64]:
@@ -78,7 +80,9 @@ def false_negatives(
     """Return whether each negative is relevant by all labels: 1 or 0, NaN where no labels are hidden."""
     if hidden is None:
         return np.full(len(ledger), np.nan)
-    return (_is_labelled(ledger, labels, documents) | _is_labelled(ledger, hidden, documents)).astype(np.float64)
+    return (_is_labelled(ledger, labels, documents) | _is_labelled(ledger, hidden, documents)).astype(
+        np.float64
+    )
 
 
 def main(
@@ -120,7 +124,11 @@ def _is_duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64])
     positive_keys = _keys(positives.queries, codes[positives.documents], width)
     documents = ledger["document"].to_numpy()
     ledger_keys = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
-    return np.isin(ledger_keys, positive_keys) & (documents != VECTOR) & ~_is_labelled(ledger, labels, len(codes))
+    return (
+        np.isin(ledger_keys, positive_keys)
+        & (documents != VECTOR)
+        & ~_is_labelled(ledger, labels, len(codes))
+    )
 
 
 def _is_related(ledger: pd.DataFrame, labels: Qrels, graph: Graph, relation: str) -> NDArray[np.bool_]:

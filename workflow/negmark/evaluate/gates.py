@@ -89,8 +89,8 @@ def main(
     print(f"\n{table(judged)}\n", file=sys.stderr, flush=True)
     if failing := judged.loc[~judged["holds"], "gate"].tolist():
         raise UserError(
-            f"gates: {len(failing)} of {len(judged)} fail ({', '.join(failing)}): a baseline differs from its published "
-            "value, so no board is built; fix the difference, or explain it and set the tolerance in the suite"
+            f"gates: {len(failing)} of {len(judged)} fail ({', '.join(failing)}): a baseline differs from its "
+            "published value, so no board is built; fix the difference, or explain it and set the tolerance in the suite"
         )
     write_text(folder / "gates.csv", csv(judged))
     write_text(folder / "gates.md", markdown(judged))

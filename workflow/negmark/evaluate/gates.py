@@ -90,7 +90,7 @@ def main(
     if failing := judged.loc[~judged["holds"], "gate"].tolist():
         raise UserError(
             f"gates: {len(failing)} of {len(judged)} fail ({', '.join(failing)}): a baseline differs from its "
-            "published value, so no board is built; fix the difference, or explain it and set the tolerance in the suite"
+            "published value, so no board is built; fix the difference, or explain it in the suite with a tolerance"
         )
     write_text(folder / "gates.csv", csv(judged))
     write_text(folder / "gates.md", markdown(judged))

@@ -74,7 +74,7 @@ def test_tracks_and_tiers_are_families_of_their_own() -> None:
     assert (cut["groups"].loc[[("adapter", "cet"), ("adapter", "inbatch")]] != "").all()
 
 
-def test_without_a_reference_groups_alone_are_told() -> None:
+def test_without_a_reference_only_groups_are_filled() -> None:
     table = differences({"d": scores(row("a", [0.1, 0.2, 0.3], [0.1, 0.2, 0.4]), SIMANS)}, [], "inbatch")
     assert table["difference"].isna().all()
     assert (table[table["slice"] == "all"]["groups"] != "").all()
@@ -139,5 +139,5 @@ def test_what_cannot_be_read_is_named(contents: Contents, tmp_path: Path) -> Non
     (tmp_path / "results/runs/s/d/simans/seed-0/per_query.parquet").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"simans/seed-0/per_query.parquet: can't be read"):
         read_query_scores(contents, "d")
-    with pytest.raises(UserError, match=r"none.csv: no differences can be read"):
+    with pytest.raises(UserError, match=r"none.csv: can't be read as differences"):
         read_differences(tmp_path / "none.csv")

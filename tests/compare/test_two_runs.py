@@ -33,9 +33,9 @@ def test_six_queries_that_all_gain(tmp_path: Path, capsys: pytest.CaptureFixture
     assert first["difference"] == pytest.approx(0.35)
     assert first["p"] == pytest.approx(2 / 64, abs=0.006)
     main(one, other)
-    said = capsys.readouterr().out
-    assert LABEL in said
-    assert "+0.3500" in said
+    output = capsys.readouterr().out
+    assert LABEL in output
+    assert "+0.3500" in output
 
 
 def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
@@ -43,11 +43,11 @@ def test_a_run_does_not_differ_from_itself(tmp_path: Path) -> None:
     assert [row["p"] for row in table(one, one)] == [1, 1, 1]
 
 
-def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
+def test_mistakes_are_reported_in_one_line(tmp_path: Path) -> None:
     one = write(tmp_path / "one", [0.1] * 6)
-    with pytest.raises(UserError, match=r"none/per_query.parquet: there is no such file"):
+    with pytest.raises(UserError, match=r"none/per_query.parquet: no such file"):
         table(one, tmp_path / "none")
-    with pytest.raises(UserError, match="was judged on other queries"):
+    with pytest.raises(UserError, match="was evaluated on other queries"):
         table(one, write(tmp_path / "other", [0.1] * 6, queries="abcdeg"))
     (one / "per_query.parquet").write_bytes(b"nonsense")
     with pytest.raises(UserError, match="can't be read"):

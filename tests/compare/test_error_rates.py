@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from negmark.compare.inference import _chance, _variances, compare, mean_squares, paired
+from negmark.compare.inference import _p_value, _variances, compare, mean_squares, paired
 from negmark.store.query_scores import Runs, Scores
 
 EXPERIMENTS = 2_000
@@ -97,7 +97,7 @@ def found(truth: Truth, seeds: int, queries: int, experiments: int = EXPERIMENTS
         pair = experiment(rng, truth, seeds, queries)
         differences = paired(*pair)
         variances = _variances(differences, "")
-        p = {true: _chance(differences.mean() + true, variances) for true in (0.0, *DIFFERENCES)}
+        p = {true: _p_value(differences.mean() + true, variances) for true in (0.0, *DIFFERENCES)}
         if not number:
             assert compare(*pair).p == p[0]
         finds.append(

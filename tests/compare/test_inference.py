@@ -248,7 +248,7 @@ def test_groups_over_datasets_go_by_their_average() -> None:
     assert crossed == {"a": ("a",), "b": ("a",)}, "what one dataset takes, the other gives back"
 
 
-def test_methods_with_one_seed_are_not_told_apart() -> None:
+def test_methods_with_one_seed_share_a_letter() -> None:
     found = groups({"": {"a": noisy(1, mean=0), "b": noisy(1, mean=9)}})
     assert found == {"b": ("a",), "a": ("a",)}
 

@@ -44,7 +44,7 @@ def test_after_z_comes_a1() -> None:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_two_share_a_letter_just_where_they_are_not_told_apart(data: st.DataObject) -> None:
+def test_two_share_a_letter_exactly_where_they_are_not_apart(data: st.DataObject) -> None:
     methods = data.draw(st.integers(1, 9))
     means = data.draw(st.lists(st.floats(0, 1), min_size=methods, max_size=methods))
     pairs = [(one, other) for one in range(methods) for other in range(one)]

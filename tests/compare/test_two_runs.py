@@ -1,4 +1,4 @@
-"""Two runs by randomisation: a p-value worked by hand, and mistakes in one line."""
+"""Two runs by randomisation: a p-value worked by hand, and one-line messages for mistakes."""
 
 import json
 from pathlib import Path
@@ -21,7 +21,7 @@ def write(folder: Path, values: list[float], queries: str = "abcdef") -> Path:
 
 
 def test_six_queries_that_all_gain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # of 64 ways to sign six gains, all plus and all minus lie as far out: 2 / 64 = .03125
+    # of 64 ways to sign six gains, only all plus and all minus are as extreme: 2 / 64 = .03125
     one = write(tmp_path / "one", [0.1] * 6)
     other = write(tmp_path / "other", [0.2, 0.3, 0.4, 0.5, 0.6, 0.7])
     first = table(one, other)[0]

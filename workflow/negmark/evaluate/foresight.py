@@ -81,12 +81,12 @@ def foresee(negatives: pd.DataFrame) -> dict[str, float]:
         }
     )
     mapped = (1 + by_query["hardness"].to_numpy()) / 2
-    full, efficiency = eci(by_query["capacity"].to_numpy(), mapped, by_query["safety"].to_numpy())
+    score, efficiency = eci(by_query["capacity"].to_numpy(), mapped, by_query["safety"].to_numpy())
     known = negatives["false"].dropna()
     return {
         "queries": len(by_query),
         "negatives": len(negatives),
-        "eci": float(full.mean()),
+        "eci": float(score.mean()),
         "efficiency": float(efficiency.mean()),
         "hardness": float(by_query["hardness"].mean()),
         "margin": float(by_query["margin"].mean()),

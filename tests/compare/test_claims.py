@@ -1,4 +1,4 @@
-"""Verdicts on claims, of runs whose differences are worked by hand."""
+"""Verdicts on claims, for runs with differences worked by hand."""
 
 from pathlib import Path
 from typing import Any
@@ -25,11 +25,11 @@ def claim(better: str = "a", worse: str = "b", metric: str = "nDCG@10") -> Claim
 
 
 def noisy(name: str, mean: float, key: int, **more: Any) -> Any:
-    """Five runs whose scores vary by .02 over queries, far less than what parts the means."""
+    """Five runs whose scores vary by .02 over queries, far less than the means differ."""
     return row(name, *(mean + 0.02 * np.random.default_rng(key).normal(size=(5, 8))).tolist(), **more)
 
 
-def found(*rows: Any) -> dict[str, QueryScores]:
+def dataset_of(*rows: Any) -> dict[str, QueryScores]:
     return {"d": scores(*rows, slices=QUERIES)}
 
 
@@ -37,7 +37,7 @@ HIGH, LOW, SAME = noisy("a", 0.6, 1), noisy("b", 0.4, 2), noisy("c", 0.4, 2)
 
 
 def test_a_claim_is_reproduced_contradicted_or_not_shown() -> None:
-    judged = judge({"x": (claim("a", "b"), claim("b", "a"), claim("b", "c"))}, found(HIGH, LOW, SAME))
+    judged = judge({"x": (claim("a", "b"), claim("b", "a"), claim("b", "c"))}, dataset_of(HIGH, LOW, SAME))
     assert judged["verdict"].tolist() == ["reproduced", "contradicted", "not shown"]
     assert judged["difference"].tolist() == pytest.approx([0.2, -0.2, 0], abs=0.01)
     assert judged["claimed_by"].tolist() == ["x"] * 3
@@ -48,7 +48,7 @@ def test_a_claim_is_reproduced_contradicted_or_not_shown() -> None:
 
 
 def test_what_differs_by_dataset_is_neither() -> None:
-    both = found(HIGH, LOW) | {"e": scores(noisy("a", 0.2, 3), LOW, slices=QUERIES)}
+    both = dataset_of(HIGH, LOW) | {"e": scores(noisy("a", 0.2, 3), LOW, slices=QUERIES)}
     judged = judge({"x": (claim(),)}, both)
     assert judged.set_index("dataset")["verdict"].to_dict() == {"d": "reproduced", "e": "contradicted"}
     assert "0 reproduced, 0 contradicted, 1 both" in sentence(judged)
@@ -56,8 +56,8 @@ def test_what_differs_by_dataset_is_neither() -> None:
 
 def test_what_cannot_be_tested_says_why() -> None:
     other = noisy("z", 0.5, 4, tier="finetune")
-    asked = (claim("a", "none"), claim("a", "b", "R@5"), claim("a", "z"))
-    judged = judge({"x": asked}, found(HIGH, LOW, other))
+    claims = (claim("a", "none"), claim("a", "b", "R@5"), claim("a", "z"))
+    judged = judge({"x": claims}, dataset_of(HIGH, LOW, other))
     assert set(judged["verdict"]) == {"not testable here"}
     assert judged["reason"].tolist() == [
         "this suite has no row of none", "no dataset of this suite is judged by R@5",
@@ -69,9 +69,9 @@ def test_what_cannot_be_tested_says_why() -> None:
     assert "not testable here: this suite has no row of none." in text
 
 
-def test_tracks_are_tested_apart_and_faithful_rows_meet_controlled_ones() -> None:
+def test_tracks_are_tested_separately_and_faithful_rows_meet_controlled_ones() -> None:
     faithful = noisy("a_faithful", 0.3, 5, track="faithful", **{"method": "a"})
-    judged = judge({"x": (claim(),)}, found(HIGH, LOW, faithful))
+    judged = judge({"x": (claim(),)}, dataset_of(HIGH, LOW, faithful))
     cut = judged.set_index("track")
     assert cut["verdict"].to_dict() == {"controlled": "reproduced", "faithful": "contradicted"}
     assert cut["worse_row"].to_dict() == {"controlled": "b", "faithful": "b"}
@@ -79,7 +79,7 @@ def test_tracks_are_tested_apart_and_faithful_rows_meet_controlled_ones() -> Non
 
 def test_p_is_adjusted_for_each_comparison_once() -> None:
     near = noisy("b", 0.596, 2)
-    rows = found(noisy("a", 0.6, 1), near, noisy("c", 0.6, 7))
+    rows = dataset_of(noisy("a", 0.6, 1), near, noisy("c", 0.6, 7))
     one = judge({"x": (claim("a", "b"),)}, rows)
     twice = judge({"x": (claim("a", "b"),), "y": (claim("a", "b"),)}, rows)
     assert twice["adjusted"].tolist() == one["p"].tolist() * 2, "the same comparison is no second one"
@@ -108,8 +108,8 @@ def test_the_stage_reads_runs_and_writes_both_files(tmp_path: Path, monkeypatch:
 
 @pytest.mark.parametrize("name", sorted(registry.available()))
 def test_claims_name_methods_and_metrics_that_are_here(name: str) -> None:
-    for said in registry.available()[name].claims:
-        assert {said.better, said.worse} <= registry.available().keys()
-        assert said.metric in {*DEFAULT, "STS"}
-        assert said.condition
-        assert said.differs
+    for entry in registry.available()[name].claims:
+        assert {entry.better, entry.worse} <= registry.available().keys()
+        assert entry.metric in {*DEFAULT, "STS"}
+        assert entry.condition
+        assert entry.differs

@@ -54,10 +54,10 @@ def test_tracks_and_tiers_are_families_of_their_own() -> None:
         ("inbatch_finetune", {"tier": "finetune", "method": "inbatch"}),
         ("simans_finetune", {"tier": "finetune", "method": "simans"}),
     ]  # fmt: skip
-    found = scores(
+    query_scores = scores(
         *(row(name, *values, **more) for (name, more), values in zip(names, runs, strict=True)), UNTRAINED
     )
-    table = differences({"d": found}, ["d"], "inbatch")
+    table = differences({"d": query_scores}, ["d"], "inbatch")
     cut = table[table["slice"] == "unseen"].set_index(["tier", "row"])
     assert cut["reference"].to_dict() == {
         ("adapter", "inbatch"): "", ("adapter", "simans"): "inbatch", ("adapter", "cet"): "inbatch",
@@ -74,13 +74,13 @@ def test_tracks_and_tiers_are_families_of_their_own() -> None:
     assert (cut["groups"].loc[[("adapter", "cet"), ("adapter", "inbatch")]] != "").all()
 
 
-def test_without_a_reference_groups_alone_are_told() -> None:
+def test_without_a_reference_only_groups_are_filled() -> None:
     table = differences({"d": scores(row("a", [0.1, 0.2, 0.3], [0.1, 0.2, 0.4]), SIMANS)}, [], "inbatch")
     assert table["difference"].isna().all()
     assert (table[table["slice"] == "all"]["groups"] != "").all()
 
 
-def test_the_average_counts_datasets_alike() -> None:
+def test_the_average_weights_datasets_equally() -> None:
     other = scores(row("inbatch", [0.1], [0.3]), row("simans", [0.5], [0.9]), slices=["unseen"])
     table = differences({"d": scores(INBATCH, SIMANS), "e": other}, ["d", "e"], "inbatch")
     mean = of(table, "simans", "ranking", MACRO)
@@ -104,7 +104,7 @@ def test_a_collection_counts_once_and_pairs_of_sentences_do_not() -> None:
 
 @pytest.fixture
 def contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contents:
-    """Two methods of two seeds and two baselines, as a suite leaves them."""
+    """Two methods of two seeds and two baselines, as a suite writes them."""
     monkeypatch.chdir(tmp_path)
     for name, made in (("inbatch", INBATCH), ("simans", SIMANS)):
         for seed, values in made.scores["nDCG@10"].items():
@@ -117,7 +117,7 @@ def contents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Contents:
     return Contents(suite="s", cards={"d": "x"}, rows=["inbatch", "simans"], seeds=[0, 1])
 
 
-def test_what_runs_left_becomes_a_table(contents: Contents, tmp_path: Path) -> None:
+def test_run_files_become_a_table(contents: Contents, tmp_path: Path) -> None:
     output = tmp_path / "board" / "differences.csv"
     main(contents_file(contents, tmp_path), "inbatch", output)
     first = output.read_bytes()
@@ -139,5 +139,5 @@ def test_what_cannot_be_read_is_named(contents: Contents, tmp_path: Path) -> Non
     (tmp_path / "results/runs/s/d/simans/seed-0/per_query.parquet").write_bytes(b"nonsense")
     with pytest.raises(UserError, match=r"simans/seed-0/per_query.parquet: can't be read"):
         read_query_scores(contents, "d")
-    with pytest.raises(UserError, match=r"none.csv: no differences can be read"):
+    with pytest.raises(UserError, match=r"none.csv: can't be read as differences"):
         read_differences(tmp_path / "none.csv")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from negmark.compare.inference import _chance, _variances, compare, mean_squares, paired
+from negmark.compare.inference import _p_value, _variances, compare, mean_squares, paired
 from negmark.store.query_scores import Runs, Scores
 
 EXPERIMENTS = 2_000
@@ -21,14 +21,14 @@ DIFFERENCES = (0.005, 0.01, 0.02)
 
 
 class Truth(NamedTuple):
-    """Standard deviations of what a score is made of beside its method's mean."""
+    """Standard deviations of the components of a score, besides its method's mean."""
 
     run: float = 0.006
     at_query: float = 0.15
-    """Of a run at a query."""
+    """Of a run on a query."""
     method_at_query: float = 0.0
     shared_seed: float = 0.0
-    """Of what a seed does to both methods alike, as a whole and at each query."""
+    """Of a seed's common effect on both methods, overall and on each query."""
     query: float = 0.35
 
 
@@ -89,20 +89,22 @@ class Bootstrap:
         return not low <= 0 <= high
 
 
-def found(truth: Truth, seeds: int, queries: int, experiments: int = EXPERIMENTS) -> dict[str, float]:
-    """The share of experiments in which each test finds a difference."""
+def detection_rates(
+    truth: Truth, seeds: int, queries: int, experiments: int = EXPERIMENTS
+) -> dict[str, float]:
+    """Return the share of experiments in which each test finds a difference."""
     rng, bootstrap = np.random.default_rng(0), Bootstrap(seeds, queries)
     finds = []
     for number in range(experiments):
         pair = experiment(rng, truth, seeds, queries)
         differences = paired(*pair)
         variances = _variances(differences, "")
-        p = {true: _chance(differences.mean() + true, variances) for true in (0.0, *DIFFERENCES)}
+        p = {true: _p_value(differences.mean() + true, variances) for true in (0.0, *DIFFERENCES)}
         if not number:
             assert compare(*pair).p == p[0]
         finds.append(
             {
-                **{f"{true:g}": chance < LEVEL for true, chance in p.items()},
+                **{f"{true:g}": value < LEVEL for true, value in p.items()},
                 "Satterthwaite": satterthwaite(differences) < LEVEL,
                 "bootstrap": bootstrap.finds(differences),
                 "t over queries": stats.ttest_1samp(differences.mean(axis=0), 0).pvalue < LEVEL,
@@ -121,7 +123,7 @@ def show(what: str, rates: dict[str, float]) -> None:
 @pytest.mark.parametrize("queries", [50, 300, 6980])
 @pytest.mark.parametrize("truth", TRUTHS)
 def test_no_difference_is_rarely_found(truth: str, queries: int) -> None:
-    rates = found(TRUTHS[truth], 5, queries)
+    rates = detection_rates(TRUTHS[truth], 5, queries)
     show(f"{truth}, 5 seeds, {queries} queries", rates)
     assert rates["0"] <= MOST
     assert rates["0.02"] >= rates["0.01"] > rates["0.005"] > rates["0"]
@@ -130,19 +132,21 @@ def test_no_difference_is_rarely_found(truth: str, queries: int) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("seeds", [2, 3])
 def test_few_seeds_find_less_not_more(seeds: int) -> None:
-    rates = found(Truth(at_query=0, method_at_query=0.035), seeds, 300)  # seeds and queries weigh alike
+    rates = detection_rates(
+        Truth(at_query=0, method_at_query=0.035), seeds, 300
+    )  # seeds and queries weigh alike
     show(f"{seeds} seeds, 300 queries", rates)
     assert rates["0"] <= MOST
 
 
 @pytest.mark.slow
 def test_the_percentile_bootstrap_is_no_choice_at_five_seeds() -> None:
-    rates = found(TRUTHS["runs"], 5, 6980, experiments=500)
+    rates = detection_rates(TRUTHS["runs"], 5, 6980, experiments=500)
     assert rates["bootstrap"] > 1.5 * LEVEL
     assert rates["t over queries"] > 10 * LEVEL, "the design's reason for looking at runs at all"
 
 
 def test_a_handful_of_experiments() -> None:
-    rates = found(TRUTHS["all"], 5, 50, experiments=20)
+    rates = detection_rates(TRUTHS["all"], 5, 50, experiments=20)
     assert rates["0"] <= 0.2
     assert rates["0.02"] >= rates["0"]

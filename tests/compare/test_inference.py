@@ -1,4 +1,4 @@
-"""Inference against values worked by hand or printed in tables, and against what must not change it."""
+"""Inference against values worked by hand or from printed tables, and its invariances."""
 
 import math
 import time
@@ -53,50 +53,50 @@ def noisy(seeds: int = 5, queries: int = 40, mean: float = 0.4, key: int = 0) ->
 
 def test_mean_squares_of_two_by_two() -> None:
     # means of seeds 2 and 4, of queries 1.5 and 4.5, of all 3; squares of seeds 2 (1 + 1) = 4, of queries
-    # 2 (1.5^2 + 1.5^2) = 9; what is left is .5, -.5, -.5, .5: squares 1. All have one degree of freedom.
+    # 2 (1.5^2 + 1.5^2) = 9; the rest is .5, -.5, -.5, .5: squares 1. All have one degree of freedom.
     assert mean_squares(np.array([[1.0, 3], [2, 6]])).ravel() == pytest.approx([4, 9, 1])
 
 
-# two-sided points of Student's t as printed tables have them
+# two-sided points of Student's t from printed tables
 @pytest.mark.parametrize(("freedom", "point", "p"), [(4, 2.776, 0.05), (4, 4.604, 0.01), (1, 12.706, 0.05)])
 def test_where_only_seeds_vary_it_is_students_t_over_seeds(freedom: int, point: float, p: float) -> None:
     by_seed = np.linspace(-1, 1, freedom + 1)
     error = math.sqrt((by_seed**2).sum() / freedom / (freedom + 1))
-    found = against_zero(np.tile((by_seed + point * error)[:, None], (1, 30)))
-    assert found.p == pytest.approx(p, rel=0.01)
+    result = against_zero(np.tile((by_seed + point * error)[:, None], (1, 30)))
+    assert result.p == pytest.approx(p, rel=0.01)
     half = {4: 2.776, 1: 12.706}[freedom] * error
-    assert (found.low, found.high) == pytest.approx(
+    assert (result.low, result.high) == pytest.approx(
         (point * error - half, point * error + half), abs=0.004 * half
     )
 
 
 def test_where_only_queries_vary_it_is_students_t_over_queries() -> None:
-    found = against_zero(np.tile(SEVEN + 2.447 * SEVEN_ERROR, (3, 1)))
-    assert found.p == pytest.approx(0.05, rel=0.01), "t(.975, 6) = 2.447"
-    assert found.low == pytest.approx(0, abs=0.01)
+    result = against_zero(np.tile(SEVEN + 2.447 * SEVEN_ERROR, (3, 1)))
+    assert result.p == pytest.approx(0.05, rel=0.01), "t(.975, 6) = 2.447"
+    assert result.low == pytest.approx(0, abs=0.01)
 
 
 def test_where_both_vary_alone_it_is_behrens_and_fishers() -> None:
     # D = run + query leaves no rest: the error is a sum of two Student's t of 6 degrees of freedom. Its 5 % point
     # for equal variances is 2.435 (Fisher & Yates, Statistical Tables, table VI: n1 = n2 = 6, 45 degrees).
     total = math.sqrt(2) * SEVEN_ERROR
-    found = against_zero(SEVEN[:, None] + SEVEN + 2.435 * total)
-    assert found.p == pytest.approx(0.05, rel=0.01)
-    assert found.high - found.difference == pytest.approx(2.435 * total, rel=0.004)
+    result = against_zero(SEVEN[:, None] + SEVEN + 2.435 * total)
+    assert result.p == pytest.approx(0.05, rel=0.01)
+    assert result.high - result.difference == pytest.approx(2.435 * total, rel=0.004)
 
 
 def test_the_effect_is_in_deviations_of_queries() -> None:
     # means of queries 0, 2, 4: mean 2, standard deviation 2
     assert against_zero(np.array([[-1.0, 1, 3], [1, 3, 5]])).effect == pytest.approx(1)
-    found = against_zero(np.full((3, 4), 0.5))
-    assert found.difference == 0.5
-    assert math.isnan(found.effect), "no spread to measure it by"
+    result = against_zero(np.full((3, 4), 0.5))
+    assert result.difference == 0.5
+    assert math.isnan(result.effect), "no spread to measure it by"
 
 
-def test_it_counts_what_it_saw() -> None:
-    found = compare(noisy(5, 40, key=1), noisy(3, 40, key=2))
-    assert (found.seeds, found.queries) == (3, 40)
-    assert found.adjusted == found.p, "a family of one"
+def test_it_counts_common_seeds_and_queries() -> None:
+    result = compare(noisy(5, 40, key=1), noisy(3, 40, key=2))
+    assert (result.seeds, result.queries) == (3, 40)
+    assert result.adjusted == result.p, "a family of one"
 
 
 @given(
@@ -104,46 +104,46 @@ def test_it_counts_what_it_saw() -> None:
     arrays(float, (4, 6), elements=st.floats(0, 1, width=16)),
 )
 @settings(max_examples=50, deadline=None)
-def test_what_must_not_change_it(first: Scores, second: Scores) -> None:
-    found = compare(runs(first), runs(second))
+def test_invariances(first: Scores, second: Scores) -> None:
+    result = compare(runs(first), runs(second))
     swapped = compare(runs(second), runs(first))
-    assert (-swapped.difference, -swapped.high, -swapped.low, swapped.p) == pytest.approx(found[:4])
+    assert (-swapped.difference, -swapped.high, -swapped.low, swapped.p) == pytest.approx(result[:4])
     moved = compare(runs(first + 0.25), runs(second + 0.25))
-    assert moved[:4] == pytest.approx(found[:4], abs=1e-9), "a constant added to both"
+    assert moved[:4] == pytest.approx(result[:4], abs=1e-9), "a constant added to both"
     shuffled = compare(runs(first[::-1, ::-1]), runs(second[::-1, ::-1]))
-    assert shuffled[:4] == pytest.approx(found[:4], abs=1e-9), "the order of seeds and queries"
-    assert (found.p < 0.05) == (not found.low <= 0 <= found.high), "interval and p-value agree"
+    assert shuffled[:4] == pytest.approx(result[:4], abs=1e-9), "the order of seeds and queries"
+    assert (result.p < 0.05) == (not result.low <= 0 <= result.high), "interval and p-value agree"
 
 
-def test_more_of_a_difference_is_surer() -> None:
+def test_a_larger_difference_is_more_certain() -> None:
     scores = noisy(mean=0.0)
-    found = [compare({seed: row + more for seed, row in scores.items()}, noisy(key=1, mean=0.0)).p
+    p_values = [compare({seed: row + more for seed, row in scores.items()}, noisy(key=1, mean=0.0)).p
              for more in (0.05, 0.1, 0.2, 0.4)]  # fmt: skip
-    assert found == sorted(found, reverse=True)
+    assert p_values == sorted(p_values, reverse=True)
 
 
 def test_equal_scores_are_no_difference() -> None:
-    found = compare(noisy(), noisy())
-    assert (found.difference, found.low, found.high, found.p) == (0, 0, 0, 1)
+    result = compare(noisy(), noisy())
+    assert (result.difference, result.low, result.high, result.p) == (0, 0, 0, 1)
 
 
 def test_rounding_is_no_difference() -> None:
     scores = noisy()
-    found = compare({seed: (row + 0.3) - 0.3 for seed, row in scores.items()}, scores)
-    assert (found.difference, found.p) == (0, 1)
+    result = compare({seed: (row + 0.3) - 0.3 for seed, row in scores.items()}, scores)
+    assert (result.difference, result.p) == (0, 1)
 
 
-def test_a_constant_difference_is_as_sure_as_draws_can_be() -> None:
-    found = against_zero(np.full((5, 10), 0.1))
-    assert (found.low, found.high) == pytest.approx((0.1, 0.1))
-    assert found.p == pytest.approx(1 / (inference.DRAWS + 1))
+def test_a_constant_difference_has_the_smallest_p_value() -> None:
+    result = against_zero(np.full((5, 10), 0.1))
+    assert (result.low, result.high) == pytest.approx((0.1, 0.1))
+    assert result.p == pytest.approx(1 / (inference.DRAWS + 1))
 
 
 @pytest.mark.parametrize("shape", [(1, 50), (5, 1), (1, 1)])
-def test_one_seed_or_one_query_gives_the_difference_alone(shape: tuple[int, int]) -> None:
-    found = compare(noisy(*shape, key=1), noisy(*shape, key=2))
-    assert math.isfinite(found.difference)
-    assert np.isnan([found.low, found.high, found.p, found.adjusted]).all()
+def test_one_seed_or_one_query_gives_only_the_difference(shape: tuple[int, int]) -> None:
+    result = compare(noisy(*shape, key=1), noisy(*shape, key=2))
+    assert math.isfinite(result.difference)
+    assert np.isnan([result.low, result.high, result.p, result.adjusted]).all()
 
 
 # --- which runs are paired --------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def test_seeds_are_paired_by_their_number() -> None:
     assert paired(method, reference).tolist() == [[0, 1], [2, 3]], "seeds 1 and 3; 5 and 7 have no partner"
 
 
-def test_what_seeds_do_to_both_drops_out() -> None:
+def test_common_effects_of_seeds_cancel() -> None:
     shared = 0.1 * np.random.default_rng(3).normal(size=(5, 1))
     first, second = noisy(key=1), noisy(key=2)
     both = [{seed: row + shared[seed] for seed, row in one.items()} for one in (first, second)]
@@ -164,8 +164,8 @@ def test_what_seeds_do_to_both_drops_out() -> None:
 
 def test_a_baseline_without_seeds_meets_every_seed() -> None:
     baseline = {None: np.linspace(0, 1, 40)}
-    found = compare(noisy(5), baseline)
-    assert found == compare(noisy(5), dict.fromkeys(range(5), baseline[None]))
+    result = compare(noisy(5), baseline)
+    assert result == compare(noisy(5), dict.fromkeys(range(5), baseline[None]))
     assert paired(baseline, baseline).shape == (1, 40)
 
 
@@ -184,7 +184,7 @@ def test_an_average_over_one_dataset_is_the_dataset() -> None:
     assert compare_average({"": pair}) == compare(*pair)
 
 
-def test_datasets_count_alike_and_their_errors_add_up() -> None:
+def test_datasets_weigh_equally_and_their_errors_add_up() -> None:
     # each a Student's t of 6 degrees of freedom; of two alike the sum's 5 % point is 2.435 (as above), and the
     # error of their mean is half the root of the sum of squares
     error = math.sqrt(2) * SEVEN_ERROR / 2
@@ -194,19 +194,19 @@ def test_datasets_count_alike_and_their_errors_add_up() -> None:
         name: (runs(np.tile(SEVEN[:, None] + shift, (1, by_queries[name]))), {None: np.zeros(by_queries[name])})
         for name, shift in {"a": mean - 5, "b": mean + 5}.items()
     }  # fmt: skip
-    found = compare_average(pairs)
-    assert found.difference == pytest.approx(mean)
-    assert found.p == pytest.approx(0.05, rel=0.02)
-    assert found.low == pytest.approx(0, abs=0.01)
-    assert (found.seeds, found.queries) == (7, 1010)
-    assert compare_average(dict(reversed(pairs.items()))) == pytest.approx(found, nan_ok=True)
+    result = compare_average(pairs)
+    assert result.difference == pytest.approx(mean)
+    assert result.p == pytest.approx(0.05, rel=0.02)
+    assert result.low == pytest.approx(0, abs=0.01)
+    assert (result.seeds, result.queries) == (7, 1010)
+    assert compare_average(dict(reversed(pairs.items()))) == pytest.approx(result, nan_ok=True)
 
 
 def test_a_dataset_with_one_seed_leaves_the_average_without_interval() -> None:
-    found = compare_average({"a": (noisy(), noisy(key=1)), "b": (noisy(1), noisy(1, key=1))})
-    assert math.isfinite(found.difference)
-    assert math.isnan(found.p)
-    assert found.seeds == 1
+    result = compare_average({"a": (noisy(), noisy(key=1)), "b": (noisy(1), noisy(1, key=1))})
+    assert math.isfinite(result.difference)
+    assert math.isnan(result.p)
+    assert result.seeds == 1
 
 
 # --- families and groups ----------------------------------------------------------------------------------
@@ -225,43 +225,43 @@ def test_holm_leaves_out_what_was_not_tested() -> None:
 
 def test_a_family_is_every_method_but_the_reference() -> None:
     scores = {name: noisy(key=key) for key, name in enumerate("abcd")}
-    found = compare_family({"": scores}, "b")
-    assert list(found) == ["a", "c", "d"]
-    assert [one.adjusted for one in found.values()] == holm([one.p for one in found.values()])
-    assert found["a"] == compare(scores["a"], scores["b"])._replace(adjusted=found["a"].adjusted)
-    assert compare_family({"": dict(reversed(scores.items()))}, "b") == found, "the order of methods"
+    comparisons = compare_family({"": scores}, "b")
+    assert list(comparisons) == ["a", "c", "d"]
+    assert [one.adjusted for one in comparisons.values()] == holm([one.p for one in comparisons.values()])
+    assert comparisons["a"] == compare(scores["a"], scores["b"])._replace(adjusted=comparisons["a"].adjusted)
+    assert compare_family({"": dict(reversed(scores.items()))}, "b") == comparisons, "the order of methods"
 
 
-def test_groups_are_ordered_and_part_what_differs() -> None:
+def test_groups_are_ordered_and_separate_what_differs() -> None:
     scores = {"low": noisy(mean=0.1), "high": noisy(key=1, mean=0.9), "same": noisy(key=2, mean=0.9)}
-    found = groups({"": scores})
-    assert found == {"high": ("a",), "same": ("a",), "low": ("b",)}
-    assert list(found)[2] == "low"
-    assert found == groups({"": dict(reversed(scores.items()))}), "the order of methods"
+    assigned = groups({"": scores})
+    assert assigned == {"high": ("a",), "same": ("a",), "low": ("b",)}
+    assert list(assigned)[2] == "low"
+    assert assigned == groups({"": dict(reversed(scores.items()))}), "the order of methods"
 
 
 def test_groups_over_datasets_go_by_their_average() -> None:
     low, high = noisy(mean=0.1), noisy(key=1, mean=0.9)
-    found = groups({"x": {"a": low, "b": high}, "y": {"a": low, "b": high}})
-    assert found == {"b": ("a",), "a": ("b",)}
+    assigned = groups({"x": {"a": low, "b": high}, "y": {"a": low, "b": high}})
+    assert assigned == {"b": ("a",), "a": ("b",)}
     crossed = groups({"x": {"a": low, "b": high}, "y": {"a": high, "b": low}})
     assert crossed == {"a": ("a",), "b": ("a",)}, "what one dataset takes, the other gives back"
 
 
-def test_methods_with_one_seed_are_not_told_apart() -> None:
-    found = groups({"": {"a": noisy(1, mean=0), "b": noisy(1, mean=9)}})
-    assert found == {"b": ("a",), "a": ("a",)}
+def test_methods_with_one_seed_share_a_letter() -> None:
+    assigned = groups({"": {"a": noisy(1, mean=0), "b": noisy(1, mean=9)}})
+    assert assigned == {"b": ("a",), "a": ("a",)}
 
 
 # --- two runs ---------------------------------------------------------------------------------------------
 
 
-def test_runs_differ_as_signs_have_it() -> None:
-    # of the 64 ways to sign 1..6, all plus and all minus lie as far out: p = 2 / 64
+def test_runs_differ_by_hand() -> None:
+    # of the 64 ways to sign 1..6, only all plus and all minus are as extreme: p = 2 / 64
     assert runs_differ(np.arange(1.0, 7), np.zeros(6)) == pytest.approx(2 / 64, abs=0.005)
 
 
-def test_runs_differ_as_scipys_exact_test_has_it() -> None:
+def test_runs_differ_as_in_scipys_exact_test() -> None:
     first, second = np.random.default_rng(5).random((2, 10))
     exact = stats.permutation_test(
         (first - second,), np.mean, permutation_type="samples", n_resamples=math.inf, vectorized=True

@@ -1,4 +1,4 @@
-"""Letters against displays drawn by hand, and against what they are to say."""
+"""Letters against displays drawn by hand, and against their definition."""
 
 import numpy as np
 from hypothesis import given, settings
@@ -29,12 +29,12 @@ def test_all_alike_and_all_apart() -> None:
     assert letters([], apart(0)) == []
 
 
-def test_a_group_that_says_nothing_new_goes() -> None:
-    # what is alike is a triangle 0 1 2 with a triangle on each side: its own group adds no pair
+def test_a_redundant_group_is_dropped() -> None:
+    # the pairs not apart form a triangle 0 1 2 with a triangle on each side: its own group adds no pair
     alike = {(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (1, 4), (2, 4), (0, 5), (2, 5)}
     parted = [(one, other) for one in range(6) for other in range(one) if (other, one) not in alike]
-    given = letters([6, 5, 4, 3, 2, 1], apart(6, *parted))
-    assert len(set().union(*given)) == 3
+    assigned = letters([6, 5, 4, 3, 2, 1], apart(6, *parted))
+    assert len(set().union(*assigned)) == 3
 
 
 def test_after_z_comes_a1() -> None:
@@ -44,13 +44,13 @@ def test_after_z_comes_a1() -> None:
 
 @given(st.data())
 @settings(max_examples=200, deadline=None)
-def test_two_share_a_letter_just_where_they_are_not_told_apart(data: st.DataObject) -> None:
+def test_two_share_a_letter_exactly_where_they_are_not_apart(data: st.DataObject) -> None:
     methods = data.draw(st.integers(1, 9))
     means = data.draw(st.lists(st.floats(0, 1), min_size=methods, max_size=methods))
     pairs = [(one, other) for one in range(methods) for other in range(one)]
     table = apart(methods, *(data.draw(st.lists(st.sampled_from(pairs), unique=True)) if pairs else []))
-    given = letters(means, table)
+    assigned = letters(means, table)
     for one, other in pairs:
-        assert bool(set(given[one]) & set(given[other])) != table[one, other]
-    assert all(given), "every method has a letter"
-    assert "a" in given[int(np.argmax(means))], "the best is first"
+        assert bool(set(assigned[one]) & set(assigned[other])) != table[one, other]
+    assert all(assigned), "every method has a letter"
+    assert "a" in assigned[int(np.argmax(means))], "the best is first"

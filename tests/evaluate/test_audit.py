@@ -1,4 +1,4 @@
-"""The audit counts what a ledger holds: every figure here is counted by hand."""
+"""The audit of a ledger, against values counted by hand."""
 
 import numpy as np
 import pandas as pd
@@ -23,19 +23,19 @@ def whole(table: pd.DataFrame) -> pd.Series:
 
 
 def test_labelled_positives_are_counted() -> None:
-    found = whole(
+    row = whole(
         audit(ledger((0, 1, 0, 0.9), (0, 1, 1, 0.1), (0, 2, 3, 0.2), (0, 2, 4, 0.2)), LABELS, CODES, 10)
     )
-    assert found["labelled_positive_rate"] == 0.5  # (1, 0) and (2, 3); grade 0 is no positive
-    assert found["negatives"] == 4
+    assert row["labelled_positive_rate"] == 0.5  # (1, 0) and (2, 3); grade 0 is no positive
+    assert row["negatives"] == 4
 
 
 def test_texts_equal_to_a_positive_are_counted_apart_from_labels() -> None:
-    found = whole(
+    row = whole(
         audit(ledger((0, 1, 5, 0.9), (0, 1, 0, 0.9), (0, 2, 5, 0.1), (0, 2, 1, 0.0)), LABELS, CODES, 10)
     )
-    assert found["text_duplicate_rate"] == 0.25  # document 5 for query 1 alone
-    assert found["labelled_positive_rate"] == 0.25
+    assert row["text_duplicate_rate"] == 0.25  # document 5 for query 1 alone
+    assert row["labelled_positive_rate"] == 0.25
 
 
 def test_relatives_of_a_positive_are_counted_where_documents_are_related() -> None:
@@ -77,18 +77,18 @@ def test_false_negatives_are_relevant_by_hidden_labels_or_by_those_of_training()
 
 def test_false_negatives_by_weight() -> None:
     rows = weighted((0, 1, 1, 0.9, 0.5), (0, 1, 3, 0.1, 1.5), (0, 2, VECTOR, 0.2, 8), (0, 2, 2, 0.2, 2))
-    found = whole(audit(rows, LABELS, CODES, 10, HIDDEN))
-    assert found["false_negative_rate"] == pytest.approx(1 / 3)
-    assert found["false_negative_weight"] == pytest.approx(0.5 / 4)
+    row = whole(audit(rows, LABELS, CODES, 10, HIDDEN))
+    assert row["false_negative_rate"] == pytest.approx(1 / 3)
+    assert row["false_negative_weight"] == pytest.approx(0.5 / 4)
 
 
-def test_false_negatives_are_not_told_where_no_label_is_hidden() -> None:
-    found = whole(audit(weighted((0, 1, 0, 0.9, 1)), LABELS, CODES, 10))
-    assert np.isnan(found["false_negative_rate"])
-    assert np.isnan(found["false_negative_weight"])
+def test_false_negatives_are_unknown_where_no_label_is_hidden() -> None:
+    row = whole(audit(weighted((0, 1, 0, 0.9, 1)), LABELS, CODES, 10))
+    assert np.isnan(row["false_negative_rate"])
+    assert np.isnan(row["false_negative_weight"])
 
 
-def test_hardness_is_the_quantiles_of_the_similarity_a_window() -> None:
+def test_hardness_is_the_quantiles_of_the_similarity_per_window() -> None:
     rows = [(step, 1, 1, step / 10) for step in range(10)]
     table = audit(ledger(*rows), LABELS, CODES, 10)
     assert whole(table)["score_q50"] == pytest.approx(0.45)
@@ -96,7 +96,7 @@ def test_hardness_is_the_quantiles_of_the_similarity_a_window() -> None:
     assert table[table["window"] == 7]["score_q10"].item() == pytest.approx(0.7)
 
 
-def test_turnover_compares_a_query_with_its_visit_before() -> None:
+def test_turnover_compares_a_query_with_its_previous_visit() -> None:
     rows = [
         (0, 1, 1, 0.1),
         (0, 1, 3, 0.1),
@@ -107,14 +107,14 @@ def test_turnover_compares_a_query_with_its_visit_before() -> None:
         (9, 1, 5, 0.1),
     ]
     table = audit(ledger(*rows), LABELS, CODES, 10)
-    # step 4: document 3 is old, 4 new; step 9: 1 and 5 are new against step 4; query 2 is met once
+    # step 4: document 3 is old, 4 new; step 9: 1 and 5 are new against step 4; query 2 is visited once
     assert whole(table)["turnover"] == pytest.approx(3 / 4)
     assert np.isnan(table[table["window"] == 0]["turnover"].item())
     assert table[table["window"] == 4]["turnover"].item() == 0.5
 
 
-def test_vectors_count_as_negatives_alone() -> None:
-    found = whole(audit(ledger((0, 1, VECTOR, 0.5), (0, 1, 0, 0.7), (3, 1, VECTOR, 0.5)), LABELS, CODES, 10))
-    assert found["negatives"] == 3
-    assert found["labelled_positive_rate"] == 1.0
-    assert np.isnan(found["turnover"])
+def test_vectors_count_only_as_negatives() -> None:
+    row = whole(audit(ledger((0, 1, VECTOR, 0.5), (0, 1, 0, 0.7), (3, 1, VECTOR, 0.5)), LABELS, CODES, 10))
+    assert row["negatives"] == 3
+    assert row["labelled_positive_rate"] == 1.0
+    assert np.isnan(row["turnover"])

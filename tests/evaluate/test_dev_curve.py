@@ -1,4 +1,4 @@
-"""Learning curves: their values by another hand, and that looking on changes nothing of a run and costs it nothing."""
+"""Learning curves: values checked independently; evaluation neither changes a run nor adds to its cost."""
 
 import dataclasses
 import json
@@ -51,7 +51,7 @@ def texts(tmp_path_factory) -> Texts:
 
 
 def ndcg(scores: np.ndarray, labelled: dict[int, int]) -> float:
-    """By the formula: gains over log2(rank + 1), the ideal order below."""
+    """By the formula: gains over log2(rank + 1), divided by that of the ideal order."""
     order = np.argsort(-scores)[:10]
     discounts = 1 / np.log2(np.arange(2, 12))
     gained = sum(labelled.get(int(row), 0) * discounts[place] for place, row in enumerate(order))
@@ -67,13 +67,15 @@ def test_the_points_are_ndcg_of_the_maps_by_the_formula(bench, tmp_path):
     assert curve["queries"].tolist() == [len(queries)] * 4 == [9] * 4
     maps = load_file(out / "model.safetensors")
     for point, weights in ((0, None), (3, maps)):
-        asked, documents = (
+        query_vectors, documents = (
             part.astype(np.float64) @ (np.eye(8) if weights is None else weights[side].double().numpy().T)
             for side, part in (("query", bench.query_vectors), ("document", bench.document_vectors))
         )
         documents /= np.linalg.norm(documents, axis=1, keepdims=True)
         values = {
-            int(query): ndcg(documents @ asked[query], {int(row[1]): 1 for row in rows[rows[:, 0] == query]})
+            int(query): ndcg(
+                documents @ query_vectors[query], {int(row[1]): 1 for row in rows[rows[:, 0] == query]}
+            )
             for query in queries
         }
         assert curve["nDCG@10"][point] == pytest.approx(np.mean(list(values.values())), abs=1e-6)
@@ -88,7 +90,7 @@ def test_the_points_are_ndcg_of_the_maps_by_the_formula(bench, tmp_path):
 
 
 def test_a_curve_is_of_the_metric_that_ranks_the_board(bench, tmp_path):
-    """Recall looks deeper than ten documents, so as many must be ranked for it."""
+    """R@20 needs more than ten ranked documents."""
     out = bench.train(tmp_path / "run", bench.spec("random", **CURVE, metric="R@20"))
     with pytest.raises(
         UserError, match=r"has no points of nDCG@10, as `curve_every` was 0 or another metric"
@@ -97,15 +99,15 @@ def test_a_curve_is_of_the_metric_that_ranks_the_board(bench, tmp_path):
     curve = read_curve(out / "dev.parquet", "R@20")
     rows = bench.collection.qrels["dev"]
     products = bench.query_vectors.astype(np.float64) @ bench.document_vectors.T.astype(np.float64)
-    found = []
+    recalls = []
     for query in np.unique(rows[:, 0]):
         relevant = set(rows[rows[:, 0] == query][:, 1].tolist())
-        found.append(len(relevant & set(np.argsort(-products[query])[:20].tolist())) / len(relevant))
-    assert curve["R@20"][0] == pytest.approx(np.mean(found), abs=1e-6)
+        recalls.append(len(relevant & set(np.argsort(-products[query])[:20].tolist())) / len(relevant))
+    assert curve["R@20"][0] == pytest.approx(np.mean(recalls), abs=1e-6)
 
 
 @pytest.mark.parametrize("method", ["inbatch", "simans", "adore", "ance"])
-def test_looking_on_changes_nothing(bench, tmp_path, method):
+def test_evaluation_changes_nothing(bench, tmp_path, method):
     plain = bench.train(tmp_path / "plain", bench.spec(method))
     curved = bench.train(tmp_path / "curved", bench.spec(method, **{**CURVE, "curve_every": 1}))
     for name in OUTPUTS:
@@ -116,7 +118,7 @@ def test_looking_on_changes_nothing(bench, tmp_path, method):
 
 
 @pytest.mark.parametrize("dropout", [None, 0.3])
-def test_looking_on_changes_nothing_of_whole_encoders(texts, tmp_path, dropout):
+def test_evaluation_changes_nothing_in_whole_encoders(texts, tmp_path, dropout):
     plain = texts.train(tmp_path / "plain", texts.spec("simans", dropout=dropout))
     curved = texts.train(
         tmp_path / "curved", texts.spec("simans", dropout=dropout, **{**CURVE, "curve_every": 2})
@@ -139,22 +141,22 @@ def test_a_point_of_a_whole_encoder_is_what_evaluation_computes(texts, tmp_path)
     about = {"tier": "finetune", "encoder": texts.settings, "track": "controlled"}
     model = out / "model.safetensors"
     run = rank(_searcher(about, texts.dataset, texts.vectors, model, split, 1), split)
-    found = Evaluator(split.qrels, relevant=split.relevant).values(run)
-    wanted = np.mean([found[name]["nDCG@10"] for name in split.names])
-    assert pd.read_parquet(out / "dev.parquet")["nDCG@10"].iloc[-1] == pytest.approx(wanted, abs=1e-9)
+    metrics = Evaluator(split.qrels, relevant=split.relevant).values(run)
+    expected = np.mean([metrics[name]["nDCG@10"] for name in split.names])
+    assert pd.read_parquet(out / "dev.parquet")["nDCG@10"].iloc[-1] == pytest.approx(expected, abs=1e-9)
 
 
 def test_cost_is_counted_up_to_the_point(bench, tmp_path):
     out = bench.train(tmp_path / "run", bench.spec("adore", **CURVE))
     curve = pd.read_parquet(out / "dev.parquet")
     assert curve["searches"].tolist() == [0, 4 * 16, 8 * 16, 12 * 16]
-    assert curve["refreshes"].tolist() == [0, 4, 8, 12]  # the corpus of 90 is encoded anew at each step
+    assert curve["refreshes"].tolist() == [0, 4, 8, 12]  # the corpus of 90 is encoded again at each step
     assert curve["vectors"].tolist() == [step * (16 + 16 * 5 + 90) for step in (0, 4, 8, 12)]
     assert (curve["wall_seconds"].diff()[1:] > 0).all()
 
 
-def test_the_time_of_the_evaluation_is_not_the_runs(bench, tmp_path, monkeypatch):
-    """By a clock that stands still but in evaluations, each of which takes 1,000 seconds."""
+def test_evaluation_time_is_not_run_time(bench, tmp_path, monkeypatch):
+    """With a clock that runs only in evaluations, 1,000 seconds each."""
     now = [0.0]
     monkeypatch.setattr(clocks, "_now", lambda: (now[0], now[0]))
     point = dev_curve.Curve._point
@@ -182,18 +184,18 @@ def test_a_killed_run_has_the_same_curve(bench, stop_at, tmp_path, at):
     pd.testing.assert_frame_equal(one, two)
 
 
-def test_an_interval_of_all_steps_gives_the_end_alone(bench, tmp_path):
+def test_an_interval_of_all_steps_gives_only_the_end(bench, tmp_path):
     out = bench.train(tmp_path / "run", bench.spec("random", **{**CURVE, "curve_every": 12}))
     assert pd.read_parquet(out / "dev.parquet")["step"].tolist() == [12]
 
 
 def test_the_test_split_may_be_missing(bench, tmp_path):
-    """Curves without any test label on disk are the curves with them."""
+    """Curves are the same without any test label on disk."""
     whole = bench.train(tmp_path / "whole", bench.spec("simans", **CURVE))
     table = pq.read_table(bench.dataset / "qrels.parquet")
-    kept = table.filter(pa.compute.not_equal(table.column("split"), "test"))
-    assert 0 < kept.num_rows < table.num_rows
-    pq.write_table(kept, bench.dataset / "qrels.parquet")
+    without_test = table.filter(pa.compute.not_equal(table.column("split"), "test"))
+    assert 0 < without_test.num_rows < table.num_rows
+    pq.write_table(without_test, bench.dataset / "qrels.parquet")
     try:
         without = bench.train(tmp_path / "without", bench.spec("simans", **CURVE))
     finally:
@@ -211,9 +213,9 @@ def test_fewer_dev_queries_are_the_same_for_all(bench, tmp_path):
     assert pd.read_parquet(out / "dev.parquet")["queries"].tolist() == [4] * 4
 
 
-def test_a_dataset_without_dev_queries_is_told_in_one_line(tmp_path):
+def test_a_dataset_without_dev_queries_is_reported_in_one_line(tmp_path):
     plain = Bench(tmp_path / "plain")
-    with pytest.raises(UserError, match="has no dev split, on which curves and tuning"):
+    with pytest.raises(UserError, match="has no dev split, which curves and tuning need"):
         plain.train(tmp_path / "run", plain.spec("random", **CURVE))
 
 
@@ -222,8 +224,10 @@ def test_blocks_of_documents_give_the_ranking_of_all(bench, monkeypatch):
     run = set_up(bench.spec("random"), materials)
     queries = np.arange(20)
     whole = dev_curve.BlockSearcher(run.encoder, 90).search(queries, 11)
-    wanted = np.argsort(-(bench.query_vectors[:20] @ bench.document_vectors.T), axis=1, kind="stable")[:, :11]
-    np.testing.assert_array_equal(whole[0], wanted)
+    expected = np.argsort(-(bench.query_vectors[:20] @ bench.document_vectors.T), axis=1, kind="stable")[
+        :, :11
+    ]
+    np.testing.assert_array_equal(whole[0], expected)
     monkeypatch.setattr(dev_curve, "BLOCK", 7)
     parts = dev_curve.BlockSearcher(run.encoder, 90).search(queries, 11)
     np.testing.assert_array_equal(parts[0], whole[0])
@@ -265,18 +269,18 @@ def test_energy_is_what_the_packages_count(tmp_path):
     assert energy.spent(before, after) == pytest.approx(2.5 + 0.328850 + 1.0)
 
 
-def test_energy_that_nothing_tells_is_unknown(tmp_path):
+def test_energy_without_a_reading_is_unknown(tmp_path):
     assert energy.read(tmp_path / "none") is None
-    known = energy.read(write_rapl(tmp_path, p0=1))
-    assert energy.spent(None, known) is None
-    assert energy.spent(known, None) is None
+    reading = energy.read(write_rapl(tmp_path, p0=1))
+    assert energy.spent(None, reading) is None
+    assert energy.spent(reading, None) is None
     (tmp_path / "intel-rapl:0" / "energy_uj").unlink()
     assert energy.read(tmp_path) is None
 
 
-def test_a_run_that_loses_sight_of_its_energy_says_so(monkeypatch):
-    told = iter([{"p": energy.Reading(joules, 100.0)} for joules in (1.0, 2.0, 4.0, 7.0)] + [None])
-    monkeypatch.setattr(clocks.energy, "read", lambda: next(told))
+def test_a_run_that_loses_its_energy_reading_says_so(monkeypatch):
+    readings = iter([{"p": energy.Reading(joules, 100.0)} for joules in (1.0, 2.0, 4.0, 7.0)] + [None])
+    monkeypatch.setattr(clocks.energy, "read", lambda: next(readings))
     clock = clocks.Clock()
     clock.start()
     with clock.paused():  # counts 2 J up to here, and not the 3 J within

@@ -1,4 +1,4 @@
-"""Evaluation ranks, drops a query's own text, and writes what pytrec_eval reads back to the same numbers."""
+"""Evaluation ranks, drops a query's own text, and writes files from which pytrec_eval gets the same metrics."""
 
 import gzip
 import json
@@ -29,8 +29,8 @@ ABOUT = {
 }
 
 
-def asked(folder, queries):
-    """The test split, some of its queries alone."""
+def queries_of(folder, queries):
+    """Return the test split with only some of its queries."""
     split = TestSplit(folder)
     places = [split.queries.tolist().index(query) for query in queries]
     split.queries, split.own = split.queries[places], split.own[places]
@@ -45,7 +45,7 @@ def bench(tmp_path_factory) -> Bench:
 
 @pytest.fixture(scope="module")
 def own_text(tmp_path_factory):
-    """130 documents; query d7 is document d7, and nearest to itself."""
+    """130 documents; query d7 is document d7, its own nearest."""
     folder = tmp_path_factory.mktemp("own")
     made = collection_of(
         [f"d{row}" for row in range(130)], ["d7", "t", "other"],
@@ -59,7 +59,7 @@ def own_text(tmp_path_factory):
 
 def test_own_text_is_dropped_and_a_hundred_are_left(own_text):
     folder, documents, queries = own_text
-    run = rank(DenseSearcher(documents, queries, 1), asked(folder, [0, 2]))
+    run = rank(DenseSearcher(documents, queries, 1), queries_of(folder, [0, 2]))
     assert list(run) == ["d7", "other"]
     assert "d7" not in run["d7"]
     assert "d7" in run["other"]
@@ -74,15 +74,15 @@ def test_short_lists_stay_short(own_text):
     class Few:
         documents = 130
 
-        def search(self, asked, depth):
+        def search(self, queries, depth):
             assert depth == 101
-            ids = np.full((len(asked), depth), -1)
-            scores = np.full((len(asked), depth), -np.inf, np.float32)
+            ids = np.full((len(queries), depth), -1)
+            scores = np.full((len(queries), depth), -np.inf, np.float32)
             ids[:, :3], scores[:, :3] = [7, 20, 3], [3.0, 1.0, 1.0]
             return ids, scores
 
-    assert rank(Few(), asked(folder, [0])) == {"d7": {"d3": 1.0, "d20": 1.0}}
-    assert list(rank(Few(), asked(folder, [0]))["d7"]) == ["d3", "d20"]  # ties by id from the end
+    assert rank(Few(), queries_of(folder, [0])) == {"d7": {"d3": 1.0, "d20": 1.0}}
+    assert list(rank(Few(), queries_of(folder, [0]))["d7"]) == ["d3", "d20"]  # ties by id descending
 
 
 def measured(split, run):
@@ -131,20 +131,20 @@ def test_pytrec_eval_reads_the_same_numbers_from_the_files(bench, tmp_path):
     qrels = {}
     for query, document, grade in bench.collection.qrels["test"]:
         qrels.setdefault(f"q{query}", {})[f"d{document}"] = int(grade)
-    wanted = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
+    expected = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
     rows = measured(TestSplit(bench.dataset), run)
     table = collection._table(tmp_path / "per_query.parquet", None).to_pylist()
     assert [row["query"] for row in table] == sorted(qrels, key=lambda name: int(name[1:]))
     for row in table:
-        assert row["nDCG@10"] == wanted[row["query"]]["ndcg_cut_10"]
-        assert row["R@100"] == wanted[row["query"]]["recall_100"]
+        assert row["nDCG@10"] == expected[row["query"]]["ndcg_cut_10"]
+        assert row["R@100"] == expected[row["query"]]["recall_100"]
     assert [row["RR@10"] for row in table] == rows["RR@10"]
     metrics = json.loads((tmp_path / "metrics.json").read_text())
     assert metrics["slices"]["all"]["queries"] == 12
     assert (
         metrics["slices"]["seen"]["queries"] == 1
     )  # the last test query shares document 3 with a training query
-    mean = np.mean([values["ndcg_cut_10"] for values in wanted.values()])
+    mean = np.mean([values["ndcg_cut_10"] for values in expected.values()])
     assert metrics["slices"]["all"]["nDCG@10"] == pytest.approx(mean, abs=1e-12)
     assert metrics["status"] == "ok"
     assert {key: metrics[key] for key in ABOUT} == ABOUT
@@ -153,15 +153,15 @@ def test_pytrec_eval_reads_the_same_numbers_from_the_files(bench, tmp_path):
 def test_scores_in_the_run_are_exact(bench, tmp_path):
     evaluate.main([tmp_path / "metrics.json"], json.dumps(ABOUT), bench.dataset, bench.vectors)
     searcher = DenseSearcher(bench.document_vectors, bench.query_vectors, 1)
-    found, wanted = (
+    actual, expected = (
         read_run(tmp_path / "run.trec.gz"),
         rank(searcher, TestSplit(bench.dataset)),
     )
-    assert {query: list(scores) for query, scores in found.items()} == {
-        query: list(scores) for query, scores in wanted.items()
+    assert {query: list(scores) for query, scores in actual.items()} == {
+        query: list(scores) for query, scores in expected.items()
     }
-    for query, scores in wanted.items():
-        read = np.array(list(found[query].values()), dtype=np.float32)
+    for query, scores in expected.items():
+        read = np.array(list(actual[query].values()), dtype=np.float32)
         assert read.tolist() == list(scores.values())
 
 
@@ -189,7 +189,7 @@ def test_twice_gives_equal_bytes(bench, tmp_path, kind):
         content = (runs[0] / name).read_bytes()
         assert content == (runs[1] / name).read_bytes()
         assert str(tmp_path).encode() not in content
-    assert (runs[0] / "run.trec.gz").read_bytes()[4:8] == bytes(4)  # gzip's time of writing
+    assert (runs[0] / "run.trec.gz").read_bytes()[4:8] == bytes(4)  # gzip's modification time
 
 
 def test_trained_maps_turn_both_sides(bench, tmp_path):

@@ -1,4 +1,4 @@
-"""Scores of negatives that need no training, against values worked by hand and the method sheet's."""
+"""Training-free scores of negatives, against values worked by hand and those of the method sheet."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ from negmark.store.run import read_run
 
 
 @pytest.mark.parametrize(
-    ("size", "hardness", "safety", "wanted"),
+    ("size", "hardness", "safety", "expected"),
     [
         (1, 0.6, 0.8, 0.475301),
         (7, 0.6, 0.8, 1.425903),
@@ -33,11 +33,11 @@ from negmark.store.run import read_run
         (7, 0.0, 0.0, 0.0),
     ],
 )
-def test_eci_of_one_query(size: int, hardness: float, safety: float, wanted: float) -> None:
+def test_eci_of_one_query(size: int, hardness: float, safety: float, expected: float) -> None:
     """The first three are the oracles of the sheet: log(1 + K) 2 H M / (H + M)."""
-    found, efficiency = eci(np.log1p([size]), np.array([hardness]), np.array([safety]))
-    assert found[0] == pytest.approx(wanted, abs=1e-6)
-    assert efficiency[0] == pytest.approx(wanted / math.log1p(size), abs=1e-6)
+    score, efficiency = eci(np.log1p([size]), np.array([hardness]), np.array([safety]))
+    assert score[0] == pytest.approx(expected, abs=1e-6)
+    assert efficiency[0] == pytest.approx(expected / math.log1p(size), abs=1e-6)
 
 
 def negatives(*rows: tuple[int, int, float, float, float]) -> pd.DataFrame:
@@ -45,22 +45,22 @@ def negatives(*rows: tuple[int, int, float, float, float]) -> pd.DataFrame:
 
 
 def test_scores_are_means_over_visits_of_queries() -> None:
-    found = foresee(
+    scores = foresee(
         negatives(
             (0, 1, 0.6, 0.2, 0), (0, 1, 0.6, 0.5, 1),  # one visit with two negatives
             (0, 2, 0.5, 0.6, 0),  # one that is harder than its positive
             (3, 1, 0.8, -1.0, 0),  # query 1 again
         )
     )  # fmt: skip
-    assert (found["queries"], found["negatives"]) == (3, 4)
-    assert found["hardness"] == pytest.approx((0.35 + 0.6 - 1.0) / 3)
-    assert found["margin"] == pytest.approx((0.25 - 0.1 + 1.8) / 3)
-    assert found["false_negative_rate"] == pytest.approx(1 / 4), "of negatives"
-    # half a gap of .4 is .2, wholly safe at .1; of .1 it is .05, half safe; one that outscores its positive is unsafe;
+    assert (scores["queries"], scores["negatives"]) == (3, 4)
+    assert scores["hardness"] == pytest.approx((0.35 + 0.6 - 1.0) / 3)
+    assert scores["margin"] == pytest.approx((0.25 - 0.1 + 1.8) / 3)
+    assert scores["false_negative_rate"] == pytest.approx(1 / 4), "of negatives"
+    # half a gap of .4 is .2, fully safe at .1; of .1 it is .05, half safe; one that outscores its positive is unsafe;
     # H is .675, .8 and 0, so E is 2 * .675 * .75 / 1.425, 0 and 0
     efficiency = 2 * 0.675 * 0.75 / 1.425
-    assert found["efficiency"] == pytest.approx(efficiency / 3)
-    assert found["eci"] == pytest.approx(math.log(3) * efficiency / 3)
+    assert scores["efficiency"] == pytest.approx(efficiency / 3)
+    assert scores["eci"] == pytest.approx(math.log(3) * efficiency / 3)
 
 
 def test_unknown_truth_is_no_rate() -> None:
@@ -105,15 +105,15 @@ def test_a_vector_keeps_the_score_of_the_ledger(bench: Bench, labels: Labels) ->
     assert early["negative"].tolist() == [0.25, 0.75]
 
 
-def test_a_query_that_a_batch_holds_twice_is_left_out(bench: Bench, labels: Labels) -> None:
+def test_a_query_that_is_twice_in_a_batch_is_left_out(bench: Bench, labels: Labels) -> None:
     whole = len(labels.queries)  # one batch over one epoch and a half
     queries, _ = labels.batch(0, 0, whole + whole // 2)
-    asked, counts = np.unique(queries, return_counts=True)
+    drawn, counts = np.unique(queries, return_counts=True)
     assert (counts == 2).sum() == whole // 2
-    ledger = pd.DataFrame({"step": 0, "query": asked, "document": 89, "score": 0.5, "weight": 1.0})
+    ledger = pd.DataFrame({"step": 0, "query": drawn, "document": 89, "score": 0.5, "weight": 1.0})
     vectors = bench.document_vectors, bench.query_vectors
     early = first_negatives(ledger, {"steps": 1, "batch_size": whole + whole // 2}, 0, labels, vectors)
-    assert early["query"].tolist() == asked[counts == 1].tolist()
+    assert early["query"].tolist() == drawn[counts == 1].tolist()
 
 
 def test_a_ledger_of_other_queries_is_a_mistake(bench: Bench, labels: Labels) -> None:
@@ -148,16 +148,16 @@ def test_the_table_has_the_runs_with_negatives(
 
 
 def test_rank_correlations_by_hand() -> None:
-    found = association([1, 2, 3, 4, 5], [1, 2, 3, 5, 4])
-    assert found.methods == 5
-    assert found.rho == pytest.approx(1 - 6 * 2 / (5 * 24))
-    assert found.tau == pytest.approx((9 - 1) / 10)
-    assert found.p == pytest.approx(2 * 5 / 120), (
+    result = association([1, 2, 3, 4, 5], [1, 2, 3, 5, 4])
+    assert result.methods == 5
+    assert result.rho == pytest.approx(1 - 6 * 2 / (5 * 24))
+    assert result.tau == pytest.approx((9 - 1) / 10)
+    assert result.p == pytest.approx(2 * 5 / 120), (
         "of 120 orders one has no swap and four have one, either way"
     )
     # z = atanh(.9) = 1.472219, its error sqrt((1 + .405) / 2) = .838153, times 1.959964
-    assert found.rho_low == pytest.approx(math.tanh(1.472219 - 1.642749), abs=1e-5)
-    assert found.rho_high == pytest.approx(math.tanh(1.472219 + 1.642749), abs=1e-5)
+    assert result.rho_low == pytest.approx(math.tanh(1.472219 - 1.642749), abs=1e-5)
+    assert result.rho_high == pytest.approx(math.tanh(1.472219 + 1.642749), abs=1e-5)
 
 
 @pytest.mark.parametrize("values", [[1.0, 2.0], [1.0, 1.0, 1.0]], ids=["two methods", "all equal"])
@@ -166,11 +166,11 @@ def test_what_is_no_order_has_no_correlation(values: list[float]) -> None:
 
 
 def test_the_interval_of_rho_covers_at_its_level() -> None:
-    """Where nothing is foretold, at 12 methods: 95 % of the intervals hold 0, within what 600 draws can tell."""
+    """Without correlation, at 12 methods: 95 % of the intervals contain 0, within the error of 600 draws."""
     rng = np.random.default_rng(1)
-    found = [association(*rng.normal(size=(2, 12))) for _ in range(600)]
-    held = np.mean([one.rho_low <= 0 <= one.rho_high for one in found])
-    assert 0.92 < held < 0.98
+    results = [association(*rng.normal(size=(2, 12))) for _ in range(600)]
+    covered = np.mean([one.rho_low <= 0 <= one.rho_high for one in results])
+    assert 0.92 < covered < 0.98
 
 
 VALUES = {"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.7, "told": 0.9, "batch": 0.4}

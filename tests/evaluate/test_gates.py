@@ -1,4 +1,4 @@
-"""Gates: what holds, what fails, and that a failing one stops the board with its table."""
+"""Gates: which pass, which fail, and that a failing one prints its table and stops the board."""
 
 import copy
 import json
@@ -23,8 +23,8 @@ GATE: dict[str, Any] = {
 FOUND = {"queries": 100, "nDCG@10": 0.505, "RR@10": 0.3, "R@100": 0.9}
 
 
-def holds(found: dict[str, float] = FOUND, **changes: Any) -> bool:
-    return bool(gates.judge({"one": {**GATE, **changes}}, {"one": {**FOUND, **found}})["holds"].item())
+def holds(means: dict[str, float] = FOUND, **changes: Any) -> bool:
+    return bool(gates.judge({"one": {**GATE, **changes}}, {"one": {**FOUND, **means}})["holds"].item())
 
 
 def test_a_gate_holds_within_its_tolerance_either_way() -> None:
@@ -36,13 +36,13 @@ def test_a_gate_holds_within_its_tolerance_either_way() -> None:
     assert holds(metric="R@100", expected=0.9, tolerance=1e-9)
 
 
-def test_queries_that_we_lack_count_as_nothing() -> None:
-    """ArguAna: the published mean is over 1,406 queries, of which 5 find no document that the corpus has."""
+def test_queries_that_we_lack_count_as_zero() -> None:
+    """ArguAna: the published mean is over 1,406 queries, of which 5 have no relevant document in the corpus."""
     assert not holds({"nDCG@10": 0.55})
     row = gates.judge({"one": {**GATE, "queries": 110}}, {"one": {**FOUND, "nDCG@10": 0.55}}).iloc[0]
     assert row["found"] == pytest.approx(0.5)
     assert row["holds"]
-    with pytest.raises(UserError, match=r"gates\.one\.queries: 99 are published, but 100 were judged here"):
+    with pytest.raises(UserError, match=r"gates\.one\.queries: 99 were published, but 100 were judged here"):
         holds(queries=99)
 
 
@@ -51,9 +51,9 @@ def run(folder: Path, **changes: Any) -> None:
         (folder / "runs" / name).mkdir(parents=True, exist_ok=True)
         metrics = {"slices": {"all": {**FOUND, "nDCG@10": value}}}
         (folder / "runs" / name / "metrics.json").write_text(json.dumps(metrics))
-    asked = {"good": GATE, "bad": {**GATE, **changes}}
+    settings = {"good": GATE, "bad": {**GATE, **changes}}
     gates.main(
-        json.dumps(asked), folder / "board", [folder / "runs" / name / "metrics.json" for name in asked]
+        json.dumps(settings), folder / "board", [folder / "runs" / name / "metrics.json" for name in settings]
     )
 
 
@@ -71,7 +71,9 @@ def test_the_table_and_how_each_value_was_made_are_written(tmp_path: Path) -> No
 def test_a_failing_gate_prints_the_table_and_writes_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(UserError, match=r"^gates: 1 of 2 fail \(bad\): a baseline isn't what was published"):
+    with pytest.raises(
+        UserError, match=r"^gates: 1 of 2 fail \(bad\): a baseline differs from its published value"
+    ):
         run(tmp_path)
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith(("good", "bad"))]
     assert [line.split()[-1] for line in lines] == ["yes", "NO"]
@@ -91,7 +93,7 @@ def suite_of(**gate: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"dataset": "scifacts"}, "gates.one.dataset: unknown dataset 'scifacts'; did you mean 'scifact'?"),
         ({"k1": None}, "gates.one.k1: this key is missing; a gate of bm25_search needs k1 and b"),
@@ -104,14 +106,14 @@ def suite_of(**gate: Any) -> Any:
         ({"sourse": "x"}, "gates.one.sourse: unknown key; did you mean 'source'? allowed: b, dataset, "),
     ],
 )  # fmt: skip
-def test_mistakes_in_a_gate(change: dict[str, Any], said: str) -> None:
+def test_mistakes_in_a_gate(change: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError) as caught:
         suite_of(**change)
-    assert str(caught.value).startswith(f"g.yaml: {said}")
+    assert str(caught.value).startswith(f"g.yaml: {message}")
 
 
 def test_the_gates_of_negmark_train_nothing() -> None:
-    """Every gate names how its value was made; the tightest are those of the same analyser and model."""
+    """Every gate names how its value was obtained; the tightest have the same analyser and model."""
     suite = load(yaml.safe_load((ROOT / "config" / "gates.yaml").read_text()), "gates.yaml")
     assert {gate.dataset for gate in suite.gates.values()} == {"scifact", "nfcorpus", "arguana"}
     assert all(gate.tolerance <= 0.02 for gate in suite.gates.values())

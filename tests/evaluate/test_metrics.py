@@ -1,4 +1,4 @@
-"""Metrics equal pytrec_eval's and BEIR's, and the traps around them are closed."""
+"""Metrics equal pytrec_eval's and BEIR's, and avoid their pitfalls."""
 
 import math
 
@@ -24,14 +24,14 @@ def random_case(seed, queries=30, documents=60):
         labelled = rng.choice(names, size=rng.integers(1, 9), replace=False)
         grades = rng.integers(0, 4, size=len(labelled))
         qrels[f"q{query}"] = dict(zip(labelled.tolist(), grades.tolist(), strict=True))
-        found = rng.choice(names, size=rng.integers(1, documents + 1), replace=False)
-        scores = rng.integers(0, 6, size=len(found)) / 4
-        run[f"q{query}"] = dict(zip(found.tolist(), scores.tolist(), strict=True))
+        retrieved = rng.choice(names, size=rng.integers(1, documents + 1), replace=False)
+        scores = rng.integers(0, 6, size=len(retrieved)) / 4
+        run[f"q{query}"] = dict(zip(retrieved.tolist(), scores.tolist(), strict=True))
     return qrels, run
 
 
 def reciprocal_rank(labels, scores):
-    """The first relevant of the ten best, where equal scores are ordered by id from the end of the alphabet."""
+    """Of the first relevant document of the top ten, with ties ordered by id descending."""
     order = sorted(sorted(scores, reverse=True), key=lambda name: -scores[name])
     places = [place for place, name in enumerate(order[:10], start=1) if labels.get(name, 0) > 0]
     return 1 / places[0] if places else 0.0
@@ -40,19 +40,19 @@ def reciprocal_rank(labels, scores):
 @pytest.mark.parametrize("seed", range(5))
 def test_equal_to_pytrec_eval(seed):
     qrels, run = random_case(seed)
-    found = evaluate_run(qrels, run)
-    wanted = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
-    assert set(found) == set(qrels)
-    for query, values in wanted.items():
-        assert found[query]["nDCG@10"] == values["ndcg_cut_10"]
-        assert found[query]["R@100"] == values["recall_100"]
+    actual = evaluate_run(qrels, run)
+    expected = pytrec_eval.RelevanceEvaluator(qrels, {"ndcg_cut.10", "recall.100"}).evaluate(run)
+    assert set(actual) == set(qrels)
+    for query, values in expected.items():
+        assert actual[query]["nDCG@10"] == values["ndcg_cut_10"]
+        assert actual[query]["R@100"] == values["recall_100"]
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_reciprocal_rank_equals_brute_force(seed):
     qrels, run = random_case(seed)
-    found = evaluate_run(qrels, run)
-    assert {query: values["RR@10"] for query, values in found.items()} == pytest.approx(
+    actual = evaluate_run(qrels, run)
+    assert {query: values["RR@10"] for query, values in actual.items()} == pytest.approx(
         {query: reciprocal_rank(labels, run[query]) for query, labels in qrels.items()}
     )
 
@@ -69,24 +69,24 @@ MEASURES = {
 @pytest.mark.parametrize("seed", range(3))
 def test_any_measure_is_pytrec_evals(seed, relevant):
     qrels, run = random_case(seed)
-    found = evaluate_run(qrels, run, relevant, list(MEASURES))
-    asked = pytrec_eval.supported_measures
-    wanted = pytrec_eval.RelevanceEvaluator(qrels, asked, relevance_level=relevant).evaluate(run)
-    for query, values in wanted.items():
-        assert list(found[query]) == list(MEASURES)
+    actual = evaluate_run(qrels, run, relevant, list(MEASURES))
+    measures = pytrec_eval.supported_measures
+    expected = pytrec_eval.RelevanceEvaluator(qrels, measures, relevance_level=relevant).evaluate(run)
+    for query, values in expected.items():
+        assert list(actual[query]) == list(MEASURES)
         for name, trec in MEASURES.items():
-            assert found[query][name] == pytest.approx(values[trec], abs=1e-12), name
+            assert actual[query][name] == pytest.approx(values[trec], abs=1e-12), name
 
 
 @pytest.mark.parametrize("cut", [1, 3, 10])
 def test_a_cut_reciprocal_rank_is_that_of_the_cut_run(cut):
-    """The MS MARCO script orders ties the other way round, so it must be given none."""
+    """The MS MARCO script breaks ties in the opposite order, so the scores have none."""
     qrels, run = random_case(7)
     evaluator = pytrec_eval.RelevanceEvaluator(qrels, {"recip_rank"}, relevance_level=2)
-    wanted = evaluator.evaluate({query: _head(scores, cut) for query, scores in run.items()})
-    found = evaluate_run(qrels, run, 2, [f"RR@{cut}"])
-    assert {query: values[f"RR@{cut}"] for query, values in found.items()} == {
-        query: values["recip_rank"] for query, values in wanted.items()
+    expected = evaluator.evaluate({query: _head(scores, cut) for query, scores in run.items()})
+    actual = evaluate_run(qrels, run, 2, [f"RR@{cut}"])
+    assert {query: values[f"RR@{cut}"] for query, values in actual.items()} == {
+        query: values["recip_rank"] for query, values in expected.items()
     }
 
 
@@ -94,7 +94,7 @@ def _head(scores, cut):
     return {name: scores[name] for name in ranked(scores)[:cut]}
 
 
-def test_a_metric_has_the_same_value_whatever_stands_beside_it():
+def test_a_metric_does_not_depend_on_the_others():
     qrels, run = random_case(5)
     names = [
         "nDCG(gains={1:9})@10",
@@ -124,13 +124,13 @@ def test_an_evaluator_is_used_for_many_runs():
 
 def test_means_equal_those_of_beir():
     qrels, run = random_case(11)
-    found = evaluate_run(qrels, run)
+    actual = evaluate_run(qrels, run)
     copies = {query: dict(scores) for query, scores in run.items()}
     ndcg, _, recall, _ = EvaluateRetrieval.evaluate(qrels, copies, [10, 100])
-    assert np.mean([values["nDCG@10"] for values in found.values()]) == pytest.approx(
+    assert np.mean([values["nDCG@10"] for values in actual.values()]) == pytest.approx(
         ndcg["NDCG@10"], abs=5.1e-6
     )
-    assert np.mean([values["R@100"] for values in found.values()]) == pytest.approx(
+    assert np.mean([values["R@100"] for values in actual.values()]) == pytest.approx(
         recall["Recall@100"], abs=5.1e-6
     )
 
@@ -139,13 +139,13 @@ def test_values_by_hand():
     qrels = {"q": {"a": 2, "b": 1, "c": 1}}
     run = {"q": {"x": 9.0, "b": 8.0, "a": 7.0, "y": 6.0}}
     ideal = 2 + 1 / math.log2(3) + 1 / math.log2(4)
-    found = evaluate_run(qrels, run)["q"]
-    assert set(found) == set(DEFAULT)
-    assert found["nDCG@10"] == pytest.approx(
+    actual = evaluate_run(qrels, run)["q"]
+    assert set(actual) == set(DEFAULT)
+    assert actual["nDCG@10"] == pytest.approx(
         (1 / math.log2(3) + 2 / math.log2(4)) / ideal
     )  # gain linear in the label
-    assert found["RR@10"] == 0.5
-    assert found["R@100"] == pytest.approx(2 / 3)
+    assert actual["RR@10"] == 0.5
+    assert actual["R@100"] == pytest.approx(2 / 3)
 
 
 def test_first_relevant_at_rank_eleven_counts_nothing():
@@ -160,22 +160,20 @@ def test_recall_is_cut_at_a_hundred():
     assert evaluate_run({"q": {"a": 1}}, run)["q"]["R@100"] == 0
 
 
-def test_tie_at_the_cut_is_broken_by_id_from_the_end():
+def test_tie_at_the_cut_is_broken_by_id_descending():
     qrels = {"q": {"b": 1}}
     ties = {f"c{place}": 1.0 for place in range(9)}
-    assert evaluate_run(qrels, {"q": {**ties, "b": 1.0}})["q"]["RR@10"] == pytest.approx(
-        0.1
-    )  # b stands tenth
+    assert evaluate_run(qrels, {"q": {**ties, "b": 1.0}})["q"]["RR@10"] == pytest.approx(0.1)  # b is tenth
     assert evaluate_run(qrels, {"q": {**ties, "c9": 1.0, "b": 1.0}})["q"]["RR@10"] == 0  # and now eleventh
 
 
 def test_query_that_the_run_lacks_counts_as_zero():
-    found = evaluate_run(
+    actual = evaluate_run(
         {"q": {"a": 1}, "missing": {"a": 1}, "empty": {"a": 1}}, {"q": {"a": 1.0}, "empty": {}}
     )
-    assert list(found) == ["q", "missing", "empty"]
-    assert found["q"] == {"nDCG@10": 1.0, "R@100": 1.0, "RR@10": 1.0}
-    assert found["missing"] == found["empty"] == {"nDCG@10": 0.0, "R@100": 0.0, "RR@10": 0.0}
+    assert list(actual) == ["q", "missing", "empty"]
+    assert actual["q"] == {"nDCG@10": 1.0, "R@100": 1.0, "RR@10": 1.0}
+    assert actual["missing"] == actual["empty"] == {"nDCG@10": 0.0, "R@100": 0.0, "RR@10": 0.0}
 
 
 def test_query_without_labels_is_left_out():
@@ -187,7 +185,7 @@ def test_query_with_no_relevant_document_is_zero():
 
 
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
-def test_score_that_is_no_number_is_refused(score):
+def test_score_that_is_not_finite_is_refused(score):
     with pytest.raises(ValueError, match="query q: a score is not a finite number"):
         evaluate_run({"q": {"a": 1}}, {"q": {"b": 1.0, "a": score}})
 
@@ -196,9 +194,9 @@ def test_scores_that_are_equal_in_float32_are_ties():
     near = {"a": 1.0 + 1e-9, "b": 1.0}
     assert ranked(near) == ["b", "a"]
     assert ranked({"a": 1.0 + 1e-6, "b": 1.0}) == ["a", "b"]
-    found = evaluate_run({"q": {"a": 1}}, {"q": near})["q"]
-    assert found["RR@10"] == 0.5  # as pytrec_eval ranks it
-    assert found["nDCG@10"] == pytest.approx(1 / math.log2(3))
+    actual = evaluate_run({"q": {"a": 1}}, {"q": near})["q"]
+    assert actual["RR@10"] == 0.5  # as pytrec_eval ranks it
+    assert actual["nDCG@10"] == pytest.approx(1 / math.log2(3))
 
 
 def test_arguments_are_left_as_they_were():
@@ -209,16 +207,18 @@ def test_arguments_are_left_as_they_were():
 
 
 @pytest.mark.parametrize("relevant", [1, 2, 3])
-def test_relevant_grade_moves_the_binary_metrics_alone(relevant):
-    """By hand: recall and reciprocal rank see labels from the grade on; nDCG keeps every grade as its gain."""
+def test_relevant_grade_changes_only_the_binary_metrics(relevant):
+    """By hand: recall and reciprocal rank count labels of at least the grade; nDCG uses every grade as its gain."""
     qrels, run = random_case(3)
-    graded, found = evaluate_run(qrels, run), evaluate_run(qrels, run, relevant)
+    graded, actual = evaluate_run(qrels, run), evaluate_run(qrels, run, relevant)
     for query, labels in qrels.items():
-        assert found[query]["nDCG@10"] == graded[query]["nDCG@10"]
+        assert actual[query]["nDCG@10"] == graded[query]["nDCG@10"]
         binary = {name: int(grade >= relevant) for name, grade in labels.items()}
-        assert found[query]["RR@10"] == pytest.approx(reciprocal_rank(binary, run[query]))
+        assert actual[query]["RR@10"] == pytest.approx(reciprocal_rank(binary, run[query]))
         order = ranked(run[query])[:100]
-        wanted = sum(binary.values())
+        relevant_documents = sum(binary.values())
         hits = sum(binary.get(name, 0) for name in order)
-        assert found[query]["R@100"] == pytest.approx(hits / wanted if wanted else 0.0)
-    assert relevant == 1 or found != graded
+        assert actual[query]["R@100"] == pytest.approx(
+            hits / relevant_documents if relevant_documents else 0.0
+        )
+    assert relevant == 1 or actual != graded

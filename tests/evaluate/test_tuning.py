@@ -1,4 +1,4 @@
-"""Tuning: the same trials for the same seed, equally many for all, chosen on dev alone, and shown as such."""
+"""Tuning: the same trials for the same seed, equally many per row, chosen only on dev, and shown as tuned."""
 
 import copy
 import json
@@ -111,7 +111,7 @@ def test_simans_tunes_the_sharpness_that_its_kernel_reads(kernel):
 
 
 def test_every_row_gets_as_many_trials(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)  # where no tuned.json lies
+    monkeypatch.chdir(tmp_path)  # without a tuned.json
     for file in sorted((ROOT / "config").glob("*.yaml")):
         layout = open_suite(yaml.safe_load(file.read_text()), [file])
         counts = Counter(Path(path).parts[4].split(".trial-")[0] for path in layout.trial_curves())
@@ -122,10 +122,10 @@ def test_every_row_gets_as_many_trials(tmp_path, monkeypatch):
 
 def test_what_a_row_sets_itself_is_not_tuned():
     config = suite(methods={"simans": {"a": 2.0}, "inbatch": None})
-    found = load(config, "x")
-    assert all(point.params == {} for point in found.points(found.rows["simans"]))
-    found = load(suite(methods={"simans": None, "inbatch": None}), "x")
-    assert any("a" in point.params for point in found.points(found.rows["simans"]))
+    loaded = load(config, "x")
+    assert all(point.params == {} for point in loaded.points(loaded.rows["simans"]))
+    loaded = load(suite(methods={"simans": None, "inbatch": None}), "x")
+    assert any("a" in point.params for point in loaded.points(loaded.rows["simans"]))
 
 
 def test_trials_are_ordinary_runs_with_their_rate_and_an_end_on_dev():
@@ -137,11 +137,11 @@ def test_trials_are_ordinary_runs_with_their_rate_and_an_end_on_dev():
         assert spec["training"]["learning_rate"] == pytest.approx(1e-3 * point.factor)
         assert spec["training"]["curve_every"] == spec["training"]["steps"] == 8
         assert spec["params"] == {**base["params"], **point.params}
-        told_apart = {"training", "params", "row"}
-        rest = {key: value for key, value in base.items() if key not in told_apart}
-        assert {key: value for key, value in spec.items() if key not in told_apart} == {
+        own = {"training", "params", "row"}
+        rest = {key: value for key, value in base.items() if key not in own}
+        assert {key: value for key, value in spec.items() if key not in own} == {
             **rest,
-            "drawn_as": "simans",  # its draws are those of the row, so that settings alone differ
+            "drawn_as": "simans",  # its draws are those of the row, so that only settings differ
         }
     assert "curve_every" not in base["training"]
     board = layout.contents.rows
@@ -166,7 +166,7 @@ def test_trials_are_ordinary_runs_with_their_rate_and_an_end_on_dev():
         ({"rerank": {"curve_every": 5}}, "rerank.curve_every"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_in_one_line(changes, words):
+def test_a_mistake_is_reported_in_one_line(changes, words):
     with pytest.raises(UserError, match=words):
         load(suite(**changes), "x")
 
@@ -178,13 +178,13 @@ def plan(layout: Layout):
     return json.loads(tuning_task(layout.suite, layout.specs, []))
 
 
-def write_trials(folder: Path, asked, values) -> None:
-    """Write the dev curves of all trials: nDCG@10 by (row, trial), the same for all seeds but for a spread."""
+def write_trials(folder: Path, task, values) -> None:
+    """Write the dev curves of all trials: nDCG@10 by (row, trial), the same for all seeds up to a spread."""
     for (row, trial), value in values.items():
-        for place, seed in enumerate(asked["seeds"]):
-            run = folder / f"results/runs/{asked['suite']}/pydoc/{row}.trial-{trial}/seed-{seed}"
+        for place, seed in enumerate(task["seeds"]):
+            run = folder / f"results/runs/{task['suite']}/pydoc/{row}.trial-{trial}/seed-{seed}"
             run.mkdir(parents=True)
-            at_end = value + (place - (len(asked["seeds"]) - 1) / 2) * 0.01
+            at_end = value + (place - (len(task["seeds"]) - 1) / 2) * 0.01
             columns = {
                 "step": [4, 8],
                 "queries": [50] * 2,
@@ -203,14 +203,14 @@ def write_trials(folder: Path, asked, values) -> None:
 def test_the_best_mean_at_the_end_is_chosen_and_a_tie_goes_to_the_row_as_it_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     layout = Layout(load(suite(), "x"))
-    asked = plan(layout)
+    task = plan(layout)
     values = {("inbatch", 0): 0.5, ("inbatch", 1): 0.5, ("inbatch", 2): 0.4}
     values |= {("simans", 0): 0.3, ("simans", 1): 0.6, ("simans", 2): 0.6}
-    write_trials(tmp_path, asked, values)
-    tune.main(json.dumps(asked), Path(layout.paths.tuned))
-    found = json.loads(Path(layout.paths.tuned).read_text())
-    rows = found["datasets"]["pydoc"]
-    assert found["trials"] == 3
+    write_trials(tmp_path, task, values)
+    tune.main(json.dumps(task), Path(layout.paths.tuned))
+    tuned = json.loads(Path(layout.paths.tuned).read_text())
+    rows = tuned["datasets"]["pydoc"]
+    assert tuned["trials"] == 3
     assert rows["inbatch"]["trial"] == 0
     assert (rows["inbatch"]["dev"], rows["inbatch"]["learning_rate"]) == (pytest.approx(0.5), 1e-3)
     point = layout.suite.points(layout.suite.rows["simans"])[1]
@@ -218,10 +218,10 @@ def test_the_best_mean_at_the_end_is_chosen_and_a_tie_goes_to_the_row_as_it_is(t
     assert (rows["simans"]["factor"], rows["simans"]["params"]) == (point.factor, point.params)
     assert (rows["simans"]["dev"], rows["simans"]["default"]) == (pytest.approx(0.6), pytest.approx(0.3))
     text = (tmp_path / layout.paths.tuned).with_name("trials.csv").read_text()
-    assert len(text.splitlines()) == 1 + 2 * 3 * len(asked["seeds"])
+    assert len(text.splitlines()) == 1 + 2 * 3 * len(task["seeds"])
 
 
-def test_a_suite_without_a_row_to_tune_is_told_so(tmp_path):
+def test_a_suite_without_a_row_to_tune_is_refused(tmp_path):
     layout = Layout(load(suite(tier="rerank", methods={"random": None}, tuning={}), "x"))
     assert layout.trial_curves() == []
     with pytest.raises(UserError, match="tiny: nothing to tune"):
@@ -237,7 +237,7 @@ def tuned_file(layout: Layout, **changes) -> Tuned:
     return Tuned(suite="tiny", metric="nDCG@10", trials=3, seeds=[0, 1], datasets={"pydoc": rows}, **changes)
 
 
-def test_tuned_rows_stand_beside_the_suites_own(tmp_path, monkeypatch):
+def test_tuned_rows_are_listed_beside_the_suites_own(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     untuned = Layout(load(suite(tuned=True), "x"))
     assert untuned.targets() == [untuned.paths.tuned], "the first run tunes"
@@ -296,12 +296,12 @@ def test_a_row_that_was_not_beaten_says_so():
 
 @pytest.mark.parametrize("key", [{}, {"drawn_as": "random"}])
 def test_a_copy_draws_as_its_row(world, key):
-    """Two rows of one method draw apart, but for a row and its tuned copy."""
+    """Two rows of one method draw independently, except a row and its tuned copy."""
     from negmark.train.inputs import load_materials
     from world import take_steps
 
-    def drawn(**told):
-        spec = world.spec("random", row=told.pop("row", None)) | told
+    def drawn(**changes):
+        spec = world.spec("random", row=changes.pop("row", None)) | changes
         run = set_up(spec, load_materials(world.dataset, world.vectors, {}))
         return [negatives.ids.tolist() for _, negatives in take_steps(run, 2)]
 

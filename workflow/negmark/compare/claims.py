@@ -1,8 +1,8 @@
-"""Stage claims: what each method's paper claims, held against what the runs of a suite show.
+"""Stage claims: test what each method's paper claims on the runs of a suite.
 
-A claim says that one method is better than another by a metric (`negmark.methods.base.Claim`). It is tested on every
-dataset, in every tier and track in which the suite has a row of both, on the queries that rank the dataset. P-values
-are adjusted (Holm) for all comparisons that claims ask for on a dataset.
+A claim says that one method beats another by a metric (`negmark.methods.types.Claim`). It is tested on every dataset,
+in every tier and track where the suite has rows of both, on the queries that rank the dataset. P-values are adjusted
+(Holm) for all comparisons that claims need on a dataset.
 """
 
 from collections.abc import Iterator, Mapping
@@ -38,7 +38,7 @@ COLUMNS = (
 
 
 class Pair(NamedTuple):
-    """Two rows of a dataset that a claim compares, by a metric."""
+    """Two rows of a dataset that a claim compares by a metric."""
 
     dataset: str
     slice: str
@@ -50,23 +50,23 @@ class Pair(NamedTuple):
 
 
 def judge(claims: Mapping[str, tuple[Claim, ...]], scores: Mapping[str, QueryScores]) -> pd.DataFrame:
-    """A row a claim and pair of rows that can test it, or one that says why none can (`COLUMNS`).
+    """Return one row per claim and pair of rows that tests it, or one that says why none can (`COLUMNS`).
 
-    `claims` are those of each method by its name, `scores` what the runs of each dataset left.
+    `claims` maps a method's name to its claims, `scores` a dataset's name to the scores of its runs.
     """
-    asked = [(name, claim) for name, said in claims.items() for claim in said]
-    pairs = {(name, claim): list(_pairs(claim, scores)) for name, claim in asked}
-    found = _compared({pair for some in pairs.values() for pair in some}, scores)
+    named = [(name, claim) for name, listed_claims in claims.items() for claim in listed_claims]
+    pairs = {(name, claim): list(_pairs(claim, scores)) for name, claim in named}
+    differences = _differences({pair for tests in pairs.values() for pair in tests}, scores)
     rows = [
-        {**_about(name, claim), **told}
-        for (name, claim), some in pairs.items()
-        for told in ([_told(pair, found[pair]) for pair in some] or [_untested(claim, scores)])
+        {**_claim_columns(name, claim), **result}
+        for (name, claim), tests in pairs.items()
+        for result in ([_tested(pair, differences[pair]) for pair in tests] or [_untestable(claim, scores)])
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def markdown(judged: pd.DataFrame, suite: str) -> str:
-    """The page: how many claims held, and of each what was found and what differs from the paper's setting."""
+    """Return the page: how many claims held, the results of each, and how the setting differs from the paper's."""
     parts = [f"# Claims: {plain(suite)}", plain(sentence(judged)), plain(READING)]
     for name, mine in judged.groupby("claimed_by", sort=False):
         parts.append(f"## {plain(str(name))}")
@@ -83,7 +83,7 @@ def markdown(judged: pd.DataFrame, suite: str) -> str:
 
 
 def sentence(judged: pd.DataFrame) -> str:
-    """How many claims were reproduced somewhere, contradicted somewhere, shown nowhere or not testable."""
+    """Say how many claims were reproduced somewhere, contradicted somewhere, shown nowhere or not testable."""
     if judged.empty:
         return "No method's file lists a claim."
     by_claim = [set(part["verdict"]) for _, part in judged.groupby(list(ABOUT), sort=False)]
@@ -109,9 +109,9 @@ READING = (
 
 def main(
     contents: Annotated[Path, Option(help="contents.json of the board")],
-    folder: Annotated[Path, Option(help="where claims.csv and claims.md go")],
+    folder: Annotated[Path, Option(help="folder for claims.csv and claims.md")],
 ) -> None:
-    """Hold the claims of every method's file against the runs of a suite."""
+    """Test the claims in every method's file on the runs of a suite."""
     listed_contents = read_contents(contents)
     names = list(listed_contents.cards)
     scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
@@ -122,20 +122,20 @@ def main(
 
 
 def read_claims(path: Path) -> pd.DataFrame:
-    """Read what `main` wrote; a broken file is a `UserError` that names it."""
+    """Read what `main` wrote; a broken file raises a `UserError` that names it."""
     try:
         table = pd.read_csv(
             path, keep_default_na=False, na_values={name: [""] for name in Difference._fields}
         )
         return table[list(COLUMNS)]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: no claims can be read ({error}); delete it and run again") from None
+        raise UserError(f"{path}: can't be read as claims ({error}); delete it and run again") from None
 
 
 def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
-    """The rows that can test a claim, of one tier: the worse one of the same track or, if it has none, controlled."""
-    for dataset, found in scores.items():
-        rows = {name: row.about for name, row in found.rows.items() if claim.metric in row.scores}
+    """Yield the pairs of rows of one tier that test a claim; `worse` is controlled where it has no row in the track."""
+    for dataset, table in scores.items():
+        rows = {name: row.about for name, row in table.rows.items() if claim.metric in row.scores}
         for tier in in_order([about["tier"] for about in rows.values() if about["tier"]]):
             for track in TRACKS:
                 better = _rows(rows, claim.better, tier, track)
@@ -144,20 +144,20 @@ def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
                 )
                 for one in better:
                     for other in worse:
-                        yield Pair(dataset, found.ranking(), tier, track, one, other, claim.metric)
+                        yield Pair(dataset, table.ranking(), tier, track, one, other, claim.metric)
 
 
 def _rows(rows: Mapping[str, Mapping[str, Any]], method: str, tier: str, track: str) -> list[str]:
-    asked = {"method": method, "tier": tier, "track": track}
-    return [name for name, about in rows.items() if asked.items() <= about.items()]
+    key = {"method": method, "tier": tier, "track": track}
+    return [name for name, about in rows.items() if key.items() <= about.items()]
 
 
-def _compared(pairs: set[Pair], scores: Mapping[str, QueryScores]) -> dict[Pair, Difference]:
-    """Each comparison once, however many claims ask for it; adjusted for all of its dataset."""
-    found: dict[Pair, Difference] = {}
+def _differences(pairs: set[Pair], scores: Mapping[str, QueryScores]) -> dict[Pair, Difference]:
+    """Compare each pair once, however many claims share it; adjust for all pairs of the dataset."""
+    differences: dict[Pair, Difference] = {}
     for dataset in scores:
         mine = sorted(pair for pair in pairs if pair.dataset == dataset)
-        made = [
+        unadjusted = [
             compare(
                 *(
                     scores[dataset].of(row, pair.metric, pair.slice)
@@ -166,27 +166,29 @@ def _compared(pairs: set[Pair], scores: Mapping[str, QueryScores]) -> dict[Pair,
             )
             for pair in mine
         ]
-        adjusted = holm([one.p for one in made])
-        found |= {pair: one._replace(adjusted=p) for pair, one, p in zip(mine, made, adjusted, strict=True)}
-    return found
+        adjusted = holm([one.p for one in unadjusted])
+        differences |= {
+            pair: one._replace(adjusted=p) for pair, one, p in zip(mine, unadjusted, adjusted, strict=True)
+        }
+    return differences
 
 
-def _about(name: str, claim: Claim) -> dict[str, str]:
+def _claim_columns(name: str, claim: Claim) -> dict[str, str]:
     return {
         "claimed_by": name, "better": claim.better, "worse": claim.worse, "metric": claim.metric,
         "condition": claim.condition, "differs": claim.differs,
     }  # fmt: skip
 
 
-def _told(pair: Pair, found: Difference) -> dict[str, Any]:
-    sure = found.adjusted < 1 - CONFIDENCE
-    verdict = (REPRODUCED if found.difference > 0 else CONTRADICTED) if sure else NOT_SHOWN
-    return {**pair._asdict(), **found._asdict(), "verdict": verdict, "reason": ""}
+def _tested(pair: Pair, result: Difference) -> dict[str, Any]:
+    significant = result.adjusted < 1 - CONFIDENCE
+    verdict = (REPRODUCED if result.difference > 0 else CONTRADICTED) if significant else NOT_SHOWN
+    return {**pair._asdict(), **result._asdict(), "verdict": verdict, "reason": ""}
 
 
-def _untested(claim: Claim, scores: Mapping[str, QueryScores]) -> dict[str, Any]:
-    """Why a claim can't be tested: a method that has no row, a metric that no dataset has, or no tier in common."""
-    rows = [row for found in scores.values() for row in found.rows.values()]
+def _untestable(claim: Claim, scores: Mapping[str, QueryScores]) -> dict[str, Any]:
+    """Say why a claim can't be tested: a method without a row, a metric that no dataset has, or no tier in common."""
+    rows = [row for table in scores.values() for row in table.rows.values()]
     missing = [
         name for name in (claim.better, claim.worse) if name not in {row.about["method"] for row in rows}
     ]
@@ -218,7 +220,7 @@ def _table(part: pd.DataFrame) -> str:
 
 
 def difference_text(row: Row) -> str:
-    """`+0.020 ±0.005`: the difference of a tested pair; a dash of one that wasn't tested."""
+    """Return the difference of a tested pair, as `+0.020 ±0.005`, or a dash for one that wasn't tested."""
     if pd.isna(row["difference"]):
         return MISSING
     text = number(row["difference"], row["low"], decimals(row["metric"]))

@@ -1,7 +1,7 @@
-"""Stage differences: how far each row of a board is from its reference, how surely, and what can't be told apart.
+"""Stage differences: each row's difference from its reference, how certain it is, and which rows are tied.
 
-A family of comparisons holds the methods of one dataset, slice, tier and track, each against the reference: p-values
-are adjusted within it (Holm). Rows of another tier or track are no part of it, as no ranking mixes them.
+A family of comparisons has the methods of one dataset, slice, tier and track, each against the reference; p-values
+are adjusted within it (Holm). Rows of other tiers or tracks are not in it, as no ranking mixes them.
 """
 
 import math
@@ -22,9 +22,9 @@ from negmark.store.contents import Contents, read_contents
 from negmark.store.query_scores import QueryScores, read_query_scores
 
 MACRO = "all datasets"
-"""The name under which the average over datasets stands; no dataset can have it."""
+"""The name of the average over datasets; no dataset can have it."""
 RANKING = "ranking"
-"""The slice of that average: of each dataset the one that ranks it."""
+"""The slice of that average: for each dataset, the one that ranks it."""
 COLUMNS = (
     "dataset", "slice", "metric", "tier", "track", "row", "title", "mean", "reference", *Difference._fields,
     "groups",
@@ -32,31 +32,31 @@ COLUMNS = (
 
 
 def differences(scores: Mapping[str, QueryScores], averaged: list[str], reference: str) -> pd.DataFrame:
-    """A row a dataset, slice and method (`COLUMNS`), with the average over the datasets `averaged`, if several, last.
+    """Return one row per dataset, slice and method (`COLUMNS`), the average over `averaged`, if several, last.
 
-    `reference` names a row, or the method of one, in each tier: what the others are compared with. Where a tier has
-    none, and of the reference itself, nothing but mean and groups stands. `groups` are letters within a tier and
-    track, empty for a baseline and where seeds or queries are too few to part anything. A baseline is compared in
-    every tier.
+    `reference` names the row, or its method, that the others of each tier are compared with. Where a tier has none,
+    and for the reference itself, only mean and groups are filled. `groups` are letters within a tier and track, empty
+    for a baseline and where there are too few seeds or queries to separate methods. A baseline is compared in every
+    tier.
     """
     parts = [
         part
-        for dataset, found in scores.items()
-        for name in found.shown()
-        for part in _rankings({dataset: found}, found.metric, {dataset: name}, dataset, name, reference)
+        for dataset, table in scores.items()
+        for name in table.shown()
+        for part in _rankings({dataset: table}, table.metric, {dataset: name}, dataset, name, reference)
     ]
     if len(averaged) > 1:
         chosen = {dataset: scores[dataset] for dataset in averaged}
-        slices = {dataset: found.ranking() for dataset, found in chosen.items()}
+        slices = {dataset: table.ranking() for dataset, table in chosen.items()}
         parts += _rankings(chosen, scores[averaged[0]].metric, slices, MACRO, RANKING, reference)
     return pd.concat([part for part in parts if len(part)], ignore_index=True)[list(COLUMNS)]
 
 
 def to_average(cards: Mapping[str, Mapping[str, Any]], contents: Contents) -> list[str]:
-    """The datasets whose average says most: searched, trained on, and each collection once.
+    """Return the datasets to average over: those searched and trained on, each collection once.
 
-    Two regimes of a collection are judged on the same queries, so their errors are not independent, as an average
-    takes them to be. Of those the strict one counts.
+    Two regimes of a collection are evaluated on the same queries, so their errors are not independent, which the
+    average assumes. The strict one is used.
     """
     chosen: dict[str, str] = {}
     for name in sorted(contents.trained(), key=lambda name: cards[name]["regime"] != "strict"):
@@ -67,8 +67,8 @@ def to_average(cards: Mapping[str, Mapping[str, Any]], contents: Contents) -> li
 
 def main(
     contents: Annotated[Path, Option(help="contents.json of the board")],
-    reference: Annotated[str, Option(help="the row, or its method, that others are compared with")],
-    output: Annotated[Path, Option(help="the CSV file that is written, in the board's folder")],
+    reference: Annotated[str, Option(help="the row, or its method, to compare the others with")],
+    output: Annotated[Path, Option(help="the CSV file to write, in the board's folder")],
 ) -> None:
     """Compare every row of a board with its reference."""
     listed = read_contents(contents)
@@ -81,14 +81,14 @@ def main(
 
 
 def read_differences(path: Path) -> pd.DataFrame:
-    """Read what `main` wrote; a missing or broken file is a `UserError` that names it."""
+    """Read what `main` wrote; a missing or broken file raises a `UserError` that names it."""
     try:
         table = pd.read_csv(
             path, keep_default_na=False, na_values={name: [""] for name in Difference._fields}
         )
         return table[list(COLUMNS)]
     except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: no differences can be read ({error}); delete it and run again") from None
+        raise UserError(f"{path}: can't be read as differences ({error}); delete it and run again") from None
 
 
 def _rankings(
@@ -99,32 +99,34 @@ def _rankings(
     name: str,
     reference: str,
 ) -> Iterator[pd.DataFrame]:
-    """The rows of each tier and track, those of baselines with each tier.
+    """Yield the rows of each tier and track; baselines come with every tier.
 
-    A row that failed on one of the datasets is in no average over them.
+    A row that failed on one of the datasets is left out of the average.
     """
-    everywhere = set.intersection(*(set(found.rows) for found in scores.values()))
+    everywhere = set.intersection(*(set(table.rows) for table in scores.values()))
     rows = {
         method: row.about for method, row in next(iter(scores.values())).rows.items() if method in everywhere
     }
     for tier in in_order([row["tier"] for row in rows.values() if row["tier"]]) or [""]:
         mine = {method: row for method, row in rows.items() if row["tier"] in {tier, None}}
-        held = _reference(mine, reference)
+        compared_with = _reference(mine, reference)
         for track in (*TRACKS, "baseline"):
             peers = {method: row for method, row in mine.items() if row["track"] == track}
-            both = {*peers, held} - {None}
+            both = {*peers, compared_with} - {None}
             table = {
                 data: {
-                    method: found.of(method, metric, slices[data]) for method in found.rows if method in both
+                    method: query_scores.of(method, metric, slices[data])
+                    for method in query_scores.rows
+                    if method in both
                 }
-                for data, found in scores.items()
+                for data, query_scores in scores.items()
             }
             about = {"dataset": dataset, "slice": name, "metric": metric, "tier": tier, "track": track}
-            yield _family(table, peers, held, about)
+            yield _family(table, peers, compared_with, about)
 
 
 def _reference(rows: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
-    """The row of a tier that others are held against: the one of that name, else the first of that method."""
+    """Return the row of a tier to compare with: the one of that name, else the first controlled one of that method."""
     same = [row for row, about in rows.items() if about["method"] == name and about["track"] == "controlled"]
     return name if name in rows else next(iter(same), None)
 
@@ -132,22 +134,22 @@ def _reference(rows: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
 def _family(
     table: Table, peers: Mapping[str, Mapping[str, Any]], reference: str | None, about: Mapping[str, str]
 ) -> pd.DataFrame:
-    found = compare_family(table, reference) if reference else {}
+    comparisons = compare_family(table, reference) if reference else {}
     own = {data: {method: rows[method] for method in peers} for data, rows in table.items()}
-    given = groups(own) if about["track"] != "baseline" and _enough(own) else {}
+    letters = groups(own) if about["track"] != "baseline" and _separable(own) else {}
     return pd.DataFrame([
         {
             **about, "row": method, "title": row["title"], "mean": mean_of(own, method),
-            "reference": reference if method in found else "",
-            **(found[method]._asdict() if method in found else dict.fromkeys(Difference._fields, math.nan)),
-            "groups": "".join(given.get(method, ())),
+            "reference": reference if method in comparisons else "",
+            **(comparisons[method]._asdict() if method in comparisons else dict.fromkeys(Difference._fields, math.nan)),
+            "groups": "".join(letters.get(method, ())),
         }
         for method, row in peers.items()
     ])  # fmt: skip
 
 
-def _enough(table: Table) -> bool:
-    """Whether there are methods to part, each with seeds and queries that can part them."""
+def _separable(table: Table) -> bool:
+    """Return whether there are several methods, each with enough seeds and queries to separate them."""
     runs = [by_seed for methods in table.values() for by_seed in methods.values()]
     several = all(len(by_seed) > 1 and len(next(iter(by_seed.values()))) > 1 for by_seed in runs)
     return several and len(next(iter(table.values()))) > 1

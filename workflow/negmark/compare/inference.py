@@ -1,19 +1,20 @@
-"""Which methods differ, by how much and how surely: claims that see both runs and queries.
+"""Which methods differ, by how much and how certainly: inference over both runs and queries.
 
-The score of a run at a query has a part of the method, of the run, of the query, and of both. Of a method and a
-reference, run by run and query by query, the differences D [S seeds, Q queries] are taken as
+The score of a run on a query has components of the method, the run, the query, and their interaction. The differences
+between a method and a reference, per run and query, D [S seeds, Q queries], are modelled as
 
-    D[s, q] = difference + run[s] + query[q] + rest[s, q],     all three drawn at random,
+    D[s, q] = difference + run[s] + query[q] + rest[s, q],     the last three random,
 
 the two-way layout of variance components (Searle, Casella & McCulloch 1992, https://doi.org/10.1002/9780470316856,
-chapter 4). `run` is what other seeds would change, `query` what other queries would: the method's own strengths.
+chapter 4). `run` is what other seeds would change, `query` what other queries would: on which queries the method is
+strong.
 
-**Seeds are paired**: a seed gives all methods one data order and one start, and what it does to two methods alike
-drops out of their difference. If it does nothing to them alike, pairing is still right and costs some power; to
-take paired runs as independent would be wrong whenever a seed that helps one method hurts the other.
+**Seeds are paired**: a seed gives all methods the same data order and initial weights, and its common effect on two
+methods cancels in their difference. Without a common effect, pairing is still valid and costs some power; treating
+paired runs as independent would be wrong whenever a seed that helps one method hurts the other.
 
-**The intervals are generalised (fiducial) ones** (Weerahandi 1993, J. Am. Stat. Assoc. 88, 899-905),
-not percentiles of a bootstrap: the percentile bootstrap over five seeds finds differences that are not there, and
+**The intervals are generalised (fiducial)** (Weerahandi 1993, J. Am. Stat. Assoc. 88, 899-905),
+not bootstrap percentiles: the percentile bootstrap over five seeds finds differences that do not exist, and
 Satterthwaite's degrees of freedom do so with two or three. Both are compared in tests/compare/test_error_rates.py.
 """
 
@@ -33,50 +34,50 @@ from negmark.core.seeds import stream
 from negmark.store.query_scores import Runs, Scores
 
 DRAWS = 20_000
-"""Draws of the variances. No p-value is below one in so many: all pairs of 45 methods can still be told apart."""
+"""Draws of the variances; the smallest p-value is about 1 / DRAWS, enough to separate all pairs of 45 methods."""
 DECIMALS = 12
-"""Of differences of metrics in 0..1; what is behind them is rounding."""
+"""To which differences of metrics in 0..1 are rounded; further digits are rounding errors."""
 CHUNK = 1_000
-"""Resamples of signs held at once: 56 MB at 6,980 queries."""
+"""Sign resamples in memory at once: 56 MB at 6,980 queries."""
 
 Table = Mapping[str, Mapping[str, Runs]]
 """The runs of methods, by dataset and method."""
 
 
 class Difference(NamedTuple):
-    """A method less its reference. Bounds and p-values are NaN where runs or queries have no spread to learn from."""
+    """A method minus its reference. Bounds and p-values are NaN with a single seed or query."""
 
     difference: float
     low: float
-    """Of the 95 % interval of this one comparison, with no regard to how many are made."""
+    """Lower bound of the 95 % interval of this comparison alone, unadjusted for others."""
     high: float
     p: float
-    """Two-sided; below `1 - CONFIDENCE` just where the interval leaves 0 out."""
+    """Two-sided; below `1 - CONFIDENCE` exactly where the interval excludes 0."""
     adjusted: float
-    """By Holm within the family that was asked for; that of a comparison alone is `p`."""
+    """Adjusted by Holm within its family; equal to `p` for a single comparison."""
     effect: float
-    """The difference in standard deviations of the queries' differences; NaN where they have none."""
+    """The difference in standard deviations of the queries' differences; NaN where those do not vary."""
     seeds: int
-    """That both have; the least over datasets."""
+    """Seeds that both have; the minimum over datasets."""
     queries: int
-    """The sum over datasets."""
+    """Queries, summed over datasets."""
 
 
 def compare(method: Runs, reference: Runs) -> Difference:
-    """A method against a reference on one dataset, over the seeds that both have."""
+    """Compare a method with a reference on one dataset, over the seeds that both have."""
     return compare_average({"": (method, reference)})
 
 
 def compare_average(datasets: Mapping[str, tuple[Runs, Runs]]) -> Difference:
-    """A method against a reference, each dataset (by name) counting alike whatever its number of queries.
+    """Compare a method with a reference over datasets (by name), weighted equally whatever their numbers of queries.
 
-    The datasets are taken as fixed: the interval says what other seeds and other queries of the same datasets would
-    do, nothing of other datasets. Their errors are independent, so the variances of the mean of k datasets add up to
-    k squared times the variance of their average, draw by draw. The effect is the mean of theirs.
+    The datasets are fixed: the interval covers other seeds and other queries of the same datasets, not other
+    datasets. Their errors are independent, so the variances of k datasets' means add up to k squared times the
+    variance of their average, draw by draw. The effect is the mean over datasets.
     """
     differences = {name: paired(*pair) for name, pair in datasets.items()}
     mean, variances = _average(differences)
-    half, p = _half_width(variances), _chance(mean, variances)
+    half, p = _half_width(variances), _p_value(mean, variances)
     return Difference(
         mean, mean - half, mean + half, p, p,
         effect=float(np.mean([effect_size(part) for part in differences.values()])),
@@ -86,44 +87,48 @@ def compare_average(datasets: Mapping[str, tuple[Runs, Runs]]) -> Difference:
 
 
 def compare_family(datasets: Table, reference: str) -> dict[str, Difference]:
-    """Every method but the reference against it, by name; `adjusted` holds for all of them together.
+    """Compare every other method with the reference, by name; `adjusted` is Holm's over all of them.
 
-    Several datasets are averaged as `compare_average` does.
+    Several datasets are averaged as in `compare_average`.
     """
-    found = {
+    comparisons = {
         name: compare_average(_pairs(datasets, name, reference)) for name in _methods(datasets, reference)
     }
-    adjusted = holm([one.p for one in found.values()])
-    return {name: one._replace(adjusted=p) for (name, one), p in zip(found.items(), adjusted, strict=True)}
+    adjusted = holm([one.p for one in comparisons.values()])
+    return {
+        name: one._replace(adjusted=p) for (name, one), p in zip(comparisons.items(), adjusted, strict=True)
+    }
 
 
 def groups(datasets: Table) -> dict[str, tuple[str, ...]]:
-    """The letters of each method, best mean first: two methods share one where they can't be told apart.
+    """Return the letters of each method, best mean first: methods share one where they don't differ significantly.
 
-    Told apart are those whose p-value is below `1 - CONFIDENCE` after Holm over all pairs. That many comparisons
-    are stricter than those with one reference, so methods may share a letter that `compare_family` tells apart.
+    Two methods differ where their p-value is below `1 - CONFIDENCE` after Holm over all pairs. With that many
+    comparisons this is stricter than `compare_family`, by which two methods that share a letter may differ.
     """
     names = _methods(datasets)
     pairs = list(combinations(range(len(names)), 2))
-    chances = []
+    p_values = []
     for one, other in pairs:  # one at a time in memory
-        asked = _pairs(datasets, names[one], names[other])
-        chances.append(_chance(*_average({name: paired(*pair) for name, pair in asked.items()})))
+        by_dataset = _pairs(datasets, names[one], names[other])
+        p_values.append(_p_value(*_average({name: paired(*pair) for name, pair in by_dataset.items()})))
     apart = np.zeros((len(names), len(names)), dtype=bool)
-    for (one, other), p in zip(pairs, holm(chances), strict=True):
+    for (one, other), p in zip(pairs, holm(p_values), strict=True):
         apart[one, other] = apart[other, one] = p < 1 - CONFIDENCE
     means = [mean_of(datasets, name) for name in names]
-    given = dict(zip(names, letters(means, apart), strict=True))
-    return {name: given[name] for _, name in sorted(zip(means, names, strict=True), key=lambda row: -row[0])}
+    assigned = dict(zip(names, letters(means, apart), strict=True))
+    return {
+        name: assigned[name] for _, name in sorted(zip(means, names, strict=True), key=lambda row: -row[0])
+    }
 
 
 def mean_of(datasets: Table, method: str) -> float:
-    """The mean of a method over datasets, of each the mean over seeds and queries."""
+    """Return the mean over datasets of a method's mean over seeds and queries."""
     return float(np.mean([np.mean(list(rows[method].values())) for rows in datasets.values()]))
 
 
 def _methods(datasets: Table, reference: str | None = None) -> list[str]:
-    """The methods of the first dataset, which the others must have too, without the reference."""
+    """Return the methods of the first dataset, which the others must have too, without the reference."""
     return [name for name in next(iter(datasets.values())) if name != reference]
 
 
@@ -132,31 +137,33 @@ def _pairs(datasets: Table, method: str, reference: str) -> dict[str, tuple[Runs
 
 
 def _average(differences: Mapping[str, Scores]) -> tuple[float, Scores]:
-    """The mean over datasets of their mean differences [S, Q], and draws of its variance."""
+    """Return the mean over datasets of the mean of their differences [S, Q], and draws of its variance."""
     mean = float(np.mean([part.mean() for part in differences.values()]))
     drawn = np.array([_variances(part, name) for name, part in differences.items()])
     return mean, drawn.sum(axis=0) / len(drawn) ** 2
 
 
 def paired(method: Runs, reference: Runs) -> Scores:
-    """The differences [S, Q] of the seeds that both have, in the order of seeds.
+    """Return the differences [S, Q] of the seeds that both have, in the order of seeds.
 
-    What no seed changes (a baseline, under None) meets every seed of the other. A run whose seed the other lacks is
-    left out: it has no partner. UserError where no seed is left or the numbers of queries differ.
+    A baseline, which has no seed (key None), is paired with every seed of the other. A run whose seed the other lacks
+    is left out. Raises `UserError` where no seed is left or the numbers of queries differ.
     """
     numbered = sorted(seed for seed in method.keys() | reference.keys() if seed is not None)
     seeds: list[int | None] = [*numbered] or [None]
-    pairs = [(_at(method, seed), _at(reference, seed)) for seed in seeds]
+    pairs = [(_run_of(method, seed), _run_of(reference, seed)) for seed in seeds]
     both = [(one, other) for one, other in pairs if one is not None and other is not None]
     if not both:
-        raise UserError("two methods have no seed in common, so none of their runs can be paired")
+        raise UserError(
+            "two methods have no seed in common, so their runs can't be paired; give them common seeds"
+        )
     if len({len(one) for pair in both for one in pair}) != 1:
-        raise UserError("two runs were judged on different numbers of queries; evaluate them again")
+        raise UserError("two runs were evaluated on different numbers of queries; evaluate them again")
     return np.round(np.array([one - other for one, other in both]), DECIMALS)
 
 
 def effect_size(differences: Scores) -> float:
-    """The mean of differences [S, Q] over the standard deviation of the queries' means over seeds.
+    """Return the mean of differences [S, Q] divided by the standard deviation of the queries' means over seeds.
 
     Cohen's d of paired values, d_z (Lakens 2013, https://doi.org/10.3389/fpsyg.2013.00863). NaN where the queries do
     not vary.
@@ -166,54 +173,54 @@ def effect_size(differences: Scores) -> float:
     return float(by_query.mean()) / spread if spread else math.nan
 
 
-def holm(chances: Sequence[float]) -> list[float]:
-    """P-values adjusted so that the chance of any false find in the family is at most the level they are held to.
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values adjusted to control the family-wise error rate.
 
-    The k-th smallest of m is multiplied by m - k + 1 and raised to those before it (Holm 1979,
-    https://www.jstor.org/stable/4615733). NaN is no test: it stays, and does not count.
+    The k-th smallest of m is multiplied by m - k + 1, and is at least those before it (Holm 1979,
+    https://www.jstor.org/stable/4615733). NaN marks no test: it stays NaN and does not count towards m.
     """
-    given = np.array(chances, dtype=float)
-    tested = np.flatnonzero(~np.isnan(given))
-    order = tested[np.argsort(given[tested], kind="stable")]
-    steps = given[order] * np.arange(len(order), 0, -1)
-    given[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return given.tolist()
+    adjusted = np.array(p_values, dtype=float)
+    tested = np.flatnonzero(~np.isnan(adjusted))
+    order = tested[np.argsort(adjusted[tested], kind="stable")]
+    steps = adjusted[order] * np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted.tolist()
 
 
 def runs_differ(first: Scores, second: Scores) -> float:
-    """P-value for "these two *runs* differ", from their scores [Q] on the same queries: it says nothing of methods.
+    """Return the p-value for "these two *runs* differ", from their scores [Q] on the same queries; not for methods.
 
-    Fisher's randomisation test of the mean difference: were the runs alike, every query's difference might as well
-    have the other sign (Smucker, Allan & Carterette 2007, https://doi.org/10.1145/1321440.1321528). Two-sided, over
-    `RESAMPLES` draws of the signs with the observed one counted in, (b + 1) / (m + 1).
+    Fisher's randomisation test of the mean difference: if the runs were alike, each query's difference would be as
+    likely to have the other sign (Smucker, Allan & Carterette 2007, https://doi.org/10.1145/1321440.1321528).
+    Two-sided, over `RESAMPLES` draws of the signs, counting the observed one: (b + 1) / (m + 1).
     """
     difference = np.round(first - second, DECIMALS)
     # scipy's permutation_test draws whole permutations for each sign: minutes at thousands of queries
     rng = stream("signs", len(difference))
-    least = abs(difference.sum()) - 10.0**-DECIMALS
-    beyond = 0
+    threshold = abs(difference.sum()) - 10.0**-DECIMALS
+    extreme = 0
     for start in range(0, RESAMPLES, CHUNK):
         size = (min(CHUNK, RESAMPLES - start), len(difference))
         flipped = rng.integers(0, 2, size, dtype=np.int8) @ (2 * difference) - difference.sum()
-        beyond += int((np.abs(flipped) >= least).sum())
-    return (beyond + 1) / (RESAMPLES + 1)
+        extreme += int((np.abs(flipped) >= threshold).sum())
+    return (extreme + 1) / (RESAMPLES + 1)
 
 
 # --- variances --------------------------------------------------------------------------------------------
 
 
-def _at(runs: Runs, seed: int | None) -> Scores | None:
+def _run_of(runs: Runs, seed: int | None) -> Scores | None:
     return runs.get(seed, runs.get(None))
 
 
 def _variances(differences: Scores, name: str) -> Scores:
-    """Draws of the variance of the mean of differences [S, Q]; NaN with a single seed or query.
+    """Return draws of the variance of the mean of differences [S, Q]; NaN with a single seed or query.
 
     The mean squares of seeds, queries and rest estimate
-        A = Q run^2 + rest^2,    B = S query^2 + rest^2,    C = rest^2     (squares: variances of the parts)
-    and the mean's variance is (A + B - C) / (S Q). Each mean square times its degrees of freedom over its
-    expectation is chi-squared, so a draw of the expectation is the mean square over a draw of chi-squared by its
-    degrees of freedom. No variance is negative: A and B are at least C.
+        A = Q run^2 + rest^2,    B = S query^2 + rest^2,    C = rest^2     (squares: variance components)
+    and the mean's variance is (A + B - C) / (S Q). Each mean square times its degrees of freedom divided by its
+    expectation is chi-squared, so a draw of the expectation is the mean square times its degrees of freedom divided
+    by a draw of chi-squared. Variances are not negative, so A and B are at least C.
     """
     seeds, queries = differences.shape
     if min(seeds, queries) < 2:
@@ -223,7 +230,7 @@ def _variances(differences: Scores, name: str) -> Scores:
 
 
 def mean_squares(differences: Scores) -> Scores:
-    """The mean squares [3, 1] of seeds, queries and rest of differences [S, Q], both at least 2."""
+    """Return the mean squares [3, 1] of seeds, queries and rest of differences [S, Q]; S and Q are at least 2."""
     seeds, queries = differences.shape
     by_seed, by_query = differences.mean(axis=1), differences.mean(axis=0)
     rest = differences - by_seed[:, None] - by_query + differences.mean()
@@ -235,28 +242,28 @@ def mean_squares(differences: Scores) -> Scores:
     return np.array(squares)[:, None]
 
 
-# Half a megabyte each; an average goes through all datasets for every pair of methods.
+# Half a megabyte each; averages need those of all datasets for every pair of methods.
 @lru_cache(maxsize=128)
 def _ratios(name: str, seeds: int, queries: int) -> Scores:
-    """Draws [3, DRAWS] of degrees of freedom over chi-squared, for the mean squares of seeds, queries and rest.
+    """Return draws [3, DRAWS] of degrees of freedom / chi-squared, for the mean squares of seeds, queries and rest.
 
-    A Latin hypercube (McKay, Beckman & Conover 1979, https://doi.org/10.1080/00401706.1979.10489755): each takes all
-    its quantiles once, in an order of its own. What is left of the error of drawing is in the fourth digit.
+    A Latin hypercube (McKay, Beckman & Conover 1979, https://doi.org/10.1080/00401706.1979.10489755): each row
+    has all its quantiles once, in its own random order. The remaining sampling error is in the fourth digit.
     """
     return stream("inference", name).permuted(_quantiles(seeds, queries), axis=1)
 
 
 @lru_cache(maxsize=16)
 def _quantiles(seeds: int, queries: int) -> Scores:
-    """What `_ratios` shuffles, the largest first; chi-squared's quantiles take long."""
+    """Return what `_ratios` shuffles, the largest first; cached, as chi-squared quantiles are slow."""
     freedom = np.array([[seeds - 1], [queries - 1], [(seeds - 1) * (queries - 1)]])
     return freedom / stats.chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, freedom)
 
 
-def _chance(difference: float, variances: Scores) -> float:
-    """P-value: how often a normal error lies as far from 0 as `difference`, over draws of its variance.
+def _p_value(difference: float, variances: Scores) -> float:
+    """Return the p-value: how often a normal error is as far from 0 as `difference`, over draws of its variance.
 
-    With m draws it is (m p + 1) / (m + 1): no draws can show less (Phipson & Smyth 2010,
+    With m draws it is (m p + 1) / (m + 1), as draws can't support less (Phipson & Smyth 2010,
     https://doi.org/10.2202/1544-6115.1585).
     """
     errors = np.sqrt(variances)
@@ -267,8 +274,8 @@ def _chance(difference: float, variances: Scores) -> float:
 
 
 def _half_width(variances: Scores) -> float:
-    """Half the interval: the difference at which the p-value is `1 - CONFIDENCE`."""
+    """Return half the interval's width: the difference at which the p-value is `1 - CONFIDENCE`."""
     widest = 4 * math.sqrt(variances.max())
     if math.isnan(widest) or widest == 0:
         return widest
-    return float(optimize.brentq(lambda half: _chance(half, variances) - (1 - CONFIDENCE), 0, widest))
+    return float(optimize.brentq(lambda half: _p_value(half, variances) - (1 - CONFIDENCE), 0, widest))

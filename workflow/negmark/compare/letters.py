@@ -1,4 +1,4 @@
-"""Groups of methods that can't be told apart, as letters (a compact letter display)."""
+"""Groups of methods that don't differ significantly, as letters (a compact letter display)."""
 
 from collections.abc import Sequence
 from itertools import combinations
@@ -9,20 +9,20 @@ from numpy.typing import NDArray
 
 
 def letters(means: Sequence[float], apart: NDArray[np.bool_]) -> list[tuple[str, ...]]:
-    """The letters of n methods such that two share one just where `apart` [n, n], symmetric, does not part them.
+    """Return the letters of n methods: two share one exactly where `apart` [n, n], symmetric, is False.
 
-    Insert and absorb (Piepho 2004, https://doi.org/10.1198/1061860043515): from one group of all, each two methods
-    that are apart split the groups that hold both; a group within another goes. Then goes every group all of whose
-    pairs other groups hold as well. `a` is the group of the best mean; after z comes a1.
+    Insert and absorb (Piepho 2004, https://doi.org/10.1198/1061860043515): starting from one group of all, each pair
+    that is apart splits the groups with both, and groups within another are dropped. Then groups whose pairs are all
+    in other groups are dropped too. `a` is the group of the best mean; z is followed by a1.
     """
     best_first = sorted(range(len(means)), key=lambda method: -means[method])
     place = {method: rank for rank, method in enumerate(best_first)}
     groups = {frozenset(place)}
     for one, other in combinations(best_first, 2):
         if apart[one, other]:
-            holding = {group for group in groups if {one, other} <= group}
-            split = {group - {left} for group in holding for left in (one, other)}
-            groups = _widest(groups - holding | split)
+            with_both = {group for group in groups if {one, other} <= group}
+            split = {group - {removed} for group in with_both for removed in (one, other)}
+            groups = _maximal(groups - with_both | split)
     ordered = sorted(_needed(groups), key=lambda group: sorted(place[method] for method in group))
     return [
         tuple(_letter(number) for number, group in enumerate(ordered) if method in group)
@@ -30,21 +30,21 @@ def letters(means: Sequence[float], apart: NDArray[np.bool_]) -> list[tuple[str,
     ]
 
 
-def _widest(groups: set[frozenset[int]]) -> set[frozenset[int]]:
+def _maximal(groups: set[frozenset[int]]) -> set[frozenset[int]]:
     return {group for group in groups if not any(group < other for other in groups)}
 
 
 def _needed(groups: set[frozenset[int]]) -> set[frozenset[int]]:
-    """The groups without those all of whose pairs, a method with itself too, stand in others; narrow ones go first."""
-    kept = set(groups)
+    """Drop groups whose pairs, a method with itself included, are all in others; smallest groups first."""
+    needed = set(groups)
     for group in sorted(groups, key=lambda group: (len(group), sorted(group))):
-        others = kept - {group}
+        others = needed - {group}
         pairs = [{one, other} for one in group for other in group]
         if all(any(pair <= other for other in others) for pair in pairs):
-            kept = others
-    return kept
+            needed = others
+    return needed
 
 
 def _letter(number: int) -> str:
-    again, letter = divmod(number, len(ascii_lowercase))
-    return ascii_lowercase[letter] + (str(again) if again else "")
+    cycle, letter = divmod(number, len(ascii_lowercase))
+    return ascii_lowercase[letter] + (str(cycle) if cycle else "")

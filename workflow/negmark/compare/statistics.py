@@ -1,4 +1,4 @@
-"""What a handful of seeds says about a mean."""
+"""Means over a few seeds, and rank correlations of methods."""
 
 import math
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ RESAMPLES = 10_000
 
 
 class Agreement(NamedTuple):
-    """How far two orders of the same methods agree: coefficients in -1..1 with 95 % intervals over seeds."""
+    """How well two rankings of the same methods agree: coefficients in -1..1 with 95 % intervals over seeds."""
 
     tau: float
     tau_low: float
@@ -22,29 +22,29 @@ class Agreement(NamedTuple):
     rho_low: float
     rho_high: float
     chance: float
-    """Probability that an order at random agrees as well or better, by tau."""
+    """Probability that a random order agrees as well or better, by tau."""
 
 
 class Association(NamedTuple):
-    """How far one quantity foretells another over n methods, as rank correlations in -1..1."""
+    """How well one quantity predicts another over n methods, as rank correlations in -1..1."""
 
     methods: int
     rho: float
-    """Spearman's, with its 95 % interval, as if the methods were drawn at random from all there could be."""
+    """Spearman's, with its 95 % interval as if the methods were a random sample of all possible ones."""
     rho_low: float
     rho_high: float
     tau: float
     """Kendall's tau-b."""
     p: float
-    """Two-sided, of tau-b: how often an order at random is as far from none."""
+    """Two-sided, of tau-b: how often a random order is correlated as strongly."""
 
 
 def interval(values: Sequence[float]) -> tuple[float, float, float]:
-    """Mean of `values` (one a seed) with Student's t interval at 95 %: (mean, low, high).
+    """Return the mean of `values` (one per seed) with Student's t interval at 95 %: (mean, low, high).
 
     The half-width is t(.975, n - 1) * s / sqrt(n) with s the sample standard deviation (Student 1908,
-    https://doi.org/10.1093/biomet/6.1.1). It tells how far the mean would move with other seeds on the
-    *same* queries; it says nothing of other queries. One value has no spread, so its bounds are NaN.
+    https://doi.org/10.1093/biomet/6.1.1). It shows how far the mean would move with other seeds on the
+    *same* queries, not with other queries. One value has no spread, so its bounds are NaN.
     """
     mean = float(np.mean(values))
     if len(values) < 2:
@@ -54,12 +54,12 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Agreement:
-    """Kendall's tau-b and Spearman's rho of the means of n methods, each given twice as a value a seed.
+    """Return Kendall's tau-b and Spearman's rho between two lists of n methods' means; one value per seed each.
 
-    The bounds are percentiles over resamples of the seeds, drawn anew within each method and each of the two
-    (https://doi.org/10.1214/aos/1176344552). They tell what other seeds would do to *these* methods; `chance` is
-    the one number here that knows how few they are. A method with a single seed has no spread to resample, so
-    the bounds are NaN then; all are NaN where either order has all means equal.
+    The bounds are percentiles over resamples of the seeds, drawn independently per method and list
+    (https://doi.org/10.1214/aos/1176344552). They show what other seeds would do to *these* methods; only
+    `chance` accounts for how few methods there are. The bounds are NaN where a method has a single seed, as there is
+    nothing to resample; all are NaN where all means of either list are equal.
     """
     means = np.array([[np.mean(seeds) for seeds in side] for side in (first, second)])
     if (np.ptp(means, axis=1) == 0).any():
@@ -76,7 +76,7 @@ def agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]
 
 
 def association(first: Sequence[float], second: Sequence[float]) -> Association:
-    """Rank correlations of two quantities, each a number a method.
+    """Return rank correlations of two quantities, each with one value per method.
 
     The interval of rho is that of Bonett and Wright (2000, https://doi.org/10.1007/BF02294183): Fisher's z with the
     variance (1 + rho^2 / 2) / (n - 3). It is NaN for three methods or fewer and where |rho| is 1; all is NaN where
@@ -95,7 +95,7 @@ def association(first: Sequence[float], second: Sequence[float]) -> Association:
 
 
 def _resampled_means(methods: Sequence[Sequence[float]], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Means [R, n] over seeds drawn with replacement within each of n methods; equal ones stay equal in floats."""
+    """Return means [R, n] of seeds resampled within each of n methods, rounded so that ties stay ties in floats."""
     drawn = [rng.choice(np.asarray(seeds), (RESAMPLES, len(seeds))).mean(axis=1) for seeds in methods]
     return np.round(np.stack(drawn, axis=1), 12)
 
@@ -106,14 +106,14 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
 
 
 def _kendall(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Tau-b of each row of [R, n], as scipy's `kendalltau` gives it for one; NaN where a row is all equal."""
+    """Return tau-b of each row of [R, n], as scipy's `kendalltau` gives it for one; NaN where a row is all equal."""
     one, other = np.triu_indices(first.shape[1], k=1)
     signs = [np.sign(side[:, one] - side[:, other]) for side in (first, second)]
     return _quotient((signs[0] * signs[1]).sum(axis=1), *(np.abs(sign).sum(axis=1) for sign in signs))
 
 
 def _spearman(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Rho of each row of [R, n], as scipy's `spearmanr` gives it for one; NaN where a row is all equal."""
+    """Return rho of each row of [R, n], as scipy's `spearmanr` gives it for one; NaN where a row is all equal."""
     ranks = [stats.rankdata(side, axis=1) - (first.shape[1] + 1) / 2 for side in (first, second)]
     return _quotient((ranks[0] * ranks[1]).sum(axis=1), *((rank**2).sum(axis=1) for rank in ranks))
 

@@ -1,8 +1,8 @@
 """Do these two runs differ? `python -m negmark.compare.two_runs results/runs/.../seed-0 results/runs/.../seed-0`.
 
-A question about two *runs* on the same queries, answered by Fisher's randomisation over queries. It says nothing of
-the methods behind them: with no difference at all, other seeds of one method often "differ" by it. What a board says
-of methods sees both (`negmark.compare.differences`).
+Compares two *runs* on the same queries by Fisher's randomisation over queries. It says nothing about their methods:
+even two seeds of one method often "differ" by it. Boards compare methods over both seeds and queries
+(`negmark.compare.differences`).
 """
 
 from pathlib import Path
@@ -20,17 +20,19 @@ from negmark.core.files import read_json
 from negmark.core.names import METRICS_FILE, PER_QUERY
 from negmark.core.notation import chance
 
-LABEL = "Two runs, by randomisation over queries: nothing is said of methods, whose other seeds may differ as much."
+LABEL = "Two runs, by randomisation over queries: this says nothing about methods; other seeds may differ as much."
 
 
 def table(first: Path, second: Path) -> list[dict[str, Any]]:
-    """A row a metric that both have: both means, their difference and its p-value. Takes the folders of two runs.
+    """Return one row per metric of both runs: both means, their difference and its p-value. Takes the runs' folders.
 
-    Raises `UserError` where a file is missing or the runs were judged on other queries.
+    Raises `UserError` where a file is missing or the runs were evaluated on different queries.
     """
     one, other = _read(first), _read(second)
     if one["query"] != other["query"]:
-        raise UserError(f"{second}: was judged on other queries than {first}; give two runs of one dataset")
+        raise UserError(
+            f"{second}: was evaluated on other queries than {first}; give two runs of one dataset"
+        )
     rows = []
     for metric in [name for name in one if name in other and name != "query"]:
         scores = [np.array(run[metric]) for run in (one, other)]
@@ -44,13 +46,13 @@ def table(first: Path, second: Path) -> list[dict[str, Any]]:
 
 def main(
     first: Annotated[
-        Path, Argument(help="folder of a run, as results/runs/quickstart/wordnet/simans/seed-0")
+        Path, Argument(help="folder of a run, such as results/runs/quickstart/wordnet/simans/seed-0")
     ],
     second: Annotated[Path, Argument(help="folder of another run on the same dataset")],
 ) -> None:
-    """Say if two runs differ, by Fisher's randomisation over queries; this says nothing of methods."""
+    """Show whether two runs differ, by Fisher's randomisation over queries; this says nothing about methods."""
     rows = table(first, second)
-    shown = [
+    cells = [
         [
             row["metric"],
             f"{row['first']:.4f}",
@@ -60,18 +62,18 @@ def main(
         ]
         for row in rows
     ]
-    print(tabulate(shown, ["metric", "first", "second", "difference", "p"], disable_numparse=True))
+    print(tabulate(cells, ["metric", "first", "second", "difference", "p"], disable_numparse=True))
     print(f"\n{LABEL}")
 
 
 def _read(folder: Path) -> dict[str, list[Any]]:
     path = folder / PER_QUERY
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file; give the folder of an evaluated run")
+        raise UserError(f"{path}: no such file; give the folder of an evaluated run")
     try:
         metrics = read_json(folder / METRICS_FILE)["metrics"]
-        found: dict[str, list[Any]] = pq.read_table(path, columns=["query", *metrics]).to_pydict()
-        return found
+        scores: dict[str, list[Any]] = pq.read_table(path, columns=["query", *metrics]).to_pydict()
+        return scores
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: can't be read ({error}); delete it and run again") from None
 

@@ -1,6 +1,6 @@
 """Stage audit: what kind of negatives each run of a dataset trained on, counted from its ledger.
 
-Everything comes from the ledgers and the labels, so a sampler is judged without training anything again.
+It reads only the ledgers and the labels, so samplers are judged without training again.
 """
 
 import math
@@ -34,40 +34,42 @@ def audit(
     hidden: Qrels | None = None,
     graph: Graph | None = None,
 ) -> pd.DataFrame:
-    """Return a row a window of steps (a tenth of the run each), and one, `window` -1, over all steps.
+    """Return one row per window of steps (a tenth of the run each), and one, `window` -1, over all steps.
 
-    Columns: `negatives` used; `labelled_positive_rate`, the share that carries a label of the query;
-    `text_duplicate_rate`, the share without a label whose text is that of a labelled document of the query;
-    `score_q10/q50/q90`, quantiles of the cosine similarity to the query (hardness); `turnover`, the share of
-    negatives that the query did not have when it was met before, empty where no query was met twice.
-    Negatives that are vectors count in `negatives` and in the quantiles alone.
+    Columns: `negatives`, their number; `labelled_positive_rate`, the share that are labelled positives of the query;
+    `text_duplicate_rate`, the share that are not, but have the same text as one; `score_q10/q50/q90`, quantiles of
+    the cosine similarity to the query (hardness); `turnover`, the share of negatives that the query did not have at
+    its previous visit, empty where no query was visited twice. Negatives that are vectors count only in `negatives`
+    and in the quantiles.
 
-    Where labels are hidden from training, two more are exact, else empty: `false_negative_rate`, the share that is
-    relevant to the query by all labels, the hidden ones too, and `false_negative_weight`, the same where a negative
-    counts as much as its weight in the loss. Documents of the batch, which no ledger has, count in neither.
+    Where labels are hidden from training, two more columns are exact (else empty): `false_negative_rate`, the share
+    relevant to the query by all labels, hidden ones included, and `false_negative_weight`, the same with each
+    negative weighted as in the loss. In-batch documents are in no ledger and count in neither.
 
-    Where documents are related, a column a relation (`ancestor_rate`, `sibling_rate`) is the share of the negatives
-    without a label that are so related to a labelled document of the query: near to relevant. No column else.
+    Where the dataset has relations between documents, one column per relation (`ancestor_rate`, `sibling_rate`): the
+    share of negatives that are not labelled positives but have this relation to one, so are nearly relevant.
 
-    Takes the ledger, the training labels, a document a number that is equal for equal texts, the hidden labels, and
+    Takes the ledger, the training labels, one number per document (equal for equal texts), the hidden labels, and
     the relations.
     """
     graph = graph or {}
     rows = ledger.assign(
         window=ledger["step"] * WINDOWS // steps,
         is_document=ledger["document"] != VECTOR,
-        labelled=_labelled(ledger, labels, len(text_codes)),
-        duplicate=_duplicate(ledger, labels, text_codes),
-        is_new=_new(ledger),
+        labelled=_is_labelled(ledger, labels, len(text_codes)),
+        duplicate=_is_duplicate(ledger, labels, text_codes),
+        is_new=_is_new(ledger),
         false=false_negatives(ledger, labels, hidden, len(text_codes)),
-        **{name: _related(ledger, labels, graph, name) for name in graph},
+        **{name: _is_related(ledger, labels, graph, name) for name in graph},
     )
     windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
-    return pd.DataFrame([{"window": name, **_figures(part), **_near(part, graph)} for name, part in windows])
+    return pd.DataFrame(
+        [{"window": name, **_statistics(part), **_relation_rates(part, graph)} for name, part in windows]
+    )
 
 
 def text_codes(dataset: Path) -> NDArray[np.int64]:
-    """Return a number a document [N], equal where the texts are equal but for case and white space."""
+    """Return one number per document [N], equal for texts that differ only in case and white space."""
     documents, _ = collection.streamed(dataset)
     return pd.factorize(np.array([" ".join(text.lower().split()) for text in documents], dtype=object))[0]
 
@@ -75,17 +77,19 @@ def text_codes(dataset: Path) -> NDArray[np.int64]:
 def false_negatives(
     ledger: pd.DataFrame, labels: Qrels, hidden: Qrels | None, documents: int
 ) -> NDArray[np.float64]:
-    """Say of each negative if it is relevant by all labels: 1 or 0, NaN where no labels are hidden."""
+    """Return whether each negative is relevant by all labels: 1 or 0, NaN where no labels are hidden."""
     if hidden is None:
         return np.full(len(ledger), np.nan)
-    return (_labelled(ledger, labels, documents) | _labelled(ledger, hidden, documents)).astype(np.float64)
+    return (_is_labelled(ledger, labels, documents) | _is_labelled(ledger, hidden, documents)).astype(
+        np.float64
+    )
 
 
 def main(
     contents: Annotated[Path, Option(help="contents.json of the board")],
-    name: Annotated[str, Option(help="the dataset that is audited")],
+    name: Annotated[str, Option(help="the dataset to audit")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
-    output: Annotated[Path, Option(help="the CSV file that is written")],
+    output: Annotated[Path, Option(help="the CSV file to write")],
 ) -> None:
     """Audit the negatives of all runs of a dataset."""
     listed = read_contents(contents)
@@ -96,10 +100,10 @@ def main(
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
         if len(ledger):
             steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
-            found = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None, graph)
-            found.insert(0, "seed", seed_of(run))
-            found.insert(0, "row", run.parent.name)
-            parts.append(found)
+            windows = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None, graph)
+            windows.insert(0, "seed", seed_of(run))
+            windows.insert(0, "row", run.parent.name)
+            parts.append(windows)
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["row", "seed", "window"])
     write_text(output, csv(table, "%.6g"))
 
@@ -108,38 +112,42 @@ def _keys(queries: NDArray, documents: NDArray, width: int) -> NDArray[np.int64]
     return queries.astype(np.int64) * width + documents
 
 
-def _labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray[np.bool_]:
+def _is_labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray[np.bool_]:
     positives = labels.positives()
-    wanted = _keys(positives.queries, positives.documents, documents)
-    found = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
-    return np.isin(found, wanted) & (ledger["document"].to_numpy() != VECTOR)
+    positive_keys = _keys(positives.queries, positives.documents, documents)
+    ledger_keys = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
+    return np.isin(ledger_keys, positive_keys) & (ledger["document"].to_numpy() != VECTOR)
 
 
-def _duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
+def _is_duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
     positives, width = labels.positives(), int(codes.max()) + 1
-    wanted = _keys(positives.queries, codes[positives.documents], width)
+    positive_keys = _keys(positives.queries, codes[positives.documents], width)
     documents = ledger["document"].to_numpy()
-    found = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
-    return np.isin(found, wanted) & (documents != VECTOR) & ~_labelled(ledger, labels, len(codes))
+    ledger_keys = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
+    return (
+        np.isin(ledger_keys, positive_keys)
+        & (documents != VECTOR)
+        & ~_is_labelled(ledger, labels, len(codes))
+    )
 
 
-def _related(ledger: pd.DataFrame, labels: Qrels, graph: Graph, relation: str) -> NDArray[np.bool_]:
-    """Say of each negative without a label if it is in this relation to a labelled document of its query."""
+def _is_related(ledger: pd.DataFrame, labels: Qrels, graph: Graph, relation: str) -> NDArray[np.bool_]:
+    """Return whether each negative has this relation to a labelled positive of its query without being one itself."""
     queries, documents = ledger["query"].to_numpy(np.int64), ledger["document"].to_numpy(np.int64)
     related = graph[relation]
     rows = 1 + max(queries.max(initial=0), labels.queries.max(initial=0))
     near = holds(related_to_positives(related, labels, int(rows)), queries, documents)
-    return near & (documents != VECTOR) & ~_labelled(ledger, labels, related.shape[0])
+    return near & (documents != VECTOR) & ~_is_labelled(ledger, labels, related.shape[0])
 
 
-def _near(part: pd.DataFrame, graph: Graph) -> dict[str, float]:
-    """Return the share of each relation among the negatives that are documents."""
+def _relation_rates(part: pd.DataFrame, graph: Graph) -> dict[str, float]:
+    """Return the share of each relation among the negatives that are documents, not vectors."""
     documents = part[part["is_document"]]
     return {f"{name}_rate": float(documents[name].mean()) for name in graph}
 
 
-def _new(ledger: pd.DataFrame) -> NDArray[np.float64]:
-    """Say of each negative if its query lacked it at the visit before: 1 or 0, NaN at a query's first visit."""
+def _is_new(ledger: pd.DataFrame) -> NDArray[np.float64]:
+    """Return whether each negative is new since its query's previous visit: 1 or 0, NaN at the first visit."""
     query, step = ledger["query"].to_numpy(np.int64), ledger["step"].to_numpy(np.int64)
     document = ledger["document"].to_numpy(np.int64)
     visits, place = np.unique(np.stack([query, step]), axis=1, return_inverse=True)
@@ -151,7 +159,7 @@ def _new(ledger: pd.DataFrame) -> NDArray[np.float64]:
     return np.where((visit == 0) | (document == VECTOR), np.nan, new)
 
 
-def _figures(part: pd.DataFrame) -> dict[str, float]:
+def _statistics(part: pd.DataFrame) -> dict[str, float]:
     documents = part[part["is_document"]]
     return {
         "first_step": int(part["step"].min()),
@@ -162,12 +170,12 @@ def _figures(part: pd.DataFrame) -> dict[str, float]:
         **{f"score_q{round(100 * level)}": float(part["score"].quantile(level)) for level in QUANTILES},
         "turnover": part["is_new"].mean(),
         "false_negative_rate": documents["false"].mean(),
-        "false_negative_weight": _weighted(documents),
+        "false_negative_weight": _false_negative_weight(documents),
     }
 
 
-def _weighted(documents: pd.DataFrame) -> float:
-    """Return the share of the weights in the loss that lies on false negatives; NaN where it isn't known."""
+def _false_negative_weight(documents: pd.DataFrame) -> float:
+    """Return the share of the loss weights that false negatives carry; NaN where they are unknown."""
     if not documents["false"].notna().any():
         return math.nan
     return float((documents["false"] * documents["weight"]).sum() / documents["weight"].sum())

@@ -1,8 +1,8 @@
-"""Learning curves: what a run ranks on the dev split while it trains, at which cost up to there.
+"""Learning curves: a run's dev metric while it trains, and the cost up to each point.
 
-The whole corpus is searched, block by block, so that no second corpus lies in memory. Time, energy and vectors of
-this are no part of the run's cost, nothing of the run changes by it, and test labels are not read. The module is
-imported by name where curves are asked for (`tiers.CURVE`): runs without them don't depend on it.
+The whole corpus is searched block by block, so that memory never holds a second copy. The time, energy and vectors
+this takes don't count as the run's cost, it changes nothing in the run, and test labels are not read. The module is
+imported by name only where curves are configured (`tiers.CURVE`), so runs without them don't depend on it.
 """
 
 from pathlib import Path
@@ -23,19 +23,19 @@ from negmark.train.tiers.protocol import TrainedEncoder
 if TYPE_CHECKING:
     from negmark.train.run import Run
 
-BLOCK = 8192  # documents that are encoded and compared at a time
+BLOCK = 8192  # documents encoded and compared at a time
 
 
 class Curve:
-    """Evaluates the runs of a job on dev queries: after every `curve_every` steps, and at the end."""
+    """Evaluates a job's runs on dev queries: every `curve_every` steps and at the end."""
 
     def __init__(self, dataset: Path, training: dict[str, Any]) -> None:
         self._every, self._steps = training["curve_every"], training["steps"]
         self._split = TestSplit(dataset, "dev", training["curve_queries"])
         if not self._split.names:
             raise UserError(
-                f"{dataset}: the dataset has no dev split, on which curves and tuning are measured; set "
-                "`dev_queries` of the dataset, or `curve_every: 0`"
+                f"{dataset}: the dataset has no dev split, which curves and tuning need; set the dataset's "
+                "`dev_queries`, or `curve_every: 0`"
             )
         self._metric = training.get("metric", DEFAULT[0])
         self._evaluator = Evaluator(self._split.qrels, [self._metric], self._split.relevant)
@@ -43,7 +43,7 @@ class Curve:
         self._unseen = ~_seen(dataset, self._split)
 
     def take_if_due(self, run: "Run", step: int) -> None:
-        """Add a point after `step` steps if one is due; an interval of all steps or more gives the last one alone."""
+        """Add a point after `step` steps if one is due; an interval of all steps or more gives only the last point."""
         due = step == self._steps or (step % self._every == 0 and self._every < self._steps)
         if due and run.encoder.writes:
             with run.clock.paused():
@@ -51,8 +51,8 @@ class Curve:
 
     def _point(self, run: "Run", step: int) -> dict[str, Any]:
         searcher = BlockSearcher(run.encoder, run.labels.documents)
-        found = self._evaluator.values(rank(searcher, self._split, self._depth))
-        values = np.array([found[name][self._metric] for name in self._split.names])
+        metrics = self._evaluator.values(rank(searcher, self._split, self._depth))
+        values = np.array([metrics[name][self._metric] for name in self._split.names])
         unseen = values[self._unseen]
         counters = run.services.counters
         return {
@@ -71,37 +71,37 @@ class Curve:
 
 
 class BlockSearcher:
-    """Exact search with an encoder as it is now, a block of documents at a time: an `index.Searcher` for a ranking."""
+    """Exact search with the encoder's current weights, one block of documents at a time: an `index.Searcher`."""
 
     def __init__(self, encoder: TrainedEncoder, documents: int) -> None:
         self._encoder, self.documents = encoder, documents
 
     def search(self, queries: NDArray[np.int64], depth: int) -> Hits:
-        """Return the documents of highest inner product, of equal ones those of the lowest rows."""
-        asked = self._encoder.still("query", queries)
+        """Return the documents of highest inner product; ties go to the lower row."""
+        query_vectors = self._encoder.still("query", queries)
         scores, rows = torch.empty(len(queries), 0), torch.empty(len(queries), 0, dtype=torch.int64)
         for start in range(0, self.documents, BLOCK):
             block = np.arange(start, min(start + BLOCK, self.documents))
-            products = asked @ self._encoder.still("document", block).T
+            products = query_vectors @ self._encoder.still("document", block).T
             best = torch.topk(products, min(depth, len(block)), dim=1)
             scores = torch.cat([scores, best.values], dim=1)
             rows = torch.cat([rows, best.indices + start], dim=1)
             order = np.lexsort((rows.numpy(), -scores.numpy()), axis=1)[:, :depth]
-            kept = torch.from_numpy(np.ascontiguousarray(order))
-            scores, rows = scores.gather(1, kept), rows.gather(1, kept)
+            top = torch.from_numpy(np.ascontiguousarray(order))
+            scores, rows = scores.gather(1, top), rows.gather(1, top)
         return rows.numpy(), scores.numpy()
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return inner products."""
-        pairs = (self._encoder.still("query", queries) * self._encoder.still("document", documents)).sum(
+        products = (self._encoder.still("query", queries) * self._encoder.still("document", documents)).sum(
             dim=1
         )
-        found: NDArray[np.float32] = pairs.numpy()
-        return found
+        values: NDArray[np.float32] = products.numpy()
+        return values
 
 
 def _seen(dataset: Path, split: TestSplit) -> NDArray[np.bool_]:
-    """Say of which dev queries a relevant document is also a training positive, as the board says of test queries."""
+    """Return which dev queries share a relevant document with training positives: `seen`, as for test queries."""
     trained = set(collection.qrels(dataset, "train").positives().documents.tolist())
     relevant = collection.qrels(dataset, "dev").positives()
     shared = [document in trained for document in relevant.documents.tolist()]

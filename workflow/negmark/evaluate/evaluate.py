@@ -1,7 +1,7 @@
-"""Stage evaluate: rank the corpus for every test query, and measure.
+"""Stage evaluate: rank the corpus for every test query and compute the metrics.
 
-This stage alone reads the test split, but for the card, which counts its labels. Its outputs hold no time and no path,
-so that equal configs give equal bytes: a TREC run, a row a query, and the means over all, seen and unseen queries.
+Only this stage reads the test split (the card counts its labels). Its outputs contain no times or paths, so equal
+configs give equal bytes: a TREC run, one row per query, and the means over all, seen and unseen queries.
 """
 
 import gzip
@@ -30,12 +30,14 @@ SPACE = re.compile(r"\s")
 
 
 def main(
-    metrics: Annotated[list[Path], Argument(help="the metrics.json to write: of a run, beside its model")],
-    about: Annotated[str, Option(help="what is evaluated, as JSON; goes into metrics.json")],
+    metrics: Annotated[list[Path], Argument(help="the metrics.json to write, in the folder of each run")],
+    about: Annotated[str, Option(help="what is evaluated, as JSON; copied into metrics.json")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     vectors: Annotated[Path | None, Option(help="folder of the embeddings; without it, BM25")] = None,
     threads: Annotated[int, Option(help="threads of the search")] = 1,
-    models: Annotated[Path | None, Option(help="folder of the seeds' models, if elsewhere")] = None,
+    models: Annotated[
+        Path | None, Option(help="folder of the seeds' models, if not beside metrics.json")
+    ] = None,
 ) -> None:
     """Evaluate the trained runs of one method, the untrained encoder or BM25 on the test split."""
     facts = json.loads(about)
@@ -60,8 +62,8 @@ def _evaluate(
     write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": slices})
     seed = "" if facts["seed"] is None else f", seed {facts['seed']}"
     first = facts["metrics"][0]
-    told = ", ".join(f"{values[first]:.4f} on {name}" for name, values in slices.items())
-    stage.say(f"{facts['dataset']}: {facts['title']}{seed}: {first} {told}")
+    slice_means = ", ".join(f"{values[first]:.4f} on {name}" for name, values in slices.items())
+    stage.say(f"{facts['dataset']}: {facts['title']}{seed}: {first} {slice_means}")
 
 
 def _searcher(
@@ -74,9 +76,11 @@ def _searcher(
 ) -> Searcher:
     if model and (first := facts.get("first_stage")):
         lexical = first["name"] == "bm25_search"
-        found = _searcher({"params": first}, dataset, None if lexical else vectors, None, split, threads)
+        first_stage = _searcher(
+            {"params": first}, dataset, None if lexical else vectors, None, split, threads
+        )
         return tier_module("evaluate", facts["tier"]).searcher(
-            facts, model, dataset, found, split.place, threads
+            facts, model, dataset, first_stage, split.place, threads
         )
     if vectors is None:
         return BM25Searcher(*collection.streamed(dataset), facts["params"]["k1"], facts["params"]["b"])
@@ -91,22 +95,22 @@ def _searcher(
 
 
 def write_run(path: Path, run: Run, tag: str) -> None:
-    """Write a TREC run, compressed; nine digits give every float32 back exactly.
+    """Write a gzipped TREC run; nine significant digits restore every float32 exactly.
 
-    Its columns are parted by white space, so that within an id is written as in a web address: `a b` as `a%20b`.
+    White space separates its columns, so white space within an id is percent-encoded: `a b` as `a%20b`.
     """
     lines = (
-        f"{_word(query)} Q0 {_word(document)} {place} {score:.9g} {tag}\n"
+        f"{_trec_id(query)} Q0 {_trec_id(document)} {place} {score:.9g} {tag}\n"
         for query, documents in run.items()
         for place, (document, score) in enumerate(documents.items(), start=1)
     )
-    packed = gzip.compress("".join(lines).encode(), compresslevel=3, mtime=0)
+    compressed = gzip.compress("".join(lines).encode(), compresslevel=3, mtime=0)
     with replacing(path) as partial:
-        partial.write_bytes(packed)
+        partial.write_bytes(compressed)
 
 
-def _word(name: str) -> str:
-    return SPACE.sub(lambda found: quote(found[0]), name)
+def _trec_id(name: str) -> str:
+    return SPACE.sub(lambda space: quote(space[0]), name)
 
 
 if __name__ == "__main__":

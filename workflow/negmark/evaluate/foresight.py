@@ -1,24 +1,24 @@
-"""Stage foresight: quality scores of each run's negatives that need no training, from the first steps of its ledger.
+"""Stage foresight: training-free quality scores of each run's negatives, from the first steps of its ledger.
 
-The scores of a query q with its positive p and its K negatives n_k are cosine similarities of the encoder that the
-runs of the dataset start from, before any training:
+For a query q with its positive p and its K negatives n_k, s is the cosine similarity by the encoder that the runs of
+the dataset start from, before any training:
 
 - hardness: the mean of s(q, n_k);
 - margin: the mean of s(q, p) - s(q, n_k);
 - ECI, Effective Contrastive Information (Sinha et al. 2026, arXiv 2603.20990, version 1), **reconstructed**: only the
   abstract says what goes into it, capacity times a harmonic balance of hardness and safety, so the formula below is a
-  guess at the authors' and no faithful reproduction. Their version 3 is another metric under another name.
+  guess, not a faithful reproduction. Their version 3 is another metric under another name.
 
-      s' = (1 + s) / 2                                            cosine similarity brought to 0..1
+      s' = (1 + s) / 2                                            cosine similarity mapped to 0..1
       C = log(1 + K),  H = mean s'(q, n_k),  M = mean clip((s'(q, p) - s'(q, n_k)) / m, 0, 1)
-      ECI = C E,  E = 2 H M / (H + M)                             E is 0 where H + M is
+      ECI = C E,  E = 2 H M / (H + M)                             E = 0 where H + M = 0
 
   C grows with K, so sets of different sizes are compared by E;
-- the false-negative rate: the share of the negatives that are relevant by all labels, where the dataset hides some.
+- the false-negative rate: the share of negatives relevant by all labels, where the dataset hides some.
 
-Each is the mean over the queries of the first steps. They say nothing of weights in the loss, nor of documents of the
-batch. A negative that is a vector and no document has no score before training; the one that the ledger kept at its
-step stands in for it, as good as untrained in the first steps.
+Each is the mean over the queries of the first steps. They ignore loss weights and in-batch negatives. A negative that
+is a vector, not a document, has no score before training; its ledger score is used instead, which in the first steps
+is close to the untrained one.
 """
 
 import math
@@ -45,9 +45,9 @@ from negmark.store.vectors import Vectors, float32
 from negmark.store.vectors import load as load_vectors
 
 SHARE = 0.1
-"""Of a run's steps: the first window of the audit."""
+"""Share of a run's steps that is scored: the first window of the audit."""
 SAFE = 0.1
-"""m, the margin in units of s' at which a negative counts as wholly safe; the abstract names none."""
+"""m, the margin in units of s' above which a negative is fully safe; our choice, the abstract gives none."""
 SCORES = ("eci", "efficiency", "hardness", "margin", "false_negative_rate")
 
 Sides = tuple[Vectors, Vectors]
@@ -57,18 +57,18 @@ Sides = tuple[Vectors, Vectors]
 def eci(
     capacity: NDArray[np.float64], hardness: NDArray[np.float64], safety: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the reconstructed ECI and its efficiency E, from C, H and M of as many queries, [Q] each."""
+    """Return the reconstructed ECI and its efficiency E, from the C, H and M of Q queries, [Q] each."""
     total = hardness + safety
     efficiency = np.divide(2 * hardness * safety, total, out=np.zeros_like(total), where=total > 0)
     return capacity * efficiency, efficiency
 
 
 def foresee(negatives: pd.DataFrame) -> dict[str, float]:
-    """Return the scores of a set of negatives, and of how many queries and negatives they are the means.
+    """Return the scores of a set of negatives, with the numbers of queries and negatives they are averaged over.
 
-    `negatives` has a row a negative: `step` and `query`, which together are one visit of a query, `positive` and
-    `negative`, the cosine similarities of the query with its positive and with the negative, and `false`, 1 or 0, NaN
-    where it isn't known.
+    `negatives` has one row per negative: `step` and `query`, which identify a visit of a query, `positive` and
+    `negative`, the cosine similarities of the query with its positive and with the negative, and `false`, 1 or 0, or
+    NaN where unknown.
     """
     visits = [negatives["step"], negatives["query"]]
     gap = negatives["positive"] - negatives["negative"]
@@ -81,12 +81,12 @@ def foresee(negatives: pd.DataFrame) -> dict[str, float]:
         }
     )
     mapped = (1 + by_query["hardness"].to_numpy()) / 2
-    whole, efficiency = eci(by_query["capacity"].to_numpy(), mapped, by_query["safety"].to_numpy())
+    score, efficiency = eci(by_query["capacity"].to_numpy(), mapped, by_query["safety"].to_numpy())
     known = negatives["false"].dropna()
     return {
         "queries": len(by_query),
         "negatives": len(negatives),
-        "eci": float(whole.mean()),
+        "eci": float(score.mean()),
         "efficiency": float(efficiency.mean()),
         "hardness": float(by_query["hardness"].mean()),
         "margin": float(by_query["margin"].mean()),
@@ -97,10 +97,10 @@ def foresee(negatives: pd.DataFrame) -> dict[str, float]:
 def first_negatives(
     ledger: pd.DataFrame, training: dict[str, Any], seed: int, labels: Labels, vectors: Sides
 ) -> pd.DataFrame:
-    """Return the ledger's rows of the first `SHARE` of the steps, with the scores that `foresee` asks for.
+    """Return the ledger's rows of the first `SHARE` of the steps, with the similarities that `foresee` needs.
 
-    `training` are the run's steps and batch size: the positives that its queries met are drawn as they were in it. A
-    query that a batch holds twice, at the turn of an epoch, is left out of that step: its rows can't be told apart.
+    `training` has the run's steps and batch size, from which its batches and their positives are drawn again. A query
+    that occurs twice in a batch (where epochs meet) is left out of that step: its rows are indistinguishable.
     """
     steps = math.ceil(training["steps"] * SHARE)
     drawn = [labels.batch(seed, step, training["batch_size"]) for step in range(steps)]
@@ -108,26 +108,28 @@ def first_negatives(
         pd.DataFrame({"step": step, "query": queries, "document": positives})
         for step, (queries, positives) in enumerate(drawn)
     ]
-    met = pd.concat(batches).drop_duplicates(["step", "query"], keep=False)
+    visits = pd.concat(batches).drop_duplicates(["step", "query"], keep=False)
     documents, queries = vectors
-    met["positive"] = _cosines(queries, documents, met["query"], met["document"])
+    visits["positive"] = _cosines(queries, documents, visits["query"], visits["document"])
     early = ledger[ledger["step"] < steps]
-    found = early.merge(met[["step", "query", "positive"]], on=["step", "query"], how="left", indicator=True)
+    rows = early.merge(
+        visits[["step", "query", "positive"]], on=["step", "query"], how="left", indicator=True
+    )
     if not all(
         part["query"].isin(batches[int(str(step))]["query"]).all() for step, part in early.groupby("step")
     ):
-        raise UserError("a ledger holds queries that its seed does not draw; delete the run and run it again")
-    found = found[found["_merge"] == "both"].drop(columns="_merge")
-    looked_up = _cosines(queries, documents, found["query"], found["document"].clip(lower=0))
-    return found.assign(negative=np.where(found["document"] == VECTOR, found["score"], looked_up))
+        raise UserError("a ledger has queries that its seed does not draw; delete the run and run it again")
+    rows = rows[rows["_merge"] == "both"].drop(columns="_merge")
+    similarities = _cosines(queries, documents, rows["query"], rows["document"].clip(lower=0))
+    return rows.assign(negative=np.where(rows["document"] == VECTOR, rows["score"], similarities))
 
 
 def main(
     contents: Annotated[Path, Option(help="contents.json of the board")],
     name: Annotated[str, Option(help="the dataset whose runs are scored")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
-    vectors: Annotated[Path, Option(help="folder of its vectors by the encoder that the runs start from")],
-    output: Annotated[Path, Option(help="the CSV file that is written")],
+    vectors: Annotated[Path, Option(help="folder of its vectors by the encoder the runs start from")],
+    output: Annotated[Path, Option(help="the CSV file to write")],
 ) -> None:
     """Score the first negatives of all runs of a dataset."""
     listed = read_contents(contents)
@@ -140,22 +142,24 @@ def main(
         if len(ledger):
             training = read_json(run / "manifest.json")["run"]["training"]
             early = first_negatives(ledger, training, seed_of(run), labels, loaded)
-            early["false"] = _known(early, train, hidden, len(loaded[0]))
+            early["false"] = _is_false(early, train, hidden, len(loaded[0]))
             rows.append({"row": run.parent.name, "seed": seed_of(run), **foresee(early)})
     table = pd.DataFrame(rows, columns=["row", "seed", "queries", "negatives", *SCORES])
     write_text(output, csv(table, "%.6g"))
 
 
-def _cosines(queries: Vectors, documents: Vectors, asked: pd.Series, given: pd.Series) -> NDArray[np.float64]:
-    left, right = float32(queries[asked.to_numpy(np.int64)]), float32(documents[given.to_numpy(np.int64)])
+def _cosines(
+    queries: Vectors, documents: Vectors, query: pd.Series, document: pd.Series
+) -> NDArray[np.float64]:
+    left, right = float32(queries[query.to_numpy(np.int64)]), float32(documents[document.to_numpy(np.int64)])
     lengths = np.linalg.norm(left, axis=1) * np.linalg.norm(
         right, axis=1
-    )  # an encoder may not make unit vectors
+    )  # an encoder need not make unit vectors
     return np.einsum("rd,rd->r", left, right, dtype=np.float64) / lengths
 
 
-def _known(early: pd.DataFrame, train: Qrels, hidden: Qrels, documents: int) -> NDArray[np.float64]:
-    """Say of each negative if it is false; a vector is neither."""
+def _is_false(early: pd.DataFrame, train: Qrels, hidden: Qrels, documents: int) -> NDArray[np.float64]:
+    """Return whether each negative is false: 1 or 0, NaN for a vector or where no labels are hidden."""
     false = false_negatives(early, train, hidden if len(hidden.queries) else None, documents)
     return np.where(early["document"] == VECTOR, np.nan, false)
 

@@ -1,7 +1,7 @@
-"""Stage gates: are the baselines what others have published? A board that fails here is not built.
+"""Stage gates: do our baselines reproduce published values? If not, no board is built.
 
-A gate evaluates BM25 or the untrained encoder of the suite as the published value was made, as far as that is known,
-and holds it against that value. What differs (an analyser, say) stands in the gate beside its tolerance.
+A gate evaluates the suite's BM25 or untrained encoder as the published value was obtained, as far as that is known,
+and compares the two. Known differences (such as another analyser) are noted in the gate next to its tolerance.
 """
 
 import json
@@ -23,44 +23,44 @@ HOW = {
     "source": "published by", "tokenizer": "words or tokens by", "k1": "k1", "b": "b", "fields": "fields:",
     "length": "tokens read:", "self_ids": "documents under the query's id:", "note": "note:",
 }  # fmt: skip
-"""What a gate says of how its value was published, and how the page calls it."""
+"""The settings behind a published value, and their names on the page."""
 DIGITS = 9
-"""Differences are compared to so many, so that one that equals the tolerance holds."""
+"""Differences are rounded to this many, so that one equal to the tolerance passes."""
 SHOWN = ("gate", "dataset", "system", "metric", "expected", "found", "difference", "tolerance", "holds")
 
 
-def judge(gates: dict[str, dict[str, Any]], found: dict[str, dict[str, Any]]) -> pd.DataFrame:
-    """Return a row a gate: the published value, ours, and whether they are at most the tolerance apart.
+def judge(gates: dict[str, dict[str, Any]], means: dict[str, dict[str, Any]]) -> pd.DataFrame:
+    """Return one row per gate: the published value, ours, and whether they differ by at most the tolerance.
 
-    `gates` are their settings by name, `found` the slice `all` of each one's metrics.json. A published mean counts
-    queries that our dataset lacks (no labelled document of theirs is in the corpus) as 0, so the gate's `queries`
-    divide our sum. Raises `UserError` where ours has more queries than the published value.
+    `gates` are their settings by name, `means` the slice `all` of each one's metrics.json. A published mean counts
+    queries that our dataset lacks (none of their labelled documents is in the corpus) as 0, so our sum is divided by
+    the gate's `queries`. Raises `UserError` where we judged more queries than were published.
     """
-    return pd.DataFrame([_row(name, gate, found[name]) for name, gate in gates.items()])
+    return pd.DataFrame([_row(name, gate, means[name]) for name, gate in gates.items()])
 
 
 def table(judged: pd.DataFrame) -> str:
-    """Return the table that the terminal shows: values to five digits, the failing gates marked."""
+    """Return the table for the terminal: values to five digits, failing gates marked."""
     numbers = {name: judged[name].map("{:.5f}".format) for name in ("expected", "found", "tolerance")}
-    told = judged.assign(
+    formatted = judged.assign(
         **numbers,
         difference=judged["difference"].map("{:+.5f}".format),
         holds=judged["holds"].map({True: "yes", False: "NO"}),
     )
     return tabulate(
-        told[list(SHOWN)], headers="keys", tablefmt="simple", showindex=False, disable_numparse=True
+        formatted[list(SHOWN)], headers="keys", tablefmt="simple", showindex=False, disable_numparse=True
     )
 
 
 def markdown(judged: pd.DataFrame) -> str:
-    """Return the page: the table, and of each gate how its value was published."""
+    """Return the page: the table, and how the value of each gate was published."""
     head = "# Gates\n\nA board is built only where our baselines reproduce published values within the tolerance."
     lines = [
         f"- {plain(row['gate'])}: "
         + plain(
             "; ".join(
-                f"{said} {_shown(row[key])}"
-                for key, said in HOW.items()
+                f"{label} {_text(row[key])}"
+                for key, label in HOW.items()
                 if pd.notna(row[key]) and row[key] != ""
             )
         )
@@ -75,40 +75,40 @@ def markdown(judged: pd.DataFrame) -> str:
 
 def main(
     gates: Annotated[str, Option(help="the suite's gates, as JSON")],
-    folder: Annotated[Path, Option(help="where gates.csv and gates.md go")],
+    folder: Annotated[Path, Option(help="folder for gates.csv and gates.md")],
     metrics: Annotated[
         list[Path] | None, Argument(help="metrics.json of each gate, in a folder of its name")
     ] = None,
 ) -> None:
-    """Hold our baselines against published values; fail with the table where one differs."""
-    asked: dict[str, dict[str, Any]] = json.loads(gates)
-    if not asked:
-        raise UserError("gates: the suite names none; see config/gates.yaml for some")
-    found = {path.parent.name: read_json(path)["slices"]["all"] for path in metrics or []}
-    judged = judge(asked, found)
+    """Compare our baselines with published values; print the table and fail where one differs."""
+    settings: dict[str, dict[str, Any]] = json.loads(gates)
+    if not settings:
+        raise UserError("gates: the suite names none; see config/gates.yaml for examples")
+    means = {path.parent.name: read_json(path)["slices"]["all"] for path in metrics or []}
+    judged = judge(settings, means)
     print(f"\n{table(judged)}\n", file=sys.stderr, flush=True)
     if failing := judged.loc[~judged["holds"], "gate"].tolist():
         raise UserError(
-            f"gates: {len(failing)} of {len(judged)} fail ({', '.join(failing)}): a baseline isn't what was "
-            "published, so no board is built; fix what differs, or say in the suite why it may"
+            f"gates: {len(failing)} of {len(judged)} fail ({', '.join(failing)}): a baseline differs from its "
+            "published value, so no board is built; fix the difference, or explain it in the suite with a tolerance"
         )
     write_text(folder / "gates.csv", csv(judged))
     write_text(folder / "gates.md", markdown(judged))
     stage.say(f"gates: all {len(judged)} hold")
 
 
-def _shown(value: Any) -> str:
-    """Return a cell's text; a table of whole numbers with gaps holds them as fractions."""
+def _text(value: Any) -> str:
+    """Return a cell's text, whole numbers without decimals: a column with gaps holds them as floats."""
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _row(name: str, gate: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    queries = gate["queries"] or found["queries"]
-    if found["queries"] > queries:
+def _row(name: str, gate: dict[str, Any], means: dict[str, Any]) -> dict[str, Any]:
+    queries = gate["queries"] or means["queries"]
+    if means["queries"] > queries:
         raise UserError(
-            f"gates.{name}.queries: {queries:,} are published, but {found['queries']:,} were judged here"
+            f"gates.{name}.queries: {queries:,} were published, but {means['queries']:,} were judged here"
         )
-    value = found[gate["metric"]] * found["queries"] / queries
+    value = means[gate["metric"]] * means["queries"] / queries
     difference = value - gate["expected"]
     return {
         "gate": name,
@@ -121,7 +121,7 @@ def _row(name: str, gate: dict[str, Any], found: dict[str, Any]) -> dict[str, An
         "tolerance": gate["tolerance"],
         "holds": round(abs(difference), DIGITS) <= gate["tolerance"],
         "queries": queries,
-        "queries_judged": found["queries"],
+        "queries_judged": means["queries"],
         **{key: gate[key] for key in HOW},
     }
 

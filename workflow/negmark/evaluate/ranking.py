@@ -16,25 +16,25 @@ from negmark.store import collection
 class TestSplit:
     """The test queries of a dataset with their labels and slices, read once for all runs of a job.
 
-    Another split may be named; `wanted` takes so many of its queries at most, the same whenever it is asked.
+    `split` can name another split; `limit` keeps at most that many of its queries, always the same ones.
     """
 
-    def __init__(self, dataset: Path, split: str = "test", wanted: int | None = None) -> None:
+    def __init__(self, dataset: Path, split: str = "test", limit: int | None = None) -> None:
         self.documents = np.array(collection.column(dataset, collection.DOCUMENTS, "id"), dtype=object)
         names = collection.column(dataset, collection.QUERIES, "id")
         slices = collection.column(dataset, collection.QUERIES, "slice")
         labels = collection.qrels(dataset, split)
         self.relevant = labels.relevant
         self.queries = np.unique(labels.queries)
-        if wanted is not None:
-            self.queries = np.sort(stream(0, f"{split} queries").permutation(self.queries)[:wanted])
+        if limit is not None:
+            self.queries = np.sort(stream(0, f"{split} queries").permutation(self.queries)[:limit])
         self.names = [names[row] for row in self.queries]
         self.slices = [slices[row] for row in self.queries]
         self.qrels: dict[str, dict[str, int]] = {name: {} for name in self.names}
         for query, document, grade in zip(labels.queries, labels.documents, labels.grades, strict=True):
             if (labelled := self.qrels.get(names[query])) is not None:
                 labelled[self.documents[document]] = int(grade)
-        # a document under the query's id is the query itself (ArguAna, Quora)
+        # a document with the query's id is the query itself (ArguAna, Quora)
         rows = {name: row for row, name in enumerate(self.documents)}
         self.own = np.array([rows.get(name, -1) for name in self.names])
         self.place = np.empty(len(self.documents), dtype=np.int64)
@@ -42,37 +42,40 @@ class TestSplit:
 
 
 def rank(searcher: Searcher, split: TestSplit, depth: int = DEPTH) -> Run:
-    """Return the `depth` best documents of each query by id, the query's own text in the corpus left out.
+    """Return the ids and scores of the `depth` best documents of each query, without the query's own text.
 
-    BEIR leaves it out as well; one more is searched, so that as many are left. Equal scores are ordered by document
-    id descending, as trec_eval reads them.
+    BEIR leaves that out as well; one more document is retrieved to make up for it. Ties are broken by document id
+    descending, as in trec_eval.
     """
-    found, scores = searcher.search(split.queries, min(searcher.documents, depth + 1))
-    out = (found < 0) | (found == split.own[:, None])
-    scores = np.where(out, -np.inf, scores)
-    order = np.lexsort((-split.place[found], -scores), axis=1)[:, :depth]
-    found, scores = np.take_along_axis(found, order, axis=1), np.take_along_axis(scores, order, axis=1)
-    counts = np.minimum((~out).sum(axis=1), depth)
+    documents, scores = searcher.search(split.queries, min(searcher.documents, depth + 1))
+    excluded = (documents < 0) | (documents == split.own[:, None])
+    scores = np.where(excluded, -np.inf, scores)
+    order = np.lexsort((-split.place[documents], -scores), axis=1)[:, :depth]
+    documents, scores = (
+        np.take_along_axis(documents, order, axis=1),
+        np.take_along_axis(scores, order, axis=1),
+    )
+    counts = np.minimum((~excluded).sum(axis=1), depth)
     return {
         name: dict(zip(split.documents[rows[:count]].tolist(), values[:count].tolist(), strict=True))
-        for name, rows, values, count in zip(split.names, found, scores, counts, strict=True)
+        for name, rows, values, count in zip(split.names, documents, scores, counts, strict=True)
     }
 
 
 def measure(split: TestSplit, run: Run, evaluator: Evaluator) -> dict[str, list[Any]]:
-    """Return a row a query of the split: its id, its slice and its metrics, in the order of the dataset."""
-    found = evaluator.values(run)
-    metrics = {metric: [found[name][metric] for name in split.names] for metric in evaluator.names}
+    """Return one row per query of the split: its id, slice and metrics, in the order of the dataset."""
+    by_query = evaluator.values(run)
+    metrics = {metric: [by_query[name][metric] for name in split.names] for metric in evaluator.names}
     return {"query": split.names, "slice": split.slices, **metrics}
 
 
 def means(rows: dict[str, list[Any]]) -> dict[str, dict[str, float]]:
-    """Return the number of queries and the mean of each metric a slice; a slice without queries is left out."""
+    """Return the number of queries and the mean of each metric per slice; slices without queries are left out."""
     metrics = [name for name in rows if name not in ("query", "slice")]
-    told = np.array([slice_ or "" for slice_ in rows["slice"]])
+    slices = np.array([slice_ or "" for slice_ in rows["slice"]])
     result: dict[str, dict[str, float]] = {}
     for name in SLICES:
-        chosen = np.ones(len(told), dtype=bool) if name == "all" else told == name
+        chosen = np.ones(len(slices), dtype=bool) if name == "all" else slices == name
         if chosen.any():
             values = {metric: float(np.mean(np.array(rows[metric])[chosen])) for metric in metrics}
             result[name] = {"queries": int(chosen.sum()), **values}

@@ -1,8 +1,8 @@
-"""Stage evaluate for sentences: how well cosine similarity follows people's scores on STS pairs.
+"""Stage evaluate for sentences: how well cosine similarity agrees with human scores on STS pairs.
 
-A task's value is Spearman's correlation, times 100, over all its pairs; STS, the metric of record, is their mean.
+A task's value is Spearman's correlation, times 100, over all its pairs; STS, the main metric, is the mean over tasks.
 The files are those of `negmark.evaluate.evaluate`: in the TREC run the first sentence of a pair is the query and the
-second its one document, in the table a row is a pair. Equal configs give equal bytes.
+second its only document; the table has one row per pair. Equal configs give equal bytes.
 """
 
 import json
@@ -30,7 +30,7 @@ from negmark.store.vectors import load as load_vectors
 
 @dataclass(frozen=True)
 class Pairs:
-    """STS pairs as parallel arrays: sentences as rows of the queries' table, and their scores."""
+    """STS pairs as parallel arrays: sentences as row numbers of the queries table, and their scores."""
 
     names: list[str]
     tasks: list[str]
@@ -40,7 +40,7 @@ class Pairs:
 
 
 def read_pairs(dataset: Path) -> Pairs:
-    """Read the pairs of a prepared dataset of sentences: rows with a score, two by two."""
+    """Read the scored sentence pairs of a prepared dataset."""
     names, tasks = (collection.column(dataset, collection.QUERIES, name) for name in ("id", "slice"))
     rows, scores = collection.graded_pairs(dataset)
     first, second = rows.T
@@ -54,28 +54,35 @@ def read_pairs(dataset: Path) -> Pairs:
 
 
 def cosines(vectors: NDArray[np.float32], pairs: Pairs) -> NDArray[np.float64]:
-    """Return the cosine similarity of each pair from the vectors [N, D] of the queries' table."""
+    """Return the cosine similarity of each pair from the vectors [N, D] of the queries table."""
     one, other = (vectors[rows].astype(np.float64) for rows in (pairs.first, pairs.second))
     return (one * other).sum(axis=1) / (np.linalg.norm(one, axis=1) * np.linalg.norm(other, axis=1))
 
 
-def correlations(found: NDArray[np.float64], gold: NDArray[np.float64], tasks: list[str]) -> dict[str, float]:
-    """Return Spearman's correlation x 100 of each task, equal values sharing their mean rank, and their mean as STS.
+def correlations(
+    similarities: NDArray[np.float64], gold: NDArray[np.float64], tasks: list[str]
+) -> dict[str, float]:
+    """Return Spearman's correlation x 100 of each task, with ties at their mean rank, and the mean over tasks as STS.
 
-    Raises `UserError` where a task has no two different values: then there is no order to compare.
+    Raises `UserError` where all similarities or all scores of a task are equal: the correlation is then undefined.
     """
-    told = np.array(tasks)
-    values = {task: _spearman(found[told == task], gold[told == task], task) for task in dict.fromkeys(tasks)}
+    by_pair = np.array(tasks)
+    values = {
+        task: _spearman(similarities[by_pair == task], gold[by_pair == task], task)
+        for task in dict.fromkeys(tasks)
+    }
     return {STS: float(np.mean(list(values.values()))), **values}
 
 
 def main(
-    metrics: Annotated[list[Path], Argument(help="the metrics.json to write: of a run, beside its model")],
-    about: Annotated[str, Option(help="what is evaluated, as JSON; goes into metrics.json")],
+    metrics: Annotated[list[Path], Argument(help="the metrics.json to write, in the folder of each run")],
+    about: Annotated[str, Option(help="what is evaluated, as JSON; copied into metrics.json")],
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     vectors: Annotated[Path, Option(help="folder of the embeddings")],
     threads: Annotated[int, Option(help="threads of the encoder")] = 1,
-    models: Annotated[Path | None, Option(help="folder of the seeds' models, if elsewhere")] = None,
+    models: Annotated[
+        Path | None, Option(help="folder of the seeds' models, if not beside metrics.json")
+    ] = None,
 ) -> None:
     """Evaluate the trained runs of one method, or the untrained encoder, on the STS pairs of a dataset."""
     facts, pairs = json.loads(about), read_pairs(dataset)
@@ -93,23 +100,28 @@ def main(
         )
 
 
-def _spearman(found: NDArray[np.float64], gold: NDArray[np.float64], task: str) -> float:
-    if len(np.unique(found)) < 2 or len(np.unique(gold)) < 2:
-        raise UserError(f"{task}: all similarities or all scores are equal, which is no order to compare")
-    return 100 * float(spearmanr(found, gold).statistic)
+def _spearman(similarities: NDArray[np.float64], gold: NDArray[np.float64], task: str) -> float:
+    if len(np.unique(similarities)) < 2 or len(np.unique(gold)) < 2:
+        raise UserError(
+            f"{task}: all similarities or all scores are equal, so their correlation is undefined"
+        )
+    return 100 * float(spearmanr(similarities, gold).statistic)
 
 
-def _write(pairs: Pairs, found: NDArray[np.float64], facts: dict[str, Any], folder: Path) -> None:
-    values = correlations(found, pairs.gold, pairs.tasks)
-    columns = {"query": pairs.names, "slice": pairs.tasks, "gold": pairs.gold, "cosine": found}
+def _write(pairs: Pairs, similarities: NDArray[np.float64], facts: dict[str, Any], folder: Path) -> None:
+    values = correlations(similarities, pairs.gold, pairs.tasks)
+    columns = {"query": pairs.names, "slice": pairs.tasks, "gold": pairs.gold, "cosine": similarities}
     write_table(folder / PER_QUERY, columns)
-    run = {f"{name}/a": {f"{name}/b": score} for name, score in zip(pairs.names, found.tolist(), strict=True)}
+    run = {
+        f"{name}/a": {f"{name}/b": score}
+        for name, score in zip(pairs.names, similarities.tolist(), strict=True)
+    }
     write_run(folder / RUN, run, facts["row"])
     slices = {"all": {"queries": len(pairs.names), **values}}
     write_json(folder / METRICS_FILE, {**facts, "status": "ok", "slices": slices})
     seed = "" if facts["seed"] is None else f", seed {facts['seed']}"
-    told = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
-    stage.say(f"{facts['dataset']}: {facts['title']}{seed}: {told}")
+    summary = ", ".join(f"{name} {value:.2f}" for name, value in values.items())
+    stage.say(f"{facts['dataset']}: {facts['title']}{seed}: {summary}")
 
 
 if __name__ == "__main__":

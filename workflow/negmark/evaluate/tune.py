@@ -1,8 +1,8 @@
-"""Stage tune: of the trials of each row, choose the one that is best on the dev split.
+"""Stage tune: choose the trial of each row that is best on the dev split.
 
-A trial is judged by the metric that ranks the board, after its last step: the mean over its seeds, on the dev queries
-that come nearest to what ranks the board: the unseen ones where there are some, else all. The test split is not read.
-A trial that is no better than the row as it is doesn't take its place.
+A trial is scored by the metric that ranks the board, after its last step, as the mean over its seeds on the dev
+queries closest to those that rank the board: the unseen ones where there are any, else all. The test split is not
+read. A trial replaces the row's own settings only if it is better.
 """
 
 import json
@@ -20,13 +20,13 @@ from negmark.core.spreadsheet import csv
 from negmark.store.curve import read_curve
 from negmark.suite.tuning import Chosen, Point, Tuned, rate_of, trial_name
 
-TIE = 1e-9  # means of equal values may differ by their rounding
+TIE = 1e-9  # means of equal values may differ by rounding
 
 
 def trials_table(plan: dict[str, Any]) -> pd.DataFrame:
-    """One row a (dataset, row, trial, seed): what was tried and the metric on the dev queries that decide."""
+    """Return one row per (dataset, row, trial, seed): the settings tried and the metric on the deciding dev queries."""
     metric, rows = plan["metric"], []
-    shown = ("slice", "queries", metric, "vectors", "searches", "wall_seconds")
+    columns = ("slice", "queries", metric, "vectors", "searches", "wall_seconds")
     for dataset in plan["under"]:
         for row, points in plan["points"].items():
             for number, (factor, params) in enumerate(points):
@@ -37,12 +37,12 @@ def trials_table(plan: dict[str, Any]) -> pd.DataFrame:
                 about |= {"learning_rate": rate_of(plan["rates"][row], factor), "params": canonical(params)}
                 for seed in plan["seeds"]:
                     last = read_curve(folder / run_folder(seed) / "dev.parquet", metric).iloc[-1]
-                    rows.append({**about, "seed": seed, **{name: last[name] for name in shown}})
+                    rows.append({**about, "seed": seed, **{name: last[name] for name in columns}})
     return pd.DataFrame(rows)
 
 
 def choose(plan: dict[str, Any], table: pd.DataFrame) -> Tuned:
-    """Return the best trial of each row and dataset, the first of equals: trial 0 is the row as it is."""
+    """Return the best trial of each row and dataset, the first of ties; trial 0 is the row's own settings."""
     datasets: dict[str, dict[str, Chosen]] = {}
     for (dataset, row), part in table.groupby(["dataset", "row"], sort=False):
         means = part.groupby("trial")[plan["metric"]].mean()
@@ -69,26 +69,26 @@ def choose(plan: dict[str, Any], table: pd.DataFrame) -> Tuned:
 
 
 def main(
-    task: Annotated[str, Option(help="rows, their trials and seeds, as JSON")],
-    output: Annotated[Path, Option(help="tuned.json to write; the table of all trials goes beside it")],
+    task: Annotated[str, Option(help="rows, trials and seeds, as JSON")],
+    output: Annotated[Path, Option(help="tuned.json to write; the table of all trials is written beside it")],
 ) -> None:
     """Choose the best trial of each row on the dev split."""
-    asked = json.loads(task)
-    if not (asked["under"] and asked["points"]):
+    plan = json.loads(task)
+    if not (plan["under"] and plan["points"]):
         raise UserError(
-            f"{asked['suite']}: nothing to tune: rows of the tiers adapter and finetune are, on datasets that are "
+            f"{plan['suite']}: nothing to tune; name rows of the tiers adapter or finetune, and datasets that are "
             "trained on and searched"
         )
-    table = trials_table(asked)
-    tuned = choose(asked, table)
+    table = trials_table(plan)
+    tuned = choose(plan, table)
     write_text(output.with_name("trials.csv"), csv(table))
     write_json(output, tuned.model_dump(mode="json"))
     for dataset, rows in tuned.datasets.items():
         for row, chosen in rows.items():
             values = {"learning rate": f"{chosen.learning_rate:g}", **chosen.params}
-            picked = ", ".join(f"{name} {value}" for name, value in values.items())
+            settings = ", ".join(f"{name} {value}" for name, value in values.items())
             stage.say(
-                f"{dataset}: {row}: dev {tuned.metric} {chosen.dev:.4f} (as it is {chosen.default:.4f}) with {picked}"
+                f"{dataset}: {row}: dev {tuned.metric} {chosen.dev:.4f} (untuned {chosen.default:.4f}) with {settings}"
             )
 
 

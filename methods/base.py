@@ -16,7 +16,25 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from negmark.methods import losses, values
-from negmark.methods.types import Batch, Claim, Footnote, Graded, Ids, Negatives, Step, Tried, When
+from negmark.methods.types import (
+    NO_DOCUMENT,
+    Batch,
+    Claim,
+    Footnote,
+    Graded,
+    Ids,
+    Negatives,
+    Scores,
+    Step,
+    Tried,
+    When,
+)  # fmt: skip
+
+__all__ = [
+    "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Method", "Negatives", "Params", "Pool", "Scores",
+    "Services", "Snapshot", "Step", "Tried", "When",
+]  # fmt: skip
+"""All that a method's file needs, by one line of import."""
 
 RANKER = Footnote(
     "a cross-encoder learns by the listwise softmax over the positive and the given negatives; "

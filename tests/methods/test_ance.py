@@ -9,8 +9,8 @@ import torch
 from brute_force import best
 from negmark.methods import losses
 from negmark.methods.ance import ANCE
+from negmark.methods.base import Batch
 from negmark.methods.types import NO_DOCUMENT
-from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.step import _example
 from world import take_steps
@@ -67,7 +67,7 @@ def test_draws_are_spread_over_the_top_without_positives_or_repeats(world):
     vectors = run.encoder.queries(queries), run.encoder.documents(positives)
     counts = np.zeros((8, 6))
     for step in range(400):
-        ids = run.method.negatives(train.Batch(step, queries, positives, *vectors)).ids
+        ids = run.method.negatives(Batch(step, queries, positives, *vectors)).ids
         for place, query in enumerate(queries.tolist()):
             top = best(world, maps, query, 6)
             drawn = [top.index(document) for document in ids[place].tolist()]

@@ -147,7 +147,7 @@ from negmark.methods import registry
 from negmark.core.errors import UserError
 from negmark.suite.checks import load
 suite = {"suite": "third", "datasets": {"scifact": None}}
-taken = load({**suite, "methods": {"shifted": {"by": 2}, "far": {"row": "shifted", "by": 9}}}, "third.yaml")
+taken = load({**suite, "methods": {"shifted": {"by": 2}, "far": {"method": "shifted", "by": 9}}}, "third.yaml")
 try:
     load({**suite, "methods": {"shifted": {"to": 2}}}, "third.yaml")
     refused = ""
@@ -156,7 +156,7 @@ except UserError as error:
 print(json.dumps({
     "available": list(registry.available()),
     "summary": registry.available()["shifted"].summary(),
-    "parameters": [taken.parameters("shifted"), taken.parameters("far")],
+    "parameters": [taken.rows["shifted"].defaults, taken.rows["far"].defaults],
     "refused": refused,
 }))
 """

@@ -6,9 +6,9 @@ import torch
 from torch.nn import functional
 
 from negmark.methods import losses
+from negmark.methods.base import Batch
 from negmark.methods.star import STAR
 from negmark.methods.types import NO_DOCUMENT
-from negmark.train import train
 from negmark.train.step import _example
 from world import take_steps
 
@@ -73,7 +73,7 @@ def test_every_candidate_of_the_pool_is_drawn_equally_often(world):
     vectors = run.encoder.queries(queries), run.encoder.documents(positives)
     draws = 1000
     counts = sum(
-        (run.method.negatives(train.Batch(step, queries, positives, *vectors)).ids[:, :, None]
+        (run.method.negatives(Batch(step, queries, positives, *vectors)).ids[:, :, None]
          == best[:, None, :]).sum(axis=(0, 1))
         for step in range(draws)
     )  # fmt: skip

@@ -12,7 +12,6 @@ def test_there_is_a_profile_for_each_kind_of_machine() -> None:
         "default",
         "gpu",
         "slurm",
-        "kubernetes",
     }
     for path in PROFILES.glob("*/config.yaml"):
         told = yaml.safe_load(path.read_text(encoding="utf-8"))

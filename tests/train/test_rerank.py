@@ -211,7 +211,7 @@ def test_a_method_that_needs_vectors_is_refused_in_one_line():
     assert refused == ["adore", "ance", "clusterns", "conan", "debiased", "gist", "hcl", "inbatch"]
     for name in refused:
         with pytest.raises(UserError) as told:
-            suite({"row": {"row": name, "tier": "rerank"}})
+            suite({"row": {"method": name, "tier": "rerank"}})
         assert str(told.value).startswith(f"x.yaml: methods.row.tier: this row of {name} needs ")
         assert "\n" not in str(told.value)
     with pytest.raises(UserError, match="needs a corpus encoded anew, which a cross-encoder has not"):
@@ -245,7 +245,7 @@ def test_a_method_that_says_nothing_is_refused_while_it_runs(pairs, given):
             "rerank.first_stage: input should be 'untrained' or 'bm25_search'",
         ),
         ({"rerank": {"precision": "float16"}}, "rerank.precision"),
-        ({"tier": "ranker"}, "tier: input should be 'adapter', 'finetune' or 'rerank'"),
+        ({"tier": "ranker"}, "tier: unknown tier 'ranker'; "),
     ],
 )
 def test_mistakes_in_the_config_are_told(keys, message):

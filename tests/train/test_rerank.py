@@ -214,7 +214,7 @@ def test_a_method_that_needs_vectors_is_refused_in_one_line():
             suite({"row": {"method": name, "tier": "rerank"}})
         assert str(told.value).startswith(f"x.yaml: methods.row.tier: this row of {name} needs ")
         assert "\n" not in str(told.value)
-    with pytest.raises(UserError, match="needs a corpus encoded anew, which a cross-encoder has not"):
+    with pytest.raises(UserError, match="needs a corpus encoded anew, which a cross-encoder doesn't have"):
         suite({"simans": {"tier": "rerank", "refresh_steps": 10}})
     with pytest.raises(UserError, match="needs the vectors of its paper's recipe"):
         suite({"star": {"track": "faithful"}}, tier="rerank")

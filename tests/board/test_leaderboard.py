@@ -147,9 +147,9 @@ def test_sentences_say_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
     # seeds' differences -.05, .05, .15: Student's t with 2 degrees is .866, p = 1 - .866 / sqrt(2.75) = .478, and
     # ance (t = -6.93, p = .0202) is the surer one of the two, so it is .0404 by Holm
     assert "+0.050 (-0.199 to +0.299, p 0.478: no difference shown) against inbatch (0.150)" in first
-    assert "It can't be told from any other method." in first
+    assert "It isn't distinguishable from any other method." in first
     assert tally == (
-        "Of 2 methods held against inbatch, 0 are better and 1 is worse; of 1 no difference is shown."
+        "Of 2 methods compared with inbatch, 0 are better and 1 is worse; for 1, no difference is shown."
     )
     by_method = frame.set_index("row")
     assert by_method.loc["ance", ["difference", "p"]].tolist() == pytest.approx([-0.04, 0.0404], abs=2e-4)
@@ -377,11 +377,11 @@ def test_each_tier_has_its_budget(tmp_path: Path) -> None:
     budget = {"steps": 300, "batch_size": 64, "negatives": 8}
     budgets = {"adapter": budget, "finetune": {**budget, "steps": 20}}
     assert size_sentence(card, {**SETTINGS, "budgets": {"adapter": budget}}).endswith(
-        "encoder all-MiniLM-L6-v2, 300 steps of 64 queries, 8 negatives a query, 3 seeds."
+        "encoder all-MiniLM-L6-v2, 300 steps of 64 queries, 8 negatives per query, 3 seeds."
     )
     assert size_sentence(card, {**SETTINGS, "budgets": budgets}).endswith(
-        "encoder all-MiniLM-L6-v2; adapter tier: 300 steps of 64 queries, 8 negatives a query; "
-        "finetune tier: 20 steps of 64 queries, 8 negatives a query; 3 seeds."
+        "encoder all-MiniLM-L6-v2; adapter tier: 300 steps of 64 queries, 8 negatives per query; "
+        "finetune tier: 20 steps of 64 queries, 8 negatives per query; 3 seeds."
     )
 
 

@@ -227,7 +227,7 @@ def test_the_figure_says_what_it_shows(made: tuple[list, Path], tmp_path: Path) 
     assert names == {".svg", ".png", ".pdf", ".csv", ".txt"}
     caption = " ".join((tmp_path / "figures" / "scifact-foresight.txt").read_text().split())
     assert "ECI is a reconstruction from an abstract" in caption
-    assert "In the adapter tier (4 methods) no score is shown to foretell the board." in caption
+    assert "In the adapter tier (4 methods) no score is shown to predict the board." in caption
     assert "Without negatives of their own, and so without scores: batch." in caption
     assert "first 10% of a run's steps" in caption
 

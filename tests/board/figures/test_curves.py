@@ -70,7 +70,7 @@ def test_at_equal_compute_the_cheap_method_may_be_ahead(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("joules", "words"),
-    [(None, "Energy: unknown"), (1.5, "Energy is what the devices counted")],
+    [(None, "Energy: unknown"), (1.5, "Energy is what the devices measured")],
 )
 def test_the_figure_is_written_whole_and_the_same_twice(tmp_path: Path, joules: Any, words: str) -> None:
     runs = write_two(tmp_path, joules)[1]

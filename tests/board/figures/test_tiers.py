@@ -69,10 +69,10 @@ def test_equal_means_are_no_order() -> None:
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (Agreement(0.6, 0.2, 0.9, 0.7, 0.3, 0.9, 0.01), "at random agrees as well in 1.0 % of cases: the orders agree"),
+        (Agreement(0.6, 0.2, 0.9, 0.7, 0.3, 0.9, 0.01), "order agrees as well in 1.0 % of cases: the orders agree"),
         (Agreement(1, 1, 1, 1, 1, 1, 1 / 6), "16.7 % of cases: no agreement shown beyond these few methods"),
-        (Agreement(0.6, -0.1, 0.9, 0.7, 0.3, 0.9, 0.01), "holds 0: no agreement shown"),
-        (Agreement(0.6, 0.0, 0.9, 0.7, 0.3, 0.9, 0.01), "holds 0: no agreement shown"),
+        (Agreement(0.6, -0.1, 0.9, 0.7, 0.3, 0.9, 0.01), "includes 0: no agreement shown"),
+        (Agreement(0.6, 0.0, 0.9, 0.7, 0.3, 0.9, 0.01), "includes 0: no agreement shown"),
         (Agreement(-0.6, -0.9, -0.2, -0.7, -0.9, -0.3, 0.99), "agrees less in 1.0 % of cases: the orders run against"),
         (Agreement(-0.1, -0.2, -0.1, -0.1, -0.2, -0.1, 0.6), "40.0 % of cases: nothing shown beyond these few"),
         (Agreement(1, math.nan, math.nan, 1, math.nan, math.nan, 0.01), "no interval: no agreement shown"),

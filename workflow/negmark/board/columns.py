@@ -26,28 +26,28 @@ class Column:
     low: str = ""
     high: str = ""
     of: str = ""  # shown as a share of this column
-    form: str = ""  # of a number without bounds; without it, a count
-    about: str = ""  # what it says, for the pointer
+    form: str = ""  # format of a number without bounds; if empty, a count
+    about: str = ""  # its meaning, shown on hover
     ranks: bool = False  # whether the rows are ranked by it
     better: Literal["most", "least", ""] = ""
-    brief: bool = True  # shown where there is little room
+    brief: bool = True  # also shown where there is little room
     digits: int = 3  # of a number with bounds
     signed: bool = False
     kind: Literal["number", "chance", "letters"] = "number"
 
     def value(self, row: Row) -> float:
         """The number that is shown and sorted by."""
-        if self.kind == "letters":  # a stands first
+        if self.kind == "letters":  # a comes first
             return float(-ord(row[self.mean][0])) if row[self.mean] else math.nan
         return row[self.mean] / row[self.of] if self.of else row[self.mean]
 
     @property
     def slice(self) -> str:
-        """The slice of queries that a metric is of; empty for other columns."""
+        """The slice of queries that a metric is over; empty for other columns."""
         return self.mean.split("/")[1] if self.low and self.mean.count("/") == 2 else ""
 
     def text(self, row: Row) -> str:
-        """What the reader sees."""
+        """The text of the cell."""
         if self.kind == "letters":
             return row[self.mean] or MISSING
         if self.kind == "chance":
@@ -61,7 +61,7 @@ class Column:
         return f"{value:{self.form}}".replace("%", " %") if self.form else compact(value)
 
     def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
-        """Whether no row of the same ranking, and no baseline, is better; a baseline is held against the first."""
+        """Whether no row of its ranking and no baseline is better; a baseline is compared with the first ranking."""
         if not self.better:
             return False
         tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
@@ -83,20 +83,20 @@ def columns(frame: pd.DataFrame) -> list[Column]:
     first = (ranked_by(frame), ranking)
     quality = [_quality(names[name], metric, name, (metric, name) == first) for metric, name in pairs]
     cost = [column for column in COST_COLUMNS if (frame[column.mean] > 0).any() or column.brief]
-    truth = [column for column in TRUTH_COLUMNS if _knows(frame, column)]
+    truth = [column for column in TRUTH_COLUMNS if _has_values(frame, column)]
     return [*quality[: len(shown)], *_apart(frame), *truth, *cost, *quality[len(shown) :]]
 
 
-def _knows(frame: pd.DataFrame, column: Column) -> bool:
+def _has_values(frame: pd.DataFrame, column: Column) -> bool:
     return column.mean in frame and bool(frame[column.mean].notna().any())
 
 
 def _apart(frame: pd.DataFrame) -> list[Column]:
-    """How far rows are from the reference and which can't be told apart, as far as that is known."""
+    """The columns of differences from the reference and of groups, those that have values."""
     if "p" not in frame:
         return []
-    known = [column for column in APART_COLUMNS if (frame[column.mean].replace("", math.nan).notna()).any()]
-    return [replace(column, digits=decimals(ranked_by(frame))) for column in known]
+    filled = [column for column in APART_COLUMNS if (frame[column.mean].replace("", math.nan).notna()).any()]
+    return [replace(column, digits=decimals(ranked_by(frame))) for column in filled]
 
 
 def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:
@@ -108,26 +108,26 @@ def _quality(heading: str, metric: str, name: str, ranks: bool) -> Column:
 APART_COLUMNS = [
     Column(
         "difference", APART, "difference", "difference/low", "difference/high", signed=True,
-        about="mean difference from the reference on the queries that rank, and half its 95 % interval over other "
+        about="mean difference from the reference on the queries that rank, and half of its 95 % interval over other "
         "seeds and other queries",
     ),
     Column(
         "p", APART, "p", kind="chance",
-        about="p-value of the difference, adjusted (Holm) for all methods held against the reference",
+        about="p-value of the difference, adjusted (Holm) for all methods compared with the reference",
     ),
     Column(
         "group", APART, "groups", kind="letters",
-        about="methods of a ranking with a letter in common can't be told apart (Holm over all pairs)",
+        about="methods of a ranking that share a letter aren't distinguishable (Holm over all pairs)",
     ),
 ]  # fmt: skip
 TRUTH_COLUMNS = [
     Column(
         "false negatives", AUDIT, RATE, form=".1%",
-        about="share of the negatives given in training that are relevant by all labels, the hidden ones too",
+        about="share of the negatives given in training that are relevant by all labels, including the hidden ones",
     ),
     Column(
         "by weight", AUDIT, WEIGHTED, form=".1%", brief=False,
-        about="the same, where a negative counts as much as its weight in the loss",
+        about="the same, with each negative counted by its weight in the loss",
     ),
     *(
         Column(
@@ -147,17 +147,17 @@ COST_COLUMNS = [
     ),
     Column(
         "own", COST, "own_seconds", of="train_seconds", form=".0%",
-        about="share of the seconds inside the method: its choice of negatives, refreshes, own loss",
+        about="share of the seconds spent inside the method: its choice of negatives, refreshes, own loss",
     ),
     *(
         Column(heading, COST, name, form=form, about=about, brief=False)
         for heading, name, form, about in (
             ("vectors", "vectors", "", "query and document vectors that a run took from the encoder"),
             ("pairs", "pairs", "", "pairs of a query and a document that the trained cross-encoder scored"),
-            ("searches", "searches", "", "queries searched over the whole corpus while training"),
+            ("searches", "searches", "", "queries searched over the whole corpus during training"),
             ("teacher", "teacher_vectors", "", "vectors of another encoder that the method read"),
-            ("forwards", "network_forwards", "", "inputs of networks of the method's own"),
-            ("MiB", "peak_mebibytes", ",.0f", "most memory of the process"),
+            ("forwards", "network_forwards", "", "inputs of the method's own networks"),
+            ("MiB", "peak_mebibytes", ",.0f", "peak memory of the process"),
         )
     ),
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""Columns that other stages found, joined to the rows of a board: differences, groups, false negatives."""
+"""Results of other stages joined to the rows of a board: differences, groups, false negatives."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ RATE, WEIGHTED = "false_negatives", "false_negatives_weighted"
 
 OF_AUDIT = {RATE: "false_negative_rate", WEIGHTED: "false_negative_weight"}
 ANCESTORS, SIBLINGS = "ancestors", "siblings"
-"""Columns of the board: shares in 0..1 of the negatives that are so related to a positive, means over seeds."""
+"""Columns of the board: shares in 0..1 of the negatives with that relation to a positive, means over seeds."""
 OF_RELATION = {"ancestor": ANCESTORS, "sibling": SIBLINGS}
 
 
@@ -24,7 +24,7 @@ WHOLE_RUN = -1
 
 
 def with_false_negatives(frame: pd.DataFrame, cards: dict[str, dict[str, Any]], audits: Path) -> pd.DataFrame:
-    """Return the rows of `standings` with these columns where a dataset hides labels or relates documents.
+    """Return the rows of `standings` with the columns above where a dataset hides labels or relates documents.
 
     `cards` are the datasets' by name, `audits` is the folder of their CSV files. A method without negatives of its
     own, and a row of a dataset that has neither, has NaN; a column that no dataset has is left out.
@@ -39,13 +39,13 @@ def with_false_negatives(frame: pd.DataFrame, cards: dict[str, dict[str, Any]], 
 
 
 def _audit_columns(card: dict[str, Any]) -> dict[str, str]:
-    """Return the audit's columns that a dataset has, by the board's."""
-    near = {OF_RELATION[name]: f"{name}_rate" for name in card.get("relations", {})}
-    return {**(OF_AUDIT if "hidden" in card else {}), **near}
+    """Return the audit's columns that a dataset has, by the board's names."""
+    relations = {OF_RELATION[name]: f"{name}_rate" for name in card.get("relations", {})}
+    return {**(OF_AUDIT if "hidden" in card else {}), **relations}
 
 
 def _rates(path: Path, columns: dict[str, str]) -> pd.DataFrame:
-    """Return the columns of an audit under the board's names, means over seeds, a line for each row."""
+    """Return the columns of an audit under the board's names: means over seeds, one line per row."""
     try:
         table = pd.read_csv(path)
         whole = table[table["window"] == WHOLE_RUN].groupby("row", as_index=False)
@@ -66,7 +66,7 @@ OF_DIFFERENCES = {
     "effect": "effect",
     "groups": "groups",
 }
-"""Columns of the board and those of differences.csv that they are: of the slice that ranks a dataset."""
+"""Columns of the board and their names in differences.csv, on the slice that ranks a dataset."""
 
 
 def with_differences(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
@@ -85,9 +85,9 @@ def with_differences(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
 
 def average(table: pd.DataFrame) -> pd.DataFrame:
     """The rows of the average over datasets, best first within a tier and track; none where there is no average."""
-    mine = table[(table["dataset"] == MACRO) & (table["slice"] == RANKING)]
-    place = {tier: number for number, tier in enumerate(in_order(list(mine["tier"])))}
-    order = mine.assign(place=mine["tier"].map(place)).sort_values(
+    rows = table[(table["dataset"] == MACRO) & (table["slice"] == RANKING)]
+    place = {tier: number for number, tier in enumerate(in_order(list(rows["tier"])))}
+    order = rows.assign(place=rows["tier"].map(place)).sort_values(
         ["place", "track", "mean"], ascending=[True, True, False], kind="stable"
     )
     return order.drop(columns="place").reset_index(drop=True)

@@ -1,4 +1,4 @@
-"""The board for a paper: LaTeX tables with booktabs, to be taken in by \\input."""
+"""The board for a paper: LaTeX tables with booktabs, to be included by \\input."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -20,17 +20,16 @@ SPECIAL = {
     "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--", "<": "$<$", ">": "$>$",
 }  # fmt: skip
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
-ASKED = {*(column.mean for column in APART_COLUMNS), RATE, "train_seconds"}
-"""Columns for which a page has room beside the metric that ranks."""
+SHOWN = {*(column.mean for column in APART_COLUMNS), RATE, "train_seconds"}
+"""Columns that fit a page beside the metric that ranks."""
 LONE = {APART, COST, AUDIT}
-"""Groups of columns whose headings say enough."""
+"""Groups of columns whose headings need no group name."""
 
 
 def latex(frame: pd.DataFrame, overview: Overview | None, suite: str, captions: Mapping[str, str]) -> str:
-    """A `table` environment a dataset, and one of all datasets where there are several.
+    """A `table` environment per dataset, and one of all datasets if there are several.
 
-    `captions` has what is said below each dataset's table, by its name. The best of each column and ranking is bold;
-    a rule parts two rankings.
+    `captions` are by dataset name. The best of each column and ranking is bold; a rule separates rankings.
     """
     parts = [HEAD.format(suite=" ".join(suite.split()))]
     if overview:
@@ -41,7 +40,7 @@ def latex(frame: pd.DataFrame, overview: Overview | None, suite: str, captions: 
         parts.append(_table(overview.rows, ranks, heads, texts, caption, f"{suite}-all"))
     for name, part in datasets(frame):
         shown = [
-            column for column in columns(part) if column.group == ranked_by(part) or column.mean in ASKED
+            column for column in columns(part) if column.group == ranked_by(part) or column.mean in SHOWN
         ]
         heads = [("" if column.group in LONE else column.group, column.heading) for column in shown]
         rows = records(part)
@@ -53,8 +52,8 @@ def latex(frame: pd.DataFrame, overview: Overview | None, suite: str, captions: 
 
 def escaped(text: str) -> str:
     """Text that LaTeX shows as it is, on one line, with a minus before a negative number."""
-    told = "".join(SPECIAL.get(letter, letter) for letter in " ".join(text.split()))
-    return MINUS.sub("$-$", told)
+    plain = "".join(SPECIAL.get(letter, letter) for letter in " ".join(text.split()))
+    return MINUS.sub("$-$", plain)
 
 
 def _table(
@@ -86,10 +85,10 @@ def _table(
 
 
 def _begins(rows: Sequence[Row]) -> list[bool]:
-    """Whether a row is the first of a ranking other than the topmost; a baseline stands in any."""
-    found, last = [], None
+    """Whether each row is the first of a ranking other than the topmost; a baseline starts none."""
+    begins, last = [], None
     for row in rows:
         ranking = last if row["track"] == "baseline" else (row["tier"], row["track"])
-        found.append(last is not None and ranking != last)
+        begins.append(last is not None and ranking != last)
         last = ranking
-    return found
+    return begins

@@ -34,11 +34,11 @@ def collate(
 ) -> str:
     """Write leaderboard.csv, .md, .tex, .html and summary.txt into `folder`; returns the summary's text.
 
-    `metrics` are the metrics.json of a suite's runs, `cards` its datasets' cards. `settings` is what every
-    method shared and the board must say: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
-    others are held against. In `folder` must lie differences.csv, which says how far they are from it. The page takes
-    in the figures of `folder`/figures, and the board of a dataset that hides labels the false negatives that its audit
-    in `folder`/audit counts. `failed` are the rows without a result, which stand last in their tables.
+    `metrics` are the metrics.json of a suite's runs, `cards` its datasets' cards. `settings` is what all
+    methods share and the board must state: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
+    others are compared with. `folder` must hold differences.csv, the differences from it. The page includes the
+    figures of `folder`/figures; the board of a dataset that hides labels shows the false negatives counted by its
+    audit in `folder`/audit. `failed` are the rows without a result, which are last in their tables.
     """
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
@@ -49,8 +49,8 @@ def collate(
     text = summary(frame, described, settings, failed)
     write_text(folder / "leaderboard.csv", board_csv(frame, failed))
     write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite, failed))
-    said = captions(frame, described, settings, failed)
-    write_text(folder / "leaderboard.tex", latex(frame, whole, suite, said))
+    below = captions(frame, described, settings, failed)
+    write_text(folder / "leaderboard.tex", latex(frame, whole, suite, below))
     write_text(folder / "leaderboard.html", page(frame, whole, described, settings, suite, folder, failed))
     write_text(folder / "summary.txt", text)
     return text

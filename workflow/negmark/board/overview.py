@@ -1,4 +1,4 @@
-"""All datasets of a board in one table: what ranks each of them, the average, and how surely methods differ in it."""
+"""All datasets of a board in one table: what ranks each of them, the average, and the differences on average."""
 
 from typing import Any, NamedTuple
 
@@ -12,18 +12,22 @@ from negmark.core.names import Row, records
 
 AVERAGE = "average"
 AVERAGE_COLUMNS = (
-    Column("mean", AVERAGE, "average", better="most", form=".3f", about="of each searched dataset that is trained on"),
+    Column("mean", AVERAGE, "average", better="most", form=".3f", about="over searched datasets that are trained on"),
     Column(
         "difference", AVERAGE, "difference", "low", "high", signed=True,
-        about="from the reference, datasets counting alike; half the 95 % interval over other seeds and other queries",
+        about="from the reference, datasets weighted equally; half of the 95 % interval over other seeds and "
+        "other queries",
     ),
-    Column("p", AVERAGE, "adjusted", kind="chance", about="adjusted (Holm) for all methods held against the reference"),
+    Column(
+        "p", AVERAGE, "adjusted", kind="chance",
+        about="adjusted (Holm) for all methods compared with the reference",
+    ),
     Column(
         "group", AVERAGE, "groups", kind="letters",
-        about="methods of a ranking with a letter in common can't be told apart on average",
+        about="methods of a ranking that share a letter aren't distinguishable on average",
     ),
 )  # fmt: skip
-"""What is told of the average over datasets."""
+"""The columns of the average over datasets."""
 
 
 class Overview(NamedTuple):
@@ -51,8 +55,8 @@ class Overview(NamedTuple):
 def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
     """Methods by datasets, the metric that ranks each on its ranking slice; None for one dataset.
 
-    Takes the board's rows and those of differences.csv. Tiers and tracks stand below each other, as their ranks can't
-    be compared; baselines stand last.
+    Takes the board's rows and those of differences.csv. Tiers and tracks are listed one below the other, as their ranks
+    can't be compared; baselines are last.
     """
     parts = [
         part.assign(

@@ -32,7 +32,7 @@ from negmark.store.failures import FailedRow
 from negmark.suite.figures import OF_DATASET, OF_SUITE
 
 POINTS = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
-SCREEN = 1.75  # pixels a point: figures are drawn at the size of print, which is small on a screen
+SCREEN = 1.75  # pixels per point: figures have the size of print, which is small on a screen
 FORESIGHT = {
     "eci": "ECI (reconstruction)",
     "efficiency": "its efficiency E",
@@ -40,7 +40,7 @@ FORESIGHT = {
     "margin": "margin",
     "false_negative_rate": "false negatives",
 }
-"""Columns of the table of foresight, and what the page calls them."""
+"""Columns of the foresight table and their headings on the page."""
 REPORT = Path(__file__).parent
 
 
@@ -55,8 +55,8 @@ def page(
 ) -> str:
     """One HTML file that needs no network: tables that sort and filter (DataTables), figures, card facts.
 
-    `frame` are the board's rows, `overview` the table of all datasets, if there are several, `failed` the rows without
-    a result. In `folder` may lie claims.csv and, in figures/, the figures of each dataset.
+    `frame` are the board's rows, `overview` the table of all datasets if there are several, `failed` the rows without
+    a result. `folder` may hold claims.csv and, in figures/, the figures of each dataset.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(REPORT),
@@ -100,7 +100,7 @@ def page(
 def _section(
     frame: pd.DataFrame, card: dict[str, Any], settings: dict[str, Any], suite: str, figures: Path
 ) -> dict[str, Any]:
-    """What the template needs of one dataset."""
+    """The values of one dataset for the template."""
     shown, names = columns(frame), tiers(frame)
     kinds = settings.get("figures", {}).get(card["name"], OF_DATASET)
     return {
@@ -128,12 +128,12 @@ def _section(
 
 
 def _place(tiers_shown: list[str], tier: str) -> int:
-    """Where a tier stands in a table: a baseline, which has none, with the first, a tier without a result last."""
+    """The place of a tier in a table: a baseline, which has none, is with the first; one without a result is last."""
     return tiers_shown.index(tier) if tier in tiers_shown else len(tiers_shown) * bool(tier)
 
 
 def _cell(column: Column, row: Row, frame: pd.DataFrame) -> dict[str, Any]:
-    """One number: `order` is what it sorts by, `title` its interval or full count for the pointer."""
+    """One number: `order` is what it sorts by, `title` its interval or full count, shown on hover."""
     value = column.value(row)
     return {
         "text": column.text(row),
@@ -154,14 +154,14 @@ def _in_full(column: Column, row: Row) -> str:
 
 
 def _claims(path: Path) -> dict[str, Any]:
-    """What the stage `claims` found, if it ran: a row a claim and pair of rows, in words and to sort by."""
+    """The verdicts of the stage `claims`, if it ran: a row per claim and pair of rows, as text and as sort keys."""
     if not path.is_file():
         return {}
     judged = read_claims(path)
     rows = [
         {
             **row,
-            "told": difference_text(row),
+            "difference_text": difference_text(row),
             "chance": chance(row["adjusted"]),
             "order": "" if math.isnan(row["difference"]) else repr(row["difference"]),
             "p_order": "" if math.isnan(row["adjusted"]) else repr(row["adjusted"]),
@@ -172,13 +172,13 @@ def _claims(path: Path) -> dict[str, Any]:
 
 
 def _several(names: Iterable[str]) -> list[str]:
-    """What may be chosen from: each name once, and none where there is no choice."""
-    found = list(dict.fromkeys(names))
-    return found if len(found) > 1 else []
+    """The options of a filter: each name once, and none if there is no choice."""
+    options = list(dict.fromkeys(names))
+    return options if len(options) > 1 else []
 
 
 def _runs(dataset: str, row: Row, suite: str, settings: dict[str, Any]) -> list[dict[str, str]]:
-    """Links from the board to the manifest of each run, which lie beside it until the results are cleared away."""
+    """Links from the board to the manifest of each run, which work until the results are deleted."""
     if row["track"] == "baseline":
         return []
     home = settings.get("trained_on", {}).get(dataset, dataset)
@@ -192,9 +192,9 @@ def _runs(dataset: str, row: Row, suite: str, settings: dict[str, Any]) -> list[
 
 
 def _figure(folder: Path, stem: str) -> dict[str, Any] | None:
-    """A figure as a data address (several SVGs in one page would share ids), with its caption and width in pixels.
+    """A figure as a data URL (several SVGs in one page would share ids), with its caption and width in pixels.
 
-    None where there is none, or where its table has no rows: such a figure only says why it shows nothing.
+    None if there is none, or if its table has no rows: such a figure only says why it is empty.
     """
     image, caption, table = (folder / f"{stem}.{suffix}" for suffix in ("svg", "txt", "csv"))
     if not image.exists() or (table.exists() and len(table.read_text(encoding="utf-8").splitlines()) < 2):
@@ -209,7 +209,7 @@ def _figure(folder: Path, stem: str) -> dict[str, Any] | None:
 
 
 def _foresight(path: Path, frame: pd.DataFrame) -> list[dict[str, str]]:
-    """The scores of each method's first negatives, means over seeds, in the board's order; none without a table."""
+    """The scores of each method's first negatives: means over seeds, in the board's order; empty without a table."""
     if not path.exists():
         return []
     means = pd.read_csv(path).groupby("row").mean(numeric_only=True)

@@ -1,4 +1,4 @@
-"""What a board says in plain words, made from its numbers."""
+"""The sentences of a board, written from its numbers."""
 
 import math
 import re
@@ -22,32 +22,32 @@ from negmark.store.run import FEWEST_UNSEEN
 
 SURE = 1 - CONFIDENCE
 NAMED = 4
-"""Methods that a sentence names; of more it gives the number."""
+"""Methods that a sentence names; of the rest it gives only the number."""
 READING = (
-    "A value is the mean over seeds ± the half-width of its 95 % Student t interval, which tells what other seeds "
-    "would do on the same queries. A difference is that from the reference, and its interval and p-value see other "
-    "seeds and other queries: the interval is of the one comparison at 95 %, the p-value is adjusted (Holm) for all "
-    "methods held against the reference. Methods with a letter in common can't be told apart (Holm over all pairs). "
+    "A value is the mean over seeds ± the half-width of its 95 % Student t interval, which shows what other seeds "
+    "would give on the same queries. A difference is from the reference; its interval and p-value account for other "
+    "seeds and other queries. The interval is for that one comparison at 95 %; the p-value is adjusted (Holm) for all "
+    "methods compared with the reference. Methods that share a letter aren't distinguishable (Holm over all pairs). "
     "A test query is seen when a document relevant to it was a positive in training. Methods are ranked by {by} on "
-    f"unseen queries where there are at least {FEWEST_UNSEEN}, else on all. Baselines aren't trained here and have no "
-    "rank. Rows of the faithful track train with their paper's own loss and towers and are ranked among themselves. "
-    "Seconds are wall time of a run's training loop; own is the share of it inside the method: its choice of "
-    "negatives, refreshes, own loss."
+    f"unseen queries if there are at least {FEWEST_UNSEEN}, otherwise on all. Baselines aren't trained here and have "
+    "no rank. Rows of the faithful track are trained with their paper's own loss and towers and ranked among "
+    "themselves. Seconds are the wall time of a run's training loop; own is the share of it spent inside the method: "
+    "its choice of negatives, refreshes, own loss."
 )
 SENTENCES = (
     "A dataset of sentences is ranked by STS instead: Spearman's correlation x 100 between cosine similarity and "
-    "people's scores over all pairs of a task, the mean over tasks. "
-    "It is one number a run, so nothing says what other pairs would do."
+    "human scores over all pairs of a task, averaged over tasks. "
+    "It is one number per run, so how it varies over other pairs isn't known."
 )
 FALSE_NEGATIVES = (
     "Where a dataset hides training labels, false negatives are the share of the negatives given in training that are "
-    "relevant by all labels, the mean over seeds; documents of the batch don't count. Seen and unseen go by the labels "
-    "that training sees."
+    "relevant by all labels, averaged over seeds; in-batch documents don't count. Seen and unseen follow the labels "
+    "visible in training."
 )
 
 
 def version_sentence(suite: str, settings: Mapping[str, Any]) -> str:
-    """Return which benchmark and which suite made a board, as a reader of it has to cite them."""
+    """Return the versions of the benchmark and of the suite that made a board, which its readers have to cite."""
     versions = settings.get("versions", {})
     parts = [
         f"{name} {versions[key]}"
@@ -58,9 +58,9 @@ def version_sentence(suite: str, settings: Mapping[str, Any]) -> str:
 
 
 def size_sentence(card: dict[str, Any], settings: dict[str, Any]) -> str:
-    """How much was trained and tested on what: no number on a board means anything without it.
+    """The data, encoder and training budget of a board, without which none of its numbers means anything.
 
-    `settings["budgets"]` may give each tier its own steps, batch_size and negatives; else the top level has them.
+    `settings["budgets"]` may give each tier its own steps, batch_size and negatives; otherwise the top level has them.
     """
     seeds = settings["seeds"]
     budgets = settings.get("budgets") or {"": settings}
@@ -96,7 +96,7 @@ def _data(card: dict[str, Any]) -> str:
 def _budget(tier: str, training: Mapping[str, Any]) -> str:
     head = f"{tier} tier: " if tier else ""
     steps, size = f"{training['steps']:,} steps", f"{training['batch_size']:,} queries"
-    return f"{head}{steps} of {size}, {training['negatives']:,} negatives a query"
+    return f"{head}{steps} of {size}, {training['negatives']:,} negatives per query"
 
 
 def captions(
@@ -105,82 +105,86 @@ def captions(
     settings: dict[str, Any],
     failed: Sequence[FailedRow] = (),
 ) -> dict[str, str]:
-    """What stands below the table of each dataset in a paper, by its name."""
-    said = {}
+    """The captions of the tables in a paper, by dataset."""
+    texts = {}
     for name, part in datasets(frame):
         size, start = size_sentence(cards[name], settings), start_sentence(part)
-        lost = failed_sentence([one for one in failed if one.dataset == name])
-        text = f"{name}. {size} {start} Means over seeds ± half the 95 % interval over seeds. {lost}"
-        said[name] = text.rstrip()
-    return said
+        without = failed_sentence([one for one in failed if one.dataset == name])
+        text = f"{name}. {size} {start} Means over seeds ± half the 95 % interval over seeds. {without}"
+        texts[name] = text.rstrip()
+    return texts
 
 
 def failed_sentence(failed: Sequence[FailedRow]) -> str:
-    """Which rows have no result and why; empty where all have one."""
+    """Which rows have no result, and why; empty if all have one."""
     if not failed:
         return ""
     several = len({one.tier for one in failed}) > 1
-    told = [f"{marked(one.model_dump(), several)} ({one.status}: {one.reason})" for one in failed]
-    return f"Without a result: {listed(told)}."
+    reasons = [f"{marked(one.model_dump(), several)} ({one.status}: {one.reason})" for one in failed]
+    return f"Without a result: {listed(reasons)}."
 
 
 def overview_sentence(overview: Overview) -> str:
     """How to read the table of all datasets."""
-    said = f"{overview.by} on the queries that rank each dataset. The mean rank counts datasets alike and says nothing "
-    said += "of how far methods are apart."
+    text = f"{overview.by} on the queries that rank each dataset. The mean rank weights datasets equally and doesn't "
+    text += "show how far apart methods are."
     if any(column.group == AVERAGE for column in overview.columns):
-        said += (
-            " The mean is over the datasets that are trained on and searched, each collection once (by its strict "
-            "regime where there is one); its difference, p-value and letters take these datasets as fixed and say what "
-            "other seeds and other queries of them would do."
+        text += (
+            " The mean is over the datasets that are trained on and searched, each collection once (in its strict "
+            "regime if there is one); its difference, p-value and letters treat these datasets as fixed and account "
+            "for other seeds and other queries of them."
         )
-    return said
+    return text
 
 
 def start_sentence(frame: pd.DataFrame) -> str:
-    """What the runs of one dataset start from, said once where all start alike, and what they were trained on."""
+    """What the runs of one dataset start from (stated once if all start alike) and the machines that trained them."""
     trained, names = frame[frame["tier"] != ""], tiers(frame)
     if not names:
         return ""
     machines = " and ".join(dict.fromkeys(trained["hardware"]))
-    ran = f" They were trained on {machines}."
+    trained_on = f" They were trained on {machines}."
     if trained["start"].nunique() == 1:
-        return f"Runs of the {' and the '.join(names)} tier start from {trained['start'].iloc[0]}.{ran}"
-    return " ".join(_tier_start(tier, trained[trained["tier"] == tier]) for tier in names) + ran
+        return (
+            f"Runs of the {' and the '.join(names)} tier start from {trained['start'].iloc[0]}.{trained_on}"
+        )
+    return " ".join(_tier_start(tier, trained[trained["tier"] == tier]) for tier in names) + trained_on
 
 
 def _tier_start(tier: str, rows: pd.DataFrame) -> str:
     (usual, _), *others = Counter(rows["start"]).most_common()
-    apart = [
+    exceptions = [
         f"those of {', '.join(marked(row) for row in records(rows[rows['start'] == start]))} from {start}"
         for start, _ in others
     ]
-    return ", ".join([f"Runs of the {tier} tier start from {usual}", *apart]) + "."
+    return ", ".join([f"Runs of the {tier} tier start from {usual}", *exceptions]) + "."
 
 
 def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
-    """What the rows of one dataset say in plain words: who is first, by how much, and what "all" hides.
+    """What the rows of one dataset show: which method is first, by how much, and what "all" hides.
 
-    Each tier is told by itself. A difference is called one where it would hold with other seeds and other queries
-    (`negmark.compare.inference`).
+    Each tier has its own sentences. A difference is called one only if it would hold with other seeds and other
+    queries (`negmark.compare.inference`).
     """
     names = tiers(frame)
     if not names:
         return ["No trained method is on this board."]
     return [
-        said
+        sentence
         for tier in names
-        for said in _of_tier(frame, tier, f"In the {tier} tier, " if len(names) > 1 else "", settings)
+        for sentence in _tier_sentences(
+            frame, tier, f"In the {tier} tier, " if len(names) > 1 else "", settings
+        )
     ]
 
 
-def _of_tier(frame: pd.DataFrame, tier: str, place: str, settings: dict[str, Any]) -> list[str]:
-    mine = frame[frame["tier"] == tier]
-    first_track = mine[mine["track"] == mine["track"].iloc[0]]  # the tracks are two rankings
+def _tier_sentences(frame: pd.DataFrame, tier: str, prefix: str, settings: dict[str, Any]) -> list[str]:
+    rows = frame[frame["tier"] == tier]
+    first_track = rows[rows["track"] == rows["track"].iloc[0]]  # each track is a ranking of its own
     baselines = {row["row"]: row for row in records(frame[frame["track"] == "baseline"])}
-    reference = reference_row(mine, settings.get("reference", REFERENCE))
+    reference = reference_row(rows, settings.get("reference", REFERENCE))
     best = records(first_track)[0]
-    winner = place + _winner(best, reference, baselines.get(UNTRAINED), frame)
+    winner = prefix + _winner(best, reference, baselines.get(UNTRAINED), frame)
     return [
         " ".join([winner, *_peers(best, first_track), *_price(best, reference)]),
         *_tally(first_track, reference),
@@ -189,7 +193,7 @@ def _of_tier(frame: pd.DataFrame, tier: str, place: str, settings: dict[str, Any
 
 
 def reference_row(rows: pd.DataFrame, name: str) -> Row | None:
-    """The row of a tier that a gain is told against: the one of that name, else the best of that method."""
+    """The reference of a tier: the row of that name, otherwise the best row of that method."""
     named = [*records(rows[rows["row"] == name]), *records(rows[rows["method"] == name])]
     return named[0] if named else None
 
@@ -198,41 +202,41 @@ def _winner(best: Row, reference: Row | None, untrained: Row | None, frame: pd.D
     metric, ranking = ranked_by(frame), ranking_slice(frame)
     by, digits = f"{metric}/{ranking}/mean", decimals(metric)
     gains = [
-        f"{best[by] - row[by]:+.{digits}f}{_surely(best, row, digits)} against {row['title']} ({row[by]:.{digits}f})"
+        f"{best[by] - row[by]:+.{digits}f}{_certainty(best, row, digits)} against {row['title']} ({row[by]:.{digits}f})"
         for row in (reference, untrained)
         if row is not None and row["row"] != best["row"]
     ]
     value = number(best[by], best[f"{metric}/{ranking}/low"], digits)
     on = _queries(best, ranking) if metric != STS else counted(best["test_queries/all"], "STS pair")
     head = f"{best['title']} is first on the {on} with {metric} {value}"
-    told = head + (f": {' and '.join(gains)}." if gains else ".")
+    text = head + (f": {' and '.join(gains)}." if gains else ".")
     if untrained is not None and best[by] < untrained[by]:
-        told += f" So no method of this ranking reaches {untrained['title']}."
-    return told
+        text += f" No method of this ranking reaches {untrained['title']}."
+    return text
 
 
-def _surely(row: Row, reference: Row, digits: int) -> str:
-    """The interval and p-value of a row's difference from its reference; nothing of another row or without them."""
+def _certainty(row: Row, reference: Row, digits: int) -> str:
+    """The interval and p-value of a row's difference from its reference; empty for other rows or without them."""
     if row.get("reference") != reference["row"] or math.isnan(row["p"]):
         return ""
-    found = (
+    text = (
         f"{row['difference/low']:+.{digits}f} to {row['difference/high']:+.{digits}f}, p {chance(row['p'])}"
     )
-    return f" ({found})" if row["p"] < SURE else f" ({found}: no difference shown)"
+    return f" ({text})" if row["p"] < SURE else f" ({text}: no difference shown)"
 
 
 def _peers(best: Row, ranking: pd.DataFrame) -> list[str]:
-    """Which methods of its ranking the first can't be told from."""
-    if not (mine := set(_letters(best))):
+    """Which methods of its ranking the first isn't distinguishable from."""
+    if not (letters := set(_letters(best))):
         return []
     others = [row for row in records(ranking) if row["row"] != best["row"]]
-    alike = [row["title"] for row in others if mine & set(_letters(row))]
+    alike = [row["title"] for row in others if letters & set(_letters(row))]
     if not alike:
-        return ["It is told apart from every other method."]
+        return ["It is distinguishable from every other method."]
     if len(alike) == len(others):
-        return ["It can't be told from any other method."]
+        return ["It isn't distinguishable from any other method."]
     shown = alike if len(alike) <= NAMED else [*alike[: NAMED - 1], f"{len(alike) - NAMED + 1} more"]
-    return [f"It can't be told from {listed(shown)}."]
+    return [f"It isn't distinguishable from {listed(shown)}."]
 
 
 def _letters(row: Row) -> list[str]:
@@ -240,18 +244,18 @@ def _letters(row: Row) -> list[str]:
 
 
 def _price(best: Row, reference: Row | None) -> list[str]:
-    """What the first costs beside the reference."""
+    """How long the first method trains compared with the reference."""
     if reference is None or reference["row"] == best["row"]:
         return []
     times = best["train_seconds"] / reference["train_seconds"] if reference["train_seconds"] else math.nan
     if math.isnan(times):
         return []
-    much = f"{times:.1f} times as long as" if f"{times:.1f}" != "1.0" else "as long as"
-    return [f"Its runs take {much} those of {reference['title']}."]
+    ratio = f"{times:.1f} times as long as" if f"{times:.1f}" != "1.0" else "as long as"
+    return [f"Its runs take {ratio} those of {reference['title']}."]
 
 
 def _tally(ranking: pd.DataFrame, reference: Row | None) -> list[str]:
-    """How many methods of a ranking are better than the reference, how many worse, and of how many neither is shown."""
+    """How many methods of a ranking are better or worse than the reference, and how many show no difference."""
     if reference is None or "p" not in ranking:
         return []
     tested = ranking[ranking["p"].notna()]
@@ -260,9 +264,9 @@ def _tally(ranking: pd.DataFrame, reference: Row | None) -> list[str]:
     sure = tested[tested["p"] < SURE]
     better, worse = (sure["difference"] > 0).sum(), (sure["difference"] < 0).sum()
     none = len(tested) - len(sure)
-    rest = f"; of {none} no difference is shown" if none else ""
+    rest = f"; for {none}, no difference is shown" if none else ""
     return [
-        f"Of {len(tested)} methods held against {reference['title']}, {better} {_are(better)} better and {worse} "
+        f"Of {len(tested)} methods compared with {reference['title']}, {better} {_are(better)} better and {worse} "
         f"{_are(worse)} worse{rest}."
     ]
 
@@ -272,20 +276,21 @@ def _are(count: int) -> str:
 
 
 def _hidden(trained: pd.DataFrame, untrained: Row | None) -> list[str]:
-    """What the mean over all queries would have hidden, where some queries are seen and some are not."""
+    """What the mean over all queries would hide, if some queries are seen and some are not."""
     if len(shown_slices(trained)) == 1:
         return []
-    best, said, by = records(trained)[0], [], ranked_by(trained)
+    best, texts, by = records(trained)[0], [], ranked_by(trained)
     if untrained is not None:
         gain = {name: best[(key := f"{by}/{name}/mean")] - untrained[key] for name in SLICES}
-        said.append(
-            f"Against {untrained['title']} it is at {gain['seen']:+.3f} on the {_queries(best, 'seen')} and "
-            f"{gain['unseen']:+.3f} on the unseen ones; all queries together ({gain['all']:+.3f}) mix the two."
+        texts.append(
+            f"{best['title']} differs from {untrained['title']} by {gain['seen']:+.3f} on the "
+            f"{_queries(best, 'seen')} and {gain['unseen']:+.3f} on the unseen ones; the mean over all queries "
+            f"({gain['all']:+.3f}) mixes the two."
         )
     other = max(records(trained), key=lambda row: row[f"{by}/all/mean"])
     if other["row"] != best["row"]:
-        said.append(f"Ranked by all queries, {other['title']} would be first.")
-    return said
+        texts.append(f"Ranked by all queries, {other['title']} would be first.")
+    return texts
 
 
 def _queries(row: Row, name: str) -> str:
@@ -303,12 +308,12 @@ def _documents(card: dict[str, Any]) -> str:
 
 
 def reading(frame: pd.DataFrame) -> str:
-    """How to read the board, and what is trained in each of its tiers."""
+    """How to read the board, and what each of its tiers trains."""
     names, by = tiers(frame), [ranked_by(part) for _, part in datasets(frame)]
     first = next((metric for metric in by if metric != STS), DEFAULT[0])
-    told = [SENTENCES] if STS in by else []
-    told += [FALSE_NEGATIVES] if RATE in frame else []
-    told += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
+    notes = [SENTENCES] if STS in by else []
+    notes += [FALSE_NEGATIVES] if RATE in frame else []
+    notes += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
     return " ".join(
-        [READING.format(by=first), *told, *(["Tiers are ranked apart."] if len(names) > 1 else [])]
+        [READING.format(by=first), *notes, *(["Tiers are ranked separately."] if len(names) > 1 else [])]
     )

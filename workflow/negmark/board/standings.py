@@ -25,7 +25,7 @@ CARD_COLUMNS = ("regime", "documents", "documents_full")
 
 
 def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
-    """One row a (dataset, method): means and 95 % intervals over seeds, ordered and ranked within a dataset.
+    """One row per (dataset, method): means and 95 % intervals over seeds, ordered and ranked within a dataset.
 
     Columns `METRIC/SLICE/mean|low|high` are fractions in 0..1, those of sentences correlations x 100 (NaN: no such
     slice, or one seed only), `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the

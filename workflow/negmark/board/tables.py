@@ -32,7 +32,7 @@ from negmark.store.failures import OK, FailedRow
 
 
 def board_csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
-    """The rows in full precision, those that failed last, with a status and a reason instead of numbers."""
+    """The rows in full precision, failed rows last, with a status and a reason instead of numbers."""
     frame = frame.assign(status=OK, reason="")
     if failed:
         frame = pd.concat([frame, pd.DataFrame([one.model_dump() for one in failed])], ignore_index=True)
@@ -58,8 +58,8 @@ def markdown(
     for name, part in datasets(frame):
         size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
         parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
-        lost = [one for one in failed if one.dataset == name]
-        parts += [_markdown_table(part, lost), *_failed(lost), *_adaptations(part)]
+        without = [one for one in failed if one.dataset == name]
+        parts += [_markdown_table(part, without), *_failed(without), *_adaptations(part)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -109,7 +109,7 @@ def _bold(column: Column, row: Row, frame: pd.DataFrame) -> str:
 
 
 def _failed(failed: Sequence[FailedRow]) -> list[str]:
-    """Why rows have no result, one line a row."""
+    """Why rows have no result, one line per row."""
     several = len({one.tier for one in failed}) > 1
     lines = [
         f"- {plain(marked(one.model_dump(), several))}: {plain(f'{one.status}: {one.reason}')}"
@@ -119,7 +119,7 @@ def _failed(failed: Sequence[FailedRow]) -> list[str]:
 
 
 def _adaptations(frame: pd.DataFrame) -> list[str]:
-    """What differs from the papers' own recipes, one line a method; what is alike in several tiers is said once."""
+    """What differs from the papers' own recipes, one line per method; what several tiers share is listed once."""
     changed, several = frame[frame["adaptations"] != ""], len(tiers(frame)) > 1
     groups = changed.groupby(["title", "track", "adaptations"], sort=False)
     rows = [{**records(part)[0], "tier": ", ".join(part["tier"].unique())} for _, part in groups]
@@ -128,7 +128,7 @@ def _adaptations(frame: pd.DataFrame) -> list[str]:
 
 
 def terminal_table(frame: pd.DataFrame) -> Group:
-    """A table a dataset for the end of a run in a terminal of 80 columns or more: what ranks it, and the cost."""
+    """A table per dataset for the end of a run, in 80 columns or more: the metric that ranks, and the cost."""
     return Group(*(_terminal_part(str(name), part) for name, part in datasets(frame)))
 
 
@@ -142,17 +142,17 @@ def summary(
     )
     for name, part in datasets(frame):
         console.print(terminal_table(part))
-        said = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
-        said.append(failed_sentence([one for one in failed if one.dataset == name]))
-        console.print(Text(" ".join(line for line in said if line)), "\n")
+        lines = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
+        lines.append(failed_sentence([one for one in failed if one.dataset == name]))
+        console.print(Text(" ".join(line for line in lines if line)), "\n")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip() + "\n"
 
 
 def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
-    """The table of one dataset; where it has several tiers, each has a heading, which takes no column."""
+    """The table of one dataset; if it has several tiers, each has a heading instead of a column."""
     by = ranked_by(frame)
-    asked = {"groups", "train_seconds", RATE}
-    shown = [column for column in columns(frame) if column.group == by or column.mean in asked]
+    extra = {"groups", "train_seconds", RATE}
+    shown = [column for column in columns(frame) if column.group == by or column.mean in extra]
     table = Table(title=Text(f"{name}: {by}, best first"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     table.add_column("method")  # the one column that gives way

@@ -1,4 +1,4 @@
-"""Figure cost: what quality costs, a point a method, and the methods that none beats at both (the Pareto front)."""
+"""Figure cost: quality against cost, a point per method, and the methods on the Pareto front."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -26,7 +26,7 @@ def draw_cost(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: 
     """Draw the ranking metric against the wall seconds of a run, on a log scale, into `folder`/`dataset`-cost.*.
 
     Each tier and track has a front of its own, as they are never mixed in one ranking; `controls` are rows that no
-    user can choose, drawn hollow and on no front. A baseline is a line across.
+    user can choose, drawn hollow and on no front. A baseline is a horizontal line.
     """
     runs = drawing.runs_of(dataset, runs)
     frame = summarise(runs)
@@ -56,10 +56,10 @@ def draw_cost(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: 
 
 
 def cost_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
-    """One row a (method, seed) in the board's order: its seconds and value, the means, and if it is on the front.
+    """One row per (method, seed) in the board's order: its seconds and value, the means, whether it is on the front.
 
-    `seconds` is the run's own, `mean_seconds`, `mean`, `low` and `high` are the method's, `front` says if no other
-    method of its tier and track has a mean as good or better in as few seconds or fewer.
+    `seconds` is the run's own, `mean_seconds`, `mean`, `low` and `high` are the method's; `front` is whether no other
+    method of its tier and track has an equal or better mean in as few seconds or fewer.
     """
     ranking, by = ranking_slice(frame), ranked_by(frame)
     ahead = front(
@@ -129,13 +129,13 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     trained, by = frame[frame["track"] != "baseline"], ranked_by(frame)
     machines = " and ".join(dict.fromkeys(trained["hardware"]))
     return (
-        f"Quality against cost on {dataset}: mean {by} over seeds ({drawing.counted(trained['seeds'])} a method) on "
+        f"Quality against cost on {dataset}: mean {by} over seeds ({drawing.counted(trained['seeds'])} per method) on "
         f"the {drawing.queries_shown(frame, by)}, and mean wall seconds of the training loop of a run on {machines} "
-        "(log scale; what methods share before training, as pools and embeddings, is not in them). Bars: 95 % Student "
-        "t intervals over seeds, which may go on beyond the panel. A front joins the methods that no other of their "
-        "tier and track matches in fewer seconds; it goes by means, so neighbours on it may differ by no more than "
-        "seeds do. Hollow: controls, on no front. Lines across: systems not trained here, which may lie beyond the "
-        "panel."
+        "(log scale; work that methods share before training, such as pools and embeddings, is not included). Bars: "
+        "95 % Student t intervals over seeds, which may extend beyond the panel. A front joins the methods that no "
+        "other of their tier and track matches in fewer seconds; it uses means, so neighbours on it may differ by no "
+        "more than seeds do. Hollow: controls, on no front. Horizontal lines: systems not trained here, which may be "
+        "outside the panel."
     )
 
 

@@ -1,6 +1,6 @@
-"""Stage curves: how good each method is on the dev split while it trains, over steps and over what it has computed.
+"""Stage curves: how good each method is on the dev split during training, over steps and over compute.
 
-One figure a dataset, `<dataset>-curves`, with a row of panels for every tier and track, in the form of the other
+One figure per dataset, `<dataset>-curves`, with a row of panels per tier and track, in the form of the other
 figures: SVG, PNG, PDF, a tidy CSV and a caption; equal inputs give equal bytes.
 """
 
@@ -20,7 +20,7 @@ from negmark.store.board import Board
 from negmark.store.curve import read_curve
 from negmark.store.run import metrics_of
 
-# Okabe and Ito's colours, which the colour-blind tell apart; with the dashes they make 28 lines
+# Okabe and Ito's colours, which colour-blind readers can distinguish; with the dashes they make 28 lines
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.")
 COMPUTE = "compute"
@@ -57,10 +57,10 @@ def draw_curves(runs: Curves, dataset: str, folder: Path) -> None:
 
 
 def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
-    """One row a (method, seed, point), the best method at the end first: value, cost up to there, mean and bounds.
+    """One row per (method, seed, point), the best final method first: value, cost so far, mean and bounds.
 
-    `compute` is the vectors encoded, those of corpora encoded anew among them, and the queries searched over the
-    corpus, one as much as the other. `mean`, `low` and `high` are over the seeds at that step, and so are
+    `compute` is the vectors encoded, re-encoded corpora included, plus the queries searched over the corpus, with
+    equal weight. `mean`, `low` and `high` are over the seeds at that step, and so are
     `compute_mean` and `joules_mean`.
     """
     mine = [
@@ -90,12 +90,12 @@ def curve_table(runs: Curves, dataset: str) -> pd.DataFrame:
 
 
 def at_equal_compute(part: pd.DataFrame) -> tuple[float, pd.DataFrame]:
-    """Return the most compute that all methods reach, and of each its last point up to there, the best first."""
+    """Return the most compute that all methods reach, and the last point of each up to there, the best first."""
     lines = part.drop_duplicates(["row", "step"])
     reached = float(lines.groupby("row")[f"{COMPUTE}_mean"].max().min())
     there = lines[lines[f"{COMPUTE}_mean"] <= reached].sort_values("step")
-    found = there.groupby("row", sort=False).tail(1)
-    return reached, found.sort_values(["mean", "row"], ascending=[False, True])
+    last = there.groupby("row", sort=False).tail(1)
+    return reached, last.sort_values(["mean", "row"], ascending=[False, True])
 
 
 def _tracks(tidy: pd.DataFrame, tier: str) -> list[str]:
@@ -117,7 +117,7 @@ def _panel(axes: Axes, part: pd.DataFrame, axis: str) -> None:
 
 
 def _limits(values: "pd.Series[float]") -> tuple[float, float]:
-    """A scale that holds all seeds: the intervals of two seeds are so wide that they would press the lines flat."""
+    """A scale that holds all seeds: intervals of two seeds are so wide that they would flatten the lines."""
     low, high = values.min(), values.max()
     room = 0.08 * (high - low) or 0.01
     return low - room, high + room
@@ -141,36 +141,38 @@ def _caption(tidy: pd.DataFrame, metric: str, groups: list[tuple[str, str]], dat
     counts = tidy.groupby("row")["seed"].nunique()
     seeds = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
     energy = (
-        "Energy is what the devices counted while a run trained, other work on them included."
+        "Energy is what the devices measured while a run trained, other work on them included."
         if tidy["joules"].notna().all()
-        else "Energy: unknown, as the hardware doesn't tell it."
+        else "Energy: unknown, as the hardware doesn't report it."
     )
     return (
-        f"{metric} on {queries} of {dataset}, the whole corpus searched, while methods train: over steps (left), where "
-        "all have taken as many, and over what each has computed by then: vectors encoded, those of a corpus that is "
-        "encoded anew among them, plus queries searched over the corpus. What a search weighs against an encoded "
-        "vector hangs on tier and hardware; the table has both. Lines: means over seeds "
-        f"({seeds} a method); bands: 95 % Student t intervals over seeds, which may go on beyond the panel. "
-        f"{_equal(tidy, groups)} {energy} The evaluations themselves are in no count."
+        f"{metric} on {queries} of {dataset}, the whole corpus searched, while methods train: over steps (left), the "
+        "same number for all, and over the compute of each so far: vectors encoded, those of a re-encoded corpus "
+        "included, plus queries searched over the corpus. The cost of a search relative to an encoded vector depends "
+        "on tier and hardware; the table has both. Lines: means over seeds "
+        f"({seeds} per method); bands: 95 % Student t intervals over seeds, which may extend beyond the panel. "
+        f"{_equal(tidy, groups)} {energy} The evaluations themselves are not counted."
     )
 
 
 def _equal(tidy: pd.DataFrame, groups: list[tuple[str, str]]) -> str:
-    said = []
+    sentences = []
     for tier, track in groups:
         part = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
         if part["row"].nunique() < 2:
             continue
-        reached, found = at_equal_compute(part)
-        first = ", ".join(f"{row.title} {row.mean:.3f}" for row in found.head(3).itertuples())
-        said.append(f"{tier.capitalize()} tier, {track} track: at {reached:,.0f}, which all reach, {first}.")
-    return " ".join(said)
+        reached, methods = at_equal_compute(part)
+        first = ", ".join(f"{row.title} {row.mean:.3f}" for row in methods.head(3).itertuples())
+        sentences.append(
+            f"{tier.capitalize()} tier, {track} track: at {reached:,.0f}, which all reach, {first}."
+        )
+    return " ".join(sentences)
 
 
 def draw(board: Board, dataset: str, folder: Path) -> None:
-    """Draw the figure of a board: of the runs whose tier keeps a curve."""
-    kept = [run / "dev.parquet" for run in board.run_folders(dataset)]
-    runs = zip(board.evaluations(dataset, baselines=False), kept, strict=True)
+    """Draw the figure of a board, from the runs whose tier records a curve."""
+    curves = [run / "dev.parquet" for run in board.run_folders(dataset)]
+    runs = zip(board.evaluations(dataset, baselines=False), curves, strict=True)
     draw_curves(
         [(run, curve) for run, curve in runs if len(read_curve(curve, metrics_of(run)[0]))], dataset, folder
     )

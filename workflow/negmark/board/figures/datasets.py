@@ -1,6 +1,6 @@
-"""Figure datasets: does the order of methods on one dataset of a suite foretell their order on another?
+"""Figure datasets: does the order of methods on one dataset of a suite predict their order on another?
 
-With two datasets a panel a ranking shows the methods; with more, a square of coefficients does.
+With two datasets, a panel per ranking shows the methods; with more, a matrix of coefficients.
 """
 
 from collections import Counter
@@ -32,7 +32,7 @@ def draw_datasets(runs: list[dict[str, Any]], folder: Path, controls: Sequence[s
     """Draw how far the orders on any two datasets agree, within each tier and track, into `folder`/datasets.*.
 
     `runs` are the contents of the metrics.json of all runs of a suite. Each dataset is taken by the metric and slice
-    that rank it. Nothing is drawn where no two datasets have three methods of a ranking in common.
+    that rank it. Nothing is drawn if no two datasets have three methods of a ranking in common.
     """
     frame = summarise(runs)
     tidy, found = datasets_table(runs, frame)
@@ -60,9 +60,9 @@ Found = dict[tuple[str, str, str, str], tuple[Agreement, list[str]]]
 
 
 def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.DataFrame, Found]:
-    """One row a (tier, track, two datasets, method, axis, seed), x for the first of the two and y for the other.
+    """One row per (tier, track, two datasets, method, axis, seed), x for the first of the two and y for the other.
 
-    `value` is the seed's value of `metric` on `slice`; the coefficients of the two orders stand in every row of theirs.
+    `value` is the seed's value of `metric` on `slice`; the coefficients of two orders are repeated in all their rows.
     """
     about = {name: (ranked_by(part), ranking_slice(part)) for name, part in datasets(frame)}
     titles = dict(zip(frame["row"], frame["title"], strict=True))
@@ -109,7 +109,7 @@ def _scatters(
     found: Found,
     controls: Sequence[str],
 ) -> None:
-    """One dataset against the other, a panel a ranking."""
+    """One dataset against the other, a panel per ranking."""
     tables = []
     for axes, (tier, track) in zip(panels, rankings, strict=True):
         mine = tidy[(tidy["tier"] == tier) & (tidy["track"] == track)]
@@ -135,15 +135,15 @@ def _scatters(
 
 
 def _square(axes: Axes, ranking: tuple[str, str], names: list[str], found: Found) -> None:
-    """Tau-b of each two datasets as colour and number, the interval below while there is room for it."""
+    """Tau-b of each pair of datasets as colour and number, the interval below if there is room."""
     size = len(names) - 1
-    shades, told = np.full((size, size), np.nan), {}
+    shades, agreements = np.full((size, size), np.nan), {}
     for (tier, track, first, second), (one, _) in found.items():
         if (tier, track) == ranking:
             place = names.index(second) - 1, names.index(first)
-            shades[place], told[place] = one.tau, one
+            shades[place], agreements[place] = one.tau, one
     axes.imshow(shades, cmap="PuOr", vmin=-1, vmax=1)
-    for (row, column), one in told.items():
+    for (row, column), one in agreements.items():
         text = orders.with_bounds(*one[:3]) if size <= 4 else f"{one.tau:z.2f}"
         axes.text(
             column,
@@ -169,7 +169,7 @@ def _caption(frame: pd.DataFrame, found: Found, tidy: pd.DataFrame) -> str:
         f"{name} by {ranked_by(part)} on its {drawing.queries_shown(part, ranked_by(part))}"
         for name, part in datasets(frame)
     )
-    told = " ".join(_told(key, one, len(shared)) for key, (one, shared) in found.items())
+    results = " ".join(_result(key, one, len(shared)) for key, (one, shared) in found.items())
     if len(found) > FEWEST:
         words = Counter(
             orders.verdict(one, "dataset").rpartition(": ")[2].rstrip(".") for one, _ in found.values()
@@ -178,15 +178,15 @@ def _caption(frame: pd.DataFrame, found: Found, tidy: pd.DataFrame) -> str:
         summed = "; ".join(
             f"{times.get(words[word], f'{words[word]} times')} {word}" for word in sorted(words)
         )
-        told = f"Of {len(found)} comparisons, which the table has in full: {summed}."
+        results = f"Of {len(found)} comparisons, all listed in the table: {summed}."
     seeds = drawing.counted(tidy.groupby(["tier", "track", "dataset", "other", "row", "axis"]).size())
     return (
-        "Does the order of methods on one dataset foretell their order on another? Means over seeds "
-        f"({seeds} a method); {by}. {told} {orders.OF_SEEDS}"
+        "Does the order of methods on one dataset predict their order on another? Means over seeds "
+        f"({seeds} per method); {by}. {results} {orders.OF_SEEDS}"
     )
 
 
-def _told(key: tuple[str, str, str, str], found: Agreement, methods: int) -> str:
+def _result(key: tuple[str, str, str, str], found: Agreement, methods: int) -> str:
     tier, track, first, second = key
     return (
         f"{first} and {second}, {tier} tier, {track} track, {methods} methods: {orders.coefficients(found)}. "

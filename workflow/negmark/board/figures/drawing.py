@@ -29,14 +29,14 @@ from negmark.store.board import Board
 
 STYLE = Path(__file__).with_name("negmark.mplstyle")
 COLUMN, PAGE = 3.35, 7.0
-"""Inches: a column and the whole width of a paper's page of two columns. Figures are drawn at the size of print."""
+"""Inches: the width of a column and of a two-column page of a paper. Figures are drawn at the size of print."""
 CONTROLLED, FAITHFUL, QUIET, INK = "#0072B2", "#D55E00", "#777777", "#222222"
 COLOURS = {"controlled": CONTROLLED, "faithful": FAITHFUL}
-"""Of tracks; another one is black."""
+"""By track; any other is black."""
 MARKS = {name: tier.mark for name, tier in TIERS.items()}
-"""Of tiers; another one is a dot."""
+"""By tier; any other is a dot."""
 LINES = (":", "--", "-.", (0, (1, 4)))
-"""One a baseline, in the order of their names."""
+"""One per baseline, in the order of their names."""
 # What each writer would otherwise stamp on a file.
 STAMPS: dict[str, dict[str, None]] = {
     "svg": {"Date": None, "Creator": None},
@@ -48,7 +48,7 @@ STAMPS: dict[str, dict[str, None]] = {
 def command(draw: Callable[[Board, str, Path], None]) -> None:
     """Run a figure's module as a stage: `draw` gets the board, a dataset and the folder of figures.
 
-    The dataset is empty for a figure of a suite. The folder lies in that of the board.
+    The dataset is empty for a figure of a suite. The folder is inside that of the board.
     """
 
     def main(
@@ -57,7 +57,7 @@ def command(draw: Callable[[Board, str, Path], None]) -> None:
         dataset: Annotated[str, Option(help="the dataset that is drawn")] = "",
     ) -> None:
         """Draw a figure of a board."""
-        logging.getLogger("fontTools").setLevel(logging.WARNING)  # it tells of every table that it cuts
+        logging.getLogger("fontTools").setLevel(logging.WARNING)  # it logs every table that it subsets
         draw(Board(contents.parent, Path()), dataset, folder)
 
     stage.command(main)
@@ -73,7 +73,7 @@ def styled() -> Iterator[None]:
 def save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
     """Write the figure three times, with its table and caption, beside `stem`."""
     figure.draw_without_rendering()
-    figure.set_layout_engine("none")  # laid out once, not again for each form
+    figure.set_layout_engine("none")  # laid out once, not again for each format
     for suffix, metadata in STAMPS.items():
         with replacing(stem.parent / f"{stem.name}.{suffix}") as partial:
             figure.savefig(partial, format=suffix, metadata=metadata)
@@ -82,14 +82,14 @@ def save(figure: Figure, stem: Path, tidy: pd.DataFrame, caption: str) -> None:
 
 
 def width_of(panels: int, a_row: int) -> float:
-    """The width of a figure with so many panels beside each other, of which a page takes `a_row`: a column or more."""
+    """The width in inches of a figure of `panels` side by side, `a_row` of which fill a page; at least a column."""
     return max(COLUMN, PAGE / a_row * panels)
 
 
 def save_nothing(stem: Path, columns: Sequence[str], why: str) -> None:
     """Write a figure that says why there is nothing to draw; its table has no rows, and the page leaves it out.
 
-    Only the data tell if a dataset has two slices or a method has negatives, and rules name their files before.
+    Only the data show whether a dataset has two slices or a method has negatives; rules must name their files earlier.
     """
     with styled():
         figure = Figure(figsize=(COLUMN, 0.7), layout="constrained")
@@ -98,7 +98,7 @@ def save_nothing(stem: Path, columns: Sequence[str], why: str) -> None:
 
 
 def runs_of(dataset: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The runs of one dataset; none of them is a mistake."""
+    """The runs of one dataset; it is an error if there are none."""
     mine = [run for run in runs if run["dataset"] == dataset]
     if not mine:
         raise UserError(f"{dataset}: no run to draw; give the metrics.json files of this dataset")
@@ -106,7 +106,7 @@ def runs_of(dataset: str, runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def trained_rows(frame: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """The rows of `summarise` that were trained; none of them is a mistake."""
+    """The trained rows of `summarise`; it is an error if there are none."""
     trained = frame[frame["track"] != "baseline"]
     if trained.empty:
         raise UserError(f"{dataset}: no trained run to draw; add a method to the suite")
@@ -140,13 +140,13 @@ def judged(by: str) -> str:
 
 
 def names(frame: pd.DataFrame, rows: pd.DataFrame) -> list[str]:
-    """A label a row: its title, with the tier where the board has several."""
+    """A label per row: its title, with the tier if the board has several."""
     several = len(tiers(frame)) > 1
     return [marked(row, several) for row in records(rows)]
 
 
 def label(title: str, width: int = 30, lines: int = 2) -> str:
-    """A title as matplotlib should draw it: on so many lines at most, and with `$` no start of a formula."""
+    """A title as matplotlib should draw it: on at most `lines` lines, with `$` escaped."""
     return textwrap.fill(title, width, max_lines=lines, placeholder=" …").replace("$", r"\$")
 
 

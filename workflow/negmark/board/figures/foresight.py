@@ -40,8 +40,8 @@ def draw_foresight(
 ) -> None:
     """Draw each score of `dataset` against the trained result into `folder`/`dataset`-foresight.*.
 
-    `scores` is the table of the stage foresight, a row a run. The controlled track alone is drawn, where nothing but
-    the negatives differs; `controls` are hollow and in no coefficient. Nothing is drawn of fewer than three methods.
+    `scores` is the table of the stage foresight, a row per run. Only the controlled track is drawn, where nothing but
+    the negatives differs; `controls` are hollow and in no coefficient. Nothing is drawn for fewer than three methods.
     """
     frame = summarise(drawing.runs_of(dataset, runs))
     tidy = foresight_table(frame, _read(scores), controls)
@@ -59,11 +59,11 @@ def draw_foresight(
         figure = Figure(figsize=(PAGE, 0.35 + TALL * tall), layout="constrained")
         grid = [axes for row in figure.subplots(tall, ACROSS, squeeze=False) for axes in row]
         for axes, (tier, score) in zip(grid, cells, strict=False):
-            said = f"{tier} tier: " if len(names) > 1 else ""
+            prefix = f"{tier} tier: " if len(names) > 1 else ""
             if score:
-                _panel(axes, _points(tidy, tier, score), f"{said}{SCORES[score]}", by)
+                _panel(axes, _points(tidy, tier, score), f"{prefix}{SCORES[score]}", by)
             else:
-                _coefficients(axes, tidy[tidy["tier"] == tier], said)
+                _coefficients(axes, tidy[tidy["tier"] == tier], prefix)
         for axes in grid[len(cells) :]:
             axes.remove()
         legend = points.points_legend(_points(tidy, *panels[0]))
@@ -76,7 +76,7 @@ def draw_foresight(
 
 
 def foresight_table(frame: pd.DataFrame, scores: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
-    """One row a (tier, score, method): the score's mean over seeds, the trained result, and the score's coefficients.
+    """One row per (tier, score, method): the score's mean over seeds, the trained result, and the score's coefficients.
 
     `p_holm` is adjusted for all scores of a tier. A score that no run of a tier has is left out.
     """
@@ -123,7 +123,7 @@ def _points(tidy: pd.DataFrame, tier: str, score: str) -> pd.DataFrame:
     return rows.rename(columns=names).assign(x_low=math.nan, x_high=math.nan)
 
 
-def _panel(axes: Axes, table: pd.DataFrame, said: str, by: str) -> None:
+def _panel(axes: Axes, table: pd.DataFrame, xlabel: str, by: str) -> None:
     points.draw_points(axes, table)
     axes.set_xlim(points.limits(table["x"], room=0.2))
     axes.set_ylim(points.limits(table["y"]))
@@ -132,13 +132,13 @@ def _panel(axes: Axes, table: pd.DataFrame, said: str, by: str) -> None:
     axes.set_title(
         f"tau-b {orders.with_bounds(one['tau'], math.nan, math.nan)}{p} (Holm), n = {one['methods']}"
     )
-    axes.set_xlabel(said)
+    axes.set_xlabel(xlabel)
     axes.set_ylabel(by)
     axes.grid()
     axes.locator_params(nbins=5)
 
 
-def _coefficients(axes: Axes, part: pd.DataFrame, said: str) -> None:
+def _coefficients(axes: Axes, part: pd.DataFrame, prefix: str) -> None:
     """Spearman's rho of each score with its interval."""
     rows = records(part.drop_duplicates("score"))
     for place, row in enumerate(rows):
@@ -151,7 +151,7 @@ def _coefficients(axes: Axes, part: pd.DataFrame, said: str) -> None:
     axes.set_xticks([-1, -0.5, 0, 0.5, 1])
     axes.set_ylim(len(rows) - 0.5, -0.8)
     axes.set_yticks(range(len(rows)), [SCORES[row["score"]].replace(" (", "\n(") for row in rows])
-    axes.set_title(f"{said}rank correlation with the result")
+    axes.set_title(f"{prefix}rank correlation with the result")
     axes.set_xlabel("Spearman's rho, 95 % interval")
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
@@ -161,28 +161,28 @@ def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> str:
     by = ranked_by(frame)
     rows = frame[frame["track"] == TRACK]
     without = [row["title"] for row in records(rows) if row["row"] not in set(tidy["row"])]
-    told_of = f" Without negatives of their own, and so without scores: {', '.join(dict.fromkeys(without))}."
-    told = " ".join(_told(str(tier), part) for tier, part in tidy.groupby("tier", sort=False))
+    unscored = f" Without negatives of their own, and so without scores: {', '.join(dict.fromkeys(without))}."
+    results = " ".join(_result(str(tier), part) for tier, part in tidy.groupby("tier", sort=False))
     return (
-        f"Can the quality of negatives on {dataset} be told before training? Each score is computed from the negatives "
-        f"of the first {SHARE:.0%} of a run's steps by the encoder as it is before training, and stands against the "
-        f"trained mean {by} on the {drawing.queries_shown(frame, by)}; a point is a method of the {TRACK} track, means "
-        "over seeds. ECI is a reconstruction from an abstract (arXiv 2603.20990, version 1), not its authors' formula. "
-        f"Margin: score of the positive less that of a negative. {told} rho: Spearman's, with the interval of Bonett "
-        "and Wright (2000), which takes the methods as drawn from all there could be; p: Kendall's, two-sided, "
-        "adjusted by Holm for the scores of a tier. Methods are few and kin to each other, so even a small p is a "
-        "hint, no law. "
-        f"Hollow: controls, in no coefficient.{told_of if without else ''}"
+        f"Can the quality of negatives on {dataset} be predicted before training? Each score is computed from the "
+        f"negatives of the first {SHARE:.0%} of a run's steps by the encoder before training and plotted against "
+        f"the trained mean {by} on the {drawing.queries_shown(frame, by)}; a point is a method of the {TRACK} track, "
+        "means over seeds. ECI is a reconstruction from an abstract (arXiv 2603.20990, version 1), not its authors' "
+        "formula. "
+        f"Margin: score of the positive minus that of a negative. {results} rho: Spearman's, with the interval of "
+        "Bonett and Wright (2000), which treats the methods as a sample of all possible ones; p: Kendall's, two-sided, "
+        "adjusted by Holm for the scores of a tier. Methods are few and related, so even a small p is only a hint. "
+        f"Hollow: controls, in no coefficient.{unscored if without else ''}"
     )
 
 
-def _told(tier: str, part: pd.DataFrame) -> str:
+def _result(tier: str, part: pd.DataFrame) -> str:
     rows = part.drop_duplicates("score")
     shown = [SCORES[row["score"]] for row in records(rows) if row["p_holm"] < 0.05]
     many = f"{rows['methods'].max()} methods"
     if not shown:
-        return f"In the {tier} tier ({many}) no score is shown to foretell the board."
-    return f"In the {tier} tier ({many}) the order of methods goes with: {', '.join(shown)}."
+        return f"In the {tier} tier ({many}) no score is shown to predict the board."
+    return f"In the {tier} tier ({many}) the order of methods correlates with: {', '.join(shown)}."
 
 
 def draw(board: Board, dataset: str, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Figure gain: what training gains on seen queries against what it gains on unseen ones, a point a method."""
+"""Figure gain: the gain of training on unseen queries against that on seen ones, a point per method."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,14 +34,14 @@ COLUMNS = (
 def draw_gain(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: Sequence[str] = ()) -> None:
     """Draw the gain over the untrained encoder on unseen against seen queries into `folder`/`dataset`-gain.*.
 
-    Nothing is drawn of a dataset that lacks one of the two slices.
+    Nothing is drawn for a dataset that lacks one of the two slices.
     """
     runs = drawing.runs_of(dataset, runs)
     frame, stem = summarise(runs), folder / f"{dataset}-gain"
     one_slice = len(shown_slices(frame)) == 1
     if one_slice or UNTRAINED not in set(frame["row"]):
         lacks = "both seen and unseen queries" if one_slice else "an untrained encoder"
-        drawing.save_nothing(stem, COLUMNS, f"{dataset} lacks {lacks}: no gains to hold against each other.")
+        drawing.save_nothing(stem, COLUMNS, f"{dataset} lacks {lacks}: no gains to compare.")
         return
     drawing.trained_rows(frame, dataset)
     tidy = gain_table(runs, frame, controls)
@@ -61,7 +61,7 @@ def draw_gain(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: 
 
 
 def gain_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
-    """One row a (method, slice, seed): the seed's value less the untrained encoder's, and the row's mean and bounds."""
+    """One row per (method, slice, seed): the seed's value minus the untrained encoder's, the row's mean and bounds."""
     by = ranked_by(frame)
     start = frame.set_index("row").loc[UNTRAINED]
     return pd.DataFrame(
@@ -98,7 +98,7 @@ def _points(tidy: pd.DataFrame) -> pd.DataFrame:
 
 
 def _scale(axes: Axes, table: pd.DataFrame, tidy: pd.DataFrame) -> None:
-    """Scales that hold all seeds and no gain; below the dotted line, the seen queries gain more than the unseen."""
+    """Scales that hold all seeds and zero; below the dotted line, the seen queries gain more than the unseen."""
     for name, part in zip(("x", "y"), PARTS, strict=True):
         gains = pd.concat([tidy.loc[tidy["slice"] == part, "gain"], pd.Series([0.0])])
         getattr(axes, f"set_{name}lim")(points.limits(gains))
@@ -113,9 +113,9 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     return (
         f"Gain in {ranked_by(frame)} over the untrained encoder on {dataset}, on test queries that share a relevant "
         "document with a training query (seen) and on the rest (unseen): means over seeds "
-        f"({drawing.counted(trained['seeds'])} a method), bars: 95 % Student t intervals over seeds, which may go on "
-        "beyond the panel. On the dotted line both gain alike; what lies far to its right has learnt documents rather "
-        "than the task. The axes have scales of their own. Hollow: controls."
+        f"({drawing.counted(trained['seeds'])} per method), bars: 95 % Student t intervals over seeds, which may "
+        "extend beyond the panel. On the dotted line both gain equally; methods far to its right have learnt documents "
+        "rather than the task. The axes have different scales. Hollow: controls."
     )
 
 

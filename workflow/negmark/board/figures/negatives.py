@@ -1,4 +1,4 @@
-"""Figure negatives: how hard each method's negatives are over training, and how many are false where that is known."""
+"""Figure negatives: how hard each method's negatives are over training, and how many are false if that is known."""
 
 import math
 from collections.abc import Sequence
@@ -43,10 +43,10 @@ OTHERS = "#d0d0d0"
 
 
 def draw_negatives(runs: list[dict[str, Any]], audit: Path, dataset: str, folder: Path) -> None:
-    """Draw the audit of `dataset` over training steps, a panel a method, into `folder`/`dataset`-negatives.*.
+    """Draw the audit of `dataset` over training steps, a panel per method, into `folder`/`dataset`-negatives.*.
 
-    `audit` is its table, a row a window of a run. Hardness has a block a tier, as tiers score on scales of their own;
-    the false-negative rate has one, where the dataset hides labels. Nothing is drawn where no method gives negatives.
+    `audit` is its table, a row per window of a run. Hardness has a block per tier, as tiers score on different scales;
+    the false-negative rate has one, if the dataset hides labels. Nothing is drawn if no method gives negatives.
     """
     frame = summarise(drawing.runs_of(dataset, runs))
     tidy = negatives_table(frame, audit)
@@ -76,7 +76,7 @@ def draw_negatives(runs: list[dict[str, Any]], audit: Path, dataset: str, folder
 
 
 def negatives_table(frame: pd.DataFrame, audit: Path) -> pd.DataFrame:
-    """The windows of the audit, a row a (method, seed, window), methods in the board's order, with what names them."""
+    """The windows of the audit, a row per (method, seed, window), in the board's order, with title, tier and track."""
     try:
         table = pd.read_csv(audit)
     except (OSError, ValueError) as error:
@@ -89,7 +89,7 @@ def negatives_table(frame: pd.DataFrame, audit: Path) -> pd.DataFrame:
 
 
 def _block(place: SubFigure, means: pd.DataFrame, titles: dict[str, str], kind: str, wide: int) -> None:
-    """A panel a method, so many a row; those of a block share their axes."""
+    """A panel per method, `wide` per row; the panels of a block share their axes."""
     order = list(means["row"].unique())
     tall = math.ceil(len(order) / wide)
     grid = place.subplots(tall, wide, sharex=True, sharey=True, squeeze=False)
@@ -105,8 +105,10 @@ def _block(place: SubFigure, means: pd.DataFrame, titles: dict[str, str], kind: 
     for axes in panels[max(0, len(order) - wide) : len(order)]:
         axes.tick_params(labelbottom=True)
     tier = means["tier"].iloc[0]
-    said = (TIERS[tier].score if tier in TIERS else "score") if kind == "hardness" else "false negatives (%)"
-    place.supylabel(said, fontsize=7.5, color="#333333")
+    quantity = (
+        (TIERS[tier].score if tier in TIERS else "score") if kind == "hardness" else "false negatives (%)"
+    )
+    place.supylabel(quantity, fontsize=7.5, color="#333333")
     place.supxlabel("training step", fontsize=7.5, color="#333333")
     place.legend(handles=_legend(kind), loc="outside upper center", ncols=2)
 
@@ -149,15 +151,15 @@ def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> str:
         else ""
     )
     known = (
-        " Below, the share of the negatives in percent that are relevant by all labels, those hidden from training "
-        "too; in grey the other methods."
+        " Below, the share of the negatives in percent that are relevant by all labels, including those hidden from "
+        "training; in grey the other methods."
         if tidy[FALSE].notna().any()
         else ""
     )
     return (
         f"The negatives that each method trained on, on {dataset}, over training: quantiles of their score with the "
-        f"query at the step that used them (hardness), in {windows} windows of a run, mean over seeds ({seeds} a "
-        f"method).{known} Counted from the ledgers; documents of the batch are in none.{none}"
+        f"query at the step that used them (hardness), in {windows} windows of a run, mean over seeds ({seeds} per "
+        f"method).{known} Counted from the ledgers, which hold no in-batch documents.{none}"
     )
 
 

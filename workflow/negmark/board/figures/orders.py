@@ -1,4 +1,4 @@
-"""Two orders of the same methods: what figures say of how far they agree, in words and as a panel."""
+"""Two orders of the same methods: how far they agree, in words and as a panel."""
 
 import math
 
@@ -8,16 +8,16 @@ from matplotlib.axes import Axes
 from negmark.board.figures import points
 from negmark.compare.statistics import RESAMPLES, Agreement
 
-CHANCE = 0.05  # a random order that agrees as well more often than this shows nothing
+CHANCE = 0.05  # if a random order agrees as well more often than this, nothing is shown
 OF_SEEDS = (
-    f"In brackets: 95 % percentile intervals over {RESAMPLES:,} resamples of the seeds within each method. They tell "
-    "what other seeds would do with these methods and queries, nothing of other methods or queries. With few "
-    "methods the interval is wide, and where it is narrow it still speaks of these few alone."
+    f"In brackets: 95 % percentile intervals over {RESAMPLES:,} resamples of the seeds within each method. They show "
+    "what other seeds would give for these methods and queries, not for other methods or queries. With few "
+    "methods the interval is wide, and even a narrow one is about these few only."
 )
 
 
 def with_bounds(value: float, low: float, high: float) -> str:
-    """`0.60 (0.47 to 0.73)`: a coefficient and its interval, where there is one."""
+    """`0.60 (0.47 to 0.73)`: a coefficient and its interval, if there is one."""
     if math.isnan(value):
         return "undefined"
     return f"{value:z.2f}" if math.isnan(low) else f"{value:z.2f} ({low:z.2f} to {high:z.2f})"
@@ -29,28 +29,26 @@ def coefficients(found: Agreement) -> str:
 
 
 def verdict(found: Agreement, one: str = "tier") -> str:
-    """What the orders of two tiers, or of two of something else, say of each other, and if that is more than chance."""
-    often = f"an order at random agrees as well in {100 * found.chance:.1f} % of cases"
+    """Whether the orders of two tiers (or two of `one`) agree, and whether by more than chance."""
+    often = f"a random order agrees as well in {100 * found.chance:.1f} % of cases"
     if math.isnan(found.tau):
-        return f"In one {one} all means are equal, which is no order: no agreement shown."
+        return f"In one {one} all means are equal, which gives no order: no agreement shown."
     if math.isnan(found.tau_low):
         return "A method with one seed gives no interval: no agreement shown."
     if found.tau_low <= 0 <= found.tau_high:
-        return "The interval of tau-b holds 0: no agreement shown."
+        return "The interval of tau-b includes 0: no agreement shown."
     if found.tau_high < 0:
-        rare = f"an order at random agrees less in {100 * (1 - found.chance):.1f} % of cases"
+        rare = f"a random order agrees less in {100 * (1 - found.chance):.1f} % of cases"
         if 1 - found.chance > CHANCE:
-            return f"The interval of tau-b lies below 0, but {rare}: nothing shown beyond these few methods."
-        return f"The interval of tau-b lies below 0, and {rare}: the orders run against each other."
+            return f"The interval of tau-b is below 0, but {rare}: nothing shown beyond these few methods."
+        return f"The interval of tau-b is below 0, and {rare}: the orders run against each other."
     if found.chance > CHANCE:
-        return (
-            f"The interval of tau-b lies above 0, but {often}: no agreement shown beyond these few methods."
-        )
-    return f"The interval of tau-b lies above 0, and {often}: the orders agree."
+        return f"The interval of tau-b is above 0, but {often}: no agreement shown beyond these few methods."
+    return f"The interval of tau-b is above 0, and {often}: the orders agree."
 
 
 def draw_orders(axes: Axes, table: pd.DataFrame, values: tuple[pd.Series, pd.Series], title: str) -> None:
-    """Draw one order against another, a point a method, with `title` above; `values` set the scale."""
+    """Draw one order against another, a point per method, with `title` above; `values` set the scale."""
     points.draw_points(axes, table)
     axes.set_xlim(points.limits(values[0], room=0.25))
     axes.set_ylim(points.limits(values[1]))

@@ -1,7 +1,7 @@
-"""Methods as points of a plane: marks that tell tracks, tiers and controls apart, and labels that stay apart.
+"""Methods as points of a plane: marks that distinguish tracks, tiers and controls, and labels that don't overlap.
 
-The points are a table with a row a method: `title`, `tier`, `track`, `control` (is it one that no user can choose?),
-`x` and `y`, and of each its bounds, `x_low`, `x_high`, `y_low` and `y_high`, NaN where there is none.
+The points are a table with a row per method: `title`, `tier`, `track`, `control` (is it one that no user can choose?),
+`x` and `y` and their bounds `x_low`, `x_high`, `y_low` and `y_high`, NaN if there is none.
 """
 
 import math
@@ -22,17 +22,21 @@ from negmark.core.names import Row, records
 from negmark.core.tiers import in_order
 
 SIZE = 4.5  # points
-POINTS_AWAY = (4.0, 9.0, 15.0, 22.0, 30.0, 40.0, 52.0, 66.0)  # of a label from its mark
-LED = 6.0  # points: a line leads to a label that is further
+POINTS_AWAY = (4.0, 9.0, 15.0, 22.0, 30.0, 40.0, 52.0, 66.0)  # distances of a label from its mark
+LED = 6.0  # points: a label farther away gets a leader line
 TOUCH = 40.0  # square pixels
 DIRECTIONS = 16
-NEAR = 3.0  # points: two marks are told apart by no less
+NEAR = 3.0  # points: marks closer than this are hard to distinguish
 ROUNDS = 4  # in which every label may move once more
-COVERS_A_LABEL, COVERS_A_MARK, COVERS_A_LINE = 20.0, 12.0, 2.0  # by square pixel, against one of way
+COVERS_A_LABEL, COVERS_A_MARK, COVERS_A_LINE = (
+    20.0,
+    12.0,
+    2.0,
+)  # per square pixel, relative to one of distance
 Box = NDArray[np.float64]
 """[4]: left, bottom, right, top, in pixels."""
 Segment = tuple[tuple[float, float], tuple[float, float]]
-"""An upright or level line between two points, in the units of the axes."""
+"""A vertical or horizontal line between two points, in the units of the axes."""
 
 
 def draw_points(axes: Axes, points: pd.DataFrame) -> None:
@@ -53,16 +57,16 @@ def draw_points(axes: Axes, points: pd.DataFrame) -> None:
 
 
 def points_legend(points: pd.DataFrame) -> list[Line2D]:
-    """A mark a tier and track that there is, the cheapest tier first, and one for controls."""
-    found = sorted(set(zip(points["tier"], points["track"], strict=True)))
+    """A mark per tier and track that occurs, the cheapest tier first, and one for controls."""
+    pairs = sorted(set(zip(points["tier"], points["track"], strict=True)))
     place = {tier: number for number, tier in enumerate(in_order(list(points["tier"])))}
     several = len(place) > 1
     handles = []
-    for tier, track in sorted(found, key=lambda pair: (place[pair[0]], pair[1])):
-        said = f"{tier} tier, {track} track" if several else f"{track} track"
+    for tier, track in sorted(pairs, key=lambda pair: (place[pair[0]], pair[1])):
+        text = f"{tier} tier, {track} track" if several else f"{track} track"
         colour = COLOURS.get(track, "black")
         handles.append(
-            Line2D([], [], ls="", marker=MARKS.get(tier, "o"), color=colour, ms=SIZE, mew=0, label=said)
+            Line2D([], [], ls="", marker=MARKS.get(tier, "o"), color=colour, ms=SIZE, mew=0, label=text)
         )
     if points["control"].any():
         handles.append(
@@ -80,10 +84,10 @@ def limits(values: pd.Series, room: float = 0.16) -> tuple[float, float]:
 def place_labels(
     figure: Figure, axes: Axes, points: pd.DataFrame, lines: Sequence[Segment] = (), size: float = 6.5
 ) -> list[Annotation]:
-    """Label the points, each where it covers least of labels, marks, bars and `lines`, near ones first.
+    """Label the points, each where it covers the least of labels, marks, bars and `lines`, nearest places first.
 
     The figure must have been laid out (`draw_without_rendering`). Each label takes the cheapest of its places given
-    the others', and may move in a few more rounds, so that those that came first give way to those that came last.
+    the others, and may move in a few more rounds, so that earlier labels also make room for later ones.
     """
     pixels = figure.get_dpi() / 72
     texts = [_text(axes, row, size) for row in records(points)]
@@ -128,20 +132,20 @@ def _text(axes: Axes, row: Row, size: float) -> Annotation:
 def _places(anchor: NDArray[np.float64], size: Bbox, pixels: float) -> Box:
     """Boxes [P, 4] that a label may take around its mark, the nearest first."""
     angles = [2 * math.pi * turn / DIRECTIONS for turn in range(DIRECTIONS)]
-    found = []
+    boxes = []
     for away in POINTS_AWAY:
         for angle in angles:
             ahead = np.array([math.cos(angle), math.sin(angle)])
             side = ahead / np.abs(ahead).max()  # a corner is as far as an edge
             low = anchor + ahead * away * pixels - np.array([size.width, size.height]) * (1 - side) / 2
-            found.append([*low, low[0] + size.width, low[1] + size.height])
-    return np.array(found)
+            boxes.append([*low, low[0] + size.width, low[1] + size.height])
+    return np.array(boxes)
 
 
 def _cost_alone(
     anchor: NDArray[np.float64], boxes: Box, fixed: tuple[Box, Box], axes: Axes, pixels: float
 ) -> NDArray[np.float64]:
-    """What a place costs whatever the other labels do: square pixels covered or outside, and the way to it."""
+    """What a place costs whatever the other labels do: square pixels covered or outside, and the distance."""
     inside = np.array([[axes.bbox.x0, axes.bbox.y0, axes.bbox.x1, axes.bbox.y1]])
     area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     outside = area - _shared(boxes, inside)
@@ -153,7 +157,7 @@ def _cost_alone(
 def _mistaken(
     anchor: NDArray[np.float64], boxes: Box, anchors: NDArray[np.float64], pixels: float
 ) -> NDArray[np.float64]:
-    """What it costs that another mark is as near to a label as its own, or nearly so, where no line tells which."""
+    """The cost of another mark (nearly) as close to a label as its own, if no leader line shows which."""
     own = np.linalg.norm(_nearest(anchor, boxes) - anchor, axis=1)
     others = anchors[(anchors != anchor).any(axis=1)]
     ways = np.linalg.norm(_nearest(others[:, None], boxes) - others[:, None], axis=2)  # [O, P]
@@ -167,7 +171,7 @@ def _marks(anchors: NDArray[np.float64], pixels: float) -> Box:
 
 
 def _bars(axes: Axes, points: pd.DataFrame) -> Iterator[Box]:
-    """Boxes in pixels of the bars that there are."""
+    """Boxes of the bars, in pixels."""
     for low, high in ((("x_low", "y"), ("x_high", "y")), (("x", "y_low"), ("x", "y_high"))):
         rows = points.dropna(subset=[*low, *high])
         ends = [axes.transData.transform(rows[list(end)].to_numpy(dtype=float)) for end in (low, high)]
@@ -175,7 +179,7 @@ def _bars(axes: Axes, points: pd.DataFrame) -> Iterator[Box]:
 
 
 def _thin(axes: Axes, lines: Sequence[Segment]) -> Box:
-    """Boxes in pixels of upright and level lines, which covering matters as much as covering a bar."""
+    """Boxes in pixels of vertical and horizontal lines, as bad to cover as a bar."""
     ends = axes.transData.transform(np.array(lines, dtype=float).reshape(-1, 2)).reshape(-1, 2, 2)
     return np.concatenate([ends.min(axis=1) - 2, ends.max(axis=1) + 2], axis=1)
 
@@ -186,7 +190,7 @@ def _shared(boxes: Box, others: Box) -> NDArray[np.float64]:
 
 
 def _hidden(boxes: Box, others: Box) -> NDArray[np.float64]:
-    """The same, where the least touch counts as much as `TOUCH` square pixels: it is to be read or seen whole."""
+    """The same, plus `TOUCH` square pixels for any overlap, as these must be seen whole."""
     shared = _overlaps(boxes, others)
     return (shared + TOUCH * (shared > 0)).sum(axis=1)
 
@@ -204,7 +208,7 @@ def _leaders(anchor: NDArray[np.float64], boxes: Box) -> NDArray[np.float64]:
 
 
 def _crossed(lines: NDArray[np.float64], others: Box, pixels: float) -> NDArray[np.float64]:
-    """How many points of each line [P, L, 2] lie in other labels, each as bad as a line's width of text."""
+    """How many points of each line [P, L, 2] are in other labels, each as bad as a line's width of text."""
     x, y = lines[..., 0, None], lines[..., 1, None]
     inside = (x >= others[:, 0]) & (x <= others[:, 2]) & (y >= others[:, 1]) & (y <= others[:, 3])
     return inside.sum(axis=(1, 2)) * (4 * pixels) ** 2
@@ -215,7 +219,7 @@ def _nearest(anchor: NDArray[np.float64], boxes: Box) -> NDArray[np.float64]:
 
 
 def _lead(axes: Axes, anchor: NDArray[np.float64], box: Box, pixels: float) -> None:
-    """Draw a line to a label that lies away from its mark."""
+    """Draw a line to a label that is away from its mark."""
     end = _nearest(anchor, box[None])[0]
     if np.linalg.norm(end - anchor) > LED * pixels:
         line = axes.transData.inverted().transform([anchor, end])

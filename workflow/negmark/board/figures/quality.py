@@ -22,8 +22,8 @@ NAME = 34  # letters
 def draw_quality(runs: list[dict[str, Any]], dataset: str, folder: Path) -> None:
     """Draw the ranking metric of every method on each slice of `dataset` into `folder`/`dataset`-quality.*.
 
-    A diamond is the mean over seeds, its bar the 95 % Student t interval, the dots are the seeds; methods stand in
-    the order of the board, a rule between two rankings. A baseline is a line across all methods. One slice takes a
+    A diamond is the mean over seeds, its bar the 95 % Student t interval, the dots are the seeds; methods are in
+    the order of the board, with a rule between rankings. A baseline is a line across all methods. One slice takes a
     column of a paper, three take its page.
     """
     runs = drawing.runs_of(dataset, runs)
@@ -48,7 +48,7 @@ def draw_quality(runs: list[dict[str, Any]], dataset: str, folder: Path) -> None
 
 
 def quality_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> pd.DataFrame:
-    """One row a (method, slice, seed) in the board's order: the seed's value, and the mean and its bounds."""
+    """One row per (method, slice, seed) in the board's order: the seed's value, and the mean and its bounds."""
     by = ranked_by(frame)
     rows = [
         {
@@ -107,9 +107,9 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     counts = ", ".join(f"{name} {frame[f'test_queries/{name}'].iloc[0]:,}" for name in shown_slices(frame))
     return (
         f"{by} on {dataset} by slice of the test {drawing.judged(by)} ({counts}). Diamonds: means over seeds "
-        f"({drawing.counted(trained['seeds'])} a method); bars: 95 % Student t intervals over seeds; dots: single "
+        f"({drawing.counted(trained['seeds'])} per method); bars: 95 % Student t intervals over seeds; dots: single "
         "seeds; lines: systems not trained here. "
-        f"Methods stand in the order of the {ranking} {drawing.judged(by)}, each ranking by itself. Each panel has its "
+        f"Methods are in the order of the {ranking} {drawing.judged(by)}, each ranking by itself. Each panel has its "
         "own scale."
     )
 

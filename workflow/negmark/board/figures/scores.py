@@ -1,4 +1,4 @@
-"""Figure scores: what training did to the scores of positives and negatives, a panel a method."""
+"""Figure scores: what training did to the scores of positives and negatives, a panel per method."""
 
 import math
 from pathlib import Path
@@ -25,7 +25,7 @@ def draw_scores(runs: list[tuple[dict[str, Any], Path]], dataset: str, folder: P
     """Draw the scores of positives and negatives at the first and last step into `folder`/`dataset`-scores.*.
 
     `runs` pairs the content of each metrics.json with its scores.parquet (step, kind, score: the cosine
-    similarity of a query and a document in a training batch). One panel a method, pooled over its seeds.
+    similarity of a query and a document in a training batch). One panel per method, pooled over its seeds.
     """
     mine = [(run, path) for run, path in runs if run["dataset"] == dataset]
     if not mine:
@@ -117,14 +117,14 @@ def _caption(runs: list[tuple[dict[str, Any], Path]], dataset: str) -> str:
         f"Cosine similarity of training queries with their positives and with the negatives given to them on "
         f"{dataset}, at the first step (lines) and the last (filled), pooled over the seeds of a method "
         f"({len(runs)} runs). Each area is 1; all panels share their axes. A panel without negatives belongs to "
-        "a method that uses other queries' documents only."
+        "a method that uses only other queries' documents."
     )
 
 
 def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    kept = [run / "scores.parquet" for run in board.run_folders(dataset)]
-    runs = zip(board.evaluations(dataset, baselines=False), kept, strict=True)
+    scores = [run / "scores.parquet" for run in board.run_folders(dataset)]
+    runs = zip(board.evaluations(dataset, baselines=False), scores, strict=True)
     draw_scores(list(runs), dataset, folder)
 
 

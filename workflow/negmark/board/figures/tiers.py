@@ -1,6 +1,6 @@
-"""Figure tiers: does the order of methods in a cheap tier foretell their order in a costly one?
+"""Figure tiers: does the order of methods in a cheap tier predict their order in a costly one?
 
-A panel for every two tiers and track that have methods in common.
+A panel for every track and pair of tiers that have methods in common.
 """
 
 from collections.abc import Sequence
@@ -61,7 +61,7 @@ def draw_tiers(
 def tiers_table(
     runs: list[dict[str, Any]], frame: pd.DataFrame, comparisons: Sequence[Comparison]
 ) -> pd.DataFrame:
-    """One row a (comparison, axis, method, seed): the seed's value, and the row's mean and bounds.
+    """One row per (comparison, axis, method, seed): the seed's value, and the row's mean and bounds.
 
     `axis` is x for the cheap tier and y for the costly one; `title` is the same on both.
     """
@@ -97,7 +97,7 @@ def _measured(part: pd.DataFrame, by: str) -> Agreement:
 
 
 def _points(tidy: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
-    """One row a method in the order of the comparison, in the form of `points`; marked as the costly tier."""
+    """One row per method in the order of the comparison, in the form of `points`; marked as the costly tier."""
     sides = []
     for axis in "xy":
         rows = tidy[tidy["axis"] == axis].drop_duplicates("row").reset_index(drop=True)
@@ -116,16 +116,16 @@ def _caption(
     tidy: pd.DataFrame,
 ) -> str:
     seeds = drawing.counted(tidy.groupby(["comparison", "axis", "row"]).size())
-    told = " ".join(_told(part, one) for part, one in zip(comparisons, found, strict=True))
+    results = " ".join(_result(part, one) for part, one in zip(comparisons, found, strict=True))
     return (
-        f"Does the order of methods in a cheap tier foretell their order in a costly one, on {dataset}? A point is a "
-        f"method that stands in both with the same parameters, at its mean {by} over seeds ({seeds} a method) on "
-        f"the {queries}; bars: 95 % Student t intervals over seeds, which may go on beyond the panel. {told} "
+        f"Does the order of methods in a cheap tier predict their order in a costly one, on {dataset}? A point is a "
+        f"method that is in both with the same parameters, at its mean {by} over seeds ({seeds} per method) on "
+        f"the {queries}; bars: 95 % Student t intervals over seeds, which may extend beyond the panel. {results} "
         f"{orders.OF_SEEDS}"
     )
 
 
-def _told(part: Comparison, found: Agreement) -> str:
+def _result(part: Comparison, found: Agreement) -> str:
     many = len(part.rows)
     pairs = many * (many - 1) // 2
     return (

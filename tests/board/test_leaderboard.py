@@ -234,7 +234,7 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path) -> None:
     )
     for given, described, message in (
         ([*metrics, metrics[0]], cards, "inbatch on scifact with seed 0 is given twice"),
-        ([*metrics, other], cards, "ance on scifact .* was judged on"),
+        ([*metrics, other], cards, "ance on scifact .* was evaluated on"),
         (
             [*metrics, moved],
             cards,
@@ -316,7 +316,7 @@ def test_runs_judged_by_other_metrics_are_refused(tmp_path: Path) -> None:
     paths, cards = write_suite(tmp_path / "one")
     others, _ = judged_by(tmp_path / "two", ["nDCG@10", "P@5"])
     with pytest.raises(
-        UserError, match=r"was judged by nDCG@10, P@5, others by nDCG@10, RR@10, R@100; evaluate"
+        UserError, match=r"was evaluated by nDCG@10, P@5, others by nDCG@10, RR@10, R@100; evaluate"
     ):
         rows([paths[0], *others[1:]], cards)
 

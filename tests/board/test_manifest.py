@@ -136,7 +136,7 @@ def test_a_committed_board_is_rebuilt_beside_it(layout: Layout, monkeypatch) -> 
     ("config", "files", "said"),
     [
         ({"reproduce": "t"}, [], "there is no results/leaderboards/t/manifest.json; boards with a manifest: s"),
-        ({"reproduce": "s", "seeds": [0]}, [], "leave out seeds (beside it only data, gpu, models, shards may"),
+        ({"reproduce": "s", "seeds": [0]}, [], "leave out seeds (besides it only data, gpu, models, shards may"),
         ({"reproduce": "s", "suite": "s"}, ["s.yaml"], "leave out --configfile"),
     ],
 )  # fmt: skip

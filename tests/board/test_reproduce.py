@@ -181,7 +181,7 @@ def test_what_is_printed_and_written(boards: tuple[Path, Path], capsys) -> None:
     main(*boards)
     told = capsys.readouterr().err
     assert told.strip().splitlines()[-1] == f"{boards[0]}: 4 rows: 4 same, 0 within tolerance, 0 differs"
-    assert "Between the two manifests differs:\n- nothing" in told
+    assert "Differences between the two manifests:\n- nothing" in told
     board(simans__all=0.502, random__all=0.7).to_csv(boards[1] / "leaderboard.csv", index=False)
     (boards[1] / "manifest.json").write_text(json.dumps({**changed(environments__0__code="c2"), "table": ""}))
     with pytest.raises(UserError, match=r"1 of 4 rows differ \(random\)"):
@@ -208,7 +208,7 @@ def test_a_table_that_was_changed_by_hand_is_told(boards: tuple[Path, Path], cap
 
 def test_a_board_of_an_older_form_is_refused(boards: tuple[Path, Path]) -> None:
     board().drop(columns="tier").to_csv(boards[0] / "leaderboard.csv", index=False)
-    with pytest.raises(UserError, match="lacks the column tier, as boards of an older form do"):
+    with pytest.raises(UserError, match="lacks the column tier, as boards of an older format do"):
         main(*boards)
     (boards[0] / "leaderboard.csv").unlink()
     with pytest.raises(UserError, match=r"leaderboard.csv: there is no such file"):

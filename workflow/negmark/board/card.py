@@ -1,8 +1,8 @@
 """Stage card: what a reader must know of a dataset before trusting a number on it, as JSON and Markdown.
 
-The dataset stage says where the data come from and how they were cut. This adds what is counted from its tables:
-labels a query, copies of texts, and lengths by the suite's tokenizer, which is why it is a stage of its own: another
-tokenizer makes new cards and no new dataset. It counts labels of the test split, and trains and chooses nothing.
+The dataset stage records where the data come from and how they were cut. This adds counts from its tables: labels
+per query, duplicate texts, and lengths by the suite's tokenizer. It is a stage of its own because another tokenizer
+makes new cards but no new dataset. It counts test labels, but trains and selects nothing.
 """
 
 import json
@@ -32,7 +32,7 @@ SELF_IDS = "a document under the query's own id is left out of every ranking"
 
 
 def describe(dataset: Path, encoder: dict[str, Any], metric: str = DEFAULT[0]) -> dict[str, Any]:
-    """Return the card of a prepared dataset: what its own card says, and what is counted here.
+    """Return the card of a prepared dataset: the facts of its own card, and the counts made here.
 
     `encoder` are the suite's settings, `metric` ranks its board. Lengths are in tokens, shares in 0..1. A dataset of
     sentences has no labels to count: each sentence is its own positive.
@@ -57,23 +57,23 @@ def describe(dataset: Path, encoder: dict[str, Any], metric: str = DEFAULT[0]) -
 
 
 def length_facts(texts: list[str], side: str, encoder: dict[str, Any]) -> dict[str, Any]:
-    """Return mean, extremes and percentiles of the tokens of texts, and the share that the suite cuts short."""
+    """Return mean, extremes and percentiles of the tokens of texts, and the share that the suite truncates."""
     name = side.removesuffix("s") if side == "documents" else "query"
     limit = encoder[f"{name}_length"]
-    found = lengths_of(find_model(encoder["model"]), texts, encoder[f"{name}_prompt"])
-    levels = np.percentile(found, PERCENTILES, method="higher").astype(int)
+    counts = lengths_of(find_model(encoder["model"]), texts, encoder[f"{name}_prompt"])
+    levels = np.percentile(counts, PERCENTILES, method="higher").astype(int)
     return {
         "limit": limit,
-        "truncated": float((found > limit).mean()),
-        "mean": float(found.mean()),
-        "min": int(found.min()),
+        "truncated": float((counts > limit).mean()),
+        "mean": float(counts.mean()),
+        "min": int(counts.min()),
         **{f"p{level}": int(value) for level, value in zip(PERCENTILES, levels, strict=True)},
-        "max": int(found.max()),
+        "max": int(counts.max()),
     }
 
 
 def label_facts(labels: Qrels) -> dict[str, Any]:
-    """Return the positives of a split and how many a query has, and how often each grade stands there."""
+    """Return the positives of a split, in total and per query, and the count of each grade."""
     queries, grades = np.unique(labels.queries), np.unique(labels.grades, return_counts=True)
     counts = np.bincount(np.searchsorted(queries, labels.positives().queries), minlength=len(queries))
     return {
@@ -86,14 +86,14 @@ def label_facts(labels: Qrels) -> dict[str, Any]:
 
 
 def copies(documents: list[str], queries: list[str], labels: dict[str, Qrels]) -> dict[str, Any]:
-    """Count texts that stand there again, character by character.
+    """Count duplicate texts, equal character by character.
 
-    `documents` and `queries` a split count all but the first of each text. `queries_across` counts the queries of the
-    later split whose text is a query of the earlier one too. `positives_across` counts the test queries for which a
-    copy of a training positive under another id is relevant, and none of training's own: unseen by id, seen by text.
+    `documents` and `queries` (per split) count all but the first of each text. `queries_across` counts queries of the
+    later split whose text is also a query of the earlier one. `positives_across` counts the test queries for which a
+    duplicate of a training positive under another id is relevant, but no training positive: unseen by id, seen by text.
     """
-    codes, asked = (pd.factorize(np.array(texts, dtype=object))[0] for texts in (documents, queries))
-    by_split = {split: asked[np.unique(labels[split].queries)] for split in SPLITS if split in labels}
+    codes, query_codes = (pd.factorize(np.array(texts, dtype=object))[0] for texts in (documents, queries))
+    by_split = {split: query_codes[np.unique(labels[split].queries)] for split in SPLITS if split in labels}
     return {
         "documents": len(codes) - len(np.unique(codes)),
         "queries": {split: len(part) - len(np.unique(part)) for split, part in by_split.items()},
@@ -133,8 +133,8 @@ def _self_ids(dataset: Path, labels: dict[str, Qrels]) -> int:
     """Count the labelled queries whose id is also a document's."""
     names: Sequence[str] = collection.column(dataset, collection.QUERIES, "id")
     documents: Iterable[str] = collection.column(dataset, collection.DOCUMENTS, "id")
-    asked = np.unique(np.concatenate([rows.queries for rows in labels.values()]))
-    return len({names[row] for row in asked} & set(documents))
+    labelled = np.unique(np.concatenate([rows.queries for rows in labels.values()]))
+    return len({names[row] for row in labelled} & set(documents))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,14 @@
-"""Stage manifest: what a board came from, so that it can be rebuilt elsewhere and compared with itself.
+"""Stage manifest: everything a board was made from, so that it can be rebuilt elsewhere and compared.
 
-Beside the board lies manifest.json with
+Beside the board, manifest.json has
 
-- `suite`: the whole config with every default written out, the precision that `auto` meant included;
-- `encoders`: SHA-256 of the weights, config and tokenizer of each model that something starts from or asks;
-- `datasets`: SHA-256 of each collection's content, and of what decided its vectors;
-- `rows`: for each row the SHA-256 of the source files behind it, and in which of
-- `environments` its runs were trained: packages, Python, commit, hardware. The baselines' is that of this stage;
-- `tolerances`: how far a mean of each metric may lie from this board's and still count as reproduced;
-- `table`: SHA-256 of leaderboard.csv, which tells if someone changed it afterwards.
+- `suite`: the whole config with every default written out, including the precision that `auto` resolved to;
+- `encoders`: SHA-256 of the weights, config and tokenizer of each model that a row starts from or queries;
+- `datasets`: SHA-256 of each collection's content, and of what determined its vectors;
+- `rows`: for each row the SHA-256 of the source files behind it, and the indices in
+- `environments` of where its runs were trained: packages, Python, commit, hardware. For baselines, that of this stage;
+- `tolerances`: how far a mean of each metric may be from this board's and still count as reproduced;
+- `table`: SHA-256 of leaderboard.csv, which shows if someone changed it afterwards.
 """
 
 import json
@@ -38,7 +38,7 @@ TABLE = "leaderboard.csv"
 
 
 def describe(layout: Layout, table: Path) -> dict[str, Any]:
-    """Return the manifest of the board whose leaderboard.csv is `table`, from the files that its stages left."""
+    """Return the manifest of the board whose leaderboard.csv is `table`, from the files of its stages."""
     facts = {
         owner: {name: read_json(Path(path)) for name, path in paths.items()}
         for owner, paths in layout.vector_facts().items()
@@ -61,7 +61,7 @@ def describe(layout: Layout, table: Path) -> dict[str, Any]:
 
 
 def tolerances(table: Path, fraction: float) -> dict[str, float]:
-    """Return the tolerance of each metric of a table: correlations x 100 have a hundred times that of fractions."""
+    """Return the tolerance of each metric of a table: for correlations x 100, a hundred times that of fractions."""
     names = dict.fromkeys(metric for metric, _ in means(pd.read_csv(table, nrows=0).columns))
     return {metric: fraction if is_fraction(metric) else 100 * fraction for metric in names}
 
@@ -75,14 +75,14 @@ def means(columns: "pd.Index[str]") -> list[tuple[str, str]]:
 
 
 class Distinct:
-    """Values without repeats, each known by its place."""
+    """Values without duplicates, each with an index."""
 
     def __init__(self) -> None:
         self.values: list[Any] = []
         self._places: dict[str, int] = {}
 
     def place(self, value: Any) -> int:
-        """Return the place of a value; one that is new goes to the end."""
+        """Return the index of a value; a new one is appended."""
         place = self._places.setdefault(canonical(value), len(self.values))
         if place == len(self.values):
             self.values.append(value)
@@ -99,21 +99,21 @@ def main(
 
 
 def _with_precision(suite: dict[str, Any], facts: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Write out which precision `auto` meant on the machine that encoded."""
-    for owner, known in facts.items():
-        used = {fact["dtype"] for fact in known.values()}
+    """Write out which precision `auto` resolved to on the machine that encoded."""
+    for owner, datasets in facts.items():
+        used = {fact["dtype"] for fact in datasets.values()}
         if suite[owner] and len(used) == 1:
             suite[owner]["dtype"] = used.pop()
     return suite
 
 
 def _models(layout: Layout, facts: Mapping[str, Any]) -> dict[str, str]:
-    """Return the models that something starts from or asks, by their part."""
-    found = {owner: getattr(layout.suite, owner).model for owner in facts}
+    """Return the models that a row starts from or queries, by their part."""
+    models = {owner: getattr(layout.suite, owner).model for owner in facts}
     ranked = any(row.tier.scores_pairs for row in layout.suite.rows.values())
     if layout.suite.rerank.model and ranked:
-        found["cross_encoder"] = layout.suite.rerank.model
-    return found
+        models["cross_encoder"] = layout.suite.rerank.model
+    return models
 
 
 def _weights(model: str) -> dict[str, str]:
@@ -122,7 +122,7 @@ def _weights(model: str) -> dict[str, str]:
 
 
 def _dataset(layout: Layout, name: str, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:
-    vectors = {f"{owner}_vectors": known[name]["key"] for owner, known in facts.items() if name in known}
+    vectors = {f"{owner}_vectors": part[name]["key"] for owner, part in facts.items() if name in part}
     return {"sha256": read_json(Path(layout.paths.card(layout.datasets[name])))["sha256"], **vectors}
 
 
@@ -137,10 +137,10 @@ def _row(layout: Layout, dataset_name: str, row_name: str, environments: Distinc
     dataset, row = layout.datasets[dataset_name], layout.rows.get(row_name, row_name)
     if isinstance(row, Row):
         models = layout.paths.models(dataset, row, layout.suite.seeds)
-        found = [read_json(Path(model).with_name("manifest.json")) for model in models]
+        runs = [read_json(Path(model).with_name("manifest.json")) for model in models]
     else:
-        found = [environment()]
-    places = {environments.place({key: one[key] for key in ENVIRONMENT}) for one in found}
+        runs = [environment()]
+    places = {environments.place({key: one[key] for key in ENVIRONMENT}) for one in runs}
     return {
         "code": sources_sha256(row_sources(dataset, layout.datasets[dataset.home], row)),
         "environments": sorted(places),

@@ -1,16 +1,16 @@
-"""Stage reproduce: hold a rebuilt board against the committed one, row by row.
+"""Stage reproduce: compare a rebuilt board with the committed one, row by row.
 
-A row is known by its dataset, method, tier and track. What is compared are the means over seeds of every metric on
-every slice, and the counts of test queries; intervals follow from the same runs, and costs are another machine's.
+A row is identified by dataset, method, tier and track. Compared are the means over seeds of every metric on every
+slice, and the counts of test queries; intervals follow from the same runs, and costs depend on the machine.
 
 - `same`: every value has the digits of the committed table;
-- `within tolerance`: every count is the same, and no mean lies further from the committed one than the tolerance that
-  the committed manifest states for its metric;
-- `differs`: anything else, as a row or a value that only one of the two boards has.
+- `within tolerance`: every count is the same, and no mean is further from the committed one than the tolerance that
+  the committed manifest gives for its metric;
+- `differs`: anything else, such as a row or value that only one of the two boards has.
 
-The rule is the same for every row: it doesn't widen where seeds vary much, as the seeds are the same ones. For a row
-that isn't the same, the reason is what differs between the two manifests as far as that row goes: data, encoder, code,
-versions, hardware. Where nothing differs, the row should have been the same, and that is said.
+The rule is the same for every row: it isn't widened where seeds vary much, as the seeds are the same. For a row that
+isn't the same, the reason lists what differs for it between the two manifests: data, encoder, code, versions,
+hardware. If nothing differs, the row should have been the same, and the reason says so.
 """
 
 import sys
@@ -39,10 +39,10 @@ UNEXPLAINED = "none found: data, encoder, code, versions and hardware are the sa
 EDITED = "the committed table was changed after its manifest was written"
 NOWHERE = "—"
 SLACK = 1e-9
-"""Share of a tolerance that is added to it: 0.505 - 0.5 is a little more than 0.005 in binary."""
+"""Fraction of a tolerance that is added to it: 0.505 - 0.5 is a little more than 0.005 in binary."""
 
 Reasons = dict[str, list[str]]
-"""What differs between two manifests in words, by its kind."""
+"""What differs between two manifests, as lines of text by kind."""
 
 
 def compare(
@@ -62,20 +62,20 @@ def compare(
         for key in [*ours.index, *theirs.index.difference(ours.index, sort=False)]
     ]
     for row in rows:
-        found = differences(row["dataset"], row["row"], *manifests)
-        row.setdefault("reason", "" if row["verdict"] == SAME else ", ".join(found) or UNEXPLAINED)
+        reasons = differences(row["dataset"], row["row"], *manifests)
+        row.setdefault("reason", "" if row["verdict"] == SAME else ", ".join(reasons) or UNEXPLAINED)
     return pd.DataFrame(rows)
 
 
 def differences(dataset: str, row: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> Reasons:
-    """Return what differs between two manifests as far as a row of the board goes."""
+    """Return what differs between two manifests for a row of the board."""
     place = f"{dataset}/{row}"
-    sets = {dataset, ours["suite"]["datasets"].get(dataset, {}).get("trained_on") or dataset}
+    names = {dataset, ours["suite"]["datasets"].get(dataset, {}).get("trained_on") or dataset}
     environments = [_environment(manifest, place) for manifest in (ours, theirs)]
-    found = {
+    reasons = {
         "data": [
             line
-            for name in sorted(sets)
+            for name in sorted(names)
             for line in _changed(f"{name} ", ours["datasets"].get(name, {}), theirs["datasets"].get(name, {}))
         ],
         "encoder": [
@@ -89,11 +89,11 @@ def differences(dataset: str, row: str, ours: Mapping[str, Any], theirs: Mapping
         "version": _changed("", *({**one["packages"], "python": one["python"]} for one in environments)),
         "hardware": _changed("", *(one["hardware"] for one in environments)),
     }
-    return {kind: lines for kind, lines in found.items() if lines}
+    return {kind: lines for kind, lines in reasons.items() if lines}
 
 
 def table(judged: pd.DataFrame) -> str:
-    """Return the comparison as text, a line a row of the board."""
+    """Return the comparison as text, a line per row of the board."""
     shown = judged.assign(
         difference=[_signed(value) for value in judged["difference"]],
         tolerance=[f"{value:g}" if pd.notna(value) else NOWHERE for value in judged["tolerance"]],
@@ -105,13 +105,13 @@ def explained(judged: pd.DataFrame, manifests: tuple[dict[str, Any], dict[str, A
     """Return a line for everything that differs between the manifests, whether it changed a row or not."""
     lines: dict[str, None] = {}
     for dataset, method in zip(judged["dataset"], judged["row"], strict=True):
-        for kind, found in differences(dataset, method, *manifests).items():
-            lines.update(dict.fromkeys(f"{kind}: {line}" for line in found))
+        for kind, changes in differences(dataset, method, *manifests).items():
+            lines.update(dict.fromkeys(f"{kind}: {change}" for change in changes))
     commits = [sorted({one["code"] for one in manifest["environments"]}) for manifest in manifests]
     if commits[0] != commits[1]:
-        told = [" and ".join(part) for part in commits]
+        texts = [" and ".join(part) for part in commits]
         lines[
-            f"commit: {told[0]} when committed, {told[1]} now (only what stands under code touches a row)"
+            f"commit: {texts[0]} when committed, {texts[1]} now (only changes listed under code affect a row)"
         ] = None
     return list(lines)
 
@@ -120,7 +120,7 @@ def main(
     committed: Annotated[Path, Option(help="folder of the committed board")],
     rebuilt: Annotated[Path, Option(help="folder of the rebuilt board")],
 ) -> None:
-    """Compare a rebuilt board with the committed one; the exit code says whether every row was reproduced."""
+    """Compare a rebuilt board with the committed one; the exit code shows whether every row was reproduced."""
     manifests = read_board(committed / MANIFEST), read_board(rebuilt / MANIFEST)
     judged = compare(_read(committed / TABLE), _read(rebuilt / TABLE), manifests)
     lines = explained(judged, manifests)
@@ -128,9 +128,9 @@ def main(
         lines.insert(0, EDITED)
         judged["reason"] = judged["reason"].replace(UNEXPLAINED, EDITED)
     counts = ", ".join(f"{(judged['verdict'] == word).sum()} {word}" for word in (SAME, WITHIN, DIFFERS))
-    said = f"{committed}: {len(judged)} rows: {counts}"
+    total = f"{committed}: {len(judged)} rows: {counts}"
     between = "\n".join(f"- {line}" for line in lines) or "- nothing"
-    text = f"{table(judged)}\n\nBetween the two manifests differs:\n{between}\n\n{said}\n"
+    text = f"{table(judged)}\n\nDifferences between the two manifests:\n{between}\n\n{total}\n"
     write_text(rebuilt / "comparison.csv", csv(judged))
     write_text(rebuilt / "comparison.txt", text)
     print(f"\n{text}", file=sys.stderr, flush=True)
@@ -146,13 +146,9 @@ def _read(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: there is no such file; run the suite, or restore the committed board")
     frame = pd.read_csv(path)
     if lacking := [key for key in KEYS if key not in frame]:
-        raise UserError(
-            f"{path}: lacks the column {lacking[0]}, as boards of an older form do; build it anew"
-        )
-    kept = (
-        frame[frame["status"] == OK] if "status" in frame else frame
-    )  # a row that failed has nothing to compare
-    return kept.fillna(dict.fromkeys(KEYS, ""))
+        raise UserError(f"{path}: lacks the column {lacking[0]}, as boards of an older format do; rebuild it")
+    results = frame[frame["status"] == OK] if "status" in frame else frame  # failed rows have no values
+    return results.fillna(dict.fromkeys(KEYS, ""))
 
 
 def _judged(
@@ -171,23 +167,23 @@ def _judged(
     allowed = {f"test_queries/{name}": 0.0 for name in SLICES}
     for metric, slice_ in means(ours.columns.union(theirs.columns, sort=False)):
         allowed[f"{metric}/{slice_}/mean"] = tolerances.get(metric, 0.0)
-    found = {name: _difference(one.get(name), other.get(name)) for name in allowed}
-    worst = max(found, key=lambda name: _used(found[name], allowed[name]))
-    used = _used(found[worst], allowed[worst])
+    gaps = {name: _difference(one.get(name), other.get(name)) for name in allowed}
+    worst = max(gaps, key=lambda name: _used(gaps[name], allowed[name]))
+    used = _used(gaps[worst], allowed[worst])
     verdict = DIFFERS if used > 1 + SLACK else WITHIN if used else SAME
     return {
         "verdict": verdict,
-        "difference": found[worst],
+        "difference": gaps[worst],
         "in": NOWHERE if verdict == SAME else worst.removesuffix("/mean"),
         "tolerance": allowed[worst] if verdict != SAME else None,
     }
 
 
 def _difference(committed: Any, rebuilt: Any) -> float:
-    """Return rebuilt minus committed; infinite where only one of them is a number."""
-    gaps = [pd.isna(value) for value in (committed, rebuilt)]
-    if any(gaps):
-        return 0.0 if all(gaps) else float("inf")
+    """Return rebuilt minus committed; infinite if only one of them is a number."""
+    missing = [pd.isna(value) for value in (committed, rebuilt)]
+    if any(missing):
+        return 0.0 if all(missing) else float("inf")
     return float(rebuilt) - float(committed)
 
 
@@ -207,22 +203,22 @@ def _row(manifest: Mapping[str, Any], place: str) -> Mapping[str, Any]:
 
 
 def _environment(manifest: Mapping[str, Any], place: str) -> dict[str, Any]:
-    """Return where the runs of a row were made; what isn't the same for all its seeds is listed."""
+    """Return the environment of a row's runs; values that differ between its seeds are joined."""
     places = _row(manifest, place).get("environments", [])
-    found = [manifest["environments"][number] for number in places]
+    parts = [manifest["environments"][number] for number in places]
     return {
-        "packages": _joined(one["packages"] for one in found),
-        "python": " and ".join(sorted({one["python"] for one in found})),
-        "hardware": _joined(one["hardware"] for one in found),
+        "packages": _joined(one["packages"] for one in parts),
+        "python": " and ".join(sorted({one["python"] for one in parts})),
+        "hardware": _joined(one["hardware"] for one in parts),
     }
 
 
 def _joined(parts: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    found: dict[str, dict[str, None]] = {}
+    values: dict[str, dict[str, None]] = {}
     for part in parts:
         for name, value in part.items():
-            found.setdefault(name, {})[_word(value)] = None
-    return {name: " and ".join(sorted(values)) for name, values in found.items()}
+            values.setdefault(name, {})[_word(value)] = None
+    return {name: " and ".join(sorted(words)) for name, words in values.items()}
 
 
 def _word(value: Any) -> str:

@@ -1,8 +1,8 @@
-"""From runs to rows: one row a method and dataset, with means and intervals over seeds, ranked.
+"""From runs to rows: one ranked row per method and dataset, with means and intervals over seeds.
 
 A ranking holds the rows of one dataset, one tier (what is trained: adapter, finetune) and one track.
-A test query is *seen* when one of its relevant documents was a positive of a training query, else *unseen*.
-Training can lift the seen ones by remembering documents, so a dataset is ranked by its unseen queries where
+A test query is *seen* when one of its relevant documents was a positive of a training query, otherwise *unseen*.
+Training can improve the seen ones by memorising documents, so a dataset is ranked by its unseen queries if
 it has enough of them.
 """
 
@@ -31,7 +31,7 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     slice, or one seed only), `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the
     training loop and of the method's own functions in it, counts of work, MiB. `rank` counts trained methods from 1,
     within their tier and track, by the metric that `ranked_by` names on the slice that `ranking_slice` names;
-    baselines have no rank and no tier, and stand where their values put them in the first ranking.
+    baselines have no rank and no tier, and are placed by their values in the first ranking.
     """
     _check_comparable(runs)
     ordered = sorted(runs, key=lambda run: (run["dataset"], run["row"], str(run["seed"])))
@@ -54,7 +54,7 @@ def standings(runs: list[dict[str, Any]], cards: dict[str, dict[str, Any]]) -> p
 
 
 def metrics(frame: pd.DataFrame) -> list[str]:
-    """The metrics of the rows of one dataset, the one that ranks them first."""
+    """The metrics of the rows of one dataset; the first one ranks them."""
     ends = "/all/mean"
     stems = [name.removesuffix(ends) for name in frame.columns if name.endswith(ends)]
     return [name for name in stems if frame[f"{name}{ends}"].notna().any()]
@@ -66,12 +66,12 @@ def ranked_by(frame: pd.DataFrame) -> str:
 
 
 def ranking_slice(frame: pd.DataFrame) -> str:
-    """The slice that ranks the rows of one dataset: unseen queries where it has enough of them, else all."""
+    """The slice that ranks the rows of one dataset: unseen queries if it has enough of them, otherwise all."""
     return ranks_by(frame["test_queries/unseen"].iloc[0])
 
 
 def shown_slices(frame: pd.DataFrame) -> list[str]:
-    """The slices worth showing for one dataset: all three, or one where every query is seen (or unseen)."""
+    """The slices worth showing for one dataset: all three, or one if every query is seen (or unseen)."""
     parts = [name for name in ("seen", "unseen") if frame[f"test_queries/{name}"].iloc[0]]
     return ["all", *parts] if len(parts) == 2 else [ranking_slice(frame)]
 
@@ -88,7 +88,7 @@ def tiers(frame: pd.DataFrame) -> list[str]:
 
 
 def _check_comparable(runs: list[dict[str, Any]]) -> None:
-    """Refuse the same run twice, and runs of one dataset that were judged on different numbers of queries."""
+    """Refuse duplicate runs, and runs of one dataset that were evaluated on different numbers of queries."""
     if not runs:
         raise UserError("no run to show: the board was given no metrics.json")
     seen: set[tuple[Any, ...]] = set()
@@ -100,21 +100,21 @@ def _check_comparable(runs: list[dict[str, Any]]) -> None:
         if key in seen:
             raise UserError(f"{key[1]} on {key[0]} with seed {key[2]} is given twice; keep one of its runs")
         seen.add(key)
-        about = {name: run[name] for name in SAME_IN_A_ROW}
-        if rows.setdefault(key[:2], about) != about:
-            differing = ", ".join(name for name in about if about[name] != rows[key[:2]][name])
+        shared = {name: run[name] for name in SAME_IN_A_ROW}
+        if rows.setdefault(key[:2], shared) != shared:
+            differing = ", ".join(name for name in shared if shared[name] != rows[key[:2]][name])
             raise UserError(
                 f"{key[1]} on {key[0]}: seed {key[2]} differs from others in {differing}; run the row again"
             )
         if judged.setdefault(run["dataset"], metrics_of(run)) != metrics_of(run):
             raise UserError(
-                f"{run['row']} on {run['dataset']} (seed {run['seed']}) was judged by {', '.join(metrics_of(run))}, "
+                f"{run['row']} on {run['dataset']} (seed {run['seed']}) was evaluated by {', '.join(metrics_of(run))}, "
                 f"others by {', '.join(judged[run['dataset']])}; evaluate them again by the same metrics"
             )
-        found = {name: values["queries"] for name, values in run["slices"].items()}
-        if counts.setdefault(run["dataset"], found) != found:
+        queries = {name: values["queries"] for name, values in run["slices"].items()}
+        if counts.setdefault(run["dataset"], queries) != queries:
             raise UserError(
-                f"{run['row']} on {run['dataset']} (seed {run['seed']}) was judged on {found} queries, "
+                f"{run['row']} on {run['dataset']} (seed {run['seed']}) was evaluated on {queries} queries, "
                 f"others on {counts[run['dataset']]}; evaluate them again on the same queries"
             )
 
@@ -160,7 +160,7 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of one dataset, tier by tier and track by track, from best to worst.
 
     Trained methods are numbered from 1 in each tier and track (equal means share a number): rows that train
-    other things, or by another recipe, are never mixed in one ranking.
+    different parts, or with a different recipe, are never mixed in one ranking.
     """
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     place = {tier: number for number, tier in enumerate(tiers(frame))}

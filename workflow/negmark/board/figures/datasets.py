@@ -35,12 +35,12 @@ def draw_datasets(runs: list[dict[str, Any]], folder: Path, controls: Sequence[s
     that rank it. Nothing is drawn if no two datasets have three methods of a ranking in common.
     """
     frame = summarise(runs)
-    tidy, found = datasets_table(runs, frame)
+    tidy, agreements = datasets_table(runs, frame)
     if tidy.empty:
         why = f"No two datasets have {FEWEST} methods of one ranking in common: no orders to compare."
         drawing.save_nothing(folder / STEM, COLUMNS, why)
         return
-    rankings = list(dict.fromkeys((tier, track) for tier, track, _, _ in found))
+    rankings = list(dict.fromkeys((tier, track) for tier, track, _, _ in agreements))
     names = [name for name, _ in datasets(frame)]
     with drawing.styled():
         figure = Figure(
@@ -48,18 +48,18 @@ def draw_datasets(runs: list[dict[str, Any]], folder: Path, controls: Sequence[s
         )
         panels = figure.subplots(1, len(rankings), squeeze=False)[0]
         if len(names) == 2:
-            _scatters(figure, panels, rankings, tidy, found, controls)
+            _scatters(figure, panels, rankings, tidy, agreements, controls)
         else:
             for axes, ranking in zip(panels, rankings, strict=True):
-                _square(axes, ranking, names, found)
-        drawing.save(figure, folder / STEM, tidy, _caption(frame, found, tidy))
+                _square(axes, ranking, names, agreements)
+        drawing.save(figure, folder / STEM, tidy, _caption(frame, agreements, tidy))
 
 
-Found = dict[tuple[str, str, str, str], tuple[Agreement, list[str]]]
+Agreements = dict[tuple[str, str, str, str], tuple[Agreement, list[str]]]
 """By tier, track and two datasets: how far the orders agree, and the rows that both have."""
 
 
-def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.DataFrame, Found]:
+def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.DataFrame, Agreements]:
     """One row per (tier, track, two datasets, method, axis, seed), x for the first of the two and y for the other.
 
     `value` is the seed's value of `metric` on `slice`; the coefficients of two orders are repeated in all their rows.
@@ -70,7 +70,7 @@ def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.
     for run in sorted(runs, key=lambda run: str(run["seed"])):
         metric, part = about[run["dataset"]]
         values.setdefault((run["dataset"], run["row"]), {})[run["seed"]] = run["slices"][part][metric]
-    rows, found = [], {}
+    rows, agreements = [], {}
     trained = frame[frame["track"] != "baseline"]
     for (tier, track), ranking in trained.groupby(["tier", "track"], sort=False):
         for pair in combinations(about, 2):
@@ -79,7 +79,7 @@ def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.
             if len(shared) < FEWEST:
                 continue
             one = agreement(*([list(values[name, method].values()) for method in shared] for name in pair))
-            found[str(tier), str(track), *pair] = (one, shared)
+            agreements[str(tier), str(track), *pair] = (one, shared)
             rows += [
                 {
                     **{
@@ -98,7 +98,7 @@ def datasets_table(runs: list[dict[str, Any]], frame: pd.DataFrame) -> tuple[pd.
                 for axis, name in zip("xy", pair, strict=True)
                 for seed, value in values[name, method].items()
             ]
-    return pd.DataFrame(rows, columns=list(COLUMNS)), found
+    return pd.DataFrame(rows, columns=list(COLUMNS)), agreements
 
 
 def _scatters(
@@ -106,7 +106,7 @@ def _scatters(
     panels: Sequence[Axes],
     rankings: list[tuple[str, str]],
     tidy: pd.DataFrame,
-    found: Found,
+    agreements: Agreements,
     controls: Sequence[str],
 ) -> None:
     """One dataset against the other, a panel per ranking."""
@@ -120,7 +120,7 @@ def _scatters(
             x=means[0].to_numpy(), y=means[1].to_numpy(), control=table["row"].isin(list(controls))
         )
         table = table.assign(**{f"{axis}_{end}": float("nan") for axis in "xy" for end in ("low", "high")})
-        one, shared = next(value for key, value in found.items() if key[:2] == (tier, track))
+        one, shared = next(value for key, value in agreements.items() if key[:2] == (tier, track))
         title = f"{tier} tier, {track} track, {len(shared)} methods\n"
         title += orders.coefficients(one).replace(", ", "\n")
         orders.draw_orders(axes, table, (means[0], means[1]), title)
@@ -134,16 +134,16 @@ def _scatters(
         points.place_labels(figure, axes, table)
 
 
-def _square(axes: Axes, ranking: tuple[str, str], names: list[str], found: Found) -> None:
+def _square(axes: Axes, ranking: tuple[str, str], names: list[str], agreements: Agreements) -> None:
     """Tau-b of each pair of datasets as colour and number, the interval below if there is room."""
     size = len(names) - 1
-    shades, agreements = np.full((size, size), np.nan), {}
-    for (tier, track, first, second), (one, _) in found.items():
+    shades, cells = np.full((size, size), np.nan), {}
+    for (tier, track, first, second), (one, _) in agreements.items():
         if (tier, track) == ranking:
             place = names.index(second) - 1, names.index(first)
-            shades[place], agreements[place] = one.tau, one
+            shades[place], cells[place] = one.tau, one
     axes.imshow(shades, cmap="PuOr", vmin=-1, vmax=1)
-    for (row, column), one in agreements.items():
+    for (row, column), one in cells.items():
         text = orders.with_bounds(*one[:3]) if size <= 4 else f"{one.tau:z.2f}"
         axes.text(
             column,
@@ -164,21 +164,21 @@ def _square(axes: Axes, ranking: tuple[str, str], names: list[str], found: Found
     axes.set_title(f"{tier} tier, {track} track: Kendall's tau-b")
 
 
-def _caption(frame: pd.DataFrame, found: Found, tidy: pd.DataFrame) -> str:
+def _caption(frame: pd.DataFrame, agreements: Agreements, tidy: pd.DataFrame) -> str:
     by = "; ".join(
         f"{name} by {ranked_by(part)} on its {drawing.queries_shown(part, ranked_by(part))}"
         for name, part in datasets(frame)
     )
-    results = " ".join(_result(key, one, len(shared)) for key, (one, shared) in found.items())
-    if len(found) > FEWEST:
+    results = " ".join(_result(key, one, len(shared)) for key, (one, shared) in agreements.items())
+    if len(agreements) > FEWEST:
         words = Counter(
-            orders.verdict(one, "dataset").rpartition(": ")[2].rstrip(".") for one, _ in found.values()
+            orders.verdict(one, "dataset").rpartition(": ")[2].rstrip(".") for one, _ in agreements.values()
         )
         times = {1: "once", 2: "twice"}
         summed = "; ".join(
             f"{times.get(words[word], f'{words[word]} times')} {word}" for word in sorted(words)
         )
-        results = f"Of {len(found)} comparisons, all listed in the table: {summed}."
+        results = f"Of {len(agreements)} comparisons, all listed in the table: {summed}."
     seeds = drawing.counted(tidy.groupby(["tier", "track", "dataset", "other", "row", "axis"]).size())
     return (
         "Does the order of methods on one dataset predict their order on another? Means over seeds "
@@ -186,11 +186,11 @@ def _caption(frame: pd.DataFrame, found: Found, tidy: pd.DataFrame) -> str:
     )
 
 
-def _result(key: tuple[str, str, str, str], found: Agreement, methods: int) -> str:
+def _result(key: tuple[str, str, str, str], one: Agreement, methods: int) -> str:
     tier, track, first, second = key
     return (
-        f"{first} and {second}, {tier} tier, {track} track, {methods} methods: {orders.coefficients(found)}. "
-        f"{orders.verdict(found, 'dataset')}"
+        f"{first} and {second}, {tier} tier, {track} track, {methods} methods: {orders.coefficients(one)}. "
+        f"{orders.verdict(one, 'dataset')}"
     )
 
 

@@ -1,4 +1,4 @@
-"""Figure foresight: does any score of negatives that needs no training foretell how good the trained method is?"""
+"""Figure foresight: does any score of negatives that needs no training predict how good the trained method is?"""
 
 import math
 from collections.abc import Sequence
@@ -50,8 +50,8 @@ def draw_foresight(
         why = f"Fewer than {FEWEST} methods of the {TRACK} track on {dataset} give negatives of their own."
         drawing.save_nothing(stem, COLUMNS, why)
         return
-    found = tidy.drop_duplicates(["tier", "score"])
-    panels: list[tuple[str, str]] = list(zip(found["tier"], found["score"], strict=True))
+    pairs = tidy.drop_duplicates(["tier", "score"])
+    panels: list[tuple[str, str]] = list(zip(pairs["tier"], pairs["score"], strict=True))
     names = list(dict.fromkeys(tidy["tier"]))
     cells = [cell for tier in names for cell in [*[pair for pair in panels if pair[0] == tier], (tier, "")]]
     tall = math.ceil(len(cells) / ACROSS)
@@ -88,9 +88,9 @@ def foresight_table(frame: pd.DataFrame, scores: pd.DataFrame, controls: Sequenc
         chosen = mine[~mine["row"].isin(list(controls))]
         shown = [score for score in SCORES if values.loc[chosen["row"], score].notna().sum() >= FEWEST]
         results = chosen.set_index("row")[f"{by}/{ranking}/mean"]
-        found = [_association(values[score], results) for score in shown]
-        adjusted = holm([one.p for one in found])
-        for score, one, p in zip(shown, found, adjusted, strict=True):
+        associations = [_association(values[score], results) for score in shown]
+        adjusted = holm([one.p for one in associations])
+        for score, one, p in zip(shown, associations, adjusted, strict=True):
             rows += [
                 {
                     **{"tier": tier, "score": score, **one._asdict(), "p_holm": p},

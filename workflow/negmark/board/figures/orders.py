@@ -23,26 +23,26 @@ def with_bounds(value: float, low: float, high: float) -> str:
     return f"{value:z.2f}" if math.isnan(low) else f"{value:z.2f} ({low:z.2f} to {high:z.2f})"
 
 
-def coefficients(found: Agreement) -> str:
+def coefficients(agreement: Agreement) -> str:
     """Both coefficients, each with its interval over seeds."""
-    return f"Kendall's tau-b {with_bounds(*found[:3])}, Spearman's rho {with_bounds(*found[3:6])}"
+    return f"Kendall's tau-b {with_bounds(*agreement[:3])}, Spearman's rho {with_bounds(*agreement[3:6])}"
 
 
-def verdict(found: Agreement, one: str = "tier") -> str:
+def verdict(agreement: Agreement, one: str = "tier") -> str:
     """Whether the orders of two tiers (or two of `one`) agree, and whether by more than chance."""
-    often = f"a random order agrees as well in {100 * found.chance:.1f} % of cases"
-    if math.isnan(found.tau):
+    often = f"a random order agrees as well in {100 * agreement.chance:.1f} % of cases"
+    if math.isnan(agreement.tau):
         return f"In one {one} all means are equal, which gives no order: no agreement shown."
-    if math.isnan(found.tau_low):
+    if math.isnan(agreement.tau_low):
         return "A method with one seed gives no interval: no agreement shown."
-    if found.tau_low <= 0 <= found.tau_high:
+    if agreement.tau_low <= 0 <= agreement.tau_high:
         return "The interval of tau-b includes 0: no agreement shown."
-    if found.tau_high < 0:
-        rare = f"a random order agrees less in {100 * (1 - found.chance):.1f} % of cases"
-        if 1 - found.chance > CHANCE:
+    if agreement.tau_high < 0:
+        rare = f"a random order agrees less in {100 * (1 - agreement.chance):.1f} % of cases"
+        if 1 - agreement.chance > CHANCE:
             return f"The interval of tau-b is below 0, but {rare}: nothing shown beyond these few methods."
         return f"The interval of tau-b is below 0, and {rare}: the orders run against each other."
-    if found.chance > CHANCE:
+    if agreement.chance > CHANCE:
         return f"The interval of tau-b is above 0, but {often}: no agreement shown beyond these few methods."
     return f"The interval of tau-b is above 0, and {often}: the orders agree."
 

@@ -33,7 +33,7 @@ def draw_tiers(
     frame = summarise(drawing.runs_of(dataset, runs))
     tidy = tiers_table(runs, frame, comparisons)
     by = ranked_by(frame)
-    found = [_measured(tidy[tidy["comparison"] == place], by) for place in range(len(comparisons))]
+    agreements = [_measured(tidy[tidy["comparison"] == place], by) for place in range(len(comparisons))]
     queries = drawing.queries_shown(frame, by)
     with drawing.styled():
         figure = Figure(figsize=(COLUMN * len(comparisons), COLUMN), layout="constrained")
@@ -43,7 +43,7 @@ def draw_tiers(
             mine = tidy[tidy["comparison"] == place]
             values = [mine.loc[mine["axis"] == axis, by] for axis in "xy"]
             title = f"{part.track} track, {len(part.rows)} methods\n"
-            title += orders.coefficients(found[place]).replace(", ", "\n")
+            title += orders.coefficients(agreements[place]).replace(", ", "\n")
             orders.draw_orders(axes, tables[place], (values[0], values[1]), title)
             axes.set_xlabel(f"{by}, {part.cheap} tier")
             axes.set_ylabel(f"{by}, {part.costly} tier")
@@ -54,7 +54,7 @@ def draw_tiers(
             figure,
             folder / f"{dataset}-tiers",
             tidy,
-            _caption(dataset, by, queries, comparisons, found, tidy),
+            _caption(dataset, by, queries, comparisons, agreements, tidy),
         )
 
 
@@ -112,11 +112,11 @@ def _caption(
     by: str,
     queries: str,
     comparisons: Sequence[Comparison],
-    found: list[Agreement],
+    agreements: list[Agreement],
     tidy: pd.DataFrame,
 ) -> str:
     seeds = drawing.counted(tidy.groupby(["comparison", "axis", "row"]).size())
-    results = " ".join(_result(part, one) for part, one in zip(comparisons, found, strict=True))
+    results = " ".join(_result(part, one) for part, one in zip(comparisons, agreements, strict=True))
     return (
         f"Does the order of methods in a cheap tier predict their order in a costly one, on {dataset}? A point is a "
         f"method that is in both with the same parameters, at its mean {by} over seeds ({seeds} per method) on "
@@ -125,12 +125,12 @@ def _caption(
     )
 
 
-def _result(part: Comparison, found: Agreement) -> str:
+def _result(part: Comparison, one: Agreement) -> str:
     many = len(part.rows)
     pairs = many * (many - 1) // 2
     return (
         f"{part.cheap.capitalize()} and {part.costly} tier, {part.track} track, {many} methods: "
-        f"{orders.coefficients(found)}. {orders.verdict(found)} One of the {pairs} pairs of methods in another order "
+        f"{orders.coefficients(one)}. {orders.verdict(one)} One of the {pairs} pairs of methods in another order "
         f"moves tau-b by {2 / pairs:.2f}."
     )
 

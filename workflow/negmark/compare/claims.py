@@ -100,10 +100,9 @@ def sentence(judged: pd.DataFrame) -> str:
 
 READING = (
     "A claim is reproduced where the method is better and the p-value, adjusted (Holm) for all comparisons that "
-    "claims ask for on a dataset, is below .05, and contradicted where it is worse by that measure; else nothing is "
-    "shown, and a claim of which nothing else is known counts as not shown. "
-    "Interval and p-value see other seeds and other queries. Our setting is not the paper's, so a claim that is "
-    "contradicted here may hold there."
+    "claims ask for on a dataset, is below .05, contradicted where it is significantly worse, and not shown otherwise. "
+    "Intervals and p-values account for other seeds and other queries. Our setting is not the paper's, so a claim that "
+    "is contradicted here may hold there."
 )
 
 

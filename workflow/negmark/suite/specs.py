@@ -57,9 +57,11 @@ class Specs:
     def tuned_under(self, dataset: Dataset, row: Row) -> str:
         """Return a hash of all settings under which a row is tuned on a dataset.
 
-        Except the precision of the forward pass: a manifest names the one that `auto` meant on its machine.
+        Except the precision of the forward pass, as a manifest names the one that `auto` meant on its machine, and the
+        suite's name, as a board is rebuilt under another one.
         """
         suite, spec = self._suite, self.run(dataset, row)
+        del spec["suite"]
         spec["training"] = {**row.budget.decides(), **self._curve_metric()}
         start = suite.start()
         teacher = suite.teacher.model_dump() if suite.teacher else start

@@ -176,5 +176,5 @@ def test_sizes(tmp_path: Path) -> None:
     assert size_of("msmarco", {**msmarco, "documents": 10}, tmp_path / "card.json").documents == 10
     dl19 = size_of("dl19", {"source": "msmarco", "test_only": True}, tmp_path / "card.json")
     assert (dl19.train, dl19.test) == (0, 43)
-    with pytest.raises(UserError, match="nothing tells how large it is; prepare it first"):
+    with pytest.raises(UserError, match="its size is unknown; prepare it first"):
         size_of("mine", {"source": "./absent"}, tmp_path / "card.json")

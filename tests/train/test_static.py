@@ -24,7 +24,6 @@ from negmark.store.pool import CandidatePool
 from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import one_step
-from negmark.train.table_warmup import warm_up_table
 from negmark.train.tiers import row_adam, static_rows
 from negmark.train.tiers.static import StaticEncoder
 
@@ -318,19 +317,6 @@ def test_a_saved_table_is_a_start_and_a_sentence_transformer(words, tmp_path):
     model = SentenceTransformer(str(tmp_path / "table"), device="cpu")
     assert [type(part) for part in model] == [StaticEmbedding, Normalize]
     assert model.encode(["a b"]).shape == (1, 16)
-
-
-@pytest.mark.parametrize("weights", ["none", "learned"])
-def test_a_warmed_up_table_is_what_inbatch_training_makes_of_the_start(words, tmp_path, weights):
-    encoder, training = {**words.encoder, "warmup_steps": 4}, {**TRAINING, "weights": weights}
-    warm_up_table(words.dataset, encoder, training, tmp_path / "table", tmp_path / "state")
-    assert not (tmp_path / "state").exists()
-    run = words.run("inbatch", row="warm-up", steps=4, weights=weights)
-    for step in range(4):
-        one_step(run, step, keep_scores=False)
-    files, _ = static_vectors.embed(words.dataset, encoder, {**training, "start": str(tmp_path / "table")})
-    vectors = np.load(files["documents.npy"])
-    np.testing.assert_allclose(vectors, run.encoder.all_documents().numpy(), atol=1e-6)
 
 
 def test_a_broken_model_is_told_in_one_line(words, tmp_path):

@@ -19,3 +19,7 @@ def __getattr__(name: str) -> Any:
     from negmark.store import board
 
     return getattr(board, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

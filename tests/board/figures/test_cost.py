@@ -81,8 +81,8 @@ def test_gains_are_over_the_untrained_encoder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "with_start", "words"),
     [
-        ({"all": (0.3, 0.4), "unseen": (0.3, 0.4)}, True, "lacks both seen and unseen queries"),
-        ({"unseen": (0.3, 0.4), "seen": (0.3, 0.4)}, False, "lacks an untrained encoder"),
+        ({"all": (0.3, 0.4), "unseen": (0.3, 0.4)}, True, "needs both seen and unseen queries"),
+        ({"unseen": (0.3, 0.4), "seen": (0.3, 0.4)}, False, "needs an untrained encoder"),
     ],
 )
 def test_without_both_slices_or_a_start_there_is_no_gain(

@@ -40,4 +40,4 @@ BASELINES = {
 UNTRAINED = "untrained"
 
 
-REFERENCE = "inbatch"  # the control that a gain is told against, unless settings name another
+REFERENCE = "inbatch"  # the row that others are compared with, unless settings name another

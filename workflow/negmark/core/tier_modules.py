@@ -1,7 +1,7 @@
 """Imports the modules behind a run's tier by name.
 
 The table of tiers is not imported here but looked up when it is needed: so it is no source of any run, and a new tier,
-or a new word about an old one, makes no run anew.
+or a new word about an old one, re-runs nothing.
 """
 
 import importlib

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tier:
-    """What is trained, by which modules, and what else of the project may ask of it."""
+    """What is trained, by which modules, and what the rest of the project may ask of it."""
 
     name: str
     says: str
@@ -97,17 +97,12 @@ CURVE = "negmark.evaluate.dev_curve"
 """Module with `Curve(dataset, training)`, which evaluates runs on the dev split while they train."""
 
 
-def stage_module(stage: str, tier: str) -> str:
-    """Return the module behind a stage of a tier: `train` or `evaluate`."""
-    return str(getattr(TIERS[tier], stage))
-
-
 def with_properties(**properties: bool) -> list[str]:
     """Return the names of the tiers with these properties: `with_properties(scores_pairs=False)`."""
     return [name for name, tier in TIERS.items() if all(getattr(tier, k) == v for k, v in properties.items())]
 
 
 def in_order(tiers: Sequence[str]) -> list[str]:
-    """Return tiers once each, the cheapest first; one that isn't known here stands last, by name."""
+    """Return tiers once each, the cheapest first; unknown ones come last, by name."""
     known = list(TIERS)
     return sorted(set(tiers), key=lambda tier: (known.index(tier) if tier in known else len(known), tier))

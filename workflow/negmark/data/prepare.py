@@ -240,9 +240,7 @@ def main(
     )
     if card["odd"]:
         odd = ", ".join(f"{count:,} {kind}" for kind, count in card["odd"].items())
-        stage.say(
-            f"dataset {card['name']}: {odd} (`workflow/negmark/data/numbering.py` says how they are handled)"
-        )
+        stage.say(f"dataset {card['name']}: {odd} (`negmark.data.numbering` says how they are handled)")
 
 
 def _with_graded(

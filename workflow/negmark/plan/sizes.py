@@ -69,9 +69,7 @@ def _full_size(name: str, source: str, split: str, card: Path) -> Size:
             TOKENS_PER_WORD * query_words,
             "the table of datasets",
         )
-    raise UserError(
-        f"datasets.{name}: nothing tells how large it is; prepare it first: snakemake --cores all {card}"
-    )
+    raise UserError(f"datasets.{name}: its size is unknown; prepare it first: snakemake --cores all {card}")
 
 
 def _from_card(card: Path) -> Size:

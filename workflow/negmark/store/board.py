@@ -1,5 +1,6 @@
 """A board and the runs that it is made of, read back: for scripts that draw figures, and for the figures of a board."""
 
+import difflib
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,9 @@ class Run:
         self.folder = folder
         """Where its evaluation lies."""
         self._trained, self._root = trained, root
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.folder)!r})"
 
     @property
     def metrics(self) -> dict[str, Any]:
@@ -107,16 +111,36 @@ class Board:
         """The whole config, checksums, versions, hardware."""
         return read_board(_there(self.folder / "manifest.json"))
 
+    def __repr__(self) -> str:
+        return f"Board({str(self.folder)!r})"
+
+    def _check(self, *datasets: str) -> None:
+        for name in datasets:
+            if name not in self.contents.cards:
+                raise UserError(
+                    f"{self.folder}: no dataset {name!r}; it has {', '.join(self.contents.cards)}"
+                )
+
+    def _check_trained(self, dataset: str) -> None:
+        self._check(dataset)
+        if home := self.contents.homes.get(dataset):
+            raise UserError(f"{self.folder}: nothing is trained on {dataset}; its runs are those of {home}")
+
     def audit(self, dataset: str) -> pd.DataFrame:
         """Return what a dataset's runs trained on: a line for each row, seed and window of steps."""
+        self._check_trained(dataset)
         return _csv(self.folder / "audit" / f"{dataset}.csv")
 
     def foresight(self, dataset: str) -> pd.DataFrame:
         """Return scores of each run's first negatives that need no training."""
+        self._check_trained(dataset)
         return _csv(self.folder / "foresight" / f"{dataset}.csv")
 
     def query_scores(self, dataset: str) -> QueryScores:
-        """Return the scores of all rows x seeds x queries of a dataset, as the statistics of a board take them."""
+        """Return the scores of all rows x seeds x queries of a dataset; their `frame()` is a table."""
+        self._check(dataset)
+        for file in self.contents.files(METRICS_FILE, dataset):
+            _there(self._root / file)
         return read_query_scores(self.contents, dataset, self._root)
 
     def run(self, dataset: str, row: str, seed: int) -> Run:
@@ -134,26 +158,30 @@ class Board:
 
     def run_folders(self, *datasets: str) -> list[Path]:
         """Return the folders of the trained runs of these datasets, or of all."""
+        self._check(*datasets)
         return [self._root / folder for folder in self.contents.runs(*datasets)]
 
     def evaluations(self, *datasets: str, baselines: bool = True) -> list[dict[str, Any]]:
         """Return the metrics of every run of these datasets, or of all, and of the baselines."""
+        self._check(*datasets)
         contents = self.contents
         folders = [*contents.runs(*datasets), *(contents.baselines(*datasets) if baselines else [])]
         return [read_run(_there(self._root / folder / METRICS_FILE)) for folder in folders]
 
 
 def open_board(board: str | Path, root: str | Path = ".") -> Board:
-    """Open a board by its suite's name, or by its folder; `root` is the folder that snakemake ran in.
+    """Open a board by its suite's name, or by its folder below `root`, the folder that snakemake ran in.
 
     Its tables lie in the repository. The runs behind them (`query_scores`, `run`) are there only where the suite was
     run. Raises `UserError` if there is no such board.
     """
-    named = Path(root) / BOARDS / board
-    folder = Path(board) if len(Path(board).parts) > 1 else named
-    if not folder.is_dir():
-        there = sorted(path.name for path in (Path(root) / BOARDS).glob("*") if path.is_dir())
-        raise UserError(f"there is no board {folder}; boards there are: {', '.join(there) or 'none'}")
+    path, boards = Path(board), Path(root) / BOARDS
+    folder = Path(root) / path if len(path.parts) > 1 else boards / path
+    if path.name in {"", ".."} or not folder.is_dir():
+        names = sorted(one.name for one in boards.glob("*") if one.is_dir())
+        near = difflib.get_close_matches(path.name, names, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UserError(f"{folder}: there is no such board; {hint}boards: {', '.join(names) or 'none'}")
     return Board(folder, Path(root))
 
 
@@ -163,7 +191,7 @@ def read_board(manifest: Path) -> dict[str, Any]:
     if (number := number_of(found)) != BOARD:
         raise UserError(
             f"{manifest}: the board was made by {whose(number, BOARD)}; check out the commit that made it (under "
-            "environments: code), or run its suite anew"
+            "environments: code), or run its suite again"
         )
     if lacking := sorted(BOARD_KEYS - found.keys()):
         raise UserError(f"{manifest}: lacks {lacking[0]}, so it is no board's manifest; run the suite anew")
@@ -172,7 +200,10 @@ def read_board(manifest: Path) -> dict[str, Any]:
 
 def _there(path: Path) -> Path:
     if not path.exists():
-        raise UserError(f"{path}: there is no such file here; run the board's suite to make it")
+        raise UserError(
+            f"{path}: there is no such file here; run the board's suite to make it: "
+            "snakemake --cores all --configfile config/<suite>.yaml"
+        )
     return path
 
 

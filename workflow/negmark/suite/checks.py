@@ -159,8 +159,8 @@ def _check_tier(suite: Suite, name: str, where: str) -> None:
         )
     if TIERS[tier].starts_from_table != TIERS[suite.tier].starts_from_table:
         raise UserError(
-            f"{where}.tier: a suite of the tier static has rows of that tier alone, as its pools and runs start from a "
-            f"token table; found {tier} beside {suite.tier}"
+            f"{where}.tier: {tier} can't be combined with {suite.tier}: runs of the tier static start from a token "
+            "table, all others from the encoder; set `tier: static` for the whole suite, or leave it out"
         )
     seen = [name]
     while start is not None:

@@ -39,7 +39,7 @@ def nearest(word: str, allowed: list[str]) -> str:
     """Return the end of a message: the closest allowed word, if any is close, and all allowed words."""
     guess = difflib.get_close_matches(word, allowed, n=1, cutoff=0.6)
     hint = f"did you mean '{guess[0]}'? " if guess else ""
-    return f"{hint}allowed: {', '.join(sorted(allowed))}"
+    return f"{hint}allowed: {', '.join(sorted(allowed)) or 'none'}"
 
 
 def _message(model: type[BaseModel], error: Any) -> str:

@@ -40,8 +40,8 @@ def draw_gain(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: 
     frame, stem = summarise(runs), folder / f"{dataset}-gain"
     one_slice = len(shown_slices(frame)) == 1
     if one_slice or UNTRAINED not in set(frame["row"]):
-        lacks = "both seen and unseen queries" if one_slice else "an untrained encoder"
-        drawing.save_nothing(stem, COLUMNS, f"{dataset} lacks {lacks}: no gains to compare.")
+        needs = "both seen and unseen queries" if one_slice else "an untrained encoder"
+        drawing.save_nothing(stem, COLUMNS, f"A gain needs {needs}, which {dataset} doesn't have.")
         return
     drawing.trained_rows(frame, dataset)
     tidy = gain_table(runs, frame, controls)

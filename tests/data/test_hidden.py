@@ -189,7 +189,7 @@ def test_no_method_but_a_control_is_told(name: str, truth: World, monkeypatch: p
     run = truth.run(name)
     take_steps(run, 2)
     assert set(splits_read) == {"train"}
-    with pytest.raises(PermissionError, match="a control with `knows_hidden` alone"):
+    with pytest.raises(PermissionError, match="only a control with `knows_hidden`"):
         run.services.is_hidden_positive(np.array([0]), np.array([[0]]))
 
 

@@ -41,11 +41,11 @@ def embed(
     texts = dict(zip((DOCUMENTS, QUERIES), collection.texts(dataset), strict=True))
     files, keys, empty = {}, {}, {}
     for name, side in ((DOCUMENTS, "document"), (QUERIES, "query")):
-        told = Texts(texts[name], encoder[f"{side}_length"], encoder[f"{side}_prompt"])
-        parts = [table.fingerprint, *texts_key(told), encoder["output"]]
+        inputs = Texts(texts[name], encoder[f"{side}_length"], encoder[f"{side}_prompt"])
+        parts = [table.fingerprint, *texts_key(inputs), encoder["output"]]
         keys[name] = hashlib.sha256(canonical(parts).encode()).hexdigest()
         files[name] = cache_folder() / "vectors" / f"{keys[name][:32]}.npy"
-        tokens = tokens_of(table, told)
+        tokens = tokens_of(table, inputs)
         empty[Path(name).stem] = without_tokens(tokens)
         with alone(files[name], "encodes the same texts"):
             if not files[name].is_file():

@@ -103,7 +103,7 @@ class Board:
 
     @cached_property
     def contents(self) -> Contents:
-        """What stands on the board, and so which runs it is made of."""
+        """What is on the board, and so which runs it is made of."""
         return read_contents(_there(self.folder / "contents.json"))
 
     @cached_property

@@ -86,10 +86,10 @@ def read_contents(path: Path) -> Contents:
 
 
 def main(
-    contents: Annotated[str, Option(help="what stands on the board, as JSON")],
+    contents: Annotated[str, Option(help="what is on the board, as JSON")],
     output: Annotated[Path, Option(help="the contents.json to write")],
 ) -> None:
-    """Write down what stands on a board, for all that read its runs."""
+    """Write down what is on a board, for all that read its runs."""
     # not with sorted keys: datasets are shown in this order
     write_text(output, Contents.model_validate_json(contents).model_dump_json(indent=2) + "\n")
 

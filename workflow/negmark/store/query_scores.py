@@ -30,7 +30,7 @@ class Row(NamedTuple):
 
 
 class QueryScores(NamedTuple):
-    """The rows of one dataset by name. Pairs of sentences have no score of their own: STS is one number a run."""
+    """The rows of one dataset by name. Pairs of sentences have no score of their own: STS is one number per run."""
 
     metric: str
     """That ranks the dataset."""

@@ -61,7 +61,7 @@ def read_run(path: Path) -> dict[str, Any]:
         lacking = [key for key in ("queries", *metrics_of(run)) if values.get(key) is None]
         if lacking:
             raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
-    return {**run, **_told(_manifest(path, run.get("trained_on")))}
+    return {**run, **_cost_and_hardware(_manifest(path, run.get("trained_on")))}
 
 
 def _manifest(path: Path, trained_on: str | None) -> Path:
@@ -72,7 +72,7 @@ def _manifest(path: Path, trained_on: str | None) -> Path:
     return dataset.with_name(trained_on) / method.name / seed.name / "manifest.json"
 
 
-def _told(path: Path) -> dict[str, Any]:
+def _cost_and_hardware(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {"cost": {}, "hardware": ""}
     manifest = read_json(path)
@@ -85,9 +85,9 @@ def _told(path: Path) -> dict[str, Any]:
         ) from None
 
 
-def _hardware(told: Mapping[str, Any]) -> str:
+def _hardware(facts: Mapping[str, Any]) -> str:
     """In a few words what a run was trained on, as `AMD EPYC, 2 cores, no GPU`."""
-    return f"{told['cpu']}, {told['cores']} cores, {' + '.join(told.get('gpus', [])) or 'no GPU'}"
+    return f"{facts['cpu']}, {facts['cores']} cores, {' + '.join(facts.get('gpus', [])) or 'no GPU'}"
 
 
 def _at(manifest: Mapping[str, Any], place: str) -> float:

@@ -145,9 +145,7 @@ class TrainingServices:
     def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Return which pairs have a label that is hidden from training. Raises PermissionError except for a control."""
         if self._hidden is None:
-            raise PermissionError(
-                f"{self._row}: hidden labels are told to a control with `knows_hidden` alone"
-            )
+            raise PermissionError(f"{self._row}: only a control with `knows_hidden` may see hidden labels")
         return self._hidden.is_positive(queries, documents)
 
     def positives(self, queries: Ids) -> Ids:

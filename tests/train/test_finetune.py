@@ -13,11 +13,11 @@ import torch
 from safetensors.torch import load_file
 
 from builders import ROOT, both_sides
+from killed_runs import killed, same
 from negmark.core.errors import UserError
 from negmark.evaluate import evaluate
 from negmark.methods import registry
 from negmark.store.ledger import read_ledger
-from negmark.train import step as step_module
 from negmark.train.step import one_step
 from negmark.train.tiers import finetune
 from texts import Texts, gradients
@@ -147,26 +147,18 @@ trained, with vectors that are no document's, with networks of its own."""
         for name in sorted(registry.available())
     ],
 )
-def test_every_method_trains_and_a_killed_run_ends_with_the_same_bytes(texts, tmp_path, monkeypatch, method):
+def test_every_method_trains_and_a_killed_run_ends_with_the_same_bytes(texts, tmp_path, stop_at, method):
     kind = registry.available()[method]
     if "bm25" in kind.pools:
         pytest.skip("the made dataset has no words")
     spec = texts.spec(method, track="faithful" if kind.faithful else "controlled")
     whole = texts.train(tmp_path / "whole", spec)
 
-    def killed(run, step, keep_scores):
-        if step == 5:
-            raise KeyboardInterrupt
-        one_step(run, step, keep_scores)
-
-    monkeypatch.setattr(step_module, "one_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        texts.train(tmp_path / "broken", spec)
-    monkeypatch.setattr(step_module, "one_step", one_step)
+    killed(texts, stop_at, tmp_path / "broken", spec, at=5)
+    stop_at()
     broken = texts.train(tmp_path / "broken", spec)
     assert json.loads((broken / "manifest.json").read_text())["resumed_at"] == 4
-    for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):
-        assert (whole / name).read_bytes() == (broken / name).read_bytes()
+    assert same(whole, broken)
 
 
 def test_training_lowers_the_loss_and_evaluation_reads_the_trained_weights(texts, tmp_path):

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from killed_runs import killed, same
 from negmark.core.errors import UserError
 from negmark.evaluate import evaluate
 from negmark.evaluate.metrics import Evaluator
@@ -21,7 +22,6 @@ from negmark.store.pool import CandidatePool
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.settings import RerankSettings
-from negmark.train import step as step_module
 from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
@@ -33,7 +33,6 @@ TRAINING = {
     "steps": 6, "batch_size": 4, "negatives": 3, "learning_rate": 1e-2, "checkpoint_steps": 2,
     "precision": "float32", "chunk_tokens": 128,
 }  # fmt: skip
-RUN_FILES = "model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"
 
 
 def stands(method: str, track: str = "controlled") -> bool:
@@ -172,7 +171,7 @@ MECHANISMS = {"random", "simans", "cet", "cet/faithful"}
     ],
 )
 def test_every_allowed_method_trains_and_a_killed_run_ends_with_the_same_bytes(
-    pairs, tmp_path, monkeypatch, method
+    pairs, tmp_path, stop_at, method
 ):
     name, _, track = method.partition("/")
     if "bm25" in registry.available()[name].pools:
@@ -186,19 +185,11 @@ def test_every_allowed_method_trains_and_a_killed_run_ends_with_the_same_bytes(
         len(read_ledger(whole / "negatives.parquet"))
     )  # percpos finds none in vectors this alike
 
-    def killed(run, step, keep_scores):
-        if step == 5:
-            raise KeyboardInterrupt
-        one_step(run, step, keep_scores)
-
-    monkeypatch.setattr(step_module, "one_step", killed)
-    with pytest.raises(KeyboardInterrupt):
-        pairs.train(tmp_path / "broken", spec)
-    monkeypatch.setattr(step_module, "one_step", one_step)
+    killed(pairs, stop_at, tmp_path / "broken", spec, at=5)
+    stop_at()
     broken = pairs.train(tmp_path / "broken", spec)
     assert json.loads((broken / "manifest.json").read_text())["resumed_at"] == 4
-    for file in RUN_FILES:
-        assert (whole / file).read_bytes() == (broken / file).read_bytes()
+    assert same(whole, broken)
 
 
 def suite(methods, **keys):

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy, normalize
 
 from builders import ROOT, Bench
+from killed_runs import same
 from negmark.core.errors import UserError
 from negmark.store.pool import CandidatePool
 from negmark.train import step as step_module
@@ -146,8 +147,7 @@ def test_loss_falls_and_retrieval_improves(bench, tmp_path):
 @pytest.mark.parametrize("method", ["inbatch", "random", "dense_uniform", "simans"])
 def test_twice_gives_equal_bytes(bench, tmp_path, method):
     one, two = (bench.train(tmp_path / name, bench.spec(method)) for name in ("one", "two"))
-    for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):
-        assert (one / name).read_bytes() == (two / name).read_bytes()
+    assert same(one, two)
     assert not (one / "state").exists()
     other = bench.train(tmp_path / "three", bench.spec(method, seed=1))
     assert (one / "model.safetensors").read_bytes() != (other / "model.safetensors").read_bytes()
@@ -220,8 +220,7 @@ def test_seeds_in_one_process_give_what_each_gives_alone(bench, tmp_path):
     together = bench.train_seeds(tmp_path / "together", spec, [3, 1])
     for seed, run in zip([3, 1], together, strict=True):
         alone = bench.train(tmp_path / "alone", {**spec, "seed": seed})
-        for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):
-            assert (run / name).read_bytes() == (alone / name).read_bytes()
+        assert same(run, alone)
         manifest = json.loads((run / "manifest.json").read_text())
         assert (manifest["run"]["seed"], manifest["cost"]["loading"]["runs"]) == (seed, 2)
     assert not list((tmp_path / "together" / "state").iterdir())
@@ -246,8 +245,7 @@ def test_a_job_killed_at_its_second_seed_keeps_the_first(bench, tmp_path, monkey
     manifests = [json.loads((run / "manifest.json").read_text()) for run in broken]
     assert [manifest["resumed_at"] for manifest in manifests] == [12, None]
     for one, other in zip(whole, broken, strict=True):
-        for name in ("model.safetensors", "history.parquet", "negatives.parquet", "scores.parquet"):
-            assert (one / name).read_bytes() == (other / name).read_bytes()
+        assert same(one, other)
 
 
 def test_command_shows_its_options():

@@ -16,12 +16,11 @@ from typer import Option
 from negmark.compare.inference import Difference, compare, holm
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core import stage
-from negmark.core.errors import UserError
 from negmark.core.files import write_text
 from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, chance, counted, listed, number, plain
-from negmark.core.spreadsheet import csv
+from negmark.core.spreadsheet import csv, read_csv
 from negmark.core.tiers import TRACKS, in_order
 from negmark.methods import registry
 from negmark.methods.types import Claim
@@ -122,13 +121,7 @@ def main(
 
 def read_claims(path: Path) -> pd.DataFrame:
     """Read what `main` wrote; a broken file raises a `UserError` that names it."""
-    try:
-        table = pd.read_csv(
-            path, keep_default_na=False, na_values={name: [""] for name in Difference._fields}
-        )
-        return table[list(COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: can't be read as claims ({error}); delete it and run again") from None
+    return read_csv(path, COLUMNS, Difference._fields, "claims")
 
 
 def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:

@@ -14,9 +14,8 @@ from typer import Option
 
 from negmark.compare.inference import Difference, Table, compare_family, groups, mean_of
 from negmark.core import stage
-from negmark.core.errors import UserError
 from negmark.core.files import read_json, write_text
-from negmark.core.spreadsheet import csv
+from negmark.core.spreadsheet import csv, read_csv
 from negmark.core.tiers import TRACKS, in_order
 from negmark.store.contents import Contents, read_contents
 from negmark.store.query_scores import QueryScores, read_query_scores
@@ -82,13 +81,7 @@ def main(
 
 def read_differences(path: Path) -> pd.DataFrame:
     """Read what `main` wrote; a missing or broken file raises a `UserError` that names it."""
-    try:
-        table = pd.read_csv(
-            path, keep_default_na=False, na_values={name: [""] for name in Difference._fields}
-        )
-        return table[list(COLUMNS)]
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{path}: can't be read as differences ({error}); delete it and run again") from None
+    return read_csv(path, COLUMNS, Difference._fields, "differences")
 
 
 def _rankings(

@@ -1,8 +1,12 @@
 """CSV that a spreadsheet opens without running anything in it."""
 
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+from negmark.core.errors import UserError
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the start of a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
@@ -14,6 +18,18 @@ def csv(table: pd.DataFrame, digits: str | None = None) -> str:
     Text that a spreadsheet would run as a formula gets an apostrophe.
     """
     return table.map(_inert).to_csv(index=False, lineterminator="\n", float_format=digits)
+
+
+def read_csv(path: Path, columns: Iterable[str], numbers: Iterable[str], what: str) -> pd.DataFrame:
+    """Return these columns of a table that a stage wrote: an empty cell is NaN among `numbers`, "" elsewhere.
+
+    A missing or broken file raises a `UserError` that names it and says `what` it should hold.
+    """
+    try:
+        table = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
+        return table[list(columns)]
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path}: can't be read as {what} ({error}); delete it and run again") from None
 
 
 def _inert(cell: Any) -> Any:

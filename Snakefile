@@ -1,4 +1,7 @@
-"""negmark: which negatives should I train my retriever on? One suite (config/*.yaml) gives one board."""
+"""negmark: which negatives should I train my retriever on? One suite (config/*.yaml) gives one board.
+
+A study (`vary:` in its config) gives a board for each of its variants, and compares them.
+"""
 
 import shlex
 import sys
@@ -12,21 +15,7 @@ min_version("9.20")
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
-from negmark.core.files import canonical
-from negmark.core.source_files import asset, method_sources, sources
-from negmark.run.suite_run import open_run
-from negmark.suite.figures import OF_DATASET, OF_SUITE, planned
-from negmark.suite.memory import Footprint, memory
-from negmark.suite.row_code import evaluation_sources, training_sources
-from negmark.suite.trials import tuning_task
-
-RUN = open_run(workflow, config)
-LAYOUT = RUN.layout
-SUITE, PATHS, CONTENTS = LAYOUT.suite, LAYOUT.paths, LAYOUT.contents
-# What a wildcard names: {dataset} a dataset by the suite's name for it, {collection} one by the folder of what is
-# prepared of it, {row} a row of the board or a trial.
-DATASETS, COLLECTIONS, ROWS = LAYOUT.datasets, LAYOUT.collections, LAYOUT.all_rows
-FOOTPRINT = Footprint(LAYOUT)
+from negmark.suite.study import is_study
 
 # Jobs run with this interpreter, also where its environment is not activated.
 shell.prefix(
@@ -35,47 +24,29 @@ shell.prefix(
 )
 
 
-report: "workflow/report/workflow.rst"
+# The default target of an included file would not be that of this one.
+if is_study(config):
 
+    include: "workflow/rules/study.smk"
 
-wildcard_constraints:
-    suite="[a-z0-9][a-z0-9_-]*",
-    dataset="[a-z0-9][a-z0-9_-]*",
-    collection="[a-z0-9][a-z0-9_-]*",
-    row="[a-z0-9][a-z0-9_-]*",
-    gate="[a-z0-9][a-z0-9_-]*",
-    seed="[0-9]+",
-    baseline="untrained|bm25_search",
+    rule all:
+        default_target: True
+        log:
+            f"results/logs/study/{STUDY.name}.log",
+        localrule: True
+        threads: 64
+        params:
+            command=study_command("all"),
+        shell:
+            "{params.command} --cores {threads} 2>&1 | tee {log:q} >&2"
 
+else:
 
-rule all:
-    default_target: True
-    input:
-        LAYOUT.targets(),
-        RUN.repaired,
-    localrule: True
+    include: "workflow/rules/suite.smk"
 
-
-include: "workflow/rules/data.smk"
-include: "workflow/rules/encode.smk"
-include: "workflow/rules/search.smk"
-include: "workflow/rules/train.smk"
-include: "workflow/rules/tune.smk"
-include: "workflow/rules/evaluate.smk"
-include: "workflow/rules/compare.smk"
-include: "workflow/rules/board.smk"
-include: "workflow/rules/plan.smk"
-include: "workflow/rules/share.smk"
-
-
-# Not in a dry run or a report, and no longer than this process lives.
-onstart:
-    RUN.start()
-
-
-onerror:
-    RUN.board_without_failures()
-
-
-onsuccess:
-    RUN.finish()
+    rule all:
+        default_target: True
+        input:
+            LAYOUT.targets(),
+            RUN.repaired,
+        localrule: True

@@ -91,7 +91,7 @@ def page(
         claims=_claims(folder / "claims.csv"),
         overview=overview,
         overview_sentence=overview_sentence(overview) if overview else "",
-        figures=[figure for name in OF_SUITE if (figure := _figure(folder / "figures", name))],
+        figures=[figure for name in OF_SUITE if (figure := figure_of(folder / "figures", name))],
         style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
         datatables=_datatables(),
     )
@@ -122,7 +122,7 @@ def _section(
             }
             for row in records(frame)
         ],
-        "figures": [figure for kind in kinds if (figure := _figure(figures, f"{card['name']}-{kind}"))],
+        "figures": [figure for kind in kinds if (figure := figure_of(figures, f"{card['name']}-{kind}"))],
         "foresight": _foresight(figures.parent / "foresight" / f"{card['name']}.csv", frame),
     }
 
@@ -191,7 +191,7 @@ def _runs(dataset: str, row: Row, suite: str, settings: dict[str, Any]) -> list[
     ]
 
 
-def _figure(folder: Path, stem: str) -> dict[str, Any] | None:
+def figure_of(folder: Path, stem: str) -> dict[str, Any] | None:
     """A figure as a data URL (several SVGs in one page would share ids), with its caption and width in pixels.
 
     None if there is none, or if its table has no rows: such a figure only says why it is empty.

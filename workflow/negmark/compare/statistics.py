@@ -65,13 +65,13 @@ def agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]
     if (np.ptp(means, axis=1) == 0).any():
         return Agreement(*[math.nan] * 7)
     chance = float(stats.kendalltau(*means, alternative="greater").pvalue)
-    tau, rho = (float(measure(means[:1], means[1:])[0]) for measure in (_kendall, _spearman))
+    tau, rho = (float(measure(means[:1], means[1:])[0]) for measure in (kendall, _spearman))
     if min(len(seeds) for side in (first, second) for seeds in side) < 2:
         return Agreement(tau, math.nan, math.nan, rho, math.nan, math.nan, chance)
     rng = np.random.default_rng(0)
     resampled = [_resampled_means(side, rng) for side in (first, second)]
     return Agreement(
-        tau, *_percentiles(_kendall(*resampled)), rho, *_percentiles(_spearman(*resampled)), chance
+        tau, *_percentiles(kendall(*resampled)), rho, *_percentiles(_spearman(*resampled)), chance
     )
 
 
@@ -105,7 +105,7 @@ def _percentiles(values: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _kendall(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
+def kendall(first: NDArray[np.float64], second: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return tau-b of each row of [R, n], as scipy's `kendalltau` gives it for one; NaN where a row is all equal."""
     one, other = np.triu_indices(first.shape[1], k=1)
     signs = [np.sign(side[:, one] - side[:, other]) for side in (first, second)]

@@ -14,6 +14,7 @@ from negmark.store.board import read_board
 from negmark.suite.checks import export_folders, load
 from negmark.suite.layout import Layout
 from negmark.suite.paths import BOARDS, MANIFEST
+from negmark.suite.study import Study, merged, study_of
 from negmark.suite.suite import MACHINE
 
 DEFAULT_SUITE = "config/quickstart.yaml"
@@ -40,11 +41,25 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
             suite = load(config, " + ".join(map(str, files)))
         else:
             default = yaml.safe_load((ROOT / DEFAULT_SUITE).read_text(encoding="utf-8"))
-            suite = load(_merged(default, config), DEFAULT_SUITE)
+            suite = load(merged(default, config), DEFAULT_SUITE)
         export_folders(suite)
         return Layout(suite)
     except UserError as error:
         _quit(error)
+
+
+def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
+    """Return the study that was asked for, each variant checked; a mistake ends the program with one line."""
+    try:
+        for file in files:
+            refuse_repeated_keys(Path(file))
+        file = " + ".join(map(str, files)) or "--config"
+        study = study_of(config, file)
+        for variant in study.variants:
+            load(variant.config, f"{file}: {' and '.join(variant.labels)}")
+    except UserError as error:
+        _quit(error)
+    return study
 
 
 def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
@@ -68,15 +83,6 @@ def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Lay
     suite = load({**committed, "suite": f"{name}-reproduced"}, str(path))
     export_folders(suite)
     return Layout(suite, committed=name)
-
-
-def _merged(base: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        inner = merged.get(key)
-        both = isinstance(inner, dict) and isinstance(value, Mapping)
-        merged[key] = _merged(inner, value) if both and inner is not None else value
-    return merged
 
 
 def _quit(error: UserError) -> NoReturn:

@@ -1,0 +1,119 @@
+"""A study: one config that varies a suite along an axis or two. Each variant is a suite of its own, with its own board.
+
+    suite: tiers
+    vary:
+      tier:
+        adapter: { tier: adapter }
+        finetune: { tier: finetune, seeds: [0, 1, 2] }
+    against: finetune
+
+Every key but `vary` and `against` is that of all its suites; a variant changes some, key by key within a section. With
+two axes there is a variant for each pair of labels, and the second one changes what the first has made.
+"""
+
+import re
+from collections.abc import Mapping
+from itertools import product
+from typing import Any, NamedTuple
+
+from negmark.core.errors import UserError
+from negmark.suite.validation import nearest, shown
+
+VARY, AGAINST = "vary", "against"
+MOST_AXES = 2
+FEWEST_LABELS = 2
+
+
+class Variant(NamedTuple):
+    """One suite of a study: its labels, one an axis, and its whole config, whose `suite` is its name."""
+
+    labels: tuple[str, ...]
+    config: dict[str, Any]
+
+    @property
+    def suite(self) -> str:
+        """Name of its suite, and of the folder of its board."""
+        return str(self.config["suite"])
+
+
+class Study(NamedTuple):
+    """The suites that are compared, in the order of the config."""
+
+    name: str
+    axes: dict[str, list[str]]
+    """Labels of each axis, by its name."""
+    against: str | None
+    """The label of the first axis whose order of rows the others are held against; None where no order is asked for."""
+    variants: list[Variant]
+
+
+def is_study(config: Mapping[str, Any]) -> bool:
+    """Say whether a config varies a suite."""
+    return VARY in config
+
+
+def study_of(config: Mapping[str, Any], file: str) -> Study:
+    """Return the study of a config. Raises `UserError` that names `file` and the key of the first mistake.
+
+    The suites themselves are checked when they are opened.
+    """
+    name = config.get("suite")
+    if not isinstance(name, str):
+        raise UserError(f"{file}: suite: a study needs a name, found {shown(name)}")
+    axes = _axes(config[VARY], f"{file}: {VARY}")
+    labels = {axis: list(values) for axis, values in axes.items()}
+    against, first = config.get(AGAINST), next(iter(labels.values()))
+    if against is not None and against not in first:
+        raise UserError(f"{file}: {AGAINST}: unknown label {shown(against)}; {nearest(str(against), first)}")
+    if against is not None and len(labels) > 1:
+        raise UserError(f"{file}: {AGAINST}: orders are compared along one axis; leave the second one out")
+    shared = {key: value for key, value in config.items() if key not in {VARY, AGAINST}}
+    variants = []
+    for chosen in product(*labels.values()):
+        made = shared
+        for axis, label in zip(axes, chosen, strict=True):
+            made = merged(made, axes[axis][label])
+        variants.append(Variant(chosen, {**made, "suite": "-".join([name, *map(_slug, chosen)])}))
+    if len({variant.suite for variant in variants}) < len(variants):
+        raise UserError(f"{file}: {VARY}: two labels give the same name of a board; use other labels")
+    return Study(name, labels, against, variants)
+
+
+def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a config with some keys changed; sections are changed key by key, all else is replaced."""
+    result = dict(base)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = (
+            merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
+        )
+    return result
+
+
+def _axes(given: Any, where: str) -> dict[str, dict[str, Mapping[str, Any]]]:
+    if not isinstance(given, Mapping) or not 1 <= len(given) <= MOST_AXES:
+        raise UserError(
+            f"{where}: expected one or two axes, each with labels and what they change, found {shown(given)}"
+        )
+    return {str(axis): _labels(values, f"{where}.{axis}") for axis, values in given.items()}
+
+
+def _labels(given: Any, where: str) -> dict[str, Mapping[str, Any]]:
+    if not isinstance(given, Mapping) or len(given) < FEWEST_LABELS:
+        raise UserError(
+            f"{where}: expected two labels or more, each with what it changes, found {shown(given)}"
+        )
+    for label, changes in given.items():
+        if not isinstance(changes, Mapping):
+            raise UserError(f"{where}.{label}: expected keys and values of a suite, found {shown(changes)}")
+        if foreign := sorted({"suite", VARY, AGAINST} & changes.keys()):
+            raise UserError(f"{where}.{label}.{foreign[0]}: a variant can't change this; leave it out")
+        if not _slug(label):
+            raise UserError(
+                f"{where}: {shown(label)} has no letter or digit to name a board by; use another label"
+            )
+    return {str(label): changes for label, changes in given.items()}
+
+
+def _slug(label: Any) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", str(label).lower()).strip("-")

@@ -1,0 +1,54 @@
+# One suite: its rows, datasets and targets, and the rules that make them.
+from negmark.core.files import canonical
+from negmark.core.source_files import asset, method_sources, sources
+from negmark.run.suite_run import open_run
+from negmark.suite.figures import OF_DATASET, OF_SUITE, planned
+from negmark.suite.memory import Footprint, memory
+from negmark.suite.row_code import evaluation_sources, training_sources
+from negmark.suite.trials import tuning_task
+
+RUN = open_run(workflow, config)
+LAYOUT = RUN.layout
+SUITE, PATHS, CONTENTS = LAYOUT.suite, LAYOUT.paths, LAYOUT.contents
+# What a wildcard names: {dataset} a dataset by the suite's name for it, {collection} one by the folder of what is
+# prepared of it, {row} a row of the board or a trial.
+DATASETS, COLLECTIONS, ROWS = LAYOUT.datasets, LAYOUT.collections, LAYOUT.all_rows
+FOOTPRINT = Footprint(LAYOUT)
+
+
+report: "../report/workflow.rst"
+
+
+wildcard_constraints:
+    suite="[a-z0-9][a-z0-9_-]*",
+    dataset="[a-z0-9][a-z0-9_-]*",
+    collection="[a-z0-9][a-z0-9_-]*",
+    row="[a-z0-9][a-z0-9_-]*",
+    gate="[a-z0-9][a-z0-9_-]*",
+    seed="[0-9]+",
+    baseline="untrained|bm25_search",
+
+
+include: "data.smk"
+include: "encode.smk"
+include: "search.smk"
+include: "train.smk"
+include: "tune.smk"
+include: "evaluate.smk"
+include: "compare.smk"
+include: "board.smk"
+include: "plan.smk"
+include: "share.smk"
+
+
+# Not in a dry run or a report, and no longer than this process lives.
+onstart:
+    RUN.start()
+
+
+onerror:
+    RUN.board_without_failures()
+
+
+onsuccess:
+    RUN.finish()

@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from snakemake.common.configfile import load_configfile
 
-from builders import ROOT
+from builders import ROOT, shipped_suites
 from mutations import STRANGE, damaged, damaged_bytes
 from negmark.core.errors import LONGEST, UserError
 from negmark.core.files import canonical
@@ -41,7 +41,7 @@ def in_full(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "data": None, "models": None, "tracking": suite.tracking.model_dump()}
 
 
-WRITTEN = [yaml.safe_load(file.read_text(encoding="utf-8")) for file in FILES]
+WRITTEN = list(shipped_suites().values())
 CONFIGS = [*WRITTEN, *map(in_full, WRITTEN)]
 
 

@@ -7,13 +7,12 @@ import re
 import pytest
 import yaml
 
-from builders import ROOT
+from builders import ROOT, shipped_suites
 from negmark.core.errors import UserError
 from negmark.core.folders import local_data
 from negmark.methods import registry
 from negmark.suite.checks import export_folders, load
 from negmark.suite.layout import Layout
-from negmark.suite.open import open_suite
 from negmark.suite.suite import Suite
 
 SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
@@ -36,10 +35,10 @@ def mistake(**changes) -> str:
 
 
 def test_configs_that_come_with_negmark_are_suites():
-    for path in sorted((ROOT / "config").glob("*.yaml")):
-        found = load(yaml.safe_load(path.read_text(encoding="utf-8")), path.name)
-        assert found.suite == path.stem
-        assert len(found.seeds) >= 5 or path.stem not in ("quickstart", "scifact")
+    for name, config in shipped_suites().items():
+        found = load(config, name)
+        assert found.suite == name
+        assert len(found.seeds) >= 5 or name not in ("quickstart", "scifact")
 
 
 @pytest.mark.parametrize(
@@ -490,6 +489,5 @@ def test_a_faithful_row_may_have_its_papers_budget():
 def test_every_suite_that_comes_with_negmark_plans(monkeypatch: pytest.MonkeyPatch) -> None:
     """With what was tuned for it, where that is committed."""
     monkeypatch.chdir(ROOT)
-    for file in sorted((ROOT / "config").glob("*.yaml")):
-        layout = open_suite(yaml.safe_load(file.read_text()), [file])
-        assert layout.suite.suite == file.stem
+    for name, config in shipped_suites().items():
+        assert Layout(load(config, name)).suite.suite == name

@@ -8,6 +8,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
+import yaml
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
@@ -17,8 +18,21 @@ from negmark.search.candidates import build_pool
 from negmark.search.index import DenseSearcher
 from negmark.store.collection import Qrels
 from negmark.store.contents import Contents
+from negmark.suite.study import is_study, study_of
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+def shipped_suites() -> dict[str, dict[str, Any]]:
+    """Return the config of every suite in `config/` by its file's name, and of every variant of a study by its own."""
+    found = {}
+    for file in sorted((ROOT / "config").glob("*.yaml")):
+        config = yaml.safe_load(file.read_text(encoding="utf-8"))
+        if is_study(config):
+            found |= {variant.suite: variant.config for variant in study_of(config, file.name).variants}
+        else:
+            found[file.stem] = config
+    return found
 
 
 def contents_file(contents: Contents, folder: Path) -> Path:

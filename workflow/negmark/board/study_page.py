@@ -94,8 +94,8 @@ def reading(study: Study) -> str:
         )
     return (
         f"{text} The others' orders of rows are held against that of {study.against}: Kendall's tau-b of the means, "
-        "with a 95 % interval over resampled seeds and queries, and all pairs of rows, told apart where p < .05 after Holm "
-        "over all pairs of a board."
+        "with a 95 % interval over resampled seeds and queries, and all pairs of rows, told apart where p < .05 after "
+        "Holm over all pairs of a board."
     )
 
 

@@ -154,7 +154,8 @@ def _differences(pairs: set[Pair], scores: Mapping[str, QueryScores]) -> dict[Pa
                 *(
                     scores[dataset].of(row, pair.metric, pair.slice)
                     for row in (pair.better_row, pair.worse_row)
-                )
+                ),
+                family=len(mine),
             )
             for pair in mine
         ]

@@ -27,6 +27,7 @@ from negmark.board import tables
 from negmark.board.columns import columns
 from negmark.board.findings import with_differences, with_orders
 from negmark.board.leaderboard import collate
+from negmark.board.overview import overview
 from negmark.board.prose import reading, sentences, size_sentence, start_sentence, warnings
 from negmark.board.standings import ranking_slice, standings
 from negmark.board.tables import terminal_table
@@ -251,6 +252,24 @@ def test_mean_ranks_leave_out_a_dataset_that_tells_nothing(tmp_path: Path) -> No
         ["2.0", "simans", "0.200", "0.400"],
         ["", "untrained (baseline)", "0.120", "—"],
     ], "of wordnet alone, and nothing is the best on scifact"
+
+
+def test_a_mean_rank_is_over_all_datasets_that_tell_something(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "ance", ANCE)
+    metrics += write_runs(
+        tmp_path, "wordnet", "inbatch", {"unseen": (0.5, 0.5, 0.5), "seen": (0.5, 0.5, 0.5)}
+    )
+    metrics += write_runs(tmp_path, "wordnet", "simans", {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)})
+    cards.append(write_card(tmp_path, "wordnet"))
+    frame = rows_compared(metrics, cards, tmp_path)
+    found = overview(frame, read_differences(tmp_path / "differences.csv"))
+    assert found
+    # scifact: simans, inbatch, ance; wordnet: inbatch, simans
+    assert {row["row"]: found.rank_text(row) for row in found.rows} == {
+        "inbatch": "1.5", "simans": "1.5", "ance": "3.0", "untrained": "",
+    }  # fmt: skip
+    assert found.left_out == []
 
 
 def test_a_row_that_still_rose_is_marked_on_every_view(tmp_path: Path) -> None:

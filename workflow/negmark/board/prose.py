@@ -36,13 +36,13 @@ READING = (
     "its choice of negatives, refreshes, own loss."
 )
 TESTED = (
-    "A board also says which true difference it would have shown in four of five repetitions (80 % power, the median "
-    "over its methods), given how its own runs vary over seeds and queries. Where no method differs from the "
-    "reference, controls aside, the order of values tells nothing: there are no ranks and no best method."
+    "The difference that a dataset would have shown (80 % power: in four of five repetitions) is computed from how its "
+    "own runs vary, and is the median over its methods. Where no method, controls aside, differs from the reference, "
+    "the order of values tells nothing, so there are no ranks."
 )
 CURVES = (
-    f"An arrow ({STILL_RISING}) marks a row that was still getting better on dev queries when its training ended: over "
-    f"the last fifth of its steps it gained more than {LEAST:g}, for certain over seeds (one-sided 95 % interval)."
+    f"An arrow ({STILL_RISING}) marks a row that was still getting better on dev queries when its training ended: it "
+    f"gained more than {LEAST:g} over the last fifth of its steps, with a one-sided 95 % interval over seeds above 0."
 )
 SENTENCES = (
     "A dataset of sentences is ranked by STS instead: Spearman's correlation x 100 between cosine similarity and "
@@ -253,15 +253,16 @@ def _tier_sentences(frame: pd.DataFrame, tier: str, prefix: str, settings: dict[
     baselines = {row["row"]: row for row in records(frame[frame["track"] == "baseline"])}
     reference = reference_row(rows, settings.get("reference", REFERENCE))
     if tells_nothing(first_track):  # so none of its rows is called the first
-        return _hidden(reference, first_track, baselines.get(UNTRAINED)) if reference else []
+        said = _hidden(reference, first_track, baselines.get(UNTRAINED)) if reference else []
+        return [prefix + sentence for sentence in said]
     best = records(first_track)[0]
     winner = prefix + _winner(best, reference, baselines.get(UNTRAINED), frame)
-    return [
+    told = [
         " ".join([winner, *_peers(best, first_track), *_price(best, reference)]),
-        *_tally(first_track, reference),
-        *_power(first_track),
+        " ".join([*_tally(first_track, reference), *_power(first_track)]),
         *_hidden(best, first_track, baselines.get(UNTRAINED)),
     ]
+    return [sentence for sentence in told if sentence]
 
 
 def reference_row(rows: pd.DataFrame, name: str) -> Row | None:

@@ -284,7 +284,7 @@ def test_a_row_that_still_rose_is_marked_on_every_view(tmp_path: Path) -> None:
     assert table["dev_gain"].tolist() == pytest.approx([0.0071, 0.001, math.nan], nan_ok=True)
     assert table.loc["simans", "dev_gain_steps"] == 60
     assert table["dev_rising"].fillna("").tolist() == [True, False, ""]
-    footnote = "Dev still rose: simans +0.007 over its last 60 steps. More steps may change the order."
+    footnote = "Dev still rose: simans +0.007 over the last 60 steps. More steps may change the order."
     for name, arrow in (
         ("leaderboard.md", "simans ↑ "), ("leaderboard.html", ">↑</span>"), ("summary.txt", "simans ↑ "),
         ("leaderboard.tex", r"simans $\uparrow$ "),

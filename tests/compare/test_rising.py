@@ -49,8 +49,9 @@ def test_a_gain_has_to_be_certain_and_large_enough() -> None:
 
 
 def test_a_curve_of_few_points_says_over_how_many_steps() -> None:
-    found = rise([curve(s0=0.1, s50=0.2, s100=0.3)] * 3, METRIC)
-    assert found == Rise(METRIC, pytest.approx(0.1), 50, True)
+    found = rise([curve(s0=0.1, s60=0.2, s100=0.3)] * 3, METRIC)
+    assert found == Rise(METRIC, pytest.approx(0.1), 40, True)
+    assert rise([curve(s0=0.1, s50=0.2, s100=0.3)] * 3, METRIC) is None, "half of the training is no end"
 
 
 def test_two_seeds_or_one_point_are_not_judged() -> None:

@@ -223,11 +223,11 @@ def rising_sentence(frame: pd.DataFrame) -> str:
     if not rising:
         return ""
     several, digits = len(tiers(frame)) > 1, decimals(ranked_by(frame))
-    gains = [
-        f"{marked(row, several)} {row[GAIN]:+.{digits}f} over its last {row[GAIN_STEPS]:,} steps"
-        for row in rising
-    ]
-    return f"{STILL_RISING} Dev still rose: {listed(gains)}. More steps may change the order."
+    by_steps: dict[int, list[str]] = {}
+    for row in rising:
+        by_steps.setdefault(row[GAIN_STEPS], []).append(f"{marked(row, several)} {row[GAIN]:+.{digits}f}")
+    gains = [f"{listed(rows)} over the last {steps:,} steps" for steps, rows in by_steps.items()]
+    return f"{STILL_RISING} Dev still rose: {'; '.join(gains)}. More steps may change the order."
 
 
 def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:

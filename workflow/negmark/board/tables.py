@@ -148,8 +148,9 @@ def summary(
         for warning in warnings(part, settings):
             console.print(Text(f"{name}: {warning}"))
         console.print(terminal_table(part))
-        lines = [rising_sentence(part), size_sentence(cards[name], settings), start_sentence(part)]
-        lines += sentences(part, settings)
+        if rising := rising_sentence(part):
+            console.print(Text(rising), "\n")
+        lines = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
         lines.append(failed_sentence([one for one in failed if one.dataset == name]))
         console.print(Text(" ".join(line for line in lines if line)), "\n")
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()).rstrip() + "\n"

@@ -31,9 +31,9 @@ class Rise(NamedTuple):
 
     metric: str
     gain: float
-    """Mean over seeds: the last point minus the latest one at or before 80 % of the steps."""
+    """Mean over seeds: the last point minus the latest one from 60 to 80 % of the steps."""
     steps: int
-    """Steps between the two points: a fifth of all, or more where the curve has few points."""
+    """Steps between the two points: a fifth of all, or up to two where the curve has few points."""
     rising: bool
     """Whether the gain is more than `LEAST`, and its one-sided 95 % Student t interval over seeds above 0."""
 
@@ -59,7 +59,7 @@ def read_rises(contents: Contents, root: Path = Path()) -> Rises:
 
 
 def rise(curves: Sequence[pd.DataFrame], metric: str) -> Rise | None:
-    """Return the rise of a row from the curve of each seed; None if they have no two points to compare."""
+    """Return the rise of a row from the curve of each seed; None without three seeds or two such points."""
     if len(curves) < FEWEST_SEEDS:
         return None
     ends = [_ends(curve) for curve in curves]
@@ -83,8 +83,11 @@ def _of_rows(contents: Contents, home: str, root: Path) -> dict[str, Rise]:
 
 
 def _ends(curve: pd.DataFrame) -> pd.DataFrame:
-    """Return the latest point at or before 80 % of the steps, if there is one, and the last point."""
+    """Return the latest point from 60 to 80 % of the steps, if there is one, and the last point.
+
+    An earlier one would take for a last rise what a run gained in the middle of its training.
+    """
     ordered = curve.sort_values("step")
     last = ordered["step"].iloc[-1]
-    before = ordered[5 * ordered["step"] <= 4 * last]
+    before = ordered[(5 * ordered["step"] >= 3 * last) & (5 * ordered["step"] <= 4 * last)]
     return pd.concat([before.tail(1), ordered.tail(1)]).drop_duplicates("step")

@@ -306,6 +306,7 @@ def _half_width(variances: Scores, level: float) -> float:
 def _detectable(variances: Scores, family: int) -> float:
     """Return the smallest difference found with 80 % power at Holm's first step among `family` comparisons.
 
-    An estimate falls short of the truth by more than the second distance in one of five experiments.
+    The test finds what is estimated beyond the first distance, and four of five estimates of a larger truth fall
+    short of it by less than the second.
     """
     return _half_width(variances, (1 - CONFIDENCE) / family) + _half_width(variances, 2 * (1 - POWER))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from board_files import PAPER, collated, write_card, write_runs, write_suite, write_two_tiers
+from board_files import ANCE, PAPER, collated, write_card, write_runs, write_suite, write_two_tiers
 from negmark.board.latex import escaped
 
 
@@ -36,9 +36,10 @@ def cells(text: str, label: str) -> list[list[str]]:
 
 def test_a_table_has_what_ranks_and_what_is_sure_of_it(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path, title="Sim_ANS 100 %")
+    metrics += write_runs(tmp_path, "scifact", "ance", ANCE)
     collated(metrics, cards, tmp_path)
     text = (tmp_path / "leaderboard.tex").read_text()
-    simans, inbatch, untrained = cells(text, "quickstart-scifact")
+    simans, inbatch, untrained, _ = cells(text, "quickstart-scifact")
     assert simans[:2] == ["1", r"Sim\_ANS 100 \%"]
     assert simans[2:6] == [
         r"0.533 $\pm$0.083", r"0.700 $\pm$$<$0.001", r"\textbf{0.200 $\pm$0.248}", r"+0.050 $\pm$0.249",
@@ -47,6 +48,15 @@ def test_a_table_has_what_ranks_and_what_is_sure_of_it(tmp_path: Path) -> None:
     assert untrained[:2] == ["", "untrained (baseline)"]
     assert {len(row) for row in (simans, inbatch, untrained)} == {9}
     assert "10 unseen" in text.split(r"\caption{")[1].split("\n")[0]
+
+
+def test_a_ranking_that_tells_nothing_has_neither_ranks_nor_a_best(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    collated(metrics, cards, tmp_path)
+    text = (tmp_path / "leaderboard.tex").read_text()
+    assert [row[0] for row in cells(text, "quickstart-scifact")] == ["", "", ""]
+    assert r"\textbf{0.200" not in text
+    assert "Tells nothing about these methods: none differs from inbatch (smallest p 0.478)." in text
 
 
 def test_rankings_are_parted_by_a_rule(tmp_path: Path) -> None:

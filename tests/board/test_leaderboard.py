@@ -11,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from board_files import (
+    ANCE,
     QUERIES,
     SETTINGS,
     SIMANS,
@@ -24,12 +25,14 @@ from board_files import (
 )
 from negmark.board import tables
 from negmark.board.columns import columns
-from negmark.board.findings import with_differences
+from negmark.board.findings import with_differences, with_orders
 from negmark.board.leaderboard import collate
-from negmark.board.prose import sentences, size_sentence, start_sentence
+from negmark.board.overview import overview
+from negmark.board.prose import reading, sentences, size_sentence, start_sentence, warnings
 from negmark.board.standings import ranking_slice, standings
 from negmark.board.tables import terminal_table
 from negmark.compare.differences import read_differences
+from negmark.compare.rising import Rise
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.notation import MISSING, compact, number, plain
@@ -42,6 +45,13 @@ MACHINE = "They were trained on Z80, 2 cores, no GPU."
 def rows(metrics: list[Path], cards: list[Path]) -> pd.DataFrame:
     described = [json.loads(path.read_text()) for path in cards]
     return standings([read_run(path) for path in metrics], {card["name"]: card for card in described})
+
+
+def rows_compared(metrics: list[Path], cards: list[Path], folder: Path, *controls: str) -> pd.DataFrame:
+    """The rows with their differences from in-batch negatives, and ranks only where these tell something."""
+    write_differences(metrics, folder)
+    apart = read_differences(folder / "differences.csv")
+    return with_orders(with_differences(rows(metrics, cards), apart), controls)
 
 
 def test_interval_is_students_t() -> None:
@@ -138,24 +148,150 @@ def test_sentences_come_from_the_numbers(tmp_path: Path) -> None:
 
 def test_sentences_say_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
-    metrics += write_runs(
-        tmp_path, "scifact", "ance", {"unseen": (0.10, 0.11, 0.12), "seen": (0.5, 0.5, 0.5)}
-    )
-    write_differences(metrics, tmp_path)
-    frame = with_differences(rows(metrics, cards), read_differences(tmp_path / "differences.csv"))
+    metrics += write_runs(tmp_path, "scifact", "ance", ANCE)
+    frame = rows_compared(metrics, cards, tmp_path)
     first, tally, *_ = sentences(frame, SETTINGS)
     # seeds' differences -.05, .05, .15: Student's t with 2 degrees is .866, p = 1 - .866 / sqrt(2.75) = .478, and
     # ance (t = -6.93, p = .0202) is the surer one of the two, so it is .0404 by Holm
     assert "+0.050 (-0.199 to +0.299, p 0.478: no difference shown) against inbatch (0.150)" in first
     assert "It isn't distinguishable from any other method." in first
-    assert tally == (
-        "Of 2 methods compared with inbatch, 0 are better and 1 is worse; for 1, no difference is shown."
+    assert tally.startswith(
+        "Of 2 methods compared with inbatch, 0 are better and 1 is worse; for 1, no difference is shown. "
     )
+    # of two, Holm's first step is t(.9875, 2) = 6.205; with t(.80, 2) = 1.061 that is 7.266 standard errors: simans'
+    # .1 / sqrt(3) gives .4195, ance's .01 / sqrt(3) .0420; the median of two is their mean
+    assert tally.endswith(" Differences of 0.231 or more would have been shown (80 % power).")
     by_method = frame.set_index("row")
+    assert by_method.loc["ance", "detectable"] == pytest.approx(0.042, abs=2e-4)
     assert by_method.loc["ance", ["difference", "p"]].tolist() == pytest.approx([-0.04, 0.0404], abs=2e-4)
     assert by_method.loc["ance", "difference/low"] == pytest.approx(
         -0.04 - 4.3027 * 0.01 / math.sqrt(3), abs=2e-4
     )
+
+
+NOTHING = (
+    "Tells nothing about these methods: none differs from inbatch (smallest p 0.478). A difference below 0.310 would "
+    "have been missed more often than one time in five (80 % power)."
+)
+"""Of `write_suite`: t(.975, 2) = 4.303 and 1.061, 5.364 standard errors of .1 / sqrt(3)."""
+
+
+def test_a_dataset_without_a_difference_is_not_ranked(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    frame = rows_compared(metrics, cards, tmp_path / "tested")
+    assert list(frame["row"]) == ["simans", "inbatch", "untrained"], "by value"
+    assert frame["rank"].isna().all()
+    assert warnings(frame, SETTINGS) == [NOTHING]
+    said = sentences(frame, SETTINGS)
+    assert said == [
+        "inbatch differs from untrained by +0.400 on the 20 seen queries and +0.030 on the unseen ones; the mean over "
+        "all queries (+0.277) mixes the two."
+    ]
+    text = collated(metrics, cards, tmp_path / "board")
+    assert text.startswith("scifact: Tells nothing about these methods: none differs from inbatch")
+    assert "nDCG@10, by value, not ranked" in text
+    board = (tmp_path / "board" / "leaderboard.md").read_text().split("## scifact")[1]
+    assert board.strip().startswith(f"**{NOTHING}**")
+    assert "**0.200" not in board
+    for name in ("leaderboard.md", "leaderboard.html", "leaderboard.tex", "summary.txt"):
+        assert "is first" not in (tmp_path / "board" / name).read_text()
+    table = pd.read_csv(tmp_path / "board" / "leaderboard.csv")
+    assert table["rank"].isna().all()
+    assert not table["tells"].astype(bool).any()
+
+
+def test_a_control_that_differs_tells_nothing_of_methods(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "oracle", {"unseen": (0.9, 0.9, 0.9), "seen": (0.9, 0.9, 0.9)})
+    assert not warnings(rows_compared(metrics, cards, tmp_path / "method"), SETTINGS)
+    frame = rows_compared(metrics, cards, tmp_path / "control", "oracle")
+    assert warnings(frame, SETTINGS)[0].startswith(NOTHING.split(" (")[0])
+    assert frame["rank"].isna().all()
+
+
+def test_a_tier_that_tells_nothing_leaves_the_others_their_ranks(tmp_path: Path) -> None:
+    metrics, cards = write_two_tiers(tmp_path)
+    frame = rows_compared(metrics, cards, tmp_path)
+    assert list(frame["rank"].fillna(0)) == [0, 0, 0, 1, 2]
+    assert [one.split(":")[0] for one in warnings(frame, SETTINGS)] == [
+        "Tells nothing about these methods in the adapter tier"
+    ]
+    said = " ".join(sentences(frame, SETTINGS))
+    assert "In the finetune tier, inbatch is first" in said
+    assert "simans is first" not in said
+
+
+def test_one_seed_and_so_no_test_leaves_a_ranking_as_it_is(tmp_path: Path) -> None:
+    metrics = [
+        *write_runs(tmp_path, "scifact", "inbatch", {"unseen": (0.1,), "seen": (0.2,)}, seed=True),
+        *write_runs(tmp_path, "scifact", "simans", {"unseen": (0.2,), "seen": (0.2,)}, seed=True),
+    ]
+    frame = rows_compared(metrics, [write_card(tmp_path, "scifact")], tmp_path)
+    assert frame["rank"].tolist() == [1, 2]
+    assert not warnings(frame, SETTINGS)
+    assert sentences(frame, SETTINGS)[0].startswith("simans is first")
+    assert "power" not in " ".join([*sentences(frame, SETTINGS), reading(frame)])
+
+
+def test_mean_ranks_leave_out_a_dataset_that_tells_nothing(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)  # ranks simans first, and tells nothing
+    metrics += write_runs(
+        tmp_path, "wordnet", "inbatch", {"unseen": (0.5, 0.5, 0.5), "seen": (0.5, 0.5, 0.5)}
+    )
+    metrics += write_runs(tmp_path, "wordnet", "simans", {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)})
+    collated(metrics, [*cards, write_card(tmp_path, "wordnet")], tmp_path / "board")
+    whole = (
+        (tmp_path / "board" / "leaderboard.md").read_text().split("## All datasets")[1].split("## scifact")[0]
+    )
+    assert "Mean ranks leave out scifact: no method differs from the reference there" in whole
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in whole.splitlines() if line[:1] == "|"
+    ]
+    assert cells[2:] == [
+        ["1.0", "inbatch", "0.150", "**0.500**"],
+        ["2.0", "simans", "0.200", "0.400"],
+        ["", "untrained (baseline)", "0.120", "—"],
+    ], "of wordnet alone, and nothing is the best on scifact"
+
+
+def test_a_mean_rank_is_over_all_datasets_that_tell_something(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "ance", ANCE)
+    metrics += write_runs(
+        tmp_path, "wordnet", "inbatch", {"unseen": (0.5, 0.5, 0.5), "seen": (0.5, 0.5, 0.5)}
+    )
+    metrics += write_runs(tmp_path, "wordnet", "simans", {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)})
+    cards.append(write_card(tmp_path, "wordnet"))
+    frame = rows_compared(metrics, cards, tmp_path)
+    found = overview(frame, read_differences(tmp_path / "differences.csv"))
+    assert found
+    # scifact: simans, inbatch, ance; wordnet: inbatch, simans
+    assert {row["row"]: found.rank_text(row) for row in found.rows} == {
+        "inbatch": "1.5", "simans": "1.5", "ance": "3.0", "untrained": "",
+    }  # fmt: skip
+    assert found.left_out == []
+
+
+def test_a_row_that_still_rose_is_marked_on_every_view(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    write_differences(metrics, tmp_path)
+    rises = {
+        ("scifact", "simans"): Rise("nDCG@10", 0.0071, 60, rising=True),
+        ("scifact", "inbatch"): Rise("nDCG@10", 0.001, 60, rising=False),
+    }
+    collate(metrics, cards, SETTINGS, tmp_path, rises=rises)
+    table = pd.read_csv(tmp_path / "leaderboard.csv").set_index("row")
+    assert table["dev_gain"].tolist() == pytest.approx([0.0071, 0.001, math.nan], nan_ok=True)
+    assert table.loc["simans", "dev_gain_steps"] == 60
+    assert table["dev_rising"].fillna("").tolist() == [True, False, ""]
+    footnote = "Dev still rose: simans +0.007 over the last 60 steps. More steps may change the order."
+    for name, arrow in (
+        ("leaderboard.md", "simans ↑ "), ("leaderboard.html", ">↑</span>"), ("summary.txt", "simans ↑ "),
+        ("leaderboard.tex", r"simans $\uparrow$ "),
+    ):  # fmt: skip
+        text = (tmp_path / name).read_text()
+        assert footnote in " ".join(text.replace("$+$", "+").split()), name
+        assert text.count(arrow) == 1, name
 
 
 def test_numbers_say_what_they_don_t_know() -> None:
@@ -283,8 +419,9 @@ def test_a_manifest_of_an_older_form_is_named(tmp_path: Path) -> None:
 
 
 def judged_by(folder: Path, names: list[str]) -> tuple[list[Path], list[Path]]:
-    """The suite of `write_suite` judged by other metrics: each of half the value of the one before."""
+    """The suite of `write_suite`, and ANCE, judged by other metrics: each of half the value of the one before."""
     paths, cards = write_suite(folder)
+    paths += write_runs(folder, "scifact", "ance", ANCE)
     for path in paths:
         run = json.loads(path.read_text())
         for part in run["slices"].values():
@@ -397,9 +534,9 @@ def test_markdown_names_the_tier_of_every_row(tmp_path: Path) -> None:
     assert [line[2] for line in lines[2:]] == ["adapter", "adapter", "", "finetune", "finetune"]
     unseen = lines[0].index("nDCG@10 unseen")
     assert [line[unseen] for line in lines[2:]] == [
-        *("**0.200 ±0.248**", "0.150 ±<0.001", "0.120"),
+        *("0.200 ±0.248", "0.150 ±<0.001", "0.120"),
         *("**0.500 ±<0.001**", "0.400 ±<0.001"),
-    ], "the best of each ranking"
+    ], "the best of each ranking in which a method differs"
     assert [line[lines[0].index("own")] for line in lines[2:]] == ["25 %", "25 %", "—", "25 %", "25 %"]
 
 

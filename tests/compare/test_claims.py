@@ -10,6 +10,7 @@ import pytest
 from builders import contents_file
 from negmark.compare import claims
 from negmark.compare.claims import judge, markdown, sentence
+from negmark.compare.rising import Rise
 from negmark.core.metrics import DEFAULT
 from negmark.methods import registry
 from negmark.methods.types import Claim
@@ -52,6 +53,30 @@ def test_what_differs_by_dataset_is_neither() -> None:
     judged = judge({"x": (claim(),)}, both)
     assert judged.set_index("dataset")["verdict"].to_dict() == {"d": "reproduced", "e": "contradicted"}
     assert "0 reproduced, 0 contradicted, 1 both" in sentence(judged)
+
+
+@pytest.mark.parametrize("risen", ["a", "b"])
+def test_a_pair_of_which_a_row_still_rose_is_compared_but_not_judged(risen: str) -> None:
+    rises = {
+        ("d", risen): Rise("nDCG@10", 0.007, 60, rising=True),
+        ("d", "c"): Rise("nDCG@10", 0.001, 60, rising=False),
+        ("e", "a"): Rise("nDCG@10", 0.2, 60, rising=True),
+    }
+    both = dataset_of(HIGH, LOW, SAME) | {"f": scores(SAME, LOW, slices=QUERIES)}
+    judged = judge({"x": (claim("a", "b"), claim("b", "c"))}, both, rises)
+    cut = judged.set_index(["better_row", "dataset"])
+    first = cut.loc["a", "d"]
+    assert (first["verdict"], first["reason"]) == (
+        "not testable here", f"dev still rose, {risen} +0.007 over its last 60 steps"
+    )  # fmt: skip
+    assert first["difference"] == pytest.approx(0.2, abs=0.01)
+    assert cut.loc[("b", "f"), "verdict"] == "not shown"
+    assert f"not testable here (d, adapter, controlled): dev still rose, {risen} +0.007" in markdown(
+        judged, "t"
+    )
+    assert sentence(judged).endswith("1 not shown and 1 not testable here."), (
+        "not shown on f decides, whatever d says"
+    )
 
 
 def test_what_cannot_be_tested_says_why() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from negmark.compare.inference import _p_value, _variances, compare, mean_squares, paired
+from negmark.compare.inference import POWER, _detectable, _p_value, _variances, compare, mean_squares, paired
 from negmark.store.query_scores import Runs, Scores
 
 EXPERIMENTS = 2_000
@@ -150,3 +150,19 @@ def test_a_handful_of_experiments() -> None:
     rates = detection_rates(TRUTHS["all"], 5, 50, experiments=20)
     assert rates["0"] <= 0.2
     assert rates["0.02"] >= rates["0"]
+
+
+@pytest.mark.parametrize(
+    ("truth", "seeds", "queries", "family"),
+    [("runs", 5, 300, 1), ("all", 5, 50, 6), ("interaction", 3, 300, 1), ("queries alone", 2, 100, 6)],
+)
+def test_the_detectable_difference_is_found_in_four_of_five_experiments(
+    truth: str, seeds: int, queries: int, family: int
+) -> None:
+    rng = np.random.default_rng(0)
+    found = [paired(*experiment(rng, TRUTHS[truth], seeds, queries)) for _ in range(400)]
+    drawn = [(one.mean(), _variances(one, "")) for one in found]
+    # variances are estimated without bias, their roots are not
+    true = np.sqrt(np.mean([_detectable(variances, family) ** 2 for _, variances in drawn]))
+    power = np.mean([_p_value(mean + true, variances) < LEVEL / family for mean, variances in drawn])
+    assert power == pytest.approx(POWER, abs=0.05)

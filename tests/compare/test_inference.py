@@ -143,7 +143,30 @@ def test_a_constant_difference_has_the_smallest_p_value() -> None:
 def test_one_seed_or_one_query_gives_only_the_difference(shape: tuple[int, int]) -> None:
     result = compare(noisy(*shape, key=1), noisy(*shape, key=2))
     assert math.isfinite(result.difference)
-    assert np.isnan([result.low, result.high, result.p, result.adjusted]).all()
+    assert np.isnan([result.low, result.high, result.p, result.adjusted, result.detectable]).all()
+
+
+# two-sided points of Student's t of 4 degrees from printed tables: .05 for one comparison, .01 for Holm's first step
+# of five; the one-sided .20 point is .941
+@pytest.mark.parametrize(("family", "point"), [(1, 2.776), (5, 4.604)])
+def test_what_is_detectable_is_two_points_of_t_where_only_seeds_vary(family: int, point: float) -> None:
+    by_seed = np.linspace(
+        -1, 1, 5
+    )  # sum of squares 2.5: variance 2.5 / 4, squared error of the mean 2.5 / 20
+    differences = np.tile(0.3 + by_seed[:, None], (1, 30))
+    zeros = np.zeros_like(differences)
+    result = compare(runs(differences), runs(zeros), family)
+    assert result.detectable == pytest.approx((point + 0.941) * math.sqrt(2.5 / 20), rel=0.01)
+    moved = compare(runs(differences + 5), runs(zeros), family)
+    assert moved.detectable == pytest.approx(result.detectable), (
+        "a matter of variances, not of the difference"
+    )
+
+
+def test_runs_that_do_not_vary_detect_everything_and_a_vast_family_nothing() -> None:
+    assert compare(noisy(), noisy()).detectable == 0
+    vast = compare(noisy(), noisy(key=1), family=10 * inference.DRAWS)
+    assert vast.detectable == math.inf, "no draw supports a p-value so small"
 
 
 # --- which runs are paired --------------------------------------------------------------------------------
@@ -228,7 +251,8 @@ def test_a_family_is_every_method_but_the_reference() -> None:
     comparisons = compare_family({"": scores}, "b")
     assert list(comparisons) == ["a", "c", "d"]
     assert [one.adjusted for one in comparisons.values()] == holm([one.p for one in comparisons.values()])
-    assert comparisons["a"] == compare(scores["a"], scores["b"])._replace(adjusted=comparisons["a"].adjusted)
+    alone = compare(scores["a"], scores["b"], family=3)
+    assert comparisons["a"] == alone._replace(adjusted=comparisons["a"].adjusted)
     assert compare_family({"": dict(reversed(scores.items()))}, "b") == comparisons, "the order of methods"
 
 

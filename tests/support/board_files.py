@@ -23,6 +23,8 @@ SETTINGS = {
 QUERIES = {"all": 30, "seen": 20, "unseen": 10}
 SIMANS = {"unseen": (0.1, 0.2, 0.3), "seen": (0.7, 0.7, 0.7)}
 IN_BATCH = {"unseen": (0.15, 0.15, 0.15), "seen": (0.9, 0.9, 0.9)}
+ANCE = {"unseen": (0.10, 0.11, 0.12), "seen": (0.5, 0.5, 0.5)}
+"""Differs from in-batch negatives, so that a ranking with it tells something."""
 UNTRAINED = {"unseen": (0.12,), "seen": (0.5,)}
 
 

@@ -91,6 +91,7 @@ rule leaderboard:
     input:
         contents=rules.contents.output.contents,
         differences=rules.differences.output,
+        curves=CONTENTS.curves(),
         claims=rules.claims.output.csv,
         cards=expand(f"{PATHS.board}/cards/{{dataset}}.json", dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),

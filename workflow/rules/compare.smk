@@ -26,6 +26,7 @@ rule claims:
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         per_query=CONTENTS.files("per_query.parquet"),
+        curves=CONTENTS.curves(),
         sources=sources("negmark.compare.claims"),
     output:
         csv=report(

@@ -12,6 +12,7 @@ from board_files import SETTINGS, write_card, write_differences, write_runs
 from negmark.board.figures.curves import at_equal_compute, curve_table, draw_curves
 from negmark.board.leaderboard import collate
 from negmark.core.errors import UserError
+from negmark.store.curve import has_points
 from negmark.store.run import read_run
 
 STEPS = (0, 10, 20)
@@ -43,6 +44,14 @@ def write_two(folder: Path, joules: float | None = None) -> tuple[list[Path], li
     curves += [write_curve(run, (0.2, 0.5, 0.6), 300, 50, joules) for run in dear]
     runs = [(read_run(path), curve) for path, curve in zip([*cheap, *dear], curves, strict=True)]
     return [*cheap, *dear], runs
+
+
+def test_a_run_without_a_curve_has_no_points(tmp_path: Path) -> None:
+    """Of a tier without one, in a suite where another tier has one."""
+    pd.DataFrame({"step": []}).to_parquet(tmp_path / "dev.parquet")
+    assert not has_points(tmp_path / "dev.parquet")
+    _, [(_, path), *_] = write_two(tmp_path)
+    assert has_points(path)
 
 
 def test_the_table_has_each_point_with_mean_bounds_and_compute(tmp_path: Path) -> None:

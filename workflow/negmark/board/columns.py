@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from negmark.board.findings import ANCESTORS, RATE, SIBLINGS, WEIGHTED
+from negmark.board.findings import ANCESTORS, RATE, SIBLINGS, TELLS, WEIGHTED
 from negmark.board.standings import metrics, ranked_by, ranking_slice, shown_slices
 from negmark.core.metrics import decimals
 from negmark.core.names import Row
@@ -34,6 +34,9 @@ class Column:
     digits: int = 3  # of a number with bounds
     signed: bool = False
     kind: Literal["number", "chance", "letters"] = "number"
+    tells: str = (
+        TELLS  # the column that says whether any method of a ranking differs: else none is called the best
+    )
 
     def value(self, row: Row) -> float:
         """The number that is shown and sorted by."""
@@ -62,7 +65,7 @@ class Column:
 
     def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
         """Whether no row of its ranking and no baseline is better; a baseline is compared with the first ranking."""
-        if not self.better:
+        if not self.better or (self.better == "most" and row.get(self.tells) is False):
             return False
         tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
         trained = tracks != "baseline"

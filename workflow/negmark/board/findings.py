@@ -1,5 +1,6 @@
-"""Results of other stages joined to the rows of a board: differences, groups, false negatives."""
+"""Results of other stages joined to the rows of a board: differences, groups, rises on dev, false negatives."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,8 @@ import pandas as pd
 
 from negmark.board.standings import datasets, ranking_slice
 from negmark.compare.differences import MACRO, RANKING
+from negmark.compare.rising import Rises
+from negmark.compare.statistics import CONFIDENCE
 from negmark.core.errors import UserError
 from negmark.core.tiers import in_order
 
@@ -64,6 +67,7 @@ OF_DIFFERENCES = {
     "difference/high": "high",
     "p": "adjusted",
     "effect": "effect",
+    "detectable": "detectable",
     "groups": "groups",
 }
 """Columns of the board and their names in differences.csv, on the slice that ranks a dataset."""
@@ -81,6 +85,60 @@ def with_differences(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     chosen = ranks.drop_duplicates(["dataset", "row"])
     named = {column: chosen[name] for column, name in OF_DIFFERENCES.items()}
     return frame.merge(chosen[["dataset", "row"]].assign(**named), how="left", on=["dataset", "row"])
+
+
+COMPARED, TELLS = "compared", "tells"
+"""Columns of the board: whether a row is a method compared with the reference, no control, and whether any such method
+of its ranking differs (None where none was tested)."""
+
+
+def with_orders(frame: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
+    """Return the rows with the columns above, and without ranks where a ranking tells nothing: no method differs.
+
+    `controls` are the rows that nobody can choose; that they differ says nothing about methods. A baseline is in no
+    ranking and goes with the first one of its dataset.
+    """
+    parts = [_with_order(part, controls) for _, part in datasets(frame)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _with_order(frame: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
+    """Return the rows of one dataset with both columns."""
+    trained = frame["track"] != "baseline"
+    frame = frame.assign(**{COMPARED: trained & frame["p"].notna() & ~frame["row"].isin(list(controls))})
+    told = {key: _tells(part) for key, part in frame[trained].groupby(["tier", "track"], sort=False)}
+    first = next(iter(told.values()), None)
+    keys = zip(frame["tier"], frame["track"], strict=True)
+    tells = pd.Series([told.get(key, first) for key in keys], index=frame.index, dtype=object)
+    return frame.assign(**{TELLS: tells, "rank": frame["rank"].mask(tells.eq(False))})
+
+
+def tells_nothing(frame: pd.DataFrame) -> bool:
+    """Return whether a ranking among these rows was tested and shows no difference."""
+    return TELLS in frame and bool(frame[TELLS].eq(False).any())
+
+
+def _tells(ranking: pd.DataFrame) -> bool | None:
+    compared = ranking.loc[ranking[COMPARED], "p"]
+    return bool((compared < 1 - CONFIDENCE).any()) if len(compared) else None
+
+
+GAIN, GAIN_STEPS, RISING = "dev_gain", "dev_gain_steps", "dev_rising"
+"""Columns of the board: what `compare.rising.Rise` has as `gain`, `steps` and `rising`."""
+
+
+def with_rises(frame: pd.DataFrame, rises: Rises) -> pd.DataFrame:
+    """Return the rows with the columns above, empty for a row without a curve; without them if no row has one."""
+    if not rises:
+        return frame
+    keys = zip(frame["dataset"], frame["row"], strict=True)
+    found = pd.Series([rises.get(key) for key in keys], index=frame.index, dtype=object)
+    columns: dict[str, Any] = {
+        GAIN: found.map(lambda rise: rise.gain if rise else None).astype(float),
+        GAIN_STEPS: found.map(lambda rise: rise.steps if rise else None).astype("Int64"),
+        RISING: found.map(lambda rise: rise.rising if rise else None).astype(object),
+    }
+    return frame.assign(**columns)
 
 
 def average(table: pd.DataFrame) -> pd.DataFrame:

@@ -10,14 +10,15 @@ from negmark.board.findings import RATE
 from negmark.board.overview import Overview
 from negmark.board.standings import datasets, ranked_by
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, marked, rank_text
+from negmark.core.notation import MISSING, STILL_RISING, rank_text, titled
 
 HEAD = r"""% Tables of negmark's board {suite}. In the preamble: \usepackage{{booktabs}}
 % (and \usepackage[utf8]{{inputenc}} where LaTeX is older than 2018).
 """
 SPECIAL = {
     **{letter: f"\\{letter}" for letter in "{}$&#%_"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--", "<": "$<$", ">": "$>$",
+    "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--", STILL_RISING: r"$\uparrow$",
+    "<": "$<$", ">": "$>$",
 }  # fmt: skip
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
 SHOWN = {*(column.mean for column in APART_COLUMNS), RATE, "train_seconds"}
@@ -35,7 +36,7 @@ def latex(frame: pd.DataFrame, overview: Overview | None, suite: str, captions: 
     if overview:
         heads = [("", column.heading) for column in overview.columns]
         texts = [[(cell["text"], cell["best"]) for cell in overview.cells(row)] for row in overview.rows]
-        ranks = ["" if row["track"] == "baseline" else f"{row['rank']:.1f}" for row in overview.rows]
+        ranks = [overview.rank_text(row) for row in overview.rows]
         caption = f"All datasets of the suite {suite} by mean rank: {overview.by} of each."
         parts.append(_table(overview.rows, ranks, heads, texts, caption, f"{suite}-all"))
     for name, part in datasets(frame):
@@ -65,7 +66,7 @@ def _table(
     label: str,
 ) -> str:
     several = len({row["tier"] for row in rows if row["tier"]}) > 1
-    names = [escaped(marked(row, several)) for row in rows]
+    names = [escaped(titled(row, several)) for row in rows]
     first = [f"\\midrule {rank}" if new else rank for rank, new in zip(ranks, _begins(rows), strict=True)]
     cells = [[escaped(text) for text, _ in row] for row in texts]
     heads = [("", "#"), ("", "method"), *heads]

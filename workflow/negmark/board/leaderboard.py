@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from typer import Option
 
-from negmark.board.findings import with_differences, with_false_negatives
+from negmark.board.findings import with_differences, with_false_negatives, with_orders, with_rises
 from negmark.board.latex import latex
 from negmark.board.overview import overview
 from negmark.board.page import page
@@ -18,6 +18,7 @@ from negmark.board.prose import captions
 from negmark.board.standings import standings
 from negmark.board.tables import board_csv, markdown, summary
 from negmark.compare.differences import read_differences
+from negmark.compare.rising import Rises, read_rises
 from negmark.core import stage
 from negmark.core.files import read_json, write_text
 from negmark.store.contents import read_contents
@@ -31,6 +32,8 @@ def collate(
     settings: dict[str, Any],
     folder: Path,
     failed: Sequence[FailedRow] = (),
+    controls: Sequence[str] = (),
+    rises: Rises | None = None,
 ) -> str:
     """Write leaderboard.csv, .md, .tex, .html and summary.txt into `folder`; returns the summary's text.
 
@@ -38,13 +41,15 @@ def collate(
     methods share and the board must state: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
     others are compared with. `folder` must hold differences.csv, the differences from it. The page includes the
     figures of `folder`/figures; the board of a dataset that hides labels shows the false negatives counted by its
-    audit in `folder`/audit. `failed` are the rows without a result, which are last in their tables.
+    audit in `folder`/audit. `failed` are the rows without a result, which are last in their tables. `controls` are the
+    rows that nobody can choose, `rises` what rows with a learning curve gained on dev at their end.
     """
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
     frame, suite = standings(runs, described), one_suite(runs)
     apart = read_differences(folder / "differences.csv")
-    frame = with_false_negatives(with_differences(frame, apart), described, folder / "audit")
+    frame = with_rises(with_orders(with_differences(frame, apart), controls), rises or {})
+    frame = with_false_negatives(frame, described, folder / "audit")
     whole = overview(frame, apart)
     text = summary(frame, described, settings, failed)
     write_text(folder / "leaderboard.csv", board_csv(frame, failed))
@@ -64,7 +69,8 @@ def main(
     """Write the leaderboard of a suite."""
     listed = read_contents(contents)
     cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
-    collate(listed.files("metrics.json"), cards, json.loads(settings), folder, listed.failed)
+    metrics, rises = listed.files("metrics.json"), read_rises(listed)
+    collate(metrics, cards, json.loads(settings), folder, listed.failed, listed.controls, rises)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from negmark.board.columns import Column
-from negmark.board.findings import average
+from negmark.board.findings import TELLS, average
 from negmark.board.standings import datasets, ranked_by, ranking_slice, tiers
 from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
@@ -37,7 +37,13 @@ class Overview(NamedTuple):
     """The metrics that rank the datasets."""
     columns: list[Column]
     rows: list[Row]
-    """By mean rank in each tier and track, baselines last; `rank` is that mean."""
+    """By mean rank in each tier and track, baselines last; `rank` is that mean, NaN without a dataset that ranks."""
+    left_out: list[str]
+    """The datasets that tell nothing about the methods of a ranking and so are in no mean rank of it."""
+
+    def rank_text(self, row: Row) -> str:
+        """The mean rank, empty for a row without one."""
+        return "" if row["track"] == "baseline" or pd.isna(row["rank"]) else f"{row['rank']:.1f}"
 
     def cells(self, row: Row) -> list[dict[str, Any]]:
         """The text of each column, the number it sorts by, and whether no other row of its ranking is better."""
@@ -76,16 +82,34 @@ def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
     table = table.sort_values(["place", "apart", "rank", "row"])
     shown = [
         Column(
-            str(name), ranked_by(part), f"value/{name}", better="most", form=f".{decimals(ranked_by(part))}f"
+            str(name),
+            ranked_by(part),
+            f"value/{name}",
+            better="most",
+            form=f".{decimals(ranked_by(part))}f",
+            tells=f"{TELLS}/{name}",
         )
         for (name, _), part in zip(datasets(frame), parts, strict=True)
     ]
     for column, part in zip(shown, parts, strict=True):
-        table[column.mean] = part.set_index("row")["value"]
+        by_row = part.set_index("row")
+        table[column.mean], table[column.tells] = by_row["value"], by_row[TELLS]
     mean = average(apart).drop_duplicates("row").rename(columns={"mean": "average"}).set_index("row")
     if len(mean):
         shown += AVERAGE_COLUMNS
         table = table.join(mean[[column.mean for column in AVERAGE_COLUMNS] + ["low", "high"]])
         table["groups"] = table["groups"].fillna("")
     by = " or ".join(dict.fromkeys(ranked_by(part) for part in parts))
-    return Overview(by, shown, records(table.reset_index()))
+    return Overview(by, shown, records(table.reset_index()), _left_out(frame))
+
+
+def _left_out(frame: pd.DataFrame) -> list[str]:
+    """Return the datasets that tell nothing, with the tiers and tracks concerned if others there tell something."""
+    found = []
+    for name, part in datasets(frame):
+        rankings = part[part["track"] != "baseline"].drop_duplicates(["tier", "track"])
+        mute = rankings[rankings[TELLS].eq(False)]
+        places = [f"{row['tier']}, {row['track']}" for row in records(mute)]
+        if places:
+            found.append(name if len(mute) == len(rankings) else f"{name} ({'; '.join(places)})")
+    return found

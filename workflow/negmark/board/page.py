@@ -14,19 +14,22 @@ import pandas as pd
 
 from negmark.board.card_text import counted
 from negmark.board.columns import Column, columns
+from negmark.board.findings import RISING
 from negmark.board.overview import Overview
 from negmark.board.prose import (
     overview_sentence,
     reading,
+    rising_sentence,
     sentences,
     size_sentence,
     start_sentence,
     version_sentence,
+    warnings,
 )
 from negmark.board.standings import datasets, tiers
 from negmark.compare.claims import READING, difference_text, read_claims, sentence
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, chance, marked, number, rank_text, seeds_text
+from negmark.core.notation import MISSING, STILL_RISING, chance, marked, number, rank_text, seeds_text
 from negmark.core.run_folders import run_folder
 from negmark.store.failures import FailedRow
 from negmark.suite.figures import OF_DATASET, OF_SUITE
@@ -108,7 +111,9 @@ def _section(
         "card": card,
         "facts": counted(card),
         "size": f"{size_sentence(card, settings)} {start_sentence(frame)}",
+        "warnings": warnings(frame, settings),
         "sentences": sentences(frame, settings),
+        "rising": rising_sentence(frame),
         "groups": [(name, len(list(part))) for name, part in groupby(shown, key=lambda column: column.group)],
         "columns": shown,
         "rows": [
@@ -116,6 +121,7 @@ def _section(
                 **row,
                 "place": _place(names, row["tier"]),
                 "rank": rank_text(row),
+                "arrow": STILL_RISING if row.get(RISING) is True else "",
                 "seeds": seeds_text(row),
                 "runs": _runs(card["name"], row, suite, settings),
                 "cells": [_cell(column, row, frame) for column in shown],

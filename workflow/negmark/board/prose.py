@@ -9,13 +9,14 @@ from typing import Any
 import pandas as pd
 
 from negmark.board.card_text import hidden_words
-from negmark.board.findings import RATE
+from negmark.board.findings import COMPARED, GAIN, GAIN_STEPS, RATE, RISING, tells_nothing
 from negmark.board.overview import AVERAGE, Overview
 from negmark.board.standings import datasets, ranked_by, ranking_slice, shown_slices, tiers
+from negmark.compare.rising import LEAST
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core.metrics import DEFAULT, decimals
 from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
-from negmark.core.notation import chance, counted, listed, marked, number
+from negmark.core.notation import STILL_RISING, chance, counted, listed, marked, number
 from negmark.core.tiers import TIERS
 from negmark.store.failures import FailedRow
 from negmark.store.run import FEWEST_UNSEEN
@@ -33,6 +34,15 @@ READING = (
     "no rank. Rows of the faithful track are trained with their paper's own loss and towers and ranked among "
     "themselves. Seconds are the wall time of a run's training loop; own is the share of it spent inside the method: "
     "its choice of negatives, refreshes, own loss."
+)
+TESTED = (
+    "The difference that a dataset would have shown (80 % power: in four of five repetitions) is computed from how its "
+    "own runs vary, and is the median over its methods. Where no method, controls aside, differs from the reference, "
+    "the order of values tells nothing, so there are no ranks."
+)
+CURVES = (
+    f"An arrow ({STILL_RISING}) marks a row that was still getting better on dev queries when its training ended: it "
+    f"gained more than {LEAST:g} over the last fifth of its steps, with a one-sided 95 % interval over seeds above 0."
 )
 SENTENCES = (
     "A dataset of sentences is ranked by STS instead: Spearman's correlation x 100 between cosine similarity and "
@@ -110,8 +120,9 @@ def captions(
     for name, part in datasets(frame):
         size, start = size_sentence(cards[name], settings), start_sentence(part)
         without = failed_sentence([one for one in failed if one.dataset == name])
-        text = f"{name}. {size} {start} Means over seeds ± half the 95 % interval over seeds. {without}"
-        texts[name] = text.rstrip()
+        found = [*warnings(part, settings), rising_sentence(part), without]
+        text = f"{name}. {size} {start} Means over seeds ± half the 95 % interval over seeds."
+        texts[name] = " ".join([text, *(one for one in found if one)])
     return texts
 
 
@@ -133,6 +144,11 @@ def overview_sentence(overview: Overview) -> str:
             " The mean is over the datasets that are trained on and searched, each collection once (in its strict "
             "regime if there is one); its difference, p-value and letters treat these datasets as fixed and account "
             "for other seeds and other queries of them."
+        )
+    if overview.left_out:
+        text += (
+            f" Mean ranks leave out {listed(overview.left_out)}: no method differs from the reference there, which "
+            "tells nothing about their order."
         )
     return text
 
@@ -160,6 +176,60 @@ def _tier_start(tier: str, rows: pd.DataFrame) -> str:
     return ", ".join([f"Runs of the {tier} tier start from {usual}", *exceptions]) + "."
 
 
+def warnings(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
+    """Warn of each tier of a dataset whose ranking tells nothing: no method, controls aside, differs."""
+    names = tiers(frame)
+    rankings = {tier: _first_track(frame, tier) for tier in names}
+    return [
+        f"Tells nothing about these methods{f' in the {tier} tier' if len(names) > 1 else ''}: "
+        f"{_no_difference(ranking, settings)}"
+        for tier, ranking in rankings.items()
+        if tells_nothing(ranking)
+    ]
+
+
+def _no_difference(ranking: pd.DataFrame, settings: dict[str, Any]) -> str:
+    reference = reference_row(ranking, settings.get("reference", REFERENCE))
+    against = reference["title"] if reference else "the reference"
+    smallest = ranking.loc[ranking[COMPARED], "p"].min()
+    return (
+        f"none differs from {against} (smallest p {chance(smallest)}). A difference below {_detectable(ranking)} would "
+        "have been missed more often than one time in five (80 % power)."
+    )
+
+
+def _detectable(ranking: pd.DataFrame) -> str:
+    """The smallest difference that a ranking would have shown: the median over its methods; empty without a test."""
+    if COMPARED not in ranking:
+        return ""
+    least = ranking.loc[ranking[COMPARED], "detectable"].median()
+    return "" if math.isnan(least) else f"{least:.{decimals(ranked_by(ranking))}f}"
+
+
+def _power(ranking: pd.DataFrame) -> list[str]:
+    least = _detectable(ranking)
+    return [f"Differences of {least} or more would have been shown (80 % power)."] if least else []
+
+
+def _first_track(frame: pd.DataFrame, tier: str) -> pd.DataFrame:
+    """The first ranking of a tier: each track is one of its own."""
+    rows = frame[frame["tier"] == tier]
+    return rows[rows["track"] == rows["track"].iloc[0]]
+
+
+def rising_sentence(frame: pd.DataFrame) -> str:
+    """Which rows' dev metric still rose when training ended, and by how much; empty if none did or none has a curve."""
+    rising = records(frame[frame[RISING].eq(True)]) if RISING in frame else []
+    if not rising:
+        return ""
+    several, digits = len(tiers(frame)) > 1, decimals(ranked_by(frame))
+    by_steps: dict[int, list[str]] = {}
+    for row in rising:
+        by_steps.setdefault(row[GAIN_STEPS], []).append(f"{marked(row, several)} {row[GAIN]:+.{digits}f}")
+    gains = [f"{listed(rows)} over the last {steps:,} steps" for steps, rows in by_steps.items()]
+    return f"{STILL_RISING} Dev still rose: {'; '.join(gains)}. More steps may change the order."
+
+
 def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     """What the rows of one dataset show: which method is first, by how much, and what "all" hides.
 
@@ -179,17 +249,20 @@ def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
 
 
 def _tier_sentences(frame: pd.DataFrame, tier: str, prefix: str, settings: dict[str, Any]) -> list[str]:
-    rows = frame[frame["tier"] == tier]
-    first_track = rows[rows["track"] == rows["track"].iloc[0]]  # each track is a ranking of its own
+    rows, first_track = frame[frame["tier"] == tier], _first_track(frame, tier)
     baselines = {row["row"]: row for row in records(frame[frame["track"] == "baseline"])}
     reference = reference_row(rows, settings.get("reference", REFERENCE))
+    if tells_nothing(first_track):  # so none of its rows is called the first
+        said = _hidden(reference, first_track, baselines.get(UNTRAINED)) if reference else []
+        return [prefix + sentence for sentence in said]
     best = records(first_track)[0]
     winner = prefix + _winner(best, reference, baselines.get(UNTRAINED), frame)
-    return [
+    told = [
         " ".join([winner, *_peers(best, first_track), *_price(best, reference)]),
-        *_tally(first_track, reference),
-        *_hidden(first_track, baselines.get(UNTRAINED)),
+        " ".join([*_tally(first_track, reference), *_power(first_track)]),
+        *_hidden(best, first_track, baselines.get(UNTRAINED)),
     ]
+    return [sentence for sentence in told if sentence]
 
 
 def reference_row(rows: pd.DataFrame, name: str) -> Row | None:
@@ -275,20 +348,20 @@ def _are(count: int) -> str:
     return "is" if count == 1 else "are"
 
 
-def _hidden(trained: pd.DataFrame, untrained: Row | None) -> list[str]:
-    """What the mean over all queries would hide, if some queries are seen and some are not."""
+def _hidden(row: Row, trained: pd.DataFrame, untrained: Row | None) -> list[str]:
+    """What the mean over all queries would hide of a row, if some queries are seen and some are not."""
     if len(shown_slices(trained)) == 1:
         return []
-    best, texts, by = records(trained)[0], [], ranked_by(trained)
+    texts, by = [], ranked_by(trained)
     if untrained is not None:
-        gain = {name: best[(key := f"{by}/{name}/mean")] - untrained[key] for name in SLICES}
+        gain = {name: row[(key := f"{by}/{name}/mean")] - untrained[key] for name in SLICES}
         texts.append(
-            f"{best['title']} differs from {untrained['title']} by {gain['seen']:+.3f} on the "
-            f"{_queries(best, 'seen')} and {gain['unseen']:+.3f} on the unseen ones; the mean over all queries "
+            f"{row['title']} differs from {untrained['title']} by {gain['seen']:+.3f} on the "
+            f"{_queries(row, 'seen')} and {gain['unseen']:+.3f} on the unseen ones; the mean over all queries "
             f"({gain['all']:+.3f}) mixes the two."
         )
-    other = max(records(trained), key=lambda row: row[f"{by}/all/mean"])
-    if other["row"] != best["row"]:
+    other = max(records(trained), key=lambda one: one[f"{by}/all/mean"])
+    if other["row"] != row["row"] and not tells_nothing(trained):
         texts.append(f"Ranked by all queries, {other['title']} would be first.")
     return texts
 
@@ -312,6 +385,8 @@ def reading(frame: pd.DataFrame) -> str:
     names, by = tiers(frame), [ranked_by(part) for _, part in datasets(frame)]
     first = next((metric for metric in by if metric != STS), DEFAULT[0])
     notes = [SENTENCES] if STS in by else []
+    notes += [TESTED] if COMPARED in frame and frame[COMPARED].any() else []
+    notes += [CURVES] if RISING in frame else []
     notes += [FALSE_NEGATIVES] if RATE in frame else []
     notes += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
     return " ".join(

@@ -13,20 +13,22 @@ from rich.text import Text
 from tabulate import tabulate
 
 from negmark.board.columns import APART, AUDIT, COST, Column, columns
-from negmark.board.findings import RATE
+from negmark.board.findings import RATE, tells_nothing
 from negmark.board.overview import Overview
 from negmark.board.prose import (
     failed_sentence,
     overview_sentence,
     reading,
+    rising_sentence,
     sentences,
     size_sentence,
     start_sentence,
     version_sentence,
+    warnings,
 )
 from negmark.board.standings import datasets, ranked_by, tiers
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, marked, plain, rank_text
+from negmark.core.notation import MISSING, marked, plain, rank_text, titled
 from negmark.core.spreadsheet import csv
 from negmark.store.failures import OK, FailedRow
 
@@ -57,9 +59,11 @@ def markdown(
         parts += ["## All datasets", plain(overview_sentence(overview)), _overview_table(overview)]
     for name, part in datasets(frame):
         size = f"{size_sentence(cards[name], settings)} {start_sentence(part)}"
-        parts += [f"## {plain(name)}", plain(size), plain(" ".join(sentences(part, settings)))]
+        warned = [f"**{plain(one)}**" for one in warnings(part, settings)]
+        parts += [f"## {plain(name)}", *warned, plain(size), plain(" ".join(sentences(part, settings)))]
         without = [one for one in failed if one.dataset == name]
-        parts += [_markdown_table(part, without), *_failed(without), *_adaptations(part)]
+        parts += [_markdown_table(part, without), plain(rising_sentence(part))]
+        parts += [*_failed(without), *_adaptations(part)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -67,7 +71,7 @@ def _overview_table(overview: Overview) -> str:
     several = len({row["tier"] for row in overview.rows if row["tier"]}) > 1
     rows = [
         [
-            "" if row["track"] == "baseline" else f"{row['rank']:.1f}",
+            overview.rank_text(row),
             plain(marked(row, several)),
             *(f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in overview.cells(row)),
         ]
@@ -84,7 +88,7 @@ def _markdown_table(frame: pd.DataFrame, failed: Sequence[FailedRow]) -> str:
     rows = [
         [
             rank_text(row),
-            plain(marked(row)),
+            plain(titled(row)),
             *([row["tier"]] if several else []),
             *(_bold(column, row, frame) for column in shown),
         ]
@@ -141,7 +145,11 @@ def summary(
         file=out, width=100, color_system=None, force_terminal=False, emoji=False, highlight=False
     )
     for name, part in datasets(frame):
+        for warning in warnings(part, settings):
+            console.print(Text(f"{name}: {warning}"))
         console.print(terminal_table(part))
+        if rising := rising_sentence(part):
+            console.print(Text(rising), "\n")
         lines = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
         lines.append(failed_sentence([one for one in failed if one.dataset == name]))
         console.print(Text(" ".join(line for line in lines if line)), "\n")
@@ -153,7 +161,8 @@ def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
     by = ranked_by(frame)
     extra = {"groups", "train_seconds", RATE}
     shown = [column for column in columns(frame) if column.group == by or column.mean in extra]
-    table = Table(title=Text(f"{name}: {by}, best first"), title_justify="left", box=SIMPLE_HEAD)
+    order = "by value, not ranked" if tells_nothing(frame) else "best first"
+    table = Table(title=Text(f"{name}: {by}, {order}"), title_justify="left", box=SIMPLE_HEAD)
     table.add_column("#", justify="right", no_wrap=True, min_width=2)
     table.add_column("method")  # the one column that gives way
     for column in shown:
@@ -167,7 +176,7 @@ def _terminal_part(name: str, frame: pd.DataFrame) -> Table:
         for row in rows:
             style = "dim" if row["track"] == "baseline" else ""
             cells = [_terminal_cell(column, row, frame) for column in shown]
-            table.add_row(rank_text(row), Text(marked(row)), *cells, style=style)
+            table.add_row(rank_text(row), Text(titled(row)), *cells, style=style)
     return table
 
 

@@ -2,7 +2,8 @@
 
 A claim says that one method beats another by a metric (`negmark.methods.types.Claim`). It is tested on every dataset,
 in every tier and track where the suite has rows of both, on the queries that rank the dataset. P-values are adjusted
-(Holm) for all comparisons that claims need on a dataset.
+(Holm) for all comparisons that claims need on a dataset. Where dev still rose at the last step for either row, the
+comparison is made but not judged.
 """
 
 from collections.abc import Iterator, Mapping
@@ -14,6 +15,7 @@ from tabulate import tabulate
 from typer import Option
 
 from negmark.compare.inference import Difference, compare, holm
+from negmark.compare.rising import Rises, read_rises
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core import stage
 from negmark.core.files import write_text
@@ -48,10 +50,13 @@ class Pair(NamedTuple):
     metric: str
 
 
-def judge(claims: Mapping[str, tuple[Claim, ...]], scores: Mapping[str, QueryScores]) -> pd.DataFrame:
+def judge(
+    claims: Mapping[str, tuple[Claim, ...]], scores: Mapping[str, QueryScores], rises: Rises | None = None
+) -> pd.DataFrame:
     """Return one row per claim and pair of rows that tests it, or one that says why none can (`COLUMNS`).
 
-    `claims` maps a method's name to its claims, `scores` a dataset's name to the scores of its runs.
+    `claims` maps a method's name to its claims, `scores` a dataset's name to the scores of its runs. `rises` are those
+    of the rows that have a learning curve.
     """
     named = [(name, claim) for name, listed_claims in claims.items() for claim in listed_claims]
     pairs = {(name, claim): list(_pairs(claim, scores)) for name, claim in named}
@@ -59,7 +64,9 @@ def judge(claims: Mapping[str, tuple[Claim, ...]], scores: Mapping[str, QuerySco
     rows = [
         {**_claim_columns(name, claim), **result}
         for (name, claim), tests in pairs.items()
-        for result in ([_tested(pair, differences[pair]) for pair in tests] or [_untestable(claim, scores)])
+        for result in (
+            [_tested(pair, differences[pair], rises or {}) for pair in tests] or [_untestable(claim, scores)]
+        )
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
@@ -75,9 +82,12 @@ def markdown(judged: pd.DataFrame, suite: str) -> str:
                 f"**{plain(first['better'])} above {plain(first['worse'])} by {plain(first['metric'])}.** "
                 f"The paper: {plain(first['condition'])}. What differs: {plain(first['differs'])}."
             )
-            parts.append(
-                _table(part) if first["dataset"] else f"{plain(NOT_TESTABLE)}: {plain(first['reason'])}."
-            )
+            parts += [_table(part)] if first["dataset"] else []
+            parts += [
+                plain(f"{NOT_TESTABLE}{_place(row)}: {row['reason']}.")
+                for row in records(part)
+                if row["reason"]
+            ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -91,7 +101,7 @@ def sentence(judged: pd.DataFrame) -> str:
         REPRODUCED: sum(REPRODUCED in one and not both <= one for one in by_claim),
         CONTRADICTED: sum(CONTRADICTED in one and not both <= one for one in by_claim),
         "both, by dataset or tier": sum(both <= one for one in by_claim),
-        NOT_SHOWN: sum(one == {NOT_SHOWN} for one in by_claim),
+        NOT_SHOWN: sum(NOT_SHOWN in one and not both & one for one in by_claim),
         NOT_TESTABLE: sum(one == {NOT_TESTABLE} for one in by_claim),
     }
     return f"Of {counted(len(by_claim), 'claim')}: {listed([f'{count} {name}' for name, count in counts.items()])}."
@@ -100,8 +110,9 @@ def sentence(judged: pd.DataFrame) -> str:
 READING = (
     "A claim is reproduced where the method is better and the p-value, adjusted (Holm) for all comparisons that "
     "claims ask for on a dataset, is below .05, contradicted where it is significantly worse, and not shown otherwise. "
-    "Intervals and p-values account for other seeds and other queries. Our setting is not the paper's, so a claim that "
-    "is contradicted here may hold there."
+    "Where one of the two rows was still getting better on dev queries at its last step, their order may be another "
+    "after more steps, so the claim isn't judged. Intervals and p-values account for other seeds and other queries. "
+    "Our setting is not the paper's, so a claim that is contradicted here may hold there."
 )
 
 
@@ -113,7 +124,8 @@ def main(
     listed_contents = read_contents(contents)
     names = list(listed_contents.cards)
     scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
-    judged = judge({name: method.claims for name, method in registry.available().items()}, scores)
+    known = {name: method.claims for name, method in registry.available().items()}
+    judged = judge(known, scores, read_rises(listed_contents))
     write_text(folder / "claims.csv", csv(judged))
     write_text(folder / "claims.md", markdown(judged, listed_contents.suite))
     stage.say(sentence(judged))
@@ -149,15 +161,11 @@ def _differences(pairs: set[Pair], scores: Mapping[str, QueryScores]) -> dict[Pa
     differences: dict[Pair, Difference] = {}
     for dataset in scores:
         mine = sorted(pair for pair in pairs if pair.dataset == dataset)
-        unadjusted = [
-            compare(
-                *(
-                    scores[dataset].of(row, pair.metric, pair.slice)
-                    for row in (pair.better_row, pair.worse_row)
-                )
-            )
+        runs = [
+            [scores[dataset].of(row, pair.metric, pair.slice) for row in (pair.better_row, pair.worse_row)]
             for pair in mine
         ]
+        unadjusted = [compare(better, worse, family=len(mine)) for better, worse in runs]
         adjusted = holm([one.p for one in unadjusted])
         differences |= {
             pair: one._replace(adjusted=p) for pair, one, p in zip(mine, unadjusted, adjusted, strict=True)
@@ -172,10 +180,15 @@ def _claim_columns(name: str, claim: Claim) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _tested(pair: Pair, result: Difference) -> dict[str, Any]:
+def _tested(pair: Pair, result: Difference, rises: Rises) -> dict[str, Any]:
+    """Return the verdict on a comparison; none where dev still rose for either row."""
+    row = {**pair._asdict(), **result._asdict()}
+    found = {name: rises.get((pair.dataset, name)) for name in (pair.better_row, pair.worse_row)}
+    if rising := [f"{name} {rise}" for name, rise in found.items() if rise and rise.rising]:
+        return {**row, "verdict": NOT_TESTABLE, "reason": f"dev still rose, {listed(rising)}"}
     significant = result.adjusted < 1 - CONFIDENCE
     verdict = (REPRODUCED if result.difference > 0 else CONTRADICTED) if significant else NOT_SHOWN
-    return {**pair._asdict(), **result._asdict(), "verdict": verdict, "reason": ""}
+    return {**row, "verdict": verdict, "reason": ""}
 
 
 def _untestable(claim: Claim, scores: Mapping[str, QueryScores]) -> dict[str, Any]:
@@ -196,6 +209,12 @@ def _untestable(claim: Claim, scores: Mapping[str, QueryScores]) -> dict[str, An
         "verdict": NOT_TESTABLE,
         "reason": reason,
     }
+
+
+def _place(row: Row) -> str:
+    """Return where a comparison stands that was made but not judged; empty where none could be made."""
+    places = [row["dataset"], row["tier"], row["track"]]
+    return f" ({', '.join(places)})" if row["dataset"] else ""
 
 
 def _table(part: pd.DataFrame) -> str:

@@ -16,6 +16,16 @@ paired runs as independent would be wrong whenever a seed that helps one method 
 **The intervals are generalised (fiducial)** (Weerahandi 1993, J. Am. Stat. Assoc. 88, 899-905),
 not bootstrap percentiles: the percentile bootstrap over five seeds finds differences that do not exist, and
 Satterthwaite's degrees of freedom do so with two or three. Both are compared in tests/compare/test_error_rates.py.
+
+**The smallest detectable difference** is the true difference that a test at level a would find with 80 % power, the
+sum of two distances in standard errors (Bloom 1995, https://doi.org/10.1177/0193841X9501900504):
+
+    (t[1 - a / 2] + t[.80]) x standard error
+
+Its points are those of the same generalised distribution that gives intervals and p-values, which is Student's t
+wherever seeds alone or queries alone vary, so no degrees of freedom have to be approximated. The level is that of
+Holm's first step, a = .05 / m for m comparisons: what a method needs if no other differs. It comes from the variances
+of these very runs; with three seeds they, and so it, are only roughly known.
 """
 
 import math
@@ -35,6 +45,8 @@ from negmark.store.query_scores import Runs, Scores
 
 DRAWS = 20_000
 """Draws of the variances; the smallest p-value is about 1 / DRAWS, enough to separate all pairs of 45 methods."""
+POWER = 0.8
+"""The probability with which the smallest detectable difference is found."""
 DECIMALS = 12
 """To which differences of metrics in 0..1 are rounded; further digits are rounding errors."""
 CHUNK = 1_000
@@ -57,30 +69,34 @@ class Difference(NamedTuple):
     """Adjusted by Holm within its family; equal to `p` for a single comparison."""
     effect: float
     """The difference in standard deviations of the queries' differences; NaN where those do not vary."""
+    detectable: float
+    """The smallest true difference that would be found with 80 % power at Holm's first step in its family."""
     seeds: int
     """Seeds that both have; the minimum over datasets."""
     queries: int
     """Queries, summed over datasets."""
 
 
-def compare(method: Runs, reference: Runs) -> Difference:
-    """Compare a method with a reference on one dataset, over the seeds that both have."""
-    return compare_average({"": (method, reference)})
+def compare(method: Runs, reference: Runs, family: int = 1) -> Difference:
+    """Compare a method with a reference on one dataset, over the seeds that both have; one of `family` comparisons."""
+    return compare_average({"": (method, reference)}, family)
 
 
-def compare_average(datasets: Mapping[str, tuple[Runs, Runs]]) -> Difference:
+def compare_average(datasets: Mapping[str, tuple[Runs, Runs]], family: int = 1) -> Difference:
     """Compare a method with a reference over datasets (by name), weighted equally whatever their numbers of queries.
 
     The datasets are fixed: the interval covers other seeds and other queries of the same datasets, not other
     datasets. Their errors are independent, so the variances of k datasets' means add up to k squared times the
-    variance of their average, draw by draw. The effect is the mean over datasets.
+    variance of their average, draw by draw. The effect is the mean over datasets. `family` is the number of
+    comparisons that are made, which decides what is detectable; `adjusted` is left to the caller.
     """
     differences = {name: paired(*pair) for name, pair in datasets.items()}
     mean, variances = _average(differences)
-    half, p = _half_width(variances), _p_value(mean, variances)
+    half, p = _half_width(variances, 1 - CONFIDENCE), _p_value(mean, variances)
     return Difference(
         mean, mean - half, mean + half, p, p,
         effect=float(np.mean([effect_size(part) for part in differences.values()])),
+        detectable=_detectable(variances, family),
         seeds=min(len(part) for part in differences.values()),
         queries=sum(part.shape[1] for part in differences.values()),
     )  # fmt: skip
@@ -91,8 +107,9 @@ def compare_family(datasets: Table, reference: str) -> dict[str, Difference]:
 
     Several datasets are averaged as in `compare_average`.
     """
+    names = _methods(datasets, reference)
     comparisons = {
-        name: compare_average(_pairs(datasets, name, reference)) for name in _methods(datasets, reference)
+        name: compare_average(_pairs(datasets, name, reference), family=len(names)) for name in names
     }
     adjusted = holm([one.p for one in comparisons.values()])
     return {
@@ -273,9 +290,23 @@ def _p_value(difference: float, variances: Scores) -> float:
     return float((tails.sum() + 1) / (len(errors) + 1))
 
 
-def _half_width(variances: Scores) -> float:
-    """Return half the interval's width: the difference at which the p-value is `1 - CONFIDENCE`."""
+def _half_width(variances: Scores, level: float) -> float:
+    """Return the difference at which the p-value is `level`: half the width of the interval at 1 - `level`.
+
+    Infinite where the draws are too few to support so small a level.
+    """
     widest = 4 * math.sqrt(variances.max())
     if math.isnan(widest) or widest == 0:
         return widest
-    return float(optimize.brentq(lambda half: _p_value(half, variances) - (1 - CONFIDENCE), 0, widest))
+    if _p_value(widest, variances) >= level:
+        return math.inf
+    return float(optimize.brentq(lambda half: _p_value(half, variances) - level, 0, widest))
+
+
+def _detectable(variances: Scores, family: int) -> float:
+    """Return the smallest difference found with 80 % power at Holm's first step among `family` comparisons.
+
+    The test finds what is estimated beyond the first distance, and four of five estimates of a larger truth fall
+    short of it by less than the second.
+    """
+    return _half_width(variances, (1 - CONFIDENCE) / family) + _half_width(variances, 2 * (1 - POWER))

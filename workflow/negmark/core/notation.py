@@ -10,6 +10,7 @@ from negmark.core.names import Row
 
 MISSING = "—"
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+STILL_RISING = "↑"
 LEAST = 0.001
 """The smallest p-value that is written out."""
 
@@ -49,6 +50,12 @@ def marked(row: Row, with_tier: bool = False) -> str:
     words = [row["tier"] if with_tier else "", row["track"] if row["track"] != "controlled" else ""]
     notes = ", ".join(word for word in words if word)
     return f"{row['title']} ({notes})" if notes else row["title"]
+
+
+def titled(row: Row, with_tier: bool = False) -> str:
+    """A row's title in a table: `marked`, with an arrow if dev still rose when its training ended."""
+    arrow = f" {STILL_RISING}" if row.get("dev_rising") is True else ""
+    return f"{marked(row, with_tier)}{arrow}"
 
 
 def rank_text(row: Row) -> str:

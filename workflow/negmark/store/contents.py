@@ -72,6 +72,10 @@ class Contents(BaseModel):
             if not (baseline == LEXICAL and name in self.sentences)
         ]
 
+    def curves(self) -> list[Path]:
+        """Return the paths of the learning curves of all runs, where the suite asks for them."""
+        return [run / "dev.parquet" for name in self.curved for run in self.runs(name)]
+
     def files(self, name: str, *datasets: str) -> list[Path]:
         """Return the paths of a file that every run and every baseline has."""
         return [folder / name for folder in [*self.runs(*datasets), *self.baselines(*datasets)]]

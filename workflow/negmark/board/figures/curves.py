@@ -17,7 +17,7 @@ from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.tiers import TIERS, in_order
 from negmark.store.board import Board
-from negmark.store.curve import read_curve
+from negmark.store.curve import has_points, read_curve
 from negmark.store.run import metrics_of
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish; with the dashes they make 28 lines
@@ -173,9 +173,7 @@ def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board, from the runs whose tier records a curve."""
     curves = [run / "dev.parquet" for run in board.run_folders(dataset)]
     runs = zip(board.evaluations(dataset, baselines=False), curves, strict=True)
-    draw_curves(
-        [(run, curve) for run, curve in runs if len(read_curve(curve, metrics_of(run)[0]))], dataset, folder
-    )
+    draw_curves([(run, curve) for run, curve in runs if has_points(curve)], dataset, folder)
 
 
 if __name__ == "__main__":

@@ -159,8 +159,8 @@ def test_sentences_say_what_is_shown_and_what_is_not(tmp_path: Path) -> None:
         "Of 2 methods compared with inbatch, 0 are better and 1 is worse; for 1, no difference is shown. "
     )
     # of two, Holm's first step is t(.9875, 2) = 6.205; with t(.80, 2) = 1.061 that is 7.266 standard errors: simans'
-    # .1 / sqrt(3) gives .4195, ance's .01 / sqrt(3) .0420; the median of two is their mean
-    assert tally.endswith(" Differences of 0.231 or more would have been shown (80 % power).")
+    # .1 / sqrt(3) gives .4195, ance's .01 / sqrt(3) .0420; sqrt((.4195^2 + .0420^2) / 2) = .2981
+    assert tally.endswith(" Differences of 0.298 or more would have been shown (80 % power).")
     by_method = frame.set_index("row")
     assert by_method.loc["ance", "detectable"] == pytest.approx(0.042, abs=2e-4)
     assert by_method.loc["ance", ["difference", "p"]].tolist() == pytest.approx([-0.04, 0.0404], abs=2e-4)

@@ -37,8 +37,8 @@ READING = (
 )
 TESTED = (
     "The difference that a dataset would have shown (80 % power: in four of five repetitions) is computed from how its "
-    "own runs vary, and is the median over its methods. Where no method, controls aside, differs from the reference, "
-    "the order of values tells nothing, so there are no ranks."
+    "own runs vary, and is the quadratic mean over its methods. Where no method, controls aside, differs from the "
+    "reference, the order of values tells nothing, so there are no ranks."
 )
 CURVES = (
     f"An arrow ({STILL_RISING}) marks a row that was still getting better on dev queries when its training ended: it "
@@ -199,10 +199,13 @@ def _no_difference(ranking: pd.DataFrame, settings: dict[str, Any]) -> str:
 
 
 def _detectable(ranking: pd.DataFrame) -> str:
-    """The smallest difference that a ranking would have shown: the median over its methods; empty without a test."""
+    """The smallest difference that a ranking would have shown, the quadratic mean over its methods; empty without a test.
+
+    Variances of few seeds are rough and skewed: their median is too small, and a board would claim more power than it has.
+    """
     if COMPARED not in ranking:
         return ""
-    least = ranking.loc[ranking[COMPARED], "detectable"].median()
+    least = (ranking.loc[ranking[COMPARED], "detectable"] ** 2).mean() ** 0.5
     return "" if math.isnan(least) else f"{least:.{decimals(ranked_by(ranking))}f}"
 
 

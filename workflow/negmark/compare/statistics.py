@@ -54,7 +54,7 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
 
 
 def agreement(
-    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], same_runs: bool = False
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], *, same_runs: bool = False
 ) -> Agreement:
     """Return Kendall's tau-b and Spearman's rho between two lists of n methods' means; one value per seed each.
 

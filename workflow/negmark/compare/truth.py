@@ -63,7 +63,13 @@ def truth(audit: pd.DataFrame, scores: QueryScores, controls: Sequence[str]) -> 
                     **{"tier": tier, "row": name, "title": about[name]["title"], "track": TRACK},
                     **{"control": name in controls, "seeds": len(part)},
                     **{"metric": scores.metric, "slice": scores.ranking()},
-                    **dict(zip(OF_ROW, [*interval(part["rate"]), *interval(part["result"])], strict=True)),
+                    **dict(
+                        zip(
+                            OF_ROW,
+                            [*interval(list(part["rate"])), *interval(list(part["result"]))],
+                            strict=True,
+                        )
+                    ),
                     **correlation,
                     **_from_twin(name, [other for other in mine if other != name], scores),
                 }

@@ -17,7 +17,7 @@ from negmark.methods import registry
 from negmark.search.index import BM25Searcher
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
-from negmark.store.graph import RELATIONS, relation_of
+from negmark.store.graph import RELATIONS, read_graph, relation_of
 from negmark.suite.settings import DatasetSettings, Related
 from negmark.train import inputs
 from world import World, take_steps, write_world
@@ -173,6 +173,21 @@ def test_related_documents_are_in_no_other_split(beir: Path, tmp_path: Path) -> 
     assert card["labels"] == {"train": 240, "dev": 0, "test": 2}
     assert len(collection.qrels(tmp_path / "out", "test").queries) == 2
     assert len(found.positives().queries) == 1
+    query, rows_of = int(found.queries[0]), {name: row for row, name in enumerate(made.document_ids)}
+    ledger = pd.DataFrame(
+        {"step": 0, "query": query, "document": [rows_of[name] for name in ("d0", "d1", "d2", "d99")]}
+    ).assign(score=0.5, weight=[3.0, 1.0, 1.0, 1.0])
+    table = audit(
+        ledger,
+        collection.qrels(tmp_path / "out", "train"),
+        np.arange(240),
+        1,
+        found,
+        read_graph(tmp_path / "out"),
+    )
+    whole = table[table["window"] == -1].iloc[0]
+    assert (whole["false_negative_rate"], whole["ancestor_rate"]) == (1 / 4, 1 / 4), "d0 alone"
+    assert whole["false_negative_weight"] == 3 / 6
 
 
 def test_dev_labels_stay(beir: Path) -> None:

@@ -58,13 +58,17 @@ def _points(part: pd.DataFrame) -> pd.DataFrame:
 
 def _panel(axes: Axes, part: pd.DataFrame, title: str) -> None:
     points.draw_points(axes, part)
-    axes.set_xlim(points.limits(part["x"], room=0.12))
-    axes.set_ylim(
-        points.limits(pd.concat([part[name].dropna() for name in ("y", "y_low", "y_high")]), room=0.08)
-    )
+    axes.set_xlim(_limits(part, "x"))
+    axes.set_ylim(_limits(part, "y"))
     axes.set_title(title)
     axes.set_xlabel("false negatives among the negatives given (%)")
     axes.grid()
+
+
+def _limits(part: pd.DataFrame, axis: str) -> tuple[float, float]:
+    """A scale that holds marks and bars; with few seeds a bar may leave what a share or a metric can be."""
+    values = pd.concat([part[name].dropna() for name in (axis, f"{axis}_low", f"{axis}_high")])
+    return points.limits(values.clip(0, 100 if axis == "x" else 1), room=0.08)
 
 
 def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str, sentences: Sequence[str]) -> str:
@@ -81,7 +85,8 @@ def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str, sentences: S
         f"{drawing.queries_shown(frame, by)}, and the share of the negatives given in training that are relevant by "
         "all labels, hidden ones included (or near-relevant, where documents related to a positive are hidden). Means "
         f"over seeds ({drawing.counted(tidy['seeds'])} per method), bars: 95 % Student t intervals over seeds. "
-        f"{' '.join(sentences)} Methods differ in more than false negatives, a control from its twin in nothing else. "
+        f"{' '.join(sentences)} P-values aren't adjusted. Methods differ in more than false negatives, a control from "
+        "its twin only in these and in what takes their places. "
         f"Hollow: controls, in no correlation. Counted from the ledgers, which hold no in-batch documents.{none}"
     )
 

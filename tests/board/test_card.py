@@ -114,6 +114,21 @@ def test_hidden_labels_stand_on_the_card(tmp_path: Path, encoder: dict[str, Any]
     )
 
 
+def test_hidden_relatives_stand_on_the_card(tmp_path: Path, encoder: dict[str, Any]) -> None:
+    hidden = {
+        "how": "related",
+        "relation": "ancestor",
+        "positives": 4,
+        "related_hidden": 9,
+        "queries_with_hidden": 2,
+    }
+    facts = dict(counted(card.describe(dataset(tmp_path / "made", hidden=hidden), encoder)))
+    assert facts["known truth"] == (
+        "training sees all 4 positives; 9 unlabelled documents (ancestor of a positive of 2 training queries) count as "
+        "hidden from it: near-relevant, but no answers in evaluation"
+    )
+
+
 def test_lengths_are_counted_once(encoder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["once", "and never again"]
     first = lengths_of(Path(encoder["model"]), lines, "")

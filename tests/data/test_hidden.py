@@ -2,7 +2,7 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -17,7 +17,8 @@ from negmark.methods import registry
 from negmark.search.index import BM25Searcher
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
-from negmark.suite.settings import DatasetSettings
+from negmark.store.graph import RELATIONS, read_graph, relation_of
+from negmark.suite.settings import DatasetSettings, Related
 from negmark.train import inputs
 from world import World, take_steps, write_world
 
@@ -47,7 +48,7 @@ def rows(array: np.ndarray) -> set[tuple[int, ...]]:
 
 def test_pooled_keeps_what_bm25_ranks_high_and_drops_a_query_without_any() -> None:
     dataset = {"name": "made", "seed": 0, "hide": {**BM25, "depth": 2}}
-    kept, hidden, facts = hide(TRAIN, dataset, (DOCUMENTS, QUERIES))
+    kept, hidden, facts = hide(TRAIN, dataset, (DOCUMENTS, QUERIES), {})
     # query 0: 3 has both words, 1 is the shorter of the two that have one; query 2 finds 3 and 4, query 3 nothing
     assert rows(kept) == {(0, 3, 1), (0, 1, 2), (0, 2, 0), (1, 2, 1)}
     assert rows(hidden) == {(0, 4, 1)}
@@ -99,7 +100,40 @@ def test_nothing_to_hide_or_to_train_on_is_said(
     labels: np.ndarray, how: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=f"datasets.made.*{message}"):
-        hide(labels, {"name": "made", "seed": 0, "hide": how}, (DOCUMENTS, QUERIES))
+        hide(labels, {"name": "made", "seed": 0, "hide": how}, (DOCUMENTS, QUERIES), {})
+
+
+# 0 is above 1 and 2, 1 above 3, 3 above 4
+ABOVE = {"ancestor": relation_of([(1, 0), (2, 0), (3, 1), (3, 0), (4, 3), (4, 1), (4, 0)], 5)}
+BY_RELATION = {"how": "related", "relation": "ancestor"}
+
+
+def test_related_hides_what_is_above_a_positive_and_has_no_label_of_its_own() -> None:
+    dataset = {"name": "made", "seed": 0, "hide": BY_RELATION}
+    labels = np.array([(0, 3, 1), (0, 1, 1), (1, 4, 1), (1, 1, 0), (2, 0, 1), (3, 2, 0)])
+    kept, hidden, facts = hide(labels, dataset, ([], []), ABOVE)
+    np.testing.assert_array_equal(kept, labels)
+    # query 0: above 3 are 1, a positive itself, and 0, which is above 1 too; query 1: above 4 are 3, 0 and 1, which was
+    # judged; nothing is above 0; query 3 has no positive
+    assert hidden.tolist() == [[0, 0, 1], [1, 0, 1], [1, 3, 1]]
+    assert facts == {**BY_RELATION, "positives": 4, "related_hidden": 3, "queries_with_hidden": 2}
+
+
+@pytest.mark.parametrize(
+    ("graph", "message"),
+    [
+        ({"sibling": ABOVE["ancestor"]}, "no relation 'ancestor'; they have sibling"),
+        ({}, "no relation 'ancestor'; they have none; use how: pooled or how: random"),
+        ({"ancestor": relation_of([(2, 0)], 5)}, "no unlabelled document is ancestor of a training positive"),
+    ],
+)
+def test_a_relation_that_hides_nothing_is_said(graph: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=rf"datasets\.made\.hide\.relation: .*{message}"):
+        hide(TRAIN[:2], {"name": "made", "seed": 0, "hide": BY_RELATION}, ([], []), graph)
+
+
+def test_a_suite_may_name_every_relation_that_a_collection_can_have() -> None:
+    assert get_args(Related.model_fields["relation"].annotation) == RELATIONS
 
 
 @pytest.fixture
@@ -124,6 +158,36 @@ def test_a_dataset_keeps_what_is_hidden_in_a_split_of_its_own(beir: Path, tmp_pa
         assert rows(np.column_stack([found.queries, found.documents, found.grades])) == rows(
             made.qrels[split]
         )
+
+
+def test_related_documents_are_in_no_other_split(beir: Path, tmp_path: Path) -> None:
+    """d0 is above d14, a training and test positive, of which t3 and a ask; d2 above d1, a positive of t0, as is d2."""
+    (beir / "graph.tsv").write_text("d14\td0\tancestor\nd1\td2\tancestor\n")
+    made, card = prepare.prepare(settings(beir, hide=BY_RELATION))
+    prepare.write(made, tmp_path / "out")
+    found = collection.qrels(tmp_path / "out", HIDDEN)
+    pairs = [
+        (made.query_ids[q], made.document_ids[d]) for q, d in zip(found.queries, found.documents, strict=True)
+    ]
+    assert pairs == [("t3", "d0")]
+    assert card["labels"] == {"train": 240, "dev": 0, "test": 2}
+    assert len(collection.qrels(tmp_path / "out", "test").queries) == 2
+    assert len(found.positives().queries) == 1
+    query, rows_of = int(found.queries[0]), {name: row for row, name in enumerate(made.document_ids)}
+    ledger = pd.DataFrame(
+        {"step": 0, "query": query, "document": [rows_of[name] for name in ("d0", "d1", "d2", "d99")]}
+    ).assign(score=0.5, weight=[3.0, 1.0, 1.0, 1.0])
+    table = audit(
+        ledger,
+        collection.qrels(tmp_path / "out", "train"),
+        np.arange(240),
+        1,
+        found,
+        read_graph(tmp_path / "out"),
+    )
+    whole = table[table["window"] == -1].iloc[0]
+    assert (whole["false_negative_rate"], whole["ancestor_rate"]) == (1 / 4, 1 / 4), "d0 alone"
+    assert whole["false_negative_weight"] == 3 / 6
 
 
 def test_dev_labels_stay(beir: Path) -> None:

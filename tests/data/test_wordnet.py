@@ -69,6 +69,8 @@ def test_a_line_becomes_a_synset() -> None:
         title="object, physical object",
         text="(noun) a tangible and visible entity",
         examples=("it was full of rackets, balls and other objects",),
+        lemmas=frozenset({"object", "physical object"}),
+        above=frozenset({"00001930-n"}),
     )
 
 
@@ -83,6 +85,7 @@ def test_satellites_are_adjectives_and_markers_go() -> None:
     synset = wordnet.parse_line(SATELLITE, "adj")
     assert (synset.id, synset.title) == ("00013887-a", "abounding, galore, a la carte")
     assert synset.examples == ("food was galore here",)
+    assert synset.above == {"00013662-a"}
 
 
 def test_the_word_count_is_hexadecimal_and_words_are_unique() -> None:
@@ -93,6 +96,36 @@ def test_the_word_count_is_hexadecimal_and_words_are_unique() -> None:
 
 def test_synsets_without_an_example_are_left_out() -> None:
     assert [synset.id for synset in wordnet.synsets(DATABASE)] == ["00002684-n", "00006238-v", "00013887-a"]
+
+
+def made(offset: int, words: str, *pointers: str) -> str:
+    """A line of data.verb; a pointer is its kind and offset."""
+    lemmas = "".join(f" {word} 0" for word in words.split())
+    ends = "".join(f" {pointer} v 0000" for pointer in pointers)
+    count = len(words.split())
+    return f'{offset:08d} 29 v {count:02x}{lemmas} {len(pointers):03d}{ends} 00 | done; "this is an example"'
+
+
+def test_synonyms_share_a_word_and_are_one_step_apart() -> None:
+    lines = [
+        made(1, "heal", "@ 00000009"),
+        made(2, "mend Heal", "@ 00000009"),  # below the same synset as 1, and a word in common
+        made(
+            3, "mend", "@ 00000002", "! 00000001"
+        ),  # directly below 2, but no word of 1 and another synset above it
+        made(4, "darn", "@ 00000009"),  # beside 1 and 2 without a word in common
+        made(5, "heal", "@ 00000008"),  # a word of 1 and 2, elsewhere
+        made(6, "darn", "+ 00000004"),  # a pointer that leads nowhere up
+    ]
+    illustrated = [wordnet.parse_line(line, "verb") for line in lines]
+    other_part = wordnet.parse_line(lines[0].replace(" v ", " n "), "noun")
+    found = list(wordnet.synonyms([*illustrated, other_part]))
+    assert found == [
+        ("00000001-v", "00000002-v", "synonym"),
+        ("00000002-v", "00000001-v", "synonym"),
+        ("00000002-v", "00000003-v", "synonym"),
+        ("00000003-v", "00000002-v", "synonym"),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -284,4 +317,16 @@ def test_the_real_build_equals_the_ready_copy_row_by_row(built: Path) -> None:
         assert read_rows(built / name) == read_rows(READY / name)
     for split in ("train", "dev", "test"):
         assert read_qrels(built / "qrels" / f"{split}.tsv") == read_qrels(READY / "qrels" / f"{split}.tsv")
-    assert collection_sha256(READY) == known_datasets()["wordnet"].sha256
+
+
+def test_the_real_build_relates_what_means_nearly_the_same(built: Path) -> None:
+    head, *rows = (line.split("\t") for line in (built / "graph.tsv").read_text().splitlines())
+    assert head == ["document-id", "other-id", "relation"]
+    assert len(rows) == 2 * 2_403
+    assert {relation for _, _, relation in rows} == {"synonym"}
+    assert {(one, other) for one, other, _ in rows} == {(other, one) for one, other, _ in rows}
+    titles = {row["_id"]: row["title"] for row in read_rows(built / "corpus.jsonl")}
+    assert ("heal", "mend, heal") in {(titles[one], titles[other]) for one, other, _ in rows}
+    asked = [line.split("\t")[1] for line in read_qrels(built / "qrels" / "train.tsv")[1:]]
+    concerned = {one for one, _, _ in rows}
+    assert sum(synset in concerned for synset in asked) == 4_855

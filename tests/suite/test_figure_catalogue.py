@@ -9,7 +9,7 @@ from negmark.suite.figures import FIGURES, planned
 TIERS = Comparison(cheap="adapter", costly="finetune", track="controlled", rows=[("a", "b")])
 
 
-def listed(cards: dict[str, str], **more: dict[str, str] | list[Comparison]) -> Contents:
+def listed(cards: dict[str, str], **more: dict[str, str] | list[Comparison] | list[str]) -> Contents:
     return Contents.model_validate({"suite": "s", "rows": ["a"], "seeds": [0], "cards": cards, **more})
 
 
@@ -26,6 +26,8 @@ def test_a_figure_is_planned_where_its_data_are() -> None:
         *(f"two-{name}" for name in ("quality", "cost", "gain", "tiers")),
         "datasets",
     ]
+    hidden = planned(listed({"one": "", "two": ""}, homes={"two": "one"}, hiding=["one"]))
+    assert [stem for stem in hidden if stem.endswith("truth")] == ["one-truth"]
     few = planned(listed({"one": ""}))
     assert "datasets" not in few
     assert "one-tiers" not in few

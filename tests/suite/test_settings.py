@@ -92,6 +92,8 @@ def test_configs_that_come_with_negmark_are_suites():
          "datasets.scifact.hide.depht: unknown key; did you mean 'depth'? allowed: depth, how, retriever"),
         ({"datasets": {"scifact": {"hide": {"how": "pooled", "depth": 0}}}},
          "datasets.scifact.hide.depth: input should be greater than or equal to 1, found 0"),
+        ({"datasets": {"icd10cm": {"hide": {"how": "related", "relation": "cousin"}}}},
+         "datasets.icd10cm.hide.relation: input should be 'ancestor', 'sibling' or 'synonym', found 'cousin'"),
         ({"datasets": {"scifact": {"hide": {"how": "random", "share": 1}}}},
          "datasets.scifact.hide.share: input should be less than 1, found 1"),
         ({"datasets": {"scifact": None, "away": {"source": "nfcorpus", "trained_on": "scifact",

@@ -97,6 +97,7 @@ rule leaderboard:
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         audits=[PATHS.audit(dataset) for dataset in DATASETS.values() if dataset.is_home],
+        truth=expand(f"{PATHS.board}/truth/{{dataset}}.csv", dataset=CONTENTS.hiding),
         foresight=expand(f"{PATHS.board}/foresight/{{dataset}}.csv", dataset=CONTENTS.trained()),
         figures=expand(f"{PATHS.board}/figures/{{stem}}.svg", stem=planned(CONTENTS)),
         gates=PATHS.gate_tables(),

@@ -20,6 +20,26 @@ rule differences:
         " --reference {params.reference:q} --output {output:q}"
 
 
+rule truth:
+    input:
+        contents=rules.contents.output.contents,
+        audit=f"{PATHS.board}/audit/{{dataset}}.csv",
+        metrics=lambda wildcards: CONTENTS.files("metrics.json", wildcards.dataset),
+        manifests=lambda wildcards: [run / "manifest.json" for run in CONTENTS.runs(wildcards.dataset)],
+        per_query=lambda wildcards: CONTENTS.files("per_query.parquet", wildcards.dataset),
+        sources=sources("negmark.compare.truth"),
+    output:
+        table=f"{PATHS.board}/truth/{{dataset}}.csv",
+    log:
+        f"results/logs/truth/{SUITE.suite}/{{dataset}}.log",
+    resources:
+        mem_mb=memory(2000),
+        runtime="30m",
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.compare.truth --contents {input.contents:q}"
+        " --name {wildcards.dataset:q} --audit {input.audit:q} --output {output.table:q}"
+
+
 rule claims:
     input:
         contents=rules.contents.output.contents,

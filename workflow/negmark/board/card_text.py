@@ -144,6 +144,12 @@ def hidden_words(card: Mapping[str, Any]) -> str:
     """Return what a dataset of known truth hides from training, after a semicolon; empty for any other."""
     if not (hidden := card.get("hidden")):
         return ""
+    if hidden["how"] == "related":
+        return (
+            f"; training sees all {hidden['positives']:,} positives; {hidden['related_hidden']:,} unlabelled documents "
+            f"({hidden['relation']} of a positive of {hidden['queries_with_hidden']:,} training queries) count as "
+            "hidden from it: near-relevant, but no answers in evaluation"
+        )
     rule = f"a random {hidden.get('share', 0):.0%} of each query's"
     if hidden["how"] == "pooled":
         rule = f"those in BM25's top {hidden['depth']:,}"

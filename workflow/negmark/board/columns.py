@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from negmark.board.findings import ANCESTORS, RATE, SIBLINGS, TELLS, WEIGHTED
+from negmark.board.findings import OF_RELATION, RATE, TELLS, WEIGHTED
 from negmark.board.standings import metrics, ranked_by, ranking_slice, shown_slices
 from negmark.core.metrics import decimals
 from negmark.core.names import Row
@@ -126,7 +126,8 @@ APART_COLUMNS = [
 TRUTH_COLUMNS = [
     Column(
         "false negatives", AUDIT, RATE, form=".1%",
-        about="share of the negatives given in training that are relevant by all labels, including the hidden ones",
+        about="share of the negatives given in training that are relevant by all labels, including the hidden ones, or "
+        "near-relevant, where documents in a relation to a positive are hidden",
     ),
     Column(
         "by weight", AUDIT, WEIGHTED, form=".1%", brief=False,
@@ -136,9 +137,9 @@ TRUTH_COLUMNS = [
         Column(
             heading, AUDIT, heading, form=".1%", brief=False,
             about=f"share of the negatives given in training that are {heading} of a positive, in the collection's own "
-            "hierarchy",
+            "structure",
         )
-        for heading in (ANCESTORS, SIBLINGS)
+        for heading in OF_RELATION.values()
     ),
 ]  # fmt: skip
 

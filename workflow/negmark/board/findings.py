@@ -12,18 +12,16 @@ from negmark.compare.rising import Rises
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core.errors import UserError
 from negmark.core.tiers import in_order
+from negmark.evaluate.audit import WHOLE_RUN
 
 RATE, WEIGHTED = "false_negatives", "false_negatives_weighted"
 """Columns of the board: shares in 0..1, means over seeds of the audit's `false_negative_rate` and `_weight`."""
 
 
 OF_AUDIT = {RATE: "false_negative_rate", WEIGHTED: "false_negative_weight"}
-ANCESTORS, SIBLINGS = "ancestors", "siblings"
+ANCESTORS, SIBLINGS, SYNONYMS = "ancestors", "siblings", "synonyms"
 """Columns of the board: shares in 0..1 of the negatives with that relation to a positive, means over seeds."""
-OF_RELATION = {"ancestor": ANCESTORS, "sibling": SIBLINGS}
-
-
-WHOLE_RUN = -1
+OF_RELATION = {"ancestor": ANCESTORS, "sibling": SIBLINGS, "synonym": SYNONYMS}
 
 
 def with_false_negatives(frame: pd.DataFrame, cards: dict[str, dict[str, Any]], audits: Path) -> pd.DataFrame:

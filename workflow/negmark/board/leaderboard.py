@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from typer import Option
 
 from negmark.board.findings import with_differences, with_false_negatives, with_orders, with_rises
+from negmark.board.known_truth import truth_sentences
 from negmark.board.latex import latex
 from negmark.board.overview import overview
 from negmark.board.page import page
@@ -41,8 +42,9 @@ def collate(
     methods share and the board must state: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
     others are compared with. `folder` must hold differences.csv, the differences from it. The page includes the
     figures of `folder`/figures; the board of a dataset that hides labels shows the false negatives counted by its
-    audit in `folder`/audit. `failed` are the rows without a result, which are last in their tables. `controls` are the
-    rows that nobody can choose, `rises` what rows with a learning curve gained on dev at their end.
+    audit in `folder`/audit, and says what its table in `folder`/truth shows. `failed` are the rows without a result,
+    which are last in their tables. `controls` are the rows that nobody can choose, `rises` what rows with a learning
+    curve gained on dev at their end.
     """
     runs = [read_run(path) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
@@ -50,6 +52,10 @@ def collate(
     apart = read_differences(folder / "differences.csv")
     frame = with_rises(with_orders(with_differences(frame, apart), controls), rises or {})
     frame = with_false_negatives(frame, described, folder / "audit")
+    settings = {
+        **settings,
+        "known_truth": {name: truth_sentences(folder / "truth" / f"{name}.csv") for name in described},
+    }
     whole = overview(frame, apart)
     text = summary(frame, described, settings, failed)
     write_text(folder / "leaderboard.csv", board_csv(frame, failed))

@@ -51,8 +51,9 @@ SENTENCES = (
 )
 FALSE_NEGATIVES = (
     "Where a dataset hides training labels, false negatives are the share of the negatives given in training that are "
-    "relevant by all labels, averaged over seeds; in-batch documents don't count. Seen and unseen follow the labels "
-    "visible in training."
+    "relevant by all labels, averaged over seeds; in-batch documents don't count. Where it hides documents related to "
+    "a positive, these count as false though they are only near-relevant, and no answers in evaluation. Seen and "
+    "unseen follow the labels visible in training."
 )
 
 
@@ -199,9 +200,10 @@ def _no_difference(ranking: pd.DataFrame, settings: dict[str, Any]) -> str:
 
 
 def _detectable(ranking: pd.DataFrame) -> str:
-    """The smallest difference that a ranking would have shown, the quadratic mean over its methods; empty without a test.
+    """The smallest difference that a ranking would have shown; empty without a test.
 
-    Variances of few seeds are rough and skewed: their median is too small, and a board would claim more power than it has.
+    The quadratic mean over its methods: variances of few seeds are skewed, and by their median a board would claim more
+    power than it has.
     """
     if COMPARED not in ranking:
         return ""
@@ -237,17 +239,21 @@ def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     """What the rows of one dataset show: which method is first, by how much, and what "all" hides.
 
     Each tier has its own sentences. A difference is called one only if it would hold with other seeds and other
-    queries (`negmark.compare.inference`).
+    queries (`negmark.compare.inference`). Last is what `settings["known_truth"]` has for the dataset.
     """
     names = tiers(frame)
     if not names:
         return ["No trained method is on this board."]
+    known = settings.get("known_truth", {}).get(frame["dataset"].iloc[0], [])
     return [
-        sentence
-        for tier in names
-        for sentence in _tier_sentences(
-            frame, tier, f"In the {tier} tier, " if len(names) > 1 else "", settings
-        )
+        *(
+            sentence
+            for tier in names
+            for sentence in _tier_sentences(
+                frame, tier, f"In the {tier} tier, " if len(names) > 1 else "", settings
+            )
+        ),
+        *known,
     ]
 
 

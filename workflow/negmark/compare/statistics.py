@@ -53,13 +53,16 @@ def interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]]) -> Agreement:
+def agreement(
+    first: Sequence[Sequence[float]], second: Sequence[Sequence[float]], *, same_runs: bool = False
+) -> Agreement:
     """Return Kendall's tau-b and Spearman's rho between two lists of n methods' means; one value per seed each.
 
     The bounds are percentiles over resamples of the seeds, drawn independently per method and list
-    (https://doi.org/10.1214/aos/1176344552). They show what other seeds would do to *these* methods; only
-    `chance` accounts for how few methods there are. The bounds are NaN where a method has a single seed, as there is
-    nothing to resample; all are NaN where all means of either list are equal.
+    (https://doi.org/10.1214/aos/1176344552), or per method where both lists hold quantities of the same runs, seed by
+    seed. They show what other seeds would do to *these* methods; only `chance` accounts for how few methods there are.
+    The bounds are NaN where a method has a single seed, as there is nothing to resample; all are NaN where all means of
+    either list are equal.
     """
     means = np.array([[np.mean(seeds) for seeds in side] for side in (first, second)])
     if (np.ptp(means, axis=1) == 0).any():
@@ -69,7 +72,9 @@ def agreement(first: Sequence[Sequence[float]], second: Sequence[Sequence[float]
     if min(len(seeds) for side in (first, second) for seeds in side) < 2:
         return Agreement(tau, math.nan, math.nan, rho, math.nan, math.nan, chance)
     rng = np.random.default_rng(0)
-    resampled = [_resampled_means(side, rng) for side in (first, second)]
+    resampled = [
+        _resampled_means(side, np.random.default_rng(0) if same_runs else rng) for side in (first, second)
+    ]
     return Agreement(
         tau, *_percentiles(kendall(*resampled)), rho, *_percentiles(_spearman(*resampled)), chance
     )

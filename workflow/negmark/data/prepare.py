@@ -285,14 +285,14 @@ def _cut_training(full: Collection, settings: dict[str, Any]) -> Collection:
 def _with_hidden(
     collection: Collection, settings: dict[str, Any]
 ) -> tuple[Collection, dict[str, dict[str, Any]]]:
-    """Hide training labels if the settings say so. Returns also the facts for the card."""
+    """Hide from training what the settings say. Returns also the facts for the card."""
     if not settings.get("hide"):
         return collection, {}
     # imported by name, so that only a dataset that hides labels depends on these source files (`Dataset.preparers`)
     hide = importlib.import_module("negmark.data.hidden").hide
     texts = joined(collection.titles, collection.texts), collection.queries
     below = np.array([0, 0, collection.relevant.get("train", 1) - 1])  # then a grade above 0 is relevant
-    kept, hidden, facts = hide(collection.qrels["train"] - below, settings, texts)
+    kept, hidden, facts = hide(collection.qrels["train"] - below, settings, texts, collection.graph)
     split = replace(collection, qrels={**collection.qrels, "train": kept + below, HIDDEN: hidden + below})
     return _without_unlabelled_queries(split), {"hidden": facts}
 

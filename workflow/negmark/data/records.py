@@ -9,8 +9,8 @@ The BEIR layout is a folder with
 MS MARCO's own layout is a folder with `collection.tsv` (id, tab, passage), `queries.<split>.tsv` (id, tab, query)
 and `qrels.<split>.tsv`; files of TREC topics may keep the names under which they are published (`TOPICS`).
 
-Either may have `graph.tsv`: document, tab, other document, tab, the relation of the other to the first (`ancestor` or
-`sibling`); a header is optional.
+Either may have `graph.tsv`: document, tab, other document, tab, the relation of the other to the first (`ancestor`,
+`sibling` or `synonym`); a header is optional.
 
 Any file may be gzipped; if both copies exist, the plain one is read. Judgments may end in .tsv, .txt, .qrels or .trec
 and are recognised by their content: three tab-separated columns are BEIR's (query, document, grade; a header is

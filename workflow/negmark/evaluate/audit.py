@@ -23,6 +23,8 @@ from negmark.store.graph import Graph, holds, read_graph, related_to_positives
 from negmark.store.ledger import VECTOR, read_ledger
 
 WINDOWS = 10
+WHOLE_RUN = -1
+"""The window that is all steps."""
 QUANTILES = (0.1, 0.5, 0.9)
 
 
@@ -44,10 +46,12 @@ def audit(
 
     Where labels are hidden from training, two more columns are exact (else empty): `false_negative_rate`, the share
     relevant to the query by all labels, hidden ones included, and `false_negative_weight`, the same with each
-    negative weighted as in the loss. In-batch documents are in no ledger and count in neither.
+    negative weighted as in the loss. In-batch documents are in no ledger and count in neither. Where documents related
+    to a positive are hidden, those are no answers but near-relevant.
 
-    Where the dataset has relations between documents, one column per relation (`ancestor_rate`, `sibling_rate`): the
-    share of negatives that are not labelled positives but have this relation to one, so are nearly relevant.
+    Where the dataset has relations between documents, one column per relation (`ancestor_rate`, `sibling_rate`,
+    `synonym_rate`): the share of negatives that are not labelled positives but have this relation to one, so are nearly
+    relevant.
 
     Takes the ledger, the training labels, one number per document (equal for equal texts), the hidden labels, and
     the relations.
@@ -62,7 +66,7 @@ def audit(
         false=false_negatives(ledger, labels, hidden, len(text_codes)),
         **{name: _is_related(ledger, labels, graph, name) for name in graph},
     )
-    windows = [(-1, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
+    windows = [(WHOLE_RUN, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
     return pd.DataFrame(
         [{"window": name, **_statistics(part), **_relation_rates(part, graph)} for name, part in windows]
     )

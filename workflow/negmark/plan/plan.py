@@ -35,8 +35,8 @@ from negmark.suite.layout import Layout
 PLANS = Path("results/plans")
 WIDTHS = (1, 2, 4, 8, 16, 64, 256)
 COLLATING_RULES = (
-    "contents", "tune", "gates", "audit", "foresight", "differences", "claims", "card", "figures", "suite_figures",
-    "leaderboard", "manifest", "track", "track_board", "all",
+    "contents", "tune", "gates", "audit", "foresight", "differences", "truth", "claims", "card", "figures",
+    "suite_figures", "leaderboard", "manifest", "track", "track_board", "all",
 )  # fmt: skip
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (

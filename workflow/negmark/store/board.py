@@ -136,6 +136,11 @@ class Board:
         self._check_trained(dataset)
         return _csv(self.folder / "foresight" / f"{dataset}.csv")
 
+    def truth(self, dataset: str) -> pd.DataFrame:
+        """Return false-negative rates beside results, a line for each row, where the dataset hides something."""
+        self._check_trained(dataset)
+        return _csv(self.folder / "truth" / f"{dataset}.csv")
+
     def query_scores(self, dataset: str) -> QueryScores:
         """Return the scores of all rows x seeds x queries of a dataset; their `frame()` is a table."""
         self._check(dataset)

@@ -17,7 +17,7 @@ from negmark.core.files import replacing
 
 SPLITS = ("train", "dev", "test")
 HIDDEN = "hidden"
-"""The split of positives hidden from training: only the audit and the controls that declare it may read it."""
+"""The split of what is relevant but hidden from training: only audits and the controls that declare it may read it."""
 DOCUMENTS, QUERIES, QRELS = "documents.parquet", "queries.parquet", "qrels.parquet"
 RELEVANT = b"relevant"
 """Metadata of the labels' table: the lowest relevant grade of each split for which it isn't 1."""

@@ -45,6 +45,9 @@ class Contents(BaseModel):
     curved: list[str] = []
     """The datasets whose runs leave learning curves."""
 
+    hiding: list[str] = []
+    """The datasets that hide something from training, so that false negatives are known."""
+
     failed: list[FailedRow] = []
     """The rows without numbers, each with the dataset where it has none."""
 

@@ -1,9 +1,9 @@
 """Relations between the documents of a dataset, such as which stand above a code in its hierarchy.
 
 They lie in the table of documents as columns of lists, one a relation: in each row the numbers of the rows that are
-that document's ancestors, or siblings. So they have the row numbers of all else, and are cut as the documents are. A
-dataset without relations has no such columns. In memory a relation is a sparse matrix [documents, documents] in CSR
-form: `relation[rows]` gives the relatives of some documents, `positives @ relation` those of what queries ask for.
+that document's ancestors, siblings or synonyms. So they have the row numbers of all else, and are cut as the documents
+are. A dataset without relations has no such columns. In memory a relation is a sparse matrix [documents, documents] in
+CSR form: `relation[rows]` gives the relatives of some documents, `positives @ relation` those of what queries ask for.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +18,7 @@ from scipy.sparse import csr_array
 
 from negmark.store.collection import DOCUMENTS, Qrels, readable
 
-RELATIONS = ("ancestor", "sibling")
+RELATIONS = ("ancestor", "sibling", "synonym")
 Graph = Mapping[str, csr_array]
 """Sparse matrices [documents, documents] by relation: true where the column's document is such a one of the row's."""
 

@@ -42,12 +42,12 @@ class Dataset(BaseModel):
 
     @property
     def hides_labels(self) -> bool:
-        """Are training labels hidden, so that false negatives can be counted?"""
+        """Is something hidden from training, so that false negatives can be counted?"""
         return self.settings.hide is not None
 
     @property
     def preparers(self) -> list[str]:
-        """The modules behind its tables: the one that is run first, then what hides labels, where some are hidden."""
+        """The modules behind its tables: the one that is run first, then what hides, where something is hidden."""
         first = "negmark.data.sentences" if self.has_sentences else "negmark.data.prepare"
         return [first, *(["negmark.data.hidden"] if self.hides_labels else [])]
 

@@ -22,6 +22,8 @@ class Figure:
     """Does it compare tiers?"""
     of_curves: bool = False
     """Does it show learning curves? Then a dataset without a dev split, or a suite without curves, has none."""
+    of_truth: bool = False
+    """Does it show false negatives? Then only a dataset that hides something from training has one."""
     run_files: tuple[str, ...] = ()
     """Files of each run."""
     tables: tuple[str, ...] = ()
@@ -36,6 +38,7 @@ FIGURES = (
     Figure("curves", of_training=True, of_curves=True, run_files=("dev.parquet",)),
     Figure("scores", of_training=True, run_files=("scores.parquet",)),
     Figure("negatives", of_training=True, tables=("audit",)),
+    Figure("truth", of_training=True, of_truth=True, tables=("truth",)),
     Figure("foresight", of_training=True, tables=("foresight",)),
     Figure("datasets", of_suite=True),
 )
@@ -52,6 +55,7 @@ def of_dataset(contents: Contents, dataset: str) -> list[str]:
         if not figure.of_suite
         and not (figure.of_training and dataset in contents.homes)
         and not (figure.of_curves and dataset not in contents.curved)
+        and not (figure.of_truth and dataset not in contents.hiding)
         and not (figure.of_tiers and not contents.comparisons)
     ]
 

@@ -109,6 +109,7 @@ class Layout:
             sentences=[dataset.name for dataset in datasets if dataset.has_sentences],
             homes=self.suite.homes,
             curved=[dataset.name for dataset in self.suite.with_dev] if curved else [],
+            hiding=[dataset.name for dataset in datasets if dataset.hides_labels],
             controls=[row.name for row in rows if row.method.knows_hidden or row.method.gives_positives],
             comparisons=comparisons([Entry.of(row) for row in rows if row.name not in lacking]),
             failed=[self._failed_row(one) for one in self.failed.values() if one.row in self.rows],

@@ -82,7 +82,15 @@ class RandomShare(Settings):
     """Share of a query's positives that training keeps."""
 
 
-HIDINGS: dict[str, type[BaseModel]] = {"pooled": Pooled, "random": RandomShare}
+class Related(Settings):
+    """Hides no label, but what stands in a relation to a positive: near-relevant documents that nobody labelled."""
+
+    how: Literal["related"]
+    relation: Literal["ancestor", "sibling", "synonym"]
+    """A relation that the collection has; of `negmark.store.graph.RELATIONS`."""
+
+
+HIDINGS: dict[str, type[BaseModel]] = {"pooled": Pooled, "random": RandomShare, "related": Related}
 """The models of `hide`, by its `how`."""
 
 
@@ -119,9 +127,11 @@ class DatasetSettings(Settings):
     """Tasks in `<data>/sts/<task>/` whose graded pairs of sentences a method may train on besides the labels, e.g.
     `stsbenchmark-train`. The faithful Conan does, all others ignore them. (STS-B's pairs were drawn from the yearly
     tasks, so `sts12` to `sts16` are not a clean test of such a run.)"""
-    hide: Annotated[Pooled | RandomShare, Field(discriminator="how")] | None = None
-    """Training labels that are hidden from training, pools and methods, so that the audit can count false negatives:
-    `{how: pooled, retriever: bm25, depth: 10}` or `{how: random, share: 0.5}`. Needs many labels per query."""
+    hide: Annotated[Pooled | RandomShare | Related, Field(discriminator="how")] | None = None
+    """What is hidden from training, pools and methods, so that the audit can count false negatives. Labels:
+    `{how: pooled, retriever: bm25, depth: 10}` or `{how: random, share: 0.5}`, which need many labels per query. Or
+    unlabelled documents near a positive: `{how: related, relation: ancestor}`, which needs a collection with
+    relations."""
     trained_on: Name | None = None
     """Another dataset of the suite whose runs are evaluated here, zero-shot; nothing is then trained on this one."""
 

@@ -13,12 +13,12 @@ from matplotlib.patches import Patch
 
 from negmark.board.figures import drawing
 from negmark.board.figures.drawing import CONTROLLED, FAITHFUL
-from negmark.board.findings import OF_AUDIT, RATE, WHOLE_RUN
+from negmark.board.findings import OF_AUDIT, RATE
 from negmark.board.standings import summarise, tiers
 from negmark.core.errors import UserError
 from negmark.core.names import records
 from negmark.core.tiers import TIERS
-from negmark.evaluate.audit import QUANTILES
+from negmark.evaluate.audit import QUANTILES, WHOLE_RUN
 from negmark.store.board import Board
 
 LOW, MIDDLE, HIGH = (f"score_q{round(100 * level)}" for level in QUANTILES)
@@ -152,7 +152,7 @@ def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> str:
     )
     known = (
         " Below, the share of the negatives in percent that are relevant by all labels, including those hidden from "
-        "training; in grey the other methods."
+        "training (near-relevant, where related documents are hidden); in grey the other methods."
         if tidy[FALSE].notna().any()
         else ""
     )

@@ -65,11 +65,11 @@ class Column:
         if not self.better:
             return False
         tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
-        trained = tracks != "baseline"
+        trained, ranked = tracks != "baseline", frame["rank"].notna().to_numpy()
         tier, track = row["tier"], row["track"]
         if track == "baseline" and trained.any():
             tier, track = tiers[trained][0], tracks[trained][0]
-        peers = values[((tiers == tier) & (tracks == track)) | ~trained]
+        peers = values[(ranked & (tiers == tier) & (tracks == track)) | ~trained]
         best = np.fmax.reduce(peers) if self.better == "most" else np.fmin.reduce(peers)
         return bool(row[self.mean] == best)
 

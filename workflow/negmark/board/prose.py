@@ -45,6 +45,11 @@ FALSE_NEGATIVES = (
     "visible in training."
 )
 
+UNTUNED = (
+    "Rows are ranked and compared as tuned on the dev split, all by the same procedure; untuned ones stand below, "
+    "with the settings that they would otherwise have and without a rank."
+)
+
 
 def version_sentence(suite: str, settings: Mapping[str, Any]) -> str:
     """Return the versions of the benchmark and of the suite that made a board, which its readers have to cite."""
@@ -180,6 +185,7 @@ def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
 
 def _tier_sentences(frame: pd.DataFrame, tier: str, prefix: str, settings: dict[str, Any]) -> list[str]:
     rows = frame[frame["tier"] == tier]
+    rows = rows[rows["rank"].notna()] if rows["rank"].notna().any() else rows
     first_track = rows[rows["track"] == rows["track"].iloc[0]]  # each track is a ranking of its own
     baselines = {row["row"]: row for row in records(frame[frame["track"] == "baseline"])}
     reference = reference_row(rows, settings.get("reference", REFERENCE))
@@ -313,6 +319,8 @@ def reading(frame: pd.DataFrame) -> str:
     first = next((metric for metric in by if metric != STS), DEFAULT[0])
     notes = [SENTENCES] if STS in by else []
     notes += [FALSE_NEGATIVES] if RATE in frame else []
+    unranked = frame[frame["rank"].isna() & (frame["track"] != "baseline")]
+    notes += [UNTUNED] if len(unranked) else []
     notes += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
     return " ".join(
         [READING.format(by=first), *notes, *(["Tiers are ranked separately."] if len(names) > 1 else [])]

@@ -26,7 +26,7 @@ from negmark.board.prose import (
 )
 from negmark.board.standings import datasets, ranked_by, tiers
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, marked, plain, rank_text
+from negmark.core.notation import MISSING, marked, mean_rank_text, plain, rank_text
 from negmark.core.spreadsheet import csv
 from negmark.store.failures import OK, FailedRow
 
@@ -67,7 +67,7 @@ def _overview_table(overview: Overview) -> str:
     several = len({row["tier"] for row in overview.rows if row["tier"]}) > 1
     rows = [
         [
-            "" if row["track"] == "baseline" else f"{row['rank']:.1f}",
+            mean_rank_text(row),
             plain(marked(row, several)),
             *(f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in overview.cells(row)),
         ]

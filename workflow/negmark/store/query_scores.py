@@ -45,6 +45,12 @@ class QueryScores(NamedTuple):
         chosen = np.ones(len(self.slices), dtype=bool) if name == "all" else self.slices == name
         return {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
 
+    def ranked(self) -> "QueryScores":
+        """Return the same without the rows that stand untuned below their tuned copies: only these are compared."""
+        return self._replace(
+            rows={name: row for name, row in self.rows.items() if not row.about.get("untuned")}
+        )
+
     def frame(self) -> pd.DataFrame:
         """Return the same as a table: a line for each row, seed and query, with its slice and metrics."""
         parts = []

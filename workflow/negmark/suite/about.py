@@ -25,6 +25,8 @@ class About:
         facts = self._common(dataset, row.name, row.title)
         if not dataset.is_home:
             facts["trained_on"] = home.name
+        if row.untuned:
+            facts["untuned"] = True
         facts |= {"method": row.method.name, "tier": row.tier.name, "start": self._start(row)}
         if row.tier.name != DEFAULT:
             facts["encoder"] = self._paths.encoder_of(home)
@@ -72,8 +74,7 @@ class About:
         if row.start:
             footnotes.append(f"starts from the trained model of {row.start}")
         if chosen := row.chosen.get(home.name):
-            trials, seeds = self._suite.tuning.trials, len(self._suite.trial_seeds())
-            footnotes.append(footnote(chosen, trials, seeds, self._suite.metrics[0]))
+            footnotes.append(footnote(chosen, self._suite.metrics[0]))
         return footnotes
 
     def baseline(self, dataset: Dataset, name: str) -> str:

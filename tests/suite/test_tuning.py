@@ -218,12 +218,13 @@ def test_tuned_rows_are_ranked_and_the_suites_own_stand_below(tmp_path, monkeypa
     assert spec["params"] == {**base["params"], "a": 2.0}
     assert spec["training"] == {**base["training"], "learning_rate": 2e-3}
     found = about(layout, "simans_tuned")
-    assert (found["title"], found.get("untuned")) == ("SimANS, tuned", None)
+    assert found["title"] == "SimANS, tuned"
     assert (found["params"]["a"], found["params"]["learning_rate"]) == (2.0, 2e-3)
     assert found["adaptations"][-1] == FOOTNOTE
+    assert about(layout, "simans") == about(first, "simans"), "no run is evaluated again for the others"
     assert about(layout, "simans")["adaptations"] == found["adaptations"][:-1]
-    for row, title in (("simans", "SimANS, untuned"), ("random", "Random, untuned")):
-        assert (about(layout, row)["title"], about(layout, row)["untuned"]) == (title, True), row
+    assert layout.contents.untuned == ["inbatch", "random", "simans"]
+    assert first.contents.untuned == []
 
 
 def test_tuned_rows_alone_keep_their_names(tmp_path, monkeypatch):
@@ -240,7 +241,8 @@ def test_tuned_rows_alone_keep_their_names(tmp_path, monkeypatch):
     assert (spec["row"], spec["params"]["a"], spec["training"]["learning_rate"]) == ("simans", 2.0, 2e-3)
     assert "drawn_as" not in spec
     found = about(layout, "simans")
-    assert (found["title"], found.get("untuned"), found["adaptations"][-1]) == ("SimANS", None, FOOTNOTE)
+    assert (found["title"], found["adaptations"][-1]) == ("SimANS", FOOTNOTE)
+    assert layout.contents.untuned == []
     assert tuning_task(layout.suite, layout.specs, layout.paths) == tuning_task(
         first.suite, first.specs, first.paths
     ), "tuning starts from the row as the config has it"

@@ -85,7 +85,7 @@ def suite() -> dict[str, Any]:
     }
     made["gates"] = {"words": dict(BM25), "vectors": dict(DENSE)}
     made["tuned"] = True
-    made["tuning"] = {"trials": 2, "rates": [1.0, 3.0], "methods": ["inbatch", "simans"], "seeds": [0, 1]}
+    made["tuning"] = {"rates": [1.0, 3.0], "methods": ["inbatch", "simans"], "seeds": [10, 11]}
     made["seeds_per_job"] = 2
     return made
 

@@ -22,7 +22,7 @@ from negmark.core import stage
 from negmark.core.files import read_json, write_text
 from negmark.store.contents import read_contents
 from negmark.store.failures import FailedRow
-from negmark.store.run import one_suite, read_run
+from negmark.store.run import as_placed, one_suite, read_run
 
 
 def collate(
@@ -31,6 +31,7 @@ def collate(
     settings: dict[str, Any],
     folder: Path,
     failed: Sequence[FailedRow] = (),
+    untuned: Sequence[str] = (),
 ) -> str:
     """Write leaderboard.csv, .md, .tex, .html and summary.txt into `folder`; returns the summary's text.
 
@@ -38,9 +39,10 @@ def collate(
     methods share and the board must state: encoder, steps, batch_size, negatives, seeds, and `reference`, the row that
     others are compared with. `folder` must hold differences.csv, the differences from it. The page includes the
     figures of `folder`/figures; the board of a dataset that hides labels shows the false negatives counted by its
-    audit in `folder`/audit. `failed` are the rows without a result, which are last in their tables.
+    audit in `folder`/audit. `failed` are the rows without a result, which are last in their tables, `untuned` those
+    without a rank below tuned ones.
     """
-    runs = [read_run(path) for path in metrics]
+    runs = [as_placed(read_run(path), untuned) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
     frame, suite = standings(runs, described), one_suite(runs)
     apart = read_differences(folder / "differences.csv")
@@ -64,7 +66,8 @@ def main(
     """Write the leaderboard of a suite."""
     listed = read_contents(contents)
     cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
-    collate(listed.files("metrics.json"), cards, json.loads(settings), folder, listed.failed)
+    metrics = listed.files("metrics.json")
+    collate(metrics, cards, json.loads(settings), folder, listed.failed, listed.untuned)
 
 
 if __name__ == "__main__":

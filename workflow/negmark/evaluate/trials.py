@@ -8,10 +8,10 @@ killed job goes on, and leaves what an unbroken one leaves.
 
 import json
 from collections.abc import Mapping, Sequence
-from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from typer import Option
 
@@ -78,10 +78,12 @@ class Workbench:
 
     def tried(self, settings: Sequence[Setting]) -> list[Trial]:
         """Return the trials of settings with all seeds; those that are finished are not trained again."""
-        return [
-            self._finished.find(setting, seed) or self._train(setting, seed)
-            for setting, seed in product(settings, self._starts)
-        ]
+        trials = []
+        for setting in settings:
+            mine = [self._finished.find(setting, seed) or self._train(setting, seed) for seed in self._starts]
+            stage.say(f"{self._spec['row']}: {described(setting)}: {outcome(mine)}")
+            trials += mine
+        return trials
 
     def write(self, output: Path, trials: list[Trial]) -> None:
         """Write the trials of the stage, whole, and forget what was kept for a job that is killed."""
@@ -108,8 +110,6 @@ class Workbench:
             raise
         except UserError as error:
             trial = Trial(**setting._asdict(), seed=seed, failure=str(error))
-        told = f"failed: {trial.failure}" if trial.failure else f"{sum(trial.values) / len(trial.values):.4f}"
-        stage.say(f"{spec['row']}: {described(setting)}, seed {seed}: {told}")
         writes = run is None or run.encoder.writes
         self._finished.add(trial, writes)
         if writes:
@@ -134,6 +134,13 @@ def described(setting: Setting) -> str:
     return ", ".join(
         [f"rate x {setting.factor:.3g}", *(f"{key} {value}" for key, value in setting.params.items())]
     )
+
+
+def outcome(trials: Sequence[Trial]) -> str:
+    """Return in words what came of a setting: its mean over seeds, or why one of them has none."""
+    if failed := next((trial for trial in trials if trial.failure), None):
+        return f"counts as worst: seed {failed.seed}: {failed.failure}"
+    return f"{np.mean([trial.values for trial in trials]):.4f}"
 
 
 def _hash(model: Path | None) -> str | None:

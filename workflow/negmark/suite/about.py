@@ -25,8 +25,6 @@ class About:
         facts = self._common(dataset, row.name, row.title)
         if not dataset.is_home:
             facts["trained_on"] = home.name
-        if row.untuned:
-            facts["untuned"] = True
         facts |= {"method": row.method.name, "tier": row.tier.name, "start": self._start(row)}
         if row.tier.name != DEFAULT:
             facts["encoder"] = self._paths.encoder_of(home)

@@ -107,6 +107,7 @@ class Layout:
             homes=self.suite.homes,
             curved=[dataset.name for dataset in self.suite.with_dev] if curved else [],
             controls=[row.name for row in rows if row.method.knows_hidden or row.method.gives_positives],
+            untuned=[row.name for row in rows if row.untuned],
             comparisons=comparisons([Entry.of(row) for row in ranked_first if row.name not in lacking]),
             failed=[self._failed_row(one) for one in self.failed.values() if one.row in self.rows],
         )

@@ -74,9 +74,7 @@ class Row(BaseModel):
         """The method's title, with the row's own name where that says more."""
         usual = {self.method.name, f"{self.method.name}_{self.track}", f"{self.method.name}_{self.tier.name}"}
         title = self.method.title if self.original in usual else f"{self.method.title} ({self.original})"
-        if self.copy_of:
-            return f"{title}, tuned"
-        return f"{title}, untuned" if self.untuned else title
+        return f"{title}, tuned" if self.copy_of else title
 
     def parameters(self, dataset: str) -> dict[str, Any]:
         """Return all parameters of the method on a dataset."""

@@ -109,8 +109,9 @@ def _choice(chosen: Chosen) -> str:
     rate = f"learning rate {chosen.learning_rate:g}"
     if chosen.is_default:
         return f"the row's own settings were not beaten ({rate})"
+    times = "" if chosen.factor == 1 else f"{chosen.factor:.3g} x "
     values = [f"{name} {value}" for name, value in chosen.params.items()]
-    return ", ".join([f"{rate} ({chosen.factor:.3g} x the row's own)", *values])
+    return ", ".join([f"{rate} ({times}the row's own)", *values])
 
 
 def _against_default(chosen: Chosen) -> str:

@@ -61,8 +61,11 @@ class Column:
         return f"{value:{self.form}}".replace("%", " %") if self.form else compact(value)
 
     def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
-        """Whether no row of its ranking and no baseline is better; a baseline is compared with the first ranking."""
-        if not self.better:
+        """Whether no row of its ranking and no baseline is better; a baseline is compared with the first ranking.
+
+        An untuned row is of no ranking.
+        """
+        if not self.better or (pd.isna(row["rank"]) and row["track"] != "baseline"):
             return False
         tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
         trained, ranked = tracks != "baseline", frame["rank"].notna().to_numpy()

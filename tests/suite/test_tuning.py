@@ -102,6 +102,14 @@ def test_what_a_row_sets_itself_is_not_tuned():
     assert loaded.rows["inbatch"].values() == []
 
 
+def test_a_plan_knows_what_a_row_sets_itself():
+    rows = {"simans": {"depth": 10}, "fixed": {"method": "simans", "a": 2.0}, "inbatch": None}
+    layout = Layout(load(suite(methods=rows, tuning={}), "x"))
+    again = load(layout.as_given(), "x")
+    assert [len(row.values()) for row in again.rows.values()] == [4, 0, 0]
+    assert again.resolved() == layout.suite.resolved()
+
+
 def test_a_trial_is_the_row_with_an_end_on_dev():
     layout = Layout(load(suite(), "x"))
     dataset, row = layout.datasets["pydoc"], layout.rows["simans"]

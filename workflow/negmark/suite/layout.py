@@ -177,9 +177,14 @@ class Layout:
         return f"negmark.search.parts --documents {documents} --queries {queries} {named}"
 
     def as_given(self) -> dict[str, Any]:
-        """Return the config of the suite, what only this machine needs too."""
+        """Return the config of the suite, what only this machine needs too.
+
+        Rows without their defaults: what a row sets itself isn't tuned.
+        """
         machine = self.suite.model_dump(mode="json", include={*MACHINE, "tracking"})
+        rows = self.suite.row_settings.items()
         return {
             **self.suite.resolved(),
             **{key: value for key, value in machine.items() if value is not None},
+            "methods": {name: row.model_dump(mode="json", exclude_unset=True) for name, row in rows},
         }

@@ -216,10 +216,10 @@ class Method(ABC):
 
     @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
-        """Return what tuning tries for a row with these parameters in a track, beside the learning rate.
+        """Return what tuning tries for a row with these parameters in a track, at the best learning rate.
 
-        A method with parameters names its main one, with five values, so that all spaces have the same size.
-        Parameters that the row sets itself are not tuned.
+        A method with parameters names its main one, with five values, the default among them, so that all spaces have
+        the same size. Parameters that the row sets itself are not tuned.
         """
         return {}
 

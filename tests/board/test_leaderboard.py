@@ -35,7 +35,7 @@ from negmark.compare.differences import read_differences
 from negmark.compare.rising import Rise
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
-from negmark.core.notation import MISSING, compact, number, plain
+from negmark.core.notation import MISSING, compact, mean_rank_text, number, plain
 from negmark.core.tiers import in_order
 from negmark.store.run import read_run
 
@@ -266,7 +266,7 @@ def test_a_mean_rank_is_over_all_datasets_that_tell_something(tmp_path: Path) ->
     found = overview(frame, read_differences(tmp_path / "differences.csv"))
     assert found
     # scifact: simans, inbatch, ance; wordnet: inbatch, simans
-    assert {row["row"]: found.rank_text(row) for row in found.rows} == {
+    assert {row["row"]: mean_rank_text(row) for row in found.rows} == {
         "inbatch": "1.5", "simans": "1.5", "ance": "3.0", "untrained": "",
     }  # fmt: skip
     assert found.left_out == []

@@ -1,6 +1,5 @@
 """Learning curves: values checked independently; evaluation neither changes a run nor adds to its cost."""
 
-import dataclasses
 import json
 from pathlib import Path
 
@@ -11,10 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from safetensors.torch import load_file
 
-from builders import Bench
+from builders import Bench, set_dev_aside
 from killed_runs import OUTPUTS, killed
 from negmark.core.errors import UserError
-from negmark.data import prepare
 from negmark.evaluate import dev_curve
 from negmark.store import collection
 from negmark.store.curve import read_curve
@@ -26,18 +24,6 @@ from texts import Texts
 
 CURVE = {"curve_every": 4, "curve_queries": 100}
 MEASURED = ["wall_seconds", "cpu_seconds", "joules"]
-
-
-def set_dev_aside(bench: Bench, count: int = 9) -> Bench:
-    """Make the last training queries the dev split; some of them share a positive with a training query."""
-    rows = bench.collection.qrels["train"]
-    first = bench.train_queries - count
-    splits = {**bench.collection.qrels, "train": rows[rows[:, 0] < first], "dev": rows[rows[:, 0] >= first]}
-    shared = np.array([[first + 1, 3, 1]])  # document 3 is the positive of query 3
-    splits["dev"] = np.concatenate([splits["dev"], shared])
-    bench.collection = dataclasses.replace(bench.collection, qrels=splits)
-    prepare.write(bench.collection, bench.dataset)
-    return bench
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,11 @@ from negmark.core.errors import UserError
 from negmark.plan import durations, jobs, plan
 from negmark.plan.durations import Encoding, Machine, RowCost
 from negmark.plan.jobs import Done, Job
+from negmark.plan.machine import Network
+from negmark.plan.plan import Planner
 from negmark.plan.sizes import Size, size_of
+from negmark.suite.checks import load
+from negmark.suite.layout import Layout
 
 DRY_RUN = """Building DAG of jobs...
 Job stats:
@@ -178,3 +182,26 @@ def test_sizes(tmp_path: Path) -> None:
     assert (dl19.train, dl19.test) == (0, 43)
     with pytest.raises(UserError, match="its size is unknown; prepare it first"):
         size_of("mine", {"source": "./absent"}, tmp_path / "card.json")
+
+
+def test_trials_of_tuning_are_counted() -> None:
+    """Rates x seeds, then the four values that are not the row's own x seeds; searches of 500 dev queries."""
+    config = {
+        "suite": "s",
+        "datasets": {"msmarco": None},
+        "training": {"steps": 100, "batch_size": 4, "negatives": 2},
+        "methods": {"simans": None, "inbatch": None},
+        "tuning": {"rates": [0.5, 1, 2]},
+    }
+    planner = Planner(Layout(load(config, "a test")), MACHINE, Network(16, 70_000, 50_000, True))
+    first, second = (
+        Job(rule, {"dataset": "msmarco", "row": "simans"}) for rule in ("try_rates", "try_values")
+    )
+    assert (planner.trials(first), planner.trials(second)) == (3 * 3, 4 * 3)
+    assert planner.trials(Job("try_values", {"dataset": "msmarco", "row": "inbatch"})) == 0
+    assert planner.trials(Job("train_0", {"dataset": "msmarco", "row": "simans"})) == 0
+    documents = 8_841_823
+    trained = (1 + 0.001 * documents) + 0.5 * 100 + 1.5
+    searched = (documents * 16**2 + 500 * documents * 16) / 1e6 * 2
+    expected = 4 + 9 * (trained + searched) + plan.JOB_S
+    assert planner.estimate(first).seconds == pytest.approx(expected)

@@ -24,7 +24,7 @@ from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite, refuse_repeated_keys
 from negmark.suite.suite import Suite
-from negmark.suite.trials import tuning_task
+from negmark.suite.tuned_rows import rate_task, tuning_task, value_task
 
 FILES = sorted((ROOT / "config").glob("*.yaml"))
 NAMED_BY_USERS = {"datasets", "gates", "methods"}
@@ -68,8 +68,11 @@ def plan(suite: Suite) -> None:
     ]
     texts += [
         json.dumps(layout.suite.resolved(), allow_nan=False, ensure_ascii=False),
-        tuning_task(layout.suite, layout.specs, []),
+        tuning_task(layout.suite, layout.specs, layout.paths),
     ]
+    for dataset in layout.suite.with_dev:
+        for row in layout.suite.tuned_rows():
+            texts += [task(suite, layout.specs, dataset, row) for task in (rate_task, value_task)]
     for dataset in layout.datasets.values():
         texts += [canonical(dataset.decides), layout.paths.vectors(dataset)]
         for row in layout.rows.values():

@@ -476,7 +476,7 @@ def test_a_faithful_row_may_have_its_papers_budget():
     found = suite(methods={"inbatch": None, "simans": None, "paper": own})
     layout = Layout(found)
     usual, paper = (
-        layout.specs.training(layout.datasets["scifact"], layout.all_rows[row]) for row in ("simans", "paper")
+        layout.specs.training(layout.datasets["scifact"], layout.rows[row]) for row in ("simans", "paper")
     )
     assert {key for key in usual if usual[key] != paper[key]} == {"steps", "batch_size"}
     assert (paper["steps"], paper["batch_size"]) == (7, 24)
@@ -485,7 +485,7 @@ def test_a_faithful_row_may_have_its_papers_budget():
     ]
     assert "trained with a budget of its own: steps 7, batch size 24" in adaptations
     again = Layout(load({**found.resolved()}, "s.yaml"))
-    assert again.specs.training(again.datasets["scifact"], again.all_rows["paper"]) == paper
+    assert again.specs.training(again.datasets["scifact"], again.rows["paper"]) == paper
 
 
 def test_every_suite_that_comes_with_negmark_plans(monkeypatch: pytest.MonkeyPatch) -> None:

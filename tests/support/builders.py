@@ -1,5 +1,6 @@
 """Small datasets, vectors, pools and specs made by hand, for the tests of the stages."""
 
+import dataclasses
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -159,6 +160,18 @@ class Bench:
         models = [run / "model.safetensors" for run in runs]
         main(models, row, self.dataset, self.vectors, state or folder / "state", pool)
         return runs
+
+
+def set_dev_aside(bench: "Bench", count: int = 9) -> "Bench":
+    """Make the last training queries the dev split; some of them share a positive with a training query."""
+    rows = bench.collection.qrels["train"]
+    first = bench.train_queries - count
+    splits = {**bench.collection.qrels, "train": rows[rows[:, 0] < first], "dev": rows[rows[:, 0] >= first]}
+    shared = np.array([[first + 1, 3, 1]])  # document 3 is the positive of query 3
+    splits["dev"] = np.concatenate([splits["dev"], shared])
+    bench.collection = dataclasses.replace(bench.collection, qrels=splits)
+    prepare.write(bench.collection, bench.dataset)
+    return bench
 
 
 def both_sides(

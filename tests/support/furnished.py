@@ -49,6 +49,9 @@ GOOD: dict[str, Any] = {
     "after": {"method": "random", "start": "inbatch"},
     "simans_finetune": {"method": "simans", "tier": "finetune", "depth": 10},
 }
+TRIED = ("inbatch", "random", "bm25", "simans")
+"""Rows that are tuned, and so ranked."""
+TUNED = {f"{row}_tuned" for row in TRIED}
 PAIRS = [
     (5, "the name of a class", "the name of a class"), (3, "the name of a class", "the value of a class"),
     (1, "the name of a class", "the scope of a class"), (4, "the body of a class", "the code of a class"),
@@ -85,7 +88,7 @@ def suite() -> dict[str, Any]:
     }
     made["gates"] = {"words": dict(BM25), "vectors": dict(DENSE)}
     made["tuned"] = True
-    made["tuning"] = {"trials": 2, "rates": [1.0, 3.0], "methods": ["inbatch", "simans"], "seeds": [0, 1]}
+    made["tuning"] = {"rates": [1.0, 3.0], "methods": list(TRIED), "seeds": [10, 11]}
     made["seeds_per_job"] = 2
     return made
 

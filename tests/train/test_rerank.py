@@ -256,7 +256,7 @@ def test_the_row_names_its_first_stage_and_what_differs():
     assert about["adaptations"][-1].startswith("a cross-encoder learns by the listwise softmax")
     told = json.loads(layout.about.runs(layout.datasets["made"], layout.rows["cet"]))["adaptations"]
     assert not any("bi-encoder" in line for line in told)
-    training = layout.specs.run(layout.datasets["made"], layout.all_rows["random"])["training"]
+    training = layout.specs.run(layout.datasets["made"], layout.rows["random"])["training"]
     assert not {"depth", "first_stage"} & training.keys()
     assert layout.rows["random"].threads == 2
 

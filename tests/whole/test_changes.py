@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from furnished import BAD, GOOD, plain, small, suite
+from furnished import BAD, GOOD, TUNED, plain, small, suite
 from negmark.run.repair import NOTE
 from tiny import BOARD, RUNS, outputs, planned, scheduled, snakemake, write_suite
 
@@ -52,7 +52,7 @@ def test_editing_the_loop_runs_every_method_but_no_shared_stage(project: Path) -
     file = project / "workflow" / "negmark" / "train" / "train.py"
     file.write_text(file.read_text() + "\n# a change\n")
     made = scheduled(project)
-    assert len(models(made)) == len({*GOOD, *BAD, "heir", "inbatch_tuned", "simans_tuned"})
+    assert len(models(made)) == len({*GOOD, *BAD, "heir", *TUNED})
     shared = ("results/datasets", "results/embeddings", "results/pools")
     assert not [path for path in made if path.startswith(shared)]
 
@@ -61,7 +61,7 @@ def test_adding_a_seed_schedules_its_jobs_only(project: Path) -> None:
     write_suite(project, {**plain(), "seeds": [0, 1, 2], "tuned": True})
     made = scheduled(project)
     assert {Path(path).parts[5] for path in made if path.startswith(f"{RUNS}/")} == {"seed-2"}
-    assert len(models(made)) == len({*GOOD, *BAD, "heir", "inbatch_tuned", "simans_tuned"})
+    assert len(models(made)) == len({*GOOD, *BAD, "heir", *TUNED})
 
 
 def test_a_trained_run_stays_whichever_job_it_was_part_of(project: Path) -> None:

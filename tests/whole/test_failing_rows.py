@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from furnished import BAD, GOOD
+from furnished import BAD, GOOD, TUNED
 from tiny import BOARD
 
 
@@ -15,7 +15,7 @@ def test_the_other_rows_are_complete_and_the_failed_ones_say_why(failed: Path) -
     for dataset in ("pydoc", "again"):
         rows = board.loc[dataset]
         good = rows[rows["status"] == "ok"]
-        assert set(good.index) == {*GOOD, "inbatch_tuned", "simans_tuned", "untrained", "bm25_search"}
+        assert set(good.index) == {*GOOD, *TUNED, "untrained", "bm25_search"}
         assert good["nDCG@10/all/mean"].between(0.05, 1).all()
         bad = rows[rows["status"] != "ok"]
         assert bad["status"].to_dict() == {
@@ -45,6 +45,6 @@ def test_the_same_command_makes_the_board_whole_once_they_go_right(finished: Pat
     assert "without" not in (finished / "terminal.txt").read_text().lower()
     board = pd.read_csv(finished / BOARD / "leaderboard.csv")
     assert (board["status"] == "ok").all()
-    rows = len({*GOOD, *BAD, "heir", "inbatch_tuned", "simans_tuned"})
+    rows = len({*GOOD, *BAD, "heir", *TUNED})
     assert (board["dataset"].value_counts().loc[["pydoc", "again"]] == rows + 2).all()
     assert not list((finished / "results" / "failures").rglob("*.json"))

@@ -70,16 +70,16 @@ def test_tiers_are_compared_where_they_have_three_methods_in_common(bare: Path) 
 def test_trials_are_trained_and_never_evaluated_on_test(bare: Path) -> None:
     config = copy.deepcopy(SUITE)
     config["datasets"]["pydoc"]["dev_queries"] = 40
-    config["tuning"] = {"trials": 2, "rates": [1.0, 3.0], "methods": ["inbatch", "simans"], "seeds": [0, 1]}
+    config["tuning"] = {"rates": [1.0, 3.0], "methods": ["inbatch", "simans"]}
     write_suite(bare, config)
-    made = scheduled(bare, "tune")
-    assert {path for path in made if path.startswith(f"{RUNS}/")} == {
-        f"{RUNS}/{row}.trial-{trial}/seed-0/model.safetensors"
-        for row in ("inbatch", "simans")
-        for trial in (0, 1)
-    }  # a job is named by its first output: both seeds in one
+    made, tried = scheduled(bare, "tune"), "results/trials/tiny/pydoc"
+    assert {path for path in made if path.startswith("results/trials/")} == {
+        f"{tried}/grid.json",
+        *(f"{tried}/{row}/{stage}.json" for row in ("inbatch", "simans") for stage in ("rates", "values")),
+    }
+    assert not [path for path in made if path.startswith(f"{RUNS}/")]
     assert {path for path in made if path.startswith(f"{BOARD}/")} == {f"{BOARD}/tuned.json"}
-    assert not [path for path in scheduled(bare) if ".trial-" in path], "a board needs no trials"
+    assert not [path for path in scheduled(bare) if "results/trials/" in path], "a board needs no trials"
 
 
 def test_a_suite_without_rows_trains_nothing_and_measures_its_gates(bare: Path) -> None:

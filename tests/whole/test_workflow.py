@@ -16,7 +16,7 @@ from safetensors import safe_open
 from sentence_transformers import SentenceTransformer
 
 from builders import both_sides
-from furnished import BAD, GOOD, furnish, plain, small
+from furnished import BAD, GOOD, TRIED, TUNED, furnish, plain, small
 from negmark.core import formats
 from negmark.store import collection
 from negmark.train.tiers import adapter_maps
@@ -27,8 +27,8 @@ FIGURES = {
     "again": ("quality", "cost", "gain"),
     "alike": ("quality", "cost", "gain"),
 }
-ROWS = {*GOOD, *BAD, "heir", "inbatch_tuned", "simans_tuned"}
-DRAWING = {"random", "simans", "bm25", "after", "simans_finetune", "heir", "simans_tuned"}
+ROWS = {*GOOD, *BAD, "heir", *TUNED}
+DRAWING = {"random", "simans", "bm25", "after", "simans_finetune", "heir", *(TUNED - {"inbatch_tuned"})}
 """Rows that give negatives of their own; in-batch only, and what derives from it, gives none."""
 
 
@@ -290,11 +290,21 @@ def test_the_first_run_tunes_and_the_second_makes_the_board(tuned: Path, finishe
     assert "pool_part" in said
     assert not (tuned / BOARD / "leaderboard.csv").exists()
     found = json.loads((tuned / BOARD / "tuned.json").read_text())["datasets"]["pydoc"]
-    assert set(found) == {"inbatch", "simans"}
+    assert set(found) == set(TRIED)
     table = pd.read_csv(finished / BOARD / "leaderboard.csv")
     board = table[table["dataset"] == "pydoc"].set_index("row")
     for row, chosen in found.items():
         assert json.loads(board["params"][f"{row}_tuned"])["learning_rate"] == chosen["learning_rate"]
-        assert "of 2 trials" in board["adaptations"][f"{row}_tuned"]
+        assert f"the best of {chosen['trials']} settings" in board["adaptations"][f"{row}_tuned"]
+        assert chosen["trials"] >= 2 + 2 + 4 * (row in {"simans", "bm25"}), (
+            "the grid grows: both rates are edges"
+        )
         same = board["nDCG@10/all/mean"][row] == board["nDCG@10/all/mean"][f"{row}_tuned"]
-        assert same == (chosen["trial"] == 0), "equal settings give equal runs, under either name"
+        unchanged = chosen["factor"] == 1 and not chosen["params"]
+        assert same == unchanged, "equal settings give equal runs, under either name"
+    assert set(board.index[board["rank"].notna()]) == TUNED
+    assert board["title"]["simans"] == "SimANS, untuned"
+    assert set(board.loc[["inbatch", "simans", "random"], "reference"].fillna("")) == {""}
+    assert board["reference"]["simans_tuned"] == "inbatch_tuned"
+    claims = pd.read_csv(finished / BOARD / "claims.csv")
+    assert not {*TRIED} & {*claims["better_row"], *claims["worse_row"]}

@@ -14,7 +14,7 @@ rule differences:
         mem_mb=memory(4000),
         runtime="1h",
     params:
-        reference=SUITE.reference,
+        reference=LAYOUT.reference,
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.compare.differences --contents {input.contents:q}"
         " --reference {params.reference:q} --output {output:q}"

@@ -1,18 +1,19 @@
 # One suite: its rows, datasets and targets, and the rules that make them.
 from negmark.core.files import canonical
 from negmark.core.source_files import asset, method_sources, sources
+from negmark.core.tier_modules import training_modules
 from negmark.run.suite_run import open_run
 from negmark.suite.figures import OF_DATASET, OF_SUITE, planned
 from negmark.suite.memory import Footprint, memory
 from negmark.suite.row_code import evaluation_sources, training_sources
-from negmark.suite.trials import tuning_task
+from negmark.suite.tuned_rows import rate_task, tuning_task, value_task
 
 RUN = open_run(workflow, config)
 LAYOUT = RUN.layout
 SUITE, PATHS, CONTENTS = LAYOUT.suite, LAYOUT.paths, LAYOUT.contents
 # What a wildcard names: {dataset} a dataset by the suite's name for it, {collection} one by the folder of what is
-# prepared of it, {row} a row of the board or a trial.
-DATASETS, COLLECTIONS, ROWS = LAYOUT.datasets, LAYOUT.collections, LAYOUT.all_rows
+# prepared of it, {row} a row of the board.
+DATASETS, COLLECTIONS, ROWS = LAYOUT.datasets, LAYOUT.collections, LAYOUT.rows
 FOOTPRINT = Footprint(LAYOUT)
 
 

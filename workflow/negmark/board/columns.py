@@ -64,15 +64,20 @@ class Column:
         return f"{value:{self.form}}".replace("%", " %") if self.form else compact(value)
 
     def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
-        """Whether no row of its ranking and no baseline is better; a baseline is compared with the first ranking."""
-        if not self.better or (self.better == "most" and row.get(self.tells) is False):
+        """Whether no row of its ranking and no baseline is better; a baseline is compared with the first ranking.
+
+        An untuned row is of no ranking. Where a ranking tells nothing, no row is best by value.
+        """
+        nothing = row.get(self.tells) is False
+        unranked = bool(pd.isna(row["rank"])) and row["track"] != "baseline"
+        if not self.better or (nothing and self.better == "most") or (unranked and not nothing):
             return False
         tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
-        trained = tracks != "baseline"
+        trained, ranked = tracks != "baseline", nothing | frame["rank"].notna().to_numpy()
         tier, track = row["tier"], row["track"]
         if track == "baseline" and trained.any():
             tier, track = tiers[trained][0], tracks[trained][0]
-        peers = values[((tiers == tier) & (tracks == track)) | ~trained]
+        peers = values[(ranked & (tiers == tier) & (tracks == track)) | ~trained]
         best = np.fmax.reduce(peers) if self.better == "most" else np.fmin.reduce(peers)
         return bool(row[self.mean] == best)
 

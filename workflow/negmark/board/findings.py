@@ -82,7 +82,8 @@ def with_differences(frame: pd.DataFrame, table: pd.DataFrame) -> pd.DataFrame:
     ranks = ordered[ordered["slice"] == ordered["dataset"].map(ranking)]
     chosen = ranks.drop_duplicates(["dataset", "row"])
     named = {column: chosen[name] for column, name in OF_DIFFERENCES.items()}
-    return frame.merge(chosen[["dataset", "row"]].assign(**named), how="left", on=["dataset", "row"])
+    joined = frame.merge(chosen[["dataset", "row"]].assign(**named), how="left", on=["dataset", "row"])
+    return joined.fillna({"reference": "", "groups": ""})  # of an untuned row, which is compared with none
 
 
 COMPARED, TELLS = "compared", "tells"

@@ -10,7 +10,7 @@ from negmark.board.findings import RATE
 from negmark.board.overview import Overview
 from negmark.board.standings import datasets, ranked_by
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, STILL_RISING, rank_text, titled
+from negmark.core.notation import MISSING, STILL_RISING, mean_rank_text, rank_text, titled
 
 HEAD = r"""% Tables of negmark's board {suite}. In the preamble: \usepackage{{booktabs}}
 % (and \usepackage[utf8]{{inputenc}} where LaTeX is older than 2018).
@@ -36,7 +36,7 @@ def latex(frame: pd.DataFrame, overview: Overview | None, suite: str, captions: 
     if overview:
         heads = [("", column.heading) for column in overview.columns]
         texts = [[(cell["text"], cell["best"]) for cell in overview.cells(row)] for row in overview.rows]
-        ranks = [overview.rank_text(row) for row in overview.rows]
+        ranks = [mean_rank_text(row) for row in overview.rows]
         caption = f"All datasets of the suite {suite} by mean rank: {overview.by} of each."
         parts.append(_table(overview.rows, ranks, heads, texts, caption, f"{suite}-all"))
     for name, part in datasets(frame):

@@ -24,7 +24,7 @@ from negmark.core import stage
 from negmark.core.files import read_json, write_text
 from negmark.store.contents import read_contents
 from negmark.store.failures import FailedRow
-from negmark.store.run import one_suite, read_run
+from negmark.store.run import as_placed, one_suite, read_run
 
 
 def collate(
@@ -35,6 +35,7 @@ def collate(
     failed: Sequence[FailedRow] = (),
     controls: Sequence[str] = (),
     rises: Rises | None = None,
+    untuned: Sequence[str] = (),
 ) -> str:
     """Write leaderboard.csv, .md, .tex, .html and summary.txt into `folder`; returns the summary's text.
 
@@ -43,10 +44,10 @@ def collate(
     others are compared with. `folder` must hold differences.csv, the differences from it. The page includes the
     figures of `folder`/figures; the board of a dataset that hides labels shows the false negatives counted by its
     audit in `folder`/audit, and says what its table in `folder`/truth shows. `failed` are the rows without a result,
-    which are last in their tables. `controls` are the rows that nobody can choose, `rises` what rows with a learning
-    curve gained on dev at their end.
+    which are last in their tables, `untuned` those without a rank below tuned ones. `controls` are the rows that nobody
+    can choose, `rises` what rows with a learning curve gained on dev at their end.
     """
-    runs = [read_run(path) for path in metrics]
+    runs = [as_placed(read_run(path), untuned) for path in metrics]
     described = {card["name"]: card for card in map(read_json, cards)}
     frame, suite = standings(runs, described), one_suite(runs)
     apart = read_differences(folder / "differences.csv")
@@ -76,7 +77,9 @@ def main(
     listed = read_contents(contents)
     cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
     metrics, rises = listed.files("metrics.json"), read_rises(listed)
-    collate(metrics, cards, json.loads(settings), folder, listed.failed, listed.controls, rises)
+    collate(
+        metrics, cards, json.loads(settings), folder, listed.failed, listed.controls, rises, listed.untuned
+    )
 
 
 if __name__ == "__main__":

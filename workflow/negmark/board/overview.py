@@ -41,10 +41,6 @@ class Overview(NamedTuple):
     left_out: list[str]
     """The datasets that tell nothing about the methods of a ranking and so are in no mean rank of it."""
 
-    def rank_text(self, row: Row) -> str:
-        """The mean rank, empty for a row without one."""
-        return "" if row["track"] == "baseline" or pd.isna(row["rank"]) else f"{row['rank']:.1f}"
-
     def cells(self, row: Row) -> list[dict[str, Any]]:
         """The text of each column, the number it sorts by, and whether no other row of its ranking is better."""
         frame = pd.DataFrame(self.rows)

@@ -29,7 +29,16 @@ from negmark.board.prose import (
 from negmark.board.standings import datasets, tiers
 from negmark.compare.claims import READING, difference_text, read_claims, sentence
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, STILL_RISING, chance, marked, number, rank_text, seeds_text
+from negmark.core.notation import (
+    MISSING,
+    STILL_RISING,
+    chance,
+    marked,
+    mean_rank_text,
+    number,
+    rank_text,
+    seeds_text,
+)
 from negmark.core.run_folders import run_folder
 from negmark.store.failures import FailedRow
 from negmark.suite.figures import OF_DATASET, OF_SUITE
@@ -93,6 +102,7 @@ def page(
         sections=sections,
         claims=_claims(folder / "claims.csv"),
         overview=overview,
+        mean_rank=mean_rank_text,
         overview_sentence=overview_sentence(overview) if overview else "",
         figures=[figure for name in OF_SUITE if (figure := figure_of(folder / "figures", name))],
         style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),

@@ -56,6 +56,11 @@ FALSE_NEGATIVES = (
     "unseen follow the labels visible in training."
 )
 
+UNTUNED = (
+    "Rows are ranked and compared as tuned on the dev split, all by the same procedure; untuned ones stand below, "
+    "with the settings that they would otherwise have and without a rank."
+)
+
 
 def version_sentence(suite: str, settings: Mapping[str, Any]) -> str:
     """Return the versions of the benchmark and of the suite that made a board, which its readers have to cite."""
@@ -219,6 +224,9 @@ def _power(ranking: pd.DataFrame) -> list[str]:
 def _first_track(frame: pd.DataFrame, tier: str) -> pd.DataFrame:
     """The first ranking of a tier: each track is one of its own."""
     rows = frame[frame["tier"] == tier]
+    rows = (
+        rows[rows["rank"].notna()] if rows["rank"].notna().any() else rows
+    )  # untuned ones are of no ranking
     return rows[rows["track"] == rows["track"].iloc[0]]
 
 
@@ -397,6 +405,8 @@ def reading(frame: pd.DataFrame) -> str:
     notes += [TESTED] if COMPARED in frame and frame[COMPARED].any() else []
     notes += [CURVES] if RISING in frame else []
     notes += [FALSE_NEGATIVES] if RATE in frame else []
+    unranked = frame[frame["rank"].isna() & (frame["track"] != "baseline")]
+    notes += [UNTUNED] if len(unranked) else []
     notes += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
     return " ".join(
         [READING.format(by=first), *notes, *(["Tiers are ranked separately."] if len(names) > 1 else [])]

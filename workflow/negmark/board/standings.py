@@ -31,7 +31,7 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     slice, or one seed only), `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the
     training loop and of the method's own functions in it, counts of work, MiB. `rank` counts trained methods from 1,
     within their tier and track, by the metric that `ranked_by` names on the slice that `ranking_slice` names;
-    baselines have no rank and no tier, and are placed by their values in the first ranking.
+    baselines have no rank and no tier, and are placed by their values in the first ranking. Untuned rows have no rank.
     """
     _check_comparable(runs)
     ordered = sorted(runs, key=lambda run: (run["dataset"], run["row"], str(run["seed"])))
@@ -132,6 +132,7 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "track": first["track"],
         "method": first["method"] or "",
         "start": first["start"] or "",
+        "untuned": first.get("untuned", False),
         "seeds": len(runs) if trained else None,
         "hardware": " and ".join(sorted({run["hardware"] for run in runs} - {""})),
         **{key: value for name in SLICES for key, value in _slice_columns(runs, name)},
@@ -160,13 +161,15 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     """The rows of one dataset, tier by tier and track by track, from best to worst.
 
     Trained methods are numbered from 1 in each tier and track (equal means share a number): rows that train
-    different parts, or with a different recipe, are never mixed in one ranking.
+    different parts, or with a different recipe, are never mixed in one ranking. Where rows are tuned, those that aren't
+    come below them, without a number.
     """
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     place = {tier: number for number, tier in enumerate(tiers(frame))}
     keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
-    order = keys.sort_values(["tier", "track", by, "row"], ascending=[True, True, False, True]).index
-    scores = frame[by].where(frame["track"] != "baseline")
+    by_place = ["tier", "track", "untuned", by, "row"]
+    order = keys.sort_values(by_place, ascending=[True, True, True, False, True]).index
+    scores = frame[by].where((frame["track"] != "baseline") & ~frame.pop("untuned"))
     ranks = scores.groupby([frame["tier"], frame["track"]]).rank(ascending=False, method="min")
     frame.insert(list(frame.columns).index("row"), "rank", ranks.astype("Int64"))
     return frame.assign(seeds=frame["seeds"].astype("Int64")).loc[order]

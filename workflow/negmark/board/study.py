@@ -150,7 +150,7 @@ def agreement_tables(
 
 def _ordered(board: Board, dataset: str, rows: pd.DataFrame) -> dict[str, Runs]:
     """Return the runs of a board's controlled rows, controls of the benchmark left out, on the slice that ranks."""
-    scores, contents = board.query_scores(dataset), board.contents
+    scores, contents = board.query_scores(dataset).ranked(), board.contents
     return {
         name: scores.of(name, scores.metric, scores.ranking())
         for name in contents.rows

@@ -28,7 +28,7 @@ from negmark.board.prose import (
 )
 from negmark.board.standings import datasets, ranked_by, tiers
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, marked, plain, rank_text, titled
+from negmark.core.notation import MISSING, marked, mean_rank_text, plain, rank_text, titled
 from negmark.core.spreadsheet import csv
 from negmark.store.failures import OK, FailedRow
 
@@ -71,7 +71,7 @@ def _overview_table(overview: Overview) -> str:
     several = len({row["tier"] for row in overview.rows if row["tier"]}) > 1
     rows = [
         [
-            overview.rank_text(row),
+            mean_rank_text(row),
             plain(marked(row, several)),
             *(f"**{cell['text']}**" if cell["best"] else cell["text"] for cell in overview.cells(row)),
         ]

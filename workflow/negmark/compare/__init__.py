@@ -1,1 +1,1 @@
-"""Which differences are real: the statistics of methods, runs and claims."""
+"""Which differences are real: the statistics of methods, runs, claims and tuned settings."""

@@ -123,7 +123,9 @@ def main(
     """Test the claims in every method's file on the runs of a suite."""
     listed_contents = read_contents(contents)
     names = list(listed_contents.cards)
-    scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
+    scores = {
+        name: read_query_scores(listed_contents, name).ranked() for name in stage.progress(names, "claims")
+    }
     known = {name: method.claims for name, method in registry.available().items()}
     judged = judge(known, scores, read_rises(listed_contents))
     write_text(folder / "claims.csv", csv(judged))

@@ -73,7 +73,8 @@ def main(
     listed = read_contents(contents)
     cards = {name: read_json(output.parent / "cards" / f"{name}.json") for name in listed.cards}
     scores = {
-        name: read_query_scores(listed, name) for name in stage.progress(list(listed.cards), "differences")
+        name: read_query_scores(listed, name).ranked()
+        for name in stage.progress(list(listed.cards), "differences")
     }
     table = differences(scores, to_average(cards, listed), reference)
     write_text(output, csv(table))

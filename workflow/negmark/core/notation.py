@@ -63,6 +63,11 @@ def rank_text(row: Row) -> str:
     return "" if pd.isna(row["rank"]) else str(row["rank"])
 
 
+def mean_rank_text(row: Row) -> str:
+    """The mean rank over datasets, empty for a row without one."""
+    return "" if pd.isna(row["rank"]) else f"{row['rank']:.1f}"
+
+
 def seeds_text(row: Row) -> str:
     """The number of seeds, empty for a baseline."""
     return "" if pd.isna(row["seeds"]) else str(row["seeds"])

@@ -1,1 +1,1 @@
-"""Trained models to runs, metrics, audits, learning curves and tuned settings."""
+"""Trained models to runs, metrics, audits and learning curves; the trials of tuning."""

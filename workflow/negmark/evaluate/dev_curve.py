@@ -18,6 +18,7 @@ from negmark.evaluate.metrics import Evaluator
 from negmark.evaluate.ranking import TestSplit, rank
 from negmark.search.index import Hits
 from negmark.store import collection
+from negmark.store.curve import decides_by
 from negmark.train.tiers.protocol import TrainedEncoder
 
 if TYPE_CHECKING:
@@ -49,10 +50,19 @@ class Curve:
             with run.clock.paused():
                 run.curve.append(self._point(run, step))
 
-    def _point(self, run: "Run", step: int) -> dict[str, Any]:
+    def values(self, run: "Run") -> NDArray[np.float64]:
+        """Return the metric [Q] of each dev query with the run's encoder as it is now."""
         searcher = BlockSearcher(run.encoder, run.labels.documents)
         metrics = self._evaluator.values(rank(searcher, self._split, self._depth))
-        values = np.array([metrics[name][self._metric] for name in self._split.names])
+        return np.array([metrics[name][self._metric] for name in self._split.names])
+
+    def deciding(self) -> tuple[str, NDArray[np.bool_]]:
+        """Return the slice that decides, `all` or `unseen`, and which dev queries [Q] are of it."""
+        name = decides_by(int(self._unseen.sum()))
+        return name, self._unseen if name == "unseen" else np.ones_like(self._unseen)
+
+    def _point(self, run: "Run", step: int) -> dict[str, Any]:
+        values = self.values(run)
         unseen = values[self._unseen]
         counters = run.services.counters
         return {
@@ -61,13 +71,19 @@ class Curve:
             self._metric: float(values.mean()),
             "unseen_queries": len(unseen),
             f"{self._metric}/unseen": float(unseen.mean()) if len(unseen) else None,
-            "vectors": counters.query_vectors + counters.document_vectors + counters.extra_vectors
-            + counters.refreshes * run.labels.documents,
+            "vectors": vectors_of(run),
             **counters.as_dict(),
             "wall_seconds": run.clock.total_wall,
             "cpu_seconds": run.clock.total_cpu,
             "joules": run.clock.joules,
         }  # fmt: skip
+
+
+def vectors_of(run: "Run") -> int:
+    """Return how many vectors a run has taken from its encoder, those of refreshes included."""
+    counters = run.services.counters
+    own = counters.query_vectors + counters.document_vectors + counters.extra_vectors
+    return own + counters.refreshes * run.labels.documents
 
 
 class BlockSearcher:

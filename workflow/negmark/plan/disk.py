@@ -41,7 +41,7 @@ class Disk:
             case "train":
                 return seeds * self._run(
                     self._layout.datasets[job.wildcards["dataset"]],
-                    self._layout.all_rows[job.wildcards["row"]],
+                    self._layout.rows[job.wildcards["row"]],
                 )
             case "evaluate" | "evaluate_baseline":
                 return seeds * self._size_of(job).test * RANKED

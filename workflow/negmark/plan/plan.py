@@ -31,16 +31,18 @@ from negmark.plan.sizes import Size, size_of
 from negmark.suite.checks import load
 from negmark.suite.datasets import Dataset
 from negmark.suite.layout import Layout
+from negmark.suite.rows import Row
 
 PLANS = Path("results/plans")
 WIDTHS = (1, 2, 4, 8, 16, 64, 256)
 COLLATING_RULES = (
-    "contents", "tune", "gates", "audit", "foresight", "differences", "truth", "claims", "card", "figures",
+    "contents", "rate_grid", "tune", "gates", "audit", "foresight", "differences", "truth", "claims", "card", "figures",
     "suite_figures", "leaderboard", "manifest", "track", "track_board", "all",
 )  # fmt: skip
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (
     ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool"),
+    ("try_rates",), ("rate_grid",), ("try_values",),
     ("train", "evaluate", "evaluate_baseline", "gate"),
 )  # fmt: skip
 """Rules by the order they run in; all others come last, and the jobs of a phase run in parallel."""
@@ -76,6 +78,8 @@ class Planner:
             "pool_part": self._pool_part,
             "bm25_pool": self._bm25_pool,
             "dense_pool": self._dense_pool,
+            "try_rates": self._try,
+            "try_values": self._try,
             "train": self._train,
             "evaluate": self._evaluate,
             "evaluate_baseline": self._evaluate_baseline,
@@ -146,19 +150,42 @@ class Planner:
         return durations.bm25_pool_seconds(size, self._machine)
 
     def _train(self, job: Job) -> float:
-        layout, size = self._layout, self._size_of(job)
-        row, dataset = layout.all_rows[job.wildcards["row"]], layout.datasets[job.wildcards["dataset"]]
-        tier, training = row.tier.name, layout.specs.training(dataset, row)
-        refreshes = durations.refreshes_of(row.parameters(dataset.name), training["steps"])
-        run = durations.train_seconds(size, self._how, self._machine, row.original, training, refreshes, tier)
-        if every := training.get("curve_every"):
-            points = training["steps"] // every + 1
-            curve_size = replace(size, test=training.get("curve_queries") or size.test)
-            run += points * durations.evaluate_seconds(curve_size, self._how, self._machine, tier)
+        row, dataset = (
+            self._layout.rows[job.wildcards["row"]],
+            self._layout.datasets[job.wildcards["dataset"]],
+        )
+        training = self._layout.specs.training(dataset, row)
+        every = training.get("curve_every")
+        points = training["steps"] // every + 1 if every else 0
+        run = self._run(job, row, training, points)
         return self._machine.start["torch"] + run * self._seeds(job)
 
+    def _try(self, job: Job) -> float:
+        suite, dataset = self._layout.suite, self._layout.datasets[job.wildcards["dataset"]]
+        row = suite.rows[job.wildcards["row"]]
+        run = self._run(job, row, self._layout.specs.trials(dataset, row)["training"], points=1)
+        return self._machine.start["torch"] + run * self.trials(job)
+
+    def trials(self, job: Job) -> int:
+        """Return how many runs a stage of tuning trains in a job; that the grid of rates may grow isn't foreseen."""
+        suite = self._layout.suite
+        match job.rule:
+            case "try_rates":
+                return len(suite.tuning.rates) * len(suite.trial_seeds())
+            case "try_values":
+                return len(suite.rows[job.wildcards["row"]].values()) * len(suite.trial_seeds())
+        return 0
+
+    def _run(self, job: Job, row: Row, training: Mapping[str, Any], points: int) -> float:
+        """Return the seconds of a run with so many searches of its dev queries."""
+        tier, size = row.tier.name, self._size_of(job)
+        refreshes = durations.refreshes_of(row.parameters(job.wildcards["dataset"]), training["steps"])
+        run = durations.train_seconds(size, self._how, self._machine, row.original, training, refreshes, tier)
+        searched = replace(size, test=training.get("curve_queries") or size.test)
+        return run + points * durations.evaluate_seconds(searched, self._how, self._machine, tier)
+
     def _evaluate(self, job: Job) -> float:
-        tier = self._layout.all_rows[job.wildcards["row"]].tier.name
+        tier = self._layout.rows[job.wildcards["row"]].tier.name
         size = self._size_of(job)
         run = durations.evaluate_seconds(size, self._how, self._machine, tier)
         return self._machine.start["torch"] + run * self._seeds(job)
@@ -180,11 +207,9 @@ class Planner:
 
 
 def kind_of(rule: str) -> str:
-    """Return the stage of a rule; the rules of runs and trials have the seeds of their batch in their names."""
+    """Return the stage of a rule; the rules of runs have the seeds of their batch in their names."""
     stem, _, rest = rule.partition("_")
-    if not rest.replace("_", "").isdigit():
-        return rule
-    return "train" if stem == "try" else stem
+    return stem if rest.replace("_", "").isdigit() else rule
 
 
 def wall_seconds(estimates: Sequence[Estimate], width: int, gpus: int = 0) -> float:
@@ -298,10 +323,13 @@ def _report(
         for name, dataset in layout.datasets.items()
     ]
     unit = f"GPUs with {CORES_PER_GPU} cores each" if gpu else "cores"
+    tried = sum(planner.trials(one.job) for one in estimates)
+    told = f"  {tried:,} runs are trials of tuning, more if a best rate is at the edge of the grid"
+    trials = [told] if tried else []
     widths = ", ".join(f"{width:,}: {clock(wall)}" for width, wall in walls.items())
     return "\n".join([
         f"\n{layout.suite.suite}, planned in {seconds:.0f} s:", *sizes, f"  {encoder.model}: {network.description()}",
-        *([f"  {STATED}"] if gpu else []), "", table(estimates, gpu), "",
+        *([f"  {STATED}"] if gpu else []), *trials, "", table(estimates, gpu), "",
         f"Wall time by the number of {unit}: {widths}.",
         *_errors(),
     ])  # fmt: skip

@@ -51,12 +51,11 @@ def results(layout: Layout) -> list[Path]:
     """Return the files of a suite's stages up to the evaluation of its runs."""
     contents, paths = layout.contents, layout.paths
     homes = [dataset for dataset in layout.datasets.values() if dataset.is_home]
-    trials = [str(Path(file).parent) for file in layout.trial_curves()]
     folders: dict[tuple[str, ...], Iterable[Path | str]] = {
         ("embeddings.json", *SIDES): [
             Path(file).parent for files in layout.vector_facts().values() for file in files.values()
         ],
-        TRAINED: [*contents.runs(*contents.trained()), *trials],
+        TRAINED: contents.runs(*contents.trained()),
         EVALUATED: [
             *(Path(file).parent for file in contents.files(METRICS_FILE)),
             *(Path("results/gates", contents.suite, gate) for gate in layout.suite.gates),
@@ -70,7 +69,8 @@ def results(layout: Layout) -> list[Path]:
     }
     warm = [path for dataset in homes for path in paths.warmup_of(dataset)]
     prepared = [file for dataset in layout.datasets.values() for file in paths.collection_files(dataset)]
-    shared = [Path(path) for path in [*prepared, *sorted(pools), *warm]]
+    tried = [*layout.trials("rates"), *layout.grids(), *layout.trials("values")]
+    shared = [Path(path) for path in [*prepared, *sorted(pools), *warm, *tried]]
     return [
         *shared,
         *(Path(folder, name) for names, places in folders.items() for folder in places for name in names),

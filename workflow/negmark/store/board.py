@@ -16,7 +16,7 @@ from negmark.store import collection
 from negmark.store.contents import Contents, read_contents
 from negmark.store.ledger import VECTOR, read_ledger
 from negmark.store.query_scores import QueryScores, read_query_scores
-from negmark.store.run import read_run
+from negmark.store.run import as_placed, read_run
 
 BOARDS = Path("results/leaderboards")
 BOARD_KEYS = {"suite", "encoders", "datasets", "rows", "environments", "tolerances", "table"}
@@ -166,12 +166,20 @@ class Board:
         self._check(*datasets)
         return [self._root / folder for folder in self.contents.runs(*datasets)]
 
-    def evaluations(self, *datasets: str, baselines: bool = True) -> list[dict[str, Any]]:
-        """Return the metrics of every run of these datasets, or of all, and of the baselines."""
+    def evaluations(
+        self, *datasets: str, baselines: bool = True, untuned: bool = True
+    ) -> list[dict[str, Any]]:
+        """Return the metrics of every run of these datasets, or of all, and of the baselines.
+
+        Without `untuned` those of rows that stand untuned below the ranked ones are left out.
+        """
         self._check(*datasets)
         contents = self.contents
         folders = [*contents.runs(*datasets), *(contents.baselines(*datasets) if baselines else [])]
-        return [read_run(_there(self._root / folder / METRICS_FILE)) for folder in folders]
+        runs = [read_run(_there(self._root / folder / METRICS_FILE)) for folder in folders]
+        return [
+            as_placed(run, contents.untuned) for run in runs if untuned or run["row"] not in contents.untuned
+        ]
 
 
 def open_board(board: str | Path, root: str | Path = ".") -> Board:

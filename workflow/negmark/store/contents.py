@@ -39,6 +39,8 @@ class Contents(BaseModel):
     """The datasets that are only evaluated, each with the one its runs are trained on."""
     controls: list[str] = []
     """The rows that see more labels than a method can, so that nobody can choose them."""
+    untuned: list[str] = []
+    """The rows that stand as they are below tuned ones, without a rank."""
     comparisons: list[Comparison] = []
     """Which rows of two tiers are one method."""
 

@@ -27,11 +27,16 @@ def read_curve(path: Path, metric: str = DEFAULT[0]) -> pd.DataFrame:
             f"{path}: has no points of {metric}, as `curve_every` was 0 or another metric the suite's first when it "
             "was made; run it again"
         )
-    if table["unseen_queries"].iloc[0] < FEWEST_UNSEEN:
+    if decides_by(table["unseen_queries"].iloc[0]) == "all":
         return table.assign(slice="all")
     return table.assign(
         slice="unseen", queries=table["unseen_queries"], **{metric: table[f"{metric}/unseen"].astype(float)}
     )
+
+
+def decides_by(unseen: int) -> str:
+    """Return the slice of dev queries that decides, where so many are unseen."""
+    return "unseen" if unseen >= FEWEST_UNSEEN else "all"
 
 
 def _read(path: Path) -> pd.DataFrame:

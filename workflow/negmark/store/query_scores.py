@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from negmark.core.errors import UserError
 from negmark.core.names import METRICS_FILE, PER_QUERY, STS
 from negmark.store.contents import Contents
-from negmark.store.run import metrics_of, ranks_by, read_run
+from negmark.store.run import as_placed, metrics_of, ranks_by, read_run
 
 Scores = NDArray[np.float64]
 
@@ -45,6 +45,12 @@ class QueryScores(NamedTuple):
         chosen = np.ones(len(self.slices), dtype=bool) if name == "all" else self.slices == name
         return {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
 
+    def ranked(self) -> "QueryScores":
+        """Return the same without the rows that stand untuned below their tuned copies: only these are compared."""
+        return self._replace(
+            rows={name: row for name, row in self.rows.items() if not row.about.get("untuned")}
+        )
+
     def frame(self) -> pd.DataFrame:
         """Return the same as a table: a line for each row, seed and query, with its slice and metrics."""
         parts = []
@@ -72,7 +78,7 @@ def read_query_scores(contents: Contents, dataset: str, root: Path = Path()) -> 
     """
     rows: dict[str, list[tuple[Path, dict[str, Any]]]] = {}
     for file in contents.files(METRICS_FILE, dataset):
-        run = read_run(path := root / file)
+        run = as_placed(read_run(path := root / file), contents.untuned)
         rows.setdefault(run["row"], []).append((path, run))
     first, run = next(iter(rows.values()))[0]
     if dataset in contents.sentences:

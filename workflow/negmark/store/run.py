@@ -1,6 +1,6 @@
 """One evaluated run, read back: what it is, its metrics, its cost and hardware."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,14 @@ def read_run(path: Path) -> dict[str, Any]:
         if lacking:
             raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
     return {**run, **_cost_and_hardware(_manifest(path, run.get("trained_on")))}
+
+
+def as_placed(run: dict[str, Any], untuned: Collection[str]) -> dict[str, Any]:
+    """Return a run as it stands on a board where the rows `untuned` have no rank: marked, where its row is one.
+
+    It isn't the run that says so, as it is the same on a board without tuned rows.
+    """
+    return {**run, "title": f"{run['title']}, untuned", "untuned": True} if run["row"] in untuned else run
 
 
 def _manifest(path: Path, trained_on: str | None) -> Path:

@@ -72,8 +72,7 @@ class About:
         if row.start:
             footnotes.append(f"starts from the trained model of {row.start}")
         if chosen := row.chosen.get(home.name):
-            trials, seeds = self._suite.tuning.trials, len(self._suite.trial_seeds())
-            footnotes.append(footnote(chosen, trials, seeds, self._suite.metrics[0]))
+            footnotes.append(footnote(chosen, self._suite.metrics[0]))
         return footnotes
 
     def baseline(self, dataset: Dataset, name: str) -> str:

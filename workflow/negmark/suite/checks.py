@@ -207,11 +207,13 @@ def _check_tuning(suite: Suite, file: str) -> None:
         raise UserError(
             f"{where}.rates: each factor may be listed once, and 1, the suite's own rate, must be"
         )
-    if tuning.trials > len(tuning.rates):
+    if both := sorted({*tuning.seeds} & {*suite.seeds}):
         raise UserError(
-            f"{where}.trials: {tuning.trials} trials need as many learning rates, tuning.rates has "
-            f"{len(tuning.rates)}"
+            f"{where}.seeds: {both[0]} is also one of the suite's seeds, by which the board judges what was chosen; "
+            "name others, or leave the key out"
         )
+    if len(set(tuning.seeds)) < len(tuning.seeds):
+        raise UserError(f"{where}.seeds: each seed may be listed once")
     able = [row.name for row in suite.rows.values() if not row.tier.scores_pairs]
     for name in tuning.methods:
         if name not in able:
@@ -226,15 +228,15 @@ def _check_tuning(suite: Suite, file: str) -> None:
 
 def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
     where = f"{file}: methods.{row.name}"
-    if row.start and not set(suite.trial_seeds()) <= set(suite.seeds):
+    if suite.tuned == "alone" and row.start in {one.name for one in suite.tuned_rows()}:
         raise UserError(
-            f"{file}: tuning.seeds: {row.name} starts from {row.start}, whose seeds are {suite.seeds}; use some of "
-            "them"
+            f"{file}: tuned: alone: trials of {row.name} start from {row.start} as it is, which isn't run then; use "
+            "`tuned: true`, or name rows in `tuning: {methods: [...]}` without one of both"
         )
     if f"{row.name}{TUNED}" in suite.rows:
         raise UserError(f"{where}{TUNED}: this is the name of {row.name} when it is tuned; use another name")
-    for point in suite.points(row):
-        given = {**row.given, **point.params}
+    for params in row.values():
+        given = {**row.given, **params}
         validated(row.method.Params, given, f"{where}: its space for tuning", ".")
 
 

@@ -17,9 +17,8 @@ from negmark.suite.rows import Row
 from negmark.suite.specs import Specs
 from negmark.suite.suite import MACHINE, Suite
 from negmark.suite.tier_pairs import Entry, comparisons
-from negmark.suite.trials import trials_of, tuned_of
-
-ROWS, TRIAL_ROWS = r"[a-z0-9][a-z0-9_-]*", r"[a-z0-9][a-z0-9_-]*\.trial-[0-9]+"
+from negmark.suite.tuned_rows import board_rows
+from negmark.suite.tuning import TUNED
 
 
 class Layout:
@@ -38,31 +37,30 @@ class Layout:
         self.datasets = suite.datasets
         self.collections = {dataset.collection: dataset for dataset in suite.datasets.values()}
         """The datasets by the folder name of what is prepared of them."""
-        self.untuned = suite.tuned and not Path(self.paths.tuned).is_file()
+        tuned = Path(self.paths.tuned)
+        self.untuned = bool(suite.tuned) and not tuned.is_file()
         """Does the suite have tuned rows that `tune` has not chosen yet?"""
-        takes_tuned = suite.tuned and not self.untuned
-        tuned = tuned_of(suite, self.specs, Path(self.paths.tuned)) if takes_tuned else {}
-        self.rows = {**suite.rows, **tuned}
+        self.rows: dict[str, Row] = board_rows(suite, self.specs, tuned)
         """The rows of the board by name, tuned ones behind the others."""
-        self.trials = trials_of(suite)
 
-    @cached_property
-    def all_rows(self) -> dict[str, Row]:
-        """The rows of the board and the trials, by name."""
-        return {**self.rows, **self.trials}
+    @property
+    def reference(self) -> str:
+        """The row, or its method, that the others are compared with: the tuned one, where it is tuned."""
+        tuned = f"{self.suite.reference}{TUNED}"
+        return tuned if tuned in self.rows else self.suite.reference
 
     @cached_property
     def failed(self) -> dict[Place, Failure]:
-        """The rows and trials that this plan does without: those whose runs failed in the first, and their heirs."""
+        """The rows that this plan does without: those whose runs failed in the first, and their heirs."""
         if not is_partial():
             return {}
         places = [(name, row) for name in self.datasets for row in self.rows]
         return with_heirs(self.recorded_failures(), {place: self._heir_of(*place) for place in places})
 
     def recorded_failures(self) -> list[Failure]:
-        """Return the failures of runs and trials that were recorded since they last began."""
-        places = [(name, row) for name in self.datasets for row in self.all_rows]
-        return read_failures(self.suite.suite, places, {seeds[0] for seeds, _ in self.jobs()})
+        """Return the failures of runs that were recorded since they last began."""
+        places = [(name, row) for name in self.datasets for row in self.rows]
+        return read_failures(self.suite.suite, places, {seeds[0] for seeds in self.batches()})
 
     def _heir_of(self, dataset: str, row: str) -> tuple[Place, str] | None:
         """Return the row without whose runs this one has none, if any, and how it depends on it."""
@@ -76,23 +74,19 @@ class Layout:
         seeds, size = self.suite.seeds, self.suite.seeds_per_job
         return [seeds[start : start + size] for start in range(0, len(seeds), size)]
 
-    def jobs(self) -> list[tuple[list[int], str]]:
-        """Return the seeds of every kind of training job, with a pattern of the rows that it may train.
-
-        A trial runs with seeds of its own, all in one job.
-        """
-        trials = [(self.suite.trial_seeds(), TRIAL_ROWS)] if self.trials else []
-        return [*((seeds, ROWS) for seeds in self.batches()), *trials]
-
-    def trial_curves(self) -> list[str]:
-        """Return what the trials of the suite leave on the dev split."""
+    def trials(self, stage: str, *datasets: str) -> list[str]:
+        """Return what a stage of tuning leaves of every row on these datasets, or on all: `rates` or `values`."""
         return [
-            curve
+            self.paths.tried(dataset, row, stage)
             for dataset in self.suite.with_dev
-            for row in self.trials.values()
-            if (dataset.name, row.name) not in self.failed
-            for curve in self.paths.dev_curves(dataset, row, self.suite.trial_seeds())
+            if not datasets or dataset.name in datasets
+            for row in self.suite.tuned_rows()
         ]
+
+    def grids(self) -> list[str]:
+        """Return the files of the learning rates that all rows try, one a dataset."""
+        datasets = self.suite.with_dev if self.suite.tuned_rows() else []
+        return [self.paths.grid(dataset) for dataset in datasets]
 
     @cached_property
     def contents(self) -> Contents:
@@ -100,6 +94,9 @@ class Layout:
         lacking = {one.row for one in self.failed.values()}
         rows, datasets = self.rows.values(), self.datasets.values()
         curved = any(row.budget.curve_every for row in rows)
+        ranked_first = sorted(
+            rows, key=lambda row: row.untuned
+        )  # of rows of one method the first is compared
         return Contents(
             suite=self.suite.suite,
             cards={dataset.name: self.paths.card(dataset) for dataset in datasets},
@@ -111,7 +108,8 @@ class Layout:
             curved=[dataset.name for dataset in self.suite.with_dev] if curved else [],
             hiding=[dataset.name for dataset in datasets if dataset.hides_labels],
             controls=[row.name for row in rows if row.method.knows_hidden or row.method.gives_positives],
-            comparisons=comparisons([Entry.of(row) for row in rows if row.name not in lacking]),
+            untuned=[row.name for row in rows if row.untuned],
+            comparisons=comparisons([Entry.of(row) for row in ranked_first if row.name not in lacking]),
             failed=[self._failed_row(one) for one in self.failed.values() if one.row in self.rows],
         )
 
@@ -154,7 +152,7 @@ class Layout:
     def board_settings(self) -> dict[str, Any]:
         """Return what the page of the board needs besides its rows: what all of them share, and the figures it has."""
         figures = {name: of_dataset(self.contents, name) for name in self.datasets}
-        return {**self.about.board(), "figures": figures}
+        return {**self.about.board(), "reference": self.reference, "figures": figures}
 
     def gate_inputs(self, gate: str) -> dict[str, str]:
         """Return what a gate's baseline is evaluated from, by name: BM25 needs no vectors."""
@@ -180,9 +178,14 @@ class Layout:
         return f"negmark.search.parts --documents {documents} --queries {queries} {named}"
 
     def as_given(self) -> dict[str, Any]:
-        """Return the config of the suite, what only this machine needs too."""
+        """Return the config of the suite, what only this machine needs too.
+
+        Rows without their defaults: what a row sets itself isn't tuned.
+        """
         machine = self.suite.model_dump(mode="json", include={*MACHINE, "tracking"})
+        rows = self.suite.row_settings.items()
         return {
             **self.suite.resolved(),
             **{key: value for key, value in machine.items() if value is not None},
+            "methods": {name: row.model_dump(mode="json", exclude_unset=True) for name, row in rows},
         }

@@ -1,6 +1,7 @@
 """Where all files of a suite are. All paths are relative to the folder that snakemake runs in."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from negmark.core.names import BASELINES
@@ -29,6 +30,7 @@ class Paths:
         self.contents = f"{self.board}/contents.json"
         """What is on the board, and so which runs it is made of."""
         self.tuned = f"{self.committed}/tuned.json"
+        self.trials = f"results/trials/{suite.suite}"
         self.wandb = f"results/tracking/{suite.suite}.json"
         self.wandb_board = f"results/tracking/{suite.suite}.board.json"
         self.runs = f"results/runs/{suite.suite}"
@@ -136,9 +138,32 @@ class Paths:
     def _models(self, dataset: str, row: str, seeds: Sequence[int]) -> list[str]:
         return [f"{self.runs}/{dataset}/{row}/{run_folder(seed)}/model.safetensors" for seed in seeds]
 
-    def dev_curves(self, dataset: Dataset, row: Row, seeds: Sequence[int]) -> list[str]:
-        """Return the learning curves of a row's runs."""
-        return [f"{self.runs}/{dataset.name}/{row.name}/{run_folder(seed)}/dev.parquet" for seed in seeds]
+    def grid(self, dataset: Dataset) -> str:
+        """Return the file of the learning rates that all rows try on a dataset."""
+        return f"{self.trials}/{dataset.name}/grid.json"
+
+    def tried(self, dataset: Dataset, row: Row, stage: str) -> str:
+        """Return the file of the trials of a row that a stage of tuning leaves: `rates` or `values`."""
+        return f"{self.trials}/{dataset.name}/{row.name}/{stage}.json"
+
+    def inputs(self, dataset: Dataset, row: Row, seeds: Sequence[int]) -> dict[str, Any]:
+        """Return what a row's runs of these seeds are trained from, by name; the seeds are those of `start`."""
+        return {
+            **self.shared(dataset),
+            "card": self.card(dataset),
+            "facts": self.vector_facts(dataset),
+            "pools": list(self.pools(dataset, row).values()),
+            "teacher": self.teacher(dataset, row),
+            "start": self.start(dataset, row, seeds),
+            "texts": self.texts(dataset, row),
+        }
+
+    def options(self, dataset: Dataset, row: Row) -> str:
+        """Return the same as options of the stage that trains, `start` aside."""
+        pools = [f"--pool {kind}={path}" for kind, path in self.pools(dataset, row).items()]
+        teachers = [f"--teacher {Path(file).parent}" for file in self.teacher(dataset, row)]
+        places = [f"--dataset {self.collection(dataset)}", f"--vectors {self.vectors(dataset)}"]
+        return " ".join([*places, *pools, *teachers])
 
     def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
         """Return a file of the runs of these seeds, dataset and row as wildcards."""

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from negmark.core.tiers import TIERS, Tier
 from negmark.methods.base import Method
 from negmark.suite.settings import Settings, Text, TrainingSettings
-from negmark.suite.tuning import Chosen, Point, points, rate_of
+from negmark.suite.tuning import Chosen, rate_of
 
 CURVE_KEYS = frozenset({"curve_every", "curve_queries"})
 
@@ -38,8 +38,8 @@ class RowSettings(Settings):
 class Row(BaseModel):
     """A row of the board: a method with its parameters, track, tier, start and budget.
 
-    A trial or a tuned row is a copy of a row of the config with another learning rate and other parameters: those of
-    a trial are its `trial`, those of a tuned row were chosen for each dataset.
+    A tuned row has another learning rate and other parameters, chosen for each dataset. It is a copy of a row of the
+    config under another name, or, where only tuned rows are run, that row itself.
     """
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
@@ -59,9 +59,10 @@ class Row(BaseModel):
     """What it changes."""
     copy_of: str | None = None
     """The row of the config that this one is a copy of."""
-    trial: Point | None = None
     chosen: dict[str, Chosen] = {}
     """By dataset: what tuning chose."""
+    untuned: bool = False
+    """Does it stand on a board of tuned rows as it is, below them and without a rank?"""
 
     @property
     def original(self) -> str:
@@ -73,22 +74,17 @@ class Row(BaseModel):
         """The method's title, with the row's own name where that says more."""
         usual = {self.method.name, f"{self.method.name}_{self.track}", f"{self.method.name}_{self.tier.name}"}
         title = self.method.title if self.original in usual else f"{self.method.title} ({self.original})"
-        return f"{title}, tuned" if self.chosen else title
-
-    def point(self, dataset: str) -> Point | None:
-        """Return what a copy changes of its row on a dataset; None of any other."""
-        chosen = self.chosen.get(dataset)
-        return Point(chosen.factor, chosen.params) if chosen else self.trial
+        return f"{title}, tuned" if self.copy_of else title
 
     def parameters(self, dataset: str) -> dict[str, Any]:
         """Return all parameters of the method on a dataset."""
-        point = self.point(dataset)
-        return {**self.defaults, **(point.params if point else {})}
+        chosen = self.chosen.get(dataset)
+        return {**self.defaults, **(chosen.params if chosen else {})}
 
     def learning_rate(self, dataset: str) -> float:
         """Return the peak learning rate on a dataset."""
-        point = self.point(dataset)
-        return rate_of(self.budget.learning_rate, point.factor) if point else self.budget.learning_rate
+        chosen = self.chosen.get(dataset)
+        return rate_of(self.budget.learning_rate, chosen.factor) if chosen else self.budget.learning_rate
 
     @property
     def processes(self) -> int:
@@ -100,19 +96,22 @@ class Row(BaseModel):
         """Cores of one of its runs."""
         return getattr(self.budget, "threads", 1) * self.processes
 
-    def points(self, rates: list[float], trials: int, seed: int) -> list[Point]:
-        """Return the trials of the row. What its config sets itself stays as it is."""
-        params = self.method.Params.model_validate(self.given)
-        space = {
-            key: tried
-            for key, tried in self.method.space(params, self.track).items()
-            if key not in self.given
-        }
-        return points(space, rates, trials, seed, f"{self.method.name}/{self.track}")
+    def values(self) -> list[dict[str, Any]]:
+        """Return what tuning tries of the method's main parameter besides the row's own value, as parameters.
 
-    def copied(self, name: str, **changes: Any) -> "Row":
-        """Return a copy of the row under another name."""
-        return self.model_copy(update={"name": name, "copy_of": self.name, **changes})
+        What the config sets itself stays as it is. Where a method names several parameters, each is tried alone.
+        """
+        params = self.method.Params.model_validate(self.given)
+        return [
+            {key: value}
+            for key, tried in self.method.space(params, self.track).items()
+            for value in tried.values
+            if key not in self.given and value != self.defaults[key]
+        ]
+
+    def changed(self, **changes: Any) -> "Row":
+        """Return the row with other fields."""
+        return self.model_copy(update=changes)
 
     def resolved(self) -> dict[str, Any]:
         """Return what a config has to say to get this row, with every default written out."""

@@ -348,16 +348,15 @@ class RerankSettings(TrainingSettings):
 
 
 class TuningSettings(Settings):
-    """How rows are tuned: the same number of trials each, judged only on the dev split."""
+    """How rows are tuned, judged only on the dev split: first the learning rate, then the main parameter."""
 
-    trials: Whole = Field(default=9, ge=2)
-    """Trials per row, the untuned row among them; each has another learning rate."""
-    rates: list[Annotated[Number, Field(gt=0)]] = [0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2, 5.6, 10.0]
-    """Factors of the tier's learning rate, the same for all rows; they must include 1."""
+    rates: list[Annotated[Number, Field(gt=0)]] = Field(
+        default=[0.1, 0.18, 0.32, 0.56, 1.0, 1.8, 3.2, 5.6, 10.0], min_length=2
+    )
+    """Factors of a row's learning rate, the same for all rows; they must include 1. Where the best one of any row is
+    the lowest or highest, two more of the same ratio are tried there by all rows."""
     seeds: list[Annotated[Whole, Field(ge=0)]] = []
-    """Seeds of every trial; if left out, the first three of the suite."""
-    seed: Whole = 0
-    """Seed by which trials are drawn."""
+    """Seeds of every trial, none of them one of the suite's; if left out, the first three from 1000 on."""
     methods: list[Name] = []
     """Rows that are tuned; if left out, all but those of the rerank tier."""
 

@@ -44,10 +44,16 @@ class Specs:
         """Return the budget of a row's runs, with its learning rate and its curve, if it has one."""
         budget = row.budget.model_dump(exclude={"first_stage", "depth"})
         budget["learning_rate"] = row.learning_rate(dataset.name)
-        every = row.budget.steps if row.trial else row.budget.curve_every
-        if not every or dataset.has_sentences:
+        if not row.budget.curve_every or dataset.has_sentences:
             return {key: value for key, value in budget.items() if key not in CURVE_KEYS}
-        return {**budget, "curve_every": every, **self._curve_metric()}
+        return {**budget, **self._curve_metric()}
+
+    def trials(self, dataset: Dataset, row: Row) -> dict[str, Any]:
+        """Return what decides the trials of a row on a dataset, rates, values and seeds aside: one point at the end."""
+        spec = self.run(dataset, row)
+        curve = {"curve_every": row.budget.steps, "curve_queries": row.budget.curve_queries}
+        spec["training"] = {**spec["training"], **curve, **self._curve_metric()}
+        return spec
 
     def _curve_metric(self) -> dict[str, str]:
         """Return what curves measure: the metric that ranks the board, left out if it is the default."""

@@ -3,8 +3,9 @@
 import re
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import count, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -35,7 +36,7 @@ from negmark.suite.settings import (
     Whole,
 )  # fmt: skip
 
-TRIAL_SEEDS = 3
+TRIAL_SEEDS, FIRST_TRIAL_SEED = 3, 1000
 MACHINE = frozenset({"data", "models", "shards", "gpu"})
 """Keys of a suite that say where and how it runs, and don't change its results."""
 
@@ -92,9 +93,10 @@ class Suite(Settings):
     shards: ShardSettings = ShardSettings()
     tracking: TrackingSettings = TrackingSettings()
     tuning: TuningSettings = TuningSettings()
-    tuned: bool = False
-    """Add tuned rows to the suite's own, as `results/leaderboards/<suite>/tuned.json` has them: what
-    `snakemake --cores all tune` writes."""
+    tuned: Literal[False, True, "alone"] = False
+    """`true`: rows are ranked and compared as they were tuned (`results/leaderboards/<suite>/tuned.json`, which
+    `snakemake --cores all tune` writes), and stand below as they are, without a rank. `alone`: only the tuned ones are
+    run, under the rows' own names."""
     gates: dict[Name, GateSettings] = Field(default={})
     """Published values of baselines, by a name: the board is built only if ours reproduce them."""
     tolerance: Number = Field(default=0.005, gt=0, lt=1)
@@ -193,11 +195,11 @@ class Suite(Settings):
         named = self.tuning.methods or self.row_settings
         return [row for row in self.rows.values() if row.name in named and not row.tier.scores_pairs]
 
-    def points(self, row: Row) -> list[Any]:
-        """Return the trials of a row."""
-        draw = self.tuning
-        return row.points(draw.rates, draw.trials, draw.seed)
-
     def trial_seeds(self) -> list[int]:
-        """Return the seeds of every trial."""
-        return self.tuning.seeds or self.seeds[:TRIAL_SEEDS]
+        """Return the seeds of every trial: none of them is one of the board's, which would be judged on what chose."""
+        free = (seed for seed in count(FIRST_TRIAL_SEED) if seed not in self.seeds)
+        return self.tuning.seeds or list(islice(free, TRIAL_SEEDS))
+
+    def trial_start_seeds(self) -> list[int]:
+        """Return the seeds of the runs that trials start from where a row starts from another: the suite's, in turn."""
+        return [self.seeds[place % len(self.seeds)] for place in range(len(self.trial_seeds()))]

@@ -1,46 +1,45 @@
-"""The trials of tuning, and what was chosen. Snakemake imports this when it plans, so nothing heavy is imported here.
+"""What tuning chose, as `tune` leaves it and a board says it. Snakemake imports this when it plans: nothing heavy here.
 
-A trial is an ordinary run of a row with another learning rate and other parameters, drawn as a Latin hypercube (McKay,
-Beckman and Conover 1979): every trial of a row has another learning rate, and all values of a parameter are tried
-equally often. The rates and their order are the same for all rows, so every row gets the same number of trials and the
-same rates, and a row without parameters of its own is at no disadvantage. Trial 0 is the untuned row.
+A row is tuned in two stages on the dev split, so that what helped is known: first the learning rate at the row's own
+parameters, then its method's main parameter at the best rate. The rates are the same for all rows.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic import BaseModel
 
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
-from negmark.core.seeds import stream
-from negmark.methods.types import Tried
 
-TRIAL, TUNED = ".trial-", "_tuned"
-
-
-class Point(NamedTuple):
-    """A point in the space of a row: a factor of the tier's learning rate, and values of the row's parameters."""
-
-    factor: float
-    params: dict[str, Any]
+TUNED = "_tuned"
 
 
 class Chosen(BaseModel):
     """What tuning chose for a row on a dataset, and the numbers that decided."""
 
-    trial: int
-    """Number of the trial; 0 is the untuned row."""
     factor: float
-    """Factor of the tier's learning rate."""
+    """Factor of the row's own learning rate; 1 and no `params` are the row as it is."""
     learning_rate: float
     params: dict[str, Any]
-    """Values of the tuned parameters."""
+    """The tuned parameter with its value; empty where the row's own is the best, or it has none to tune."""
     dev: float
     """Metric on the dev queries, mean over seeds."""
-    default: float
-    """The same for trial 0."""
+    default: float | None
+    """The same for the row as it is; None where that diverged."""
+    low: float | None
+    """Lower bound of the 95 % interval of `dev` - `default` over other seeds and other queries; None where there is
+    none: the row as it is was chosen, or diverged, or there is a single seed or query."""
+    high: float | None
+    within_noise: bool
+    """Does that interval hold 0? False where there is none."""
+    at_edge: bool
+    """Is the best rate the lowest or highest that was tried, after the grid has grown?"""
+    trials: int
+    """Settings tried, each with all seeds."""
+    failed: int
+    """How many of them diverged, or couldn't run, with a seed."""
+    seeds: int
     slice: str
     """The dev queries that decided: `all` or `unseen`."""
     queries: int
@@ -48,41 +47,23 @@ class Chosen(BaseModel):
     under: str
     """Hash of all settings under which the trials ran."""
 
+    @property
+    def is_default(self) -> bool:
+        """Is the choice the row as it is?"""
+        return self.factor == 1 and not self.params
+
 
 class Tuned(BaseModel):
-    """The file that `tune` writes and a suite with `tuned: true` reads."""
+    """The file that `tune` writes and a suite with `tuned:` reads."""
 
     suite: str
     metric: str
-    trials: int
     seeds: list[int]
+    """Seeds of the trials, none of which is one of the board's."""
+    rates: dict[str, list[float]]
+    """By dataset: the factors that all rows tried."""
     datasets: dict[str, dict[str, Chosen]]
     """By dataset and row."""
-
-
-def points(
-    space: Mapping[str, Tried], rates: Sequence[float], trials: int, seed: int, name: str
-) -> list[Point]:
-    """Return the trials of a method: the untuned row, then a seeded Latin hypercube; `name` keys its own draws."""
-    others = [rate for rate in rates if rate != 1]
-    factors = [others[place] for place in stream(seed, "tuning rates").permutation(len(others))]
-    columns = {key: _column(tried, trials - 1, seed, name, key) for key, tried in space.items()}
-    drawn = [
-        Point(factors[number], {key: column[number] for key, column in columns.items()})
-        for number in range(trials - 1)
-    ]
-    return [Point(1.0, {}), *drawn]
-
-
-def _column(tried: Tried, count: int, seed: int, name: str, key: str) -> list[Any]:
-    """Draw `count` values of a parameter: permutations of all its values, one after the other."""
-    size = len(tried.values)
-    order = [
-        int(place)
-        for cycle in range(-(-count // size))
-        for place in stream(seed, "tuning", name, key, step=cycle).permutation(size)
-    ]
-    return [tried.values[place] for place in order[:count]]
 
 
 def rate_of(rate: float, factor: float) -> float:
@@ -90,17 +71,14 @@ def rate_of(rate: float, factor: float) -> float:
     return float(f"{rate * factor:.6g}")
 
 
-def trial_name(row: str, number: int) -> str:
-    """Return the name of a trial of a row; no row of a suite can have this name."""
-    return f"{row}{TRIAL}{number}"
-
-
 def read_tuned(path: Path) -> Tuned:
     """Read the file that `tune` wrote."""
     try:
         return Tuned.model_validate(read_json(path))
     except ValueError as error:
-        raise UserError(f"{path}: not a file of `tune` ({error}); delete it and tune again") from None
+        raise UserError(
+            f"{path}: not a file of this version's `tune` ({error}); delete it and tune again"
+        ) from None
 
 
 def chosen_for(tuned: Tuned, path: Path, dataset: str, row: str, under: str) -> Chosen:
@@ -116,12 +94,33 @@ def chosen_for(tuned: Tuned, path: Path, dataset: str, row: str, under: str) -> 
     return chosen
 
 
-def footnote(chosen: Chosen, trials: int, seeds: int, metric: str) -> str:
-    """Return a footnote that says what was chosen and from what."""
-    values = {"learning rate": f"{chosen.learning_rate:g} ({chosen.factor:g} x the suite's)", **chosen.params}
-    choice = ", ".join(f"{name} {value}" for name, value in values.items())
+def footnote(chosen: Chosen, metric: str) -> str:
+    """Return a footnote that says in one sentence what was chosen, from what, and how sure that is."""
     part = "" if chosen.slice == "all" else f"{chosen.slice} "
-    head = (
-        f"tuned: {choice}" if chosen.trial else f"tuned: the suite's own settings were not beaten ({choice})"
+    failed = f" ({chosen.failed} of them diverged or couldn't run)" if chosen.failed else ""
+    edge = "; the rate lies at the edge of those tried" if chosen.at_edge else ""
+    return (
+        f"tuned: {_choice(chosen)}, the best of {chosen.trials} settings{failed} by {metric} on {chosen.queries} "
+        f"{part}dev queries, {chosen.seeds} seed{'s' * (chosen.seeds > 1)} each{_against_default(chosen)}{edge}"
     )
-    return f"{head}, the best of {trials} trials by {metric} on {chosen.queries} {part}dev queries, {seeds} seeds each"
+
+
+def _choice(chosen: Chosen) -> str:
+    rate = f"learning rate {chosen.learning_rate:g}"
+    if chosen.is_default:
+        return f"the row's own settings were not beaten ({rate})"
+    times = "" if chosen.factor == 1 else f"{chosen.factor:.3g} x "
+    values = [f"{name} {value}" for name, value in chosen.params.items()]
+    return ", ".join([f"{rate} ({times}the row's own)", *values])
+
+
+def _against_default(chosen: Chosen) -> str:
+    if chosen.is_default:
+        return ""
+    if chosen.default is None:
+        return "; the default diverged"
+    gain = f"{chosen.dev - chosen.default:+.3f} against the default"
+    if chosen.low is None or chosen.high is None:
+        return f"; {gain}"
+    noise = ": within noise of the default" if chosen.within_noise else ""
+    return f"; {gain} (95 % interval {chosen.low:+.3f} to {chosen.high:+.3f}{noise})"

@@ -33,13 +33,7 @@ class Checkpoint:
     """Saves and restores a run. The newest complete checkpoint counts."""
 
     def __init__(self, folder: Path, spec: Mapping[str, Any], every: int) -> None:
-        code = sources_sha256(
-            [
-                *sources("negmark.train.train", *training_modules(spec)),
-                *method_sources(registry.available()[spec["method"]]),
-            ]
-        )
-        self._key = canonical({"spec": dict(spec), "code": code})
+        self._key = canonical({"spec": dict(spec), "code": code_of(spec)})
         self._folder, self._every = folder, every
         self.resumed_at: int | None = None
 
@@ -100,6 +94,12 @@ class Checkpoint:
         run.clock.load_state_dict(_value(tensors["clock"]))
         run.curve[:] = _value(tensors["curve"])
         run.scores[:] = _scores(tensors)
+
+
+def code_of(spec: Mapping[str, Any], stage: str = "negmark.train.train") -> str:
+    """Return a hash of the code behind a run that a stage trains: the stage's, its tier's and its method's."""
+    method = registry.available()[spec["method"]]
+    return sources_sha256([*sources(stage, *training_modules(spec)), *method_sources(method)])
 
 
 def _tensors(run: "Run") -> dict[str, torch.Tensor]:

@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from negmark.core.files import read_json
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
 from negmark.store.labels import Labels
@@ -51,3 +53,16 @@ def load_materials(
 def hidden_labels(materials: Materials) -> Labels:
     """Read the positives that the dataset hides from training, if any: for controls only."""
     return Labels(collection.qrels(materials.dataset, HIDDEN), materials.labels.documents)
+
+
+def origins(dataset: Path, vectors: Path, teacher: Path | None = None) -> dict[str, Any]:
+    """Return what the data of runs came from: the dataset's card, and the keys of the vectors."""
+    return {
+        "dataset": read_json(dataset / "card.json"),
+        "vectors": _key(vectors),
+        "teacher": _key(teacher) if teacher else None,
+    }
+
+
+def _key(vectors: Path) -> str:
+    return str(read_json(vectors / "embeddings.json")["key"])

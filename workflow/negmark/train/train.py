@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from typer import Argument, Option
 
 from negmark.core import stage
-from negmark.core.files import read_json, replacing, sha256_file, write_json
+from negmark.core.files import replacing, sha256_file, write_json
 from negmark.core.provenance import environment, process_cost
 from negmark.core.run_folders import seed_of
 from negmark.core.tier_modules import curve_module
@@ -20,7 +20,7 @@ from negmark.store import collection
 from negmark.store.collection import write_table
 from negmark.store.pool import CandidatePool
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.inputs import load_materials
+from negmark.train.inputs import load_materials, origins
 from negmark.train.run import Run, set_up
 from negmark.train.step import Curve, train_until
 
@@ -46,11 +46,7 @@ def main(
     with process_cost() as loading:
         pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
         materials = load_materials(dataset, vectors, pools, teacher)
-    data = {
-        "dataset": read_json(dataset / "card.json"),
-        "vectors": _vectors_key(vectors),
-        "teacher": _vectors_key(teacher) if teacher else None,
-    }
+    data = origins(dataset, vectors, teacher)
     curve = _curve(dataset, json.loads(spec)["training"])
     folders = [model.parent for model in models]
     starts: list[Path | None] = [Path(model) for model in start.split()]
@@ -90,10 +86,6 @@ def _curve(dataset: Path, training: dict[str, Any]) -> Curve | None:
     if training.get("curve_every"):
         curve = curve_module().Curve(dataset, training)
     return curve
-
-
-def _vectors_key(vectors: Path) -> str:
-    return read_json(vectors / "embeddings.json")["key"]
 
 
 def write_run(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:

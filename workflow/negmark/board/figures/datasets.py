@@ -196,7 +196,7 @@ def _result(key: tuple[str, str, str, str], one: Agreement, methods: int) -> str
 
 def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board; it has no single dataset."""
-    draw_datasets(board.evaluations(baselines=False), folder, board.contents.controls)
+    draw_datasets(board.evaluations(baselines=False, untuned=False), folder, board.contents.controls)
 
 
 if __name__ == "__main__":

@@ -187,7 +187,7 @@ def _result(tier: str, part: pd.DataFrame) -> str:
 
 def draw(board: Board, dataset: str, folder: Path) -> None:
     """Draw the figure of a board."""
-    runs = board.evaluations(dataset, baselines=False)
+    runs = board.evaluations(dataset, baselines=False, untuned=False)
     draw_foresight(
         runs, board.folder / "foresight" / f"{dataset}.csv", dataset, folder, board.contents.controls
     )

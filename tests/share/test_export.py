@@ -203,7 +203,7 @@ def test_a_run_without_a_manifest_and_maps_of_another_encoder_are_refused(equal,
         export.main(run, tmp_path / "model", json.dumps(equal.settings))
     (run / "manifest.json").write_text(json.dumps({"run": {"tier": "rerank"}}))
     with pytest.raises(
-        UserError, match="a run of the tier rerank gives no vectors; adapter, finetune and static do"
+        UserError, match="a run of the tier rerank gives no vectors; adapter, static, finetune do"
     ):
         export.main(run, tmp_path / "model", json.dumps(equal.settings))
     (run / "manifest.json").unlink()

@@ -21,11 +21,14 @@ from negmark.encode.token_table import tokens_of_sides
 from negmark.share import export
 from negmark.store import collection
 from negmark.store.pool import CandidatePool
+from negmark.train import table_warmup
+from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import load_materials
 from negmark.train.run import set_up
-from negmark.train.step import one_step
+from negmark.train.step import one_step, train_until
 from negmark.train.tiers import row_adam, static_rows
 from negmark.train.tiers.static import StaticEncoder
+from negmark.train.tiers.static_rows import Moved, trained_table
 
 EMPTY = 7
 """A document without a token."""
@@ -58,7 +61,7 @@ class Words(Bench):
 
     def spec(self, method="random", seed=0, row=None, track="controlled", **training):
         return {
-            **super().spec(method, seed, row), "track": track, "tier": "static", "encoder": self.encoder,
+            **super().spec(method, seed, row), "track": track, "tier": "static", **self.about(**training),
             "training": {**TRAINING, **training},
         }  # fmt: skip
 
@@ -297,7 +300,7 @@ def test_an_export_opens_with_the_vectors_of_evaluation(tmp_path, monkeypatch, m
     words = Words(tmp_path / "words", query_length=query_length)
     track = "faithful" if method == "adore" else "controlled"
     out = words.train(tmp_path / "run", words.spec(method, track=track, weights="learned"))
-    export.main(out, tmp_path / "model", json.dumps({**words.encoder, "similarity": "cosine"}))
+    export.main(out, tmp_path / "model", json.dumps({**words.about()["encoder"], "similarity": "cosine"}))
     model = SentenceTransformer(str(tmp_path / "model"), device="cpu")
     alone = method == "random" and query_length == 12
     assert [type(part) for part in model] == [StaticEmbedding, Normalize] or not alone
@@ -331,3 +334,30 @@ def test_only_the_tokens_of_a_dataset_are_kept(words):
     held = set(tokens["query"].ids) | set(tokens["document"].ids)
     assert encoder._vocabulary.ids.tolist() == sorted(held)
     assert len(encoder.tables["both"].rows) == len(held) < len(words.table.rows)
+
+
+def test_a_warm_start_is_trained_in_batch_and_a_start_like_any_other(words, tmp_path):
+    settings = {**words.encoder, "warmup_steps": 6}
+    for name in ("one", "two"):
+        table_warmup.main(
+            words.dataset, json.dumps(settings), json.dumps(TRAINING), tmp_path / name, tmp_path / "state"
+        )
+    found = static_table(tmp_path / "one")
+    changed = (found.rows != words.table.rows).any(axis=1)
+    assert 0 < changed.sum() < len(changed), "only tokens of training texts move"
+    np.testing.assert_array_equal(found.rows, static_table(tmp_path / "two").rows)
+    # the same steps as a run of in-batch negatives whose row is called as the warm-up's
+    run = words.run("inbatch", row="warm-up", steps=6)
+    train_until(run, 6, Checkpoint(tmp_path / "other", words.spec("inbatch"), 10))
+    np.testing.assert_array_equal(trained_table(words.table, {"both": moved_of(run)}, "document"), found.rows)
+    warm = {**words.encoder, "table": {**words.about()["encoder"]["table"], "start": str(tmp_path / "one")}}
+    spec = {**words.spec(), "encoder": warm}
+    materials = load_materials(words.dataset, words.vectors, {"dense": CandidatePool(words.pool)})
+    begun = set_up(spec, materials)
+    ids = begun.encoder._vocabulary.ids
+    np.testing.assert_array_equal(begun.encoder.tables["both"].rows.detach().numpy(), found.rows[ids])
+
+
+def moved_of(run) -> Moved:
+    found = {name: value.detach().numpy() for name, value in run.encoder.weights().items()}
+    return Moved(found["both.tokens"], found["both.rows"], None)

@@ -3,7 +3,7 @@ rule warm_up:
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
         qrels=rules.dataset.output.qrels,
-        sources=sources("negmark.train.warmup", "negmark.train.tiers.finetune", "negmark.methods.inbatch"),
+        sources=sources(*LAYOUT.warmup_modules, "negmark.methods.inbatch"),
     output:
         model="results/warmups/{collection}/{encoder}/model.safetensors",
         facts="results/warmups/{collection}/{encoder}/warmup.json",
@@ -17,12 +17,13 @@ rule warm_up:
         gpu=LAYOUT.resources.gpus(),
     params:
         settings=canonical(SUITE.encoder.model_dump()),
-        training=canonical(SUITE.finetune.decides()),
+        training=canonical(SUITE.warmup_budget().decides()),
+        module=LAYOUT.warmup_modules[0],
         dataset=lambda wildcards, input: Path(input.qrels).parent,
         folder=lambda wildcards, output: Path(output.facts).parent,
         state="results/state/warmups/{collection}/{encoder}",
     shell:
-        "NEGMARK_LOG={log:q} python -m negmark.train.warmup --dataset {params.dataset:q}"
+        "NEGMARK_LOG={log:q} python -m {params.module} --dataset {params.dataset:q}"
         " --settings {params.settings:q} --training {params.training:q} --folder {params.folder:q}"
         " --state {params.state:q} --threads {threads}"
 

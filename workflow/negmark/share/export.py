@@ -44,22 +44,15 @@ POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 Modules = list[Module]
 
 
-def open_run(
-    run: Path, settings: Mapping[str, Any], tier: str, training: Mapping[str, Any] | None = None
-) -> SentenceTransformer:
+def open_run(run: Path, settings: Mapping[str, Any], tier: str) -> SentenceTransformer:
     """Return the model of a run on the CPU, in float32; `settings` are those of the encoder it started from.
 
-    The static tier also asks for the run's `training` section, which says what its table started from. Raises
-    `UserError` if the run's model can't be read, belongs to another encoder or gives no vectors.
+    Raises `UserError` if the run's model can't be read, belongs to another encoder or gives no vectors.
     """
-    if tier == "static":
-        modules = static_modules(run / MODEL, settings, training or {})
-    elif tier in (builders := {"adapter": adapter_modules, "finetune": finetune_modules}):
-        modules = builders[tier](run / MODEL, settings)
-    else:
-        raise UserError(
-            f"{run}: a run of the tier {tier} gives no vectors; {', '.join(builders)} and static do"
-        )
+    builders = {"adapter": adapter_modules, "static": static_modules, "finetune": finetune_modules}
+    if tier not in builders:
+        raise UserError(f"{run}: a run of the tier {tier} gives no vectors; {', '.join(builders)} do")
+    modules = builders[tier](run / MODEL, settings)
     # adapters and token tables give vectors of unit length, whatever the suite's encoder leaves
     similarity = SimilarityFunction(settings["similarity"] if tier == "finetune" else "cosine")
     prompts = {side: settings[f"{side}_prompt"] for side in SIDES}
@@ -81,13 +74,13 @@ def finetune_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
     return [Router.for_query_document(tower("query"), tower("document"))]
 
 
-def static_modules(path: Path, settings: Mapping[str, Any], training: Mapping[str, Any]) -> Modules:
+def static_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
     """Return a run's token table, or a `Router` between two where the sides differ in their table or their length.
 
     Learned weights are folded into the rows. A text without any known token gets a vector of zeros there, and here
     one whose numbers are all equal: no other vector differs.
     """
-    start, moved = open_table(training, settings["model"]), load_moved(path)
+    start, moved = open_table(settings["table"], settings["model"]), load_moved(path)
 
     def side(name: str) -> Modules:
         table = torch.from_numpy(trained_table(start, moved, name))
@@ -160,7 +153,7 @@ def main(
     manifest = read_json(run / MANIFEST)
     metrics = read_json(run / METRICS) if (run / METRICS).is_file() else {}
     settings = json.loads(encoder)
-    model = open_run(run, settings, manifest["run"].get("tier", DEFAULT), manifest["run"].get("training"))
+    model = open_run(run, settings, manifest["run"].get("tier", DEFAULT))
     with replacing_folder(output) as partial:
         model.save(str(partial), create_model_card=False)
         write_text(partial / CARD, model_card(manifest, metrics, settings))

@@ -81,11 +81,8 @@ def _check_sections(suite: Suite, file: str) -> None:
             f"{file}: finetune.checkpoint_steps: {suite.finetune.checkpoint_steps} is not a multiple of "
             f"finetune.accumulation ({suite.finetune.accumulation}): a checkpoint can't be within an optimiser step"
         )
-    if TIERS[suite.tier].starts_from_table and suite.warms_up():
-        key = "warmup_steps" if suite.encoder.warmup_steps else "reinit_top"
-        raise UserError(
-            f"{file}: encoder.{key}: a token table has no layers to draw anew and no warm-up; leave it out"
-        )
+    if TIERS[suite.tier].starts_from_table and suite.encoder.reinit_top:
+        raise UserError(f"{file}: encoder.reinit_top: a token table has no layers to draw anew; leave it out")
     if TIERS[suite.tier].starts_from_table and suite.encoder.similarity != "cosine":
         raise UserError(f"{file}: encoder.similarity: token tables are compared by cosine; leave it out")
     if TIERS[suite.tier].starts_from_table and suite.shards.encode > 1:

@@ -133,6 +133,13 @@ class Layout:
         rows = self.rows.values() if dataset.is_home and self.suite.pools.index.used() else []
         return sorted({self.paths.pool(dataset, "dense") for row in rows if "dense" in row.method.pools})
 
+    @property
+    def warmup_modules(self) -> list[str]:
+        """Return the stage that warms up the start of a suite's runs, and the tier that it trains in."""
+        if "table" in self.suite.start():
+            return ["negmark.train.table_warmup", "negmark.train.tiers.static"]
+        return ["negmark.train.warmup", "negmark.train.tiers.finetune"]
+
     def table_modules(self) -> list[str]:
         """Return the module that encodes by a token table, where the suite's runs start from one."""
         return ["negmark.encode.static_vectors"] if "table" in self.suite.start() else []

@@ -77,7 +77,11 @@ class Paths:
         settings = self._suite.start()
         if self._suite.warms_up():
             folder = f"results/warmups/{dataset.collection}/{self._suite.encoder_key()}"
-            settings |= {"model": folder, "reinit_top": 0, "warmup_steps": 0}
+            settings |= {"reinit_top": 0, "warmup_steps": 0}
+            if "table" in settings:
+                settings["table"] |= {"start": folder}
+            else:
+                settings["model"] = folder
         return settings
 
     def encode_parts(self, folder: str) -> list[str]:

@@ -160,7 +160,8 @@ class EncoderSettings(Settings):
     reinit_top: Whole = Field(default=0, ge=0)
     """Top layers whose weights are re-initialised, for a weaker start."""
     warmup_steps: Whole = Field(default=0, ge=0)
-    """Steps of in-batch training, under the finetune budget, before embeddings, pools and every method."""
+    """Steps of in-batch training before embeddings, pools and every method, under the budget of `static` in that tier,
+    else of `finetune`."""
     similarity: Literal["cosine", "dot"] = "cosine"
     """How a query and a document are compared; with `dot` vectors are not normalised."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -168,7 +168,7 @@ class Suite(Settings):
         settings = self.teacher if teacher and self.teacher else self.encoder
         decides = self.start() if settings is self.encoder else settings.model_dump()
         if settings is self.encoder and self.encoder.warmup_steps:
-            decides["warmup"] = self.finetune.decides()
+            decides["warmup"] = self.warmup_budget().decides()
         name = re.sub(r"[^a-z0-9._-]+", "-", Path(settings.model).name.lower()).strip(".-")[:48]
         return f"{name}-{short_hash(decides)}"
 
@@ -179,6 +179,10 @@ class Suite(Settings):
     def warms_up(self) -> bool:
         """Say whether the encoder is changed before any method starts from it."""
         return bool(self.encoder.reinit_top or self.encoder.warmup_steps)
+
+    def warmup_budget(self) -> TrainingSettings:
+        """Return the budget of the warm-up: that of the tier in which the start can be trained."""
+        return self.static if "table" in self.start() else self.finetune
 
     def start_text(self) -> str:
         """Return in a few words what every run starts from."""

@@ -38,7 +38,7 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "StaticEncode
     """Return the untrained table of a suite with the tokens of a dataset."""
     keep_freed_memory()
     training, encoder = spec["training"], spec["encoder"]
-    start = open_table(training, encoder["model"])
+    start = open_table(encoder["table"], encoder["model"])
     return StaticEncoder(
         start,
         tokens_of_sides(start, materials.dataset, encoder),

@@ -1,0 +1,41 @@
+"""A study run whole: a board for each variant, and the comparison of them, again after a variant has changed."""
+
+import copy
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from tiny import SUITE, copy_project, snakemake, write_suite
+
+BOARDS = Path("results/leaderboards")
+
+
+def test_a_study_of_two_tiers_holds_one_order_against_the_other(tmp_path: Path) -> None:
+    suite = copy.deepcopy(SUITE) | {
+        "static": {"steps": 8, "batch_size": 8, "negatives": 2, "learning_rate": 1e-2}
+    }
+    suite |= {"vary": {"tier": {"adapter": {}, "static": {"tier": "static"}}}, "against": "static"}
+    copy_project(tmp_path)
+    write_suite(tmp_path, suite)
+    said = snakemake(tmp_path)
+    boards = {
+        name: pd.read_csv(tmp_path / BOARDS / f"tiny-{name}" / "leaderboard.csv")
+        for name in ("adapter", "static")
+    }
+    folder = tmp_path / BOARDS / "tiny"
+    rows = pd.read_csv(folder / "study.csv")
+    for name, board in boards.items():
+        mine = rows[rows["tier"] == name]
+        assert set(mine["row"]) <= set(board["row"])
+        shared = mine.merge(board, on=["dataset", "row"])
+        assert len(shared) >= len(SUITE["methods"])
+    order = pd.read_csv(folder / "agreement.csv")
+    assert order[["tier", "dataset", "rows"]].values.tolist() == [["adapter", "pydoc", 3]]
+    assert len(pd.read_csv(folder / "pairs.csv")) == 3
+    assert (folder / "figures" / "pydoc-agreement.svg").is_file()
+    page = (folder / "study.html").read_text(encoding="utf-8")
+    assert "../tiny-static/leaderboard.html" in page
+    assert "tau-b" in said.stdout + said.stderr
+    config = json.loads((tmp_path / "results/studies/tiny/tiny-static.json").read_text())
+    assert (config["suite"], config["tier"], "vary" in config) == ("tiny-static", "static", False)

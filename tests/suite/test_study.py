@@ -1,5 +1,7 @@
 """Studies: what their variants are, and one line for every mistake in a config that varies a suite."""
 
+import datetime as dt
+import json
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ import yaml
 from builders import ROOT
 from negmark.core.errors import UserError
 from negmark.suite.checks import load
-from negmark.suite.study import is_study, merged, study_of
+from negmark.suite.study import as_json, is_study, merged, study_from, study_of
 
 BASE: dict[str, Any] = {
     "suite": "s",
@@ -64,7 +66,8 @@ TWO = {"tier": {"one": {}, "two": {}}}
         ({"tier": {"a b": {}, "a-b": {}}}, {}, "two labels give the same name of a board"),
         (TWO, {"against": "twoo"}, "file.yaml: against: unknown label 'twoo'; did you mean 'two'? allowed: one, two"),
         ({**TWO, "x": TWO["tier"]}, {"against": "two"}, "orders are compared along one axis"),
-        (TWO, {"suite": 3}, "file.yaml: suite: a study needs a name, found 3"),
+        (TWO, {"suite": 3}, "file.yaml: suite: a study needs a name of small letters, digits, - and _, found 3"),
+        (TWO, {"suite": "my study"}, "file.yaml: suite: a study needs a name of small letters, digits, - and _, found"),
     ],
 )  # fmt: skip
 def test_every_mistake_has_one_line(vary: Any, more: dict[str, Any], message: str) -> None:
@@ -72,6 +75,23 @@ def test_every_mistake_has_one_line(vary: Any, more: dict[str, Any], message: st
         study(vary, **more)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_label_that_is_a_number_may_be_named_by_against() -> None:
+    assert study({"width": {32: {}, 256: {}}}, against=256).against == "256"
+
+
+def test_a_section_of_another_kind_is_replaced() -> None:
+    base = {"hide": {"how": "pooled", "depth": 10}}
+    assert merged(base, {"hide": {"how": "random"}}) == {"hide": {"how": "random"}}
+    assert merged(base, {"hide": {"how": "pooled", "depth": 5}}) == {"hide": {"how": "pooled", "depth": 5}}
+
+
+def test_a_study_is_the_same_after_it_was_handed_on_as_text() -> None:
+    found = study({"day": {dt.date(2026, 1, 2): {"static": {"steps": 1}}, None: {}}}, against=None)
+    again = study_from(json.loads(as_json(found)))
+    assert again == found
+    assert again.axes == {"day": ["2026-01-02", "None"]}
 
 
 def test_merging_leaves_its_arguments_as_they_are() -> None:

@@ -15,27 +15,27 @@ def test_a_study_of_two_tiers_holds_one_order_against_the_other(tmp_path: Path) 
     suite = copy.deepcopy(SUITE) | {
         "static": {"steps": 8, "batch_size": 8, "negatives": 2, "learning_rate": 1e-2}
     }
-    suite |= {"vary": {"tier": {"adapter": {}, "static": {"tier": "static"}}}, "against": "static"}
+    suite |= {"vary": {"tier": {"cheap": {}, "dear": {"tier": "static"}}}, "against": "dear"}
     copy_project(tmp_path)
     write_suite(tmp_path, suite)
     said = snakemake(tmp_path)
     boards = {
         name: pd.read_csv(tmp_path / BOARDS / f"tiny-{name}" / "leaderboard.csv")
-        for name in ("adapter", "static")
+        for name in ("cheap", "dear")
     }
     folder = tmp_path / BOARDS / "tiny"
     rows = pd.read_csv(folder / "study.csv")
     for name, board in boards.items():
-        mine = rows[rows["tier"] == name]
+        mine = rows[rows["vary.tier"] == name]
         assert set(mine["row"]) <= set(board["row"])
         shared = mine.merge(board, on=["dataset", "row"])
         assert len(shared) >= len(SUITE["methods"])
     order = pd.read_csv(folder / "agreement.csv")
-    assert order[["tier", "dataset", "rows"]].values.tolist() == [["adapter", "pydoc", 3]]
+    assert order[["vary.tier", "dataset", "rows"]].values.tolist() == [["cheap", "pydoc", 3]]
     assert len(pd.read_csv(folder / "pairs.csv")) == 3
     assert (folder / "figures" / "pydoc-agreement.svg").is_file()
     page = (folder / "study.html").read_text(encoding="utf-8")
-    assert "../tiny-static/leaderboard.html" in page
+    assert "../tiny-dear/leaderboard.html" in page
     assert "tau-b" in said.stdout + said.stderr
-    config = json.loads((tmp_path / "results/studies/tiny/tiny-static.json").read_text())
-    assert (config["suite"], config["tier"], "vary" in config) == ("tiny-static", "static", False)
+    config = json.loads((tmp_path / "results/studies/tiny/tiny-dear.json").read_text())
+    assert (config["suite"], config["tier"], "vary" in config) == ("tiny-dear", "static", False)

@@ -1,5 +1,6 @@
 """Results of other stages joined to the rows of a board: differences, groups, rises on dev, false negatives."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -117,9 +118,18 @@ def tells_nothing(frame: pd.DataFrame) -> bool:
     return TELLS in frame and bool(frame[TELLS].eq(False).any())
 
 
+LETTER = re.compile(r"[a-z]\d*")
+"""One letter of a row's groups."""
+
+
 def _tells(ranking: pd.DataFrame) -> bool | None:
-    compared = ranking.loc[ranking[COMPARED], "p"]
-    return bool((compared < 1 - CONFIDENCE).any()) if len(compared) else None
+    """Say whether a method differs from the reference, or two from each other, who then share no letter."""
+    compared = ranking[ranking[COMPARED]]
+    if compared.empty:
+        return None
+    letters = [set(LETTER.findall(text)) for text in compared["groups"].fillna("") if text]
+    apart = bool(letters) and not set.intersection(*letters)
+    return bool((compared["p"] < 1 - CONFIDENCE).any()) or apart
 
 
 GAIN, GAIN_STEPS, RISING = "dev_gain", "dev_gain_steps", "dev_rising"

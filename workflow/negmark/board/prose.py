@@ -1,7 +1,6 @@
 """The sentences of a board, written from its numbers."""
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from negmark.board.card_text import hidden_words
-from negmark.board.findings import COMPARED, GAIN, GAIN_STEPS, RATE, RISING, tells_nothing
+from negmark.board.findings import COMPARED, GAIN, GAIN_STEPS, LETTER, RATE, RISING, tells_nothing
 from negmark.board.overview import AVERAGE, Overview
 from negmark.board.standings import datasets, ranked_by, ranking_slice, shown_slices, tiers
 from negmark.compare.rising import LEAST
@@ -330,7 +329,7 @@ def _peers(best: Row, ranking: pd.DataFrame) -> list[str]:
 
 
 def _letters(row: Row) -> list[str]:
-    return re.findall(r"[a-z]\d*", row.get("groups") or "")
+    return LETTER.findall(row.get("groups") or "")
 
 
 def _price(best: Row, reference: Row | None) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from negmark.board.study_figures import draw_agreement, draw_response
@@ -22,12 +23,12 @@ from negmark.compare.agreement import (
     order_agreement,
     pairs,
 )  # fmt: skip
-from negmark.compare.differences import RANKING, read_differences
+from negmark.compare.differences import read_differences
 from negmark.core.errors import UserError
 from negmark.core.files import write_json, write_text
 from negmark.core.spreadsheet import csv
 from negmark.store.board import Board, open_board
-from negmark.store.query_scores import Runs
+from negmark.store.query_scores import QueryScores, Runs
 from negmark.store.run import ranks_by
 from negmark.suite.study import Study, Variant
 
@@ -38,15 +39,17 @@ PAIR_VERDICTS = (SAME, REVERSED, ONLY_HERE, ONLY_THERE, NEITHER)
 
 
 class Part(NamedTuple):
-    """A variant with its board."""
+    """A variant with its board, and the query scores of datasets that were read so far."""
 
     variant: Variant
     board: Board
+    read: dict[str, QueryScores]
 
-    @property
-    def label(self) -> str:
-        """Its labels in one."""
-        return ", ".join(self.variant.labels)
+    def scores(self, dataset: str) -> QueryScores:
+        """Return the query scores of the rows that are ranked."""
+        if dataset not in self.read:
+            self.read[dataset] = self.board.query_scores(dataset).ranked()
+        return self.read[dataset]
 
 
 def write_study(study: Study, folder: Path, root: Path = Path()) -> str:
@@ -54,14 +57,16 @@ def write_study(study: Study, folder: Path, root: Path = Path()) -> str:
 
     Raises `UserError` if a board, or a run of one whose order is compared, isn't there.
     """
-    parts = [Part(variant, open_board(variant.suite, root)) for variant in study.variants]
+    parts = [Part(variant, open_board(variant.suite, root), {}) for variant in study.variants]
     rows = study_table(study, parts)
     write_text(folder / "study.csv", csv(rows))
     write_json(folder / "study.json", {"name": study.name, "axes": study.axes, "against": study.against,
                                        "boards": [part.variant.suite for part in parts]})  # fmt: skip
     agreements = couples = pd.DataFrame()
+    for name in ("agreement.csv", "pairs.csv"):  # of an earlier comparison, which may have been another
+        (folder / name).unlink(missing_ok=True)
     if study.against is not None:
-        agreements, couples = agreement_tables(study, parts, rows)
+        agreements, couples = agreement_tables(study, parts)
         write_text(folder / "agreement.csv", csv(agreements))
         write_text(folder / "pairs.csv", csv(couples))
     figures = folder / "figures"
@@ -93,7 +98,7 @@ def _rows(study: Study, part: Part) -> Iterator[pd.DataFrame]:
         ranked = table[(table["dataset"] == dataset) & (table["status"] == "ok")].set_index("row")
         name = ranks_by(int(ranked["test_queries/unseen"].iloc[0]))
         mine = compared[(compared["dataset"] == dataset) & (compared["slice"] == name)].copy()
-        mine = mine[(mine["slice"] != RANKING) & ~mine.duplicated("row")]
+        mine = mine[~mine.duplicated("row")]  # a baseline is compared in every tier
         metric = mine["metric"].iloc[0]
         bounds = {
             kind: ranked[f"{metric}/{name}/{kind}"].reindex(mine["row"]).to_numpy()
@@ -101,7 +106,7 @@ def _rows(study: Study, part: Part) -> Iterator[pd.DataFrame]:
         }
         yield pd.DataFrame(
             {
-                **dict(zip(study.axes, part.variant.labels, strict=True)),
+                **dict(zip(study.columns, part.variant.labels, strict=True)),
                 "suite": part.variant.suite,
                 "dataset": dataset,
                 **{key: mine[key].to_numpy() for key in ROW_KEYS},
@@ -119,11 +124,9 @@ def _rows(study: Study, part: Part) -> Iterator[pd.DataFrame]:
         )
 
 
-def agreement_tables(
-    study: Study, parts: Sequence[Part], rows: pd.DataFrame
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+def agreement_tables(study: Study, parts: Sequence[Part]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return how far each other variant's order agrees with that of `against`, and every pair of rows, by dataset."""
-    axis = next(iter(study.axes))
+    axis = study.columns[0]
     judge = next(part for part in parts if part.variant.labels[0] == study.against)
     orders: list[dict[str, Any]] = []
     couples: list[dict[str, Any]] = []
@@ -131,26 +134,26 @@ def agreement_tables(
         for dataset in part.board.contents.cards:
             if part is judge or dataset not in judge.board.contents.cards:
                 continue
-            here, there = (_ordered(one.board, dataset, rows) for one in (part, judge))
+            here, there = (_ordered(one, dataset) for one in (part, judge))
             if len(here.keys() & there.keys()) < FEWEST:
                 continue
-            _check_queries(part, judge, dataset)
-            about = {axis: part.label, "dataset": dataset}
+            _check_same_queries(part, judge, dataset)
+            about = {axis: part.variant.label, "dataset": dataset}
             told = pairs(here, there)
             counts = {word: sum(pair.verdict == word for pair in told) for word in PAIR_VERDICTS}
             orders.append({**about, **order_agreement(here, there)._asdict(), **counts})
             couples += [{**about, **pair._asdict()} for pair in told]
     if not orders:
         raise UserError(
-            f"{study.name}: no dataset has {FEWEST} rows that {study.against} and another variant have in common; "
+            f"{study.name}: {study.against}: no dataset has {FEWEST} rows that it and another variant have in common; "
             "name the same rows in them"
         )
     return pd.DataFrame(orders), pd.DataFrame(couples)
 
 
-def _ordered(board: Board, dataset: str, rows: pd.DataFrame) -> dict[str, Runs]:
+def _ordered(part: Part, dataset: str) -> dict[str, Runs]:
     """Return the runs of a board's controlled rows, controls of the benchmark left out, on the slice that ranks."""
-    scores, contents = board.query_scores(dataset).ranked(), board.contents
+    scores, contents = part.scores(dataset), part.board.contents
     return {
         name: scores.of(name, scores.metric, scores.ranking())
         for name in contents.rows
@@ -160,10 +163,11 @@ def _ordered(board: Board, dataset: str, rows: pd.DataFrame) -> dict[str, Runs]:
     }
 
 
-def _check_queries(part: Part, judge: Part, dataset: str) -> None:
-    one, other = (board.query_scores(dataset) for board in (part.board, judge.board))
-    if list(one.queries) != list(other.queries) or one.metric != other.metric:
+def _check_same_queries(part: Part, judge: Part, dataset: str) -> None:
+    one, other = part.scores(dataset), judge.scores(dataset)
+    same = list(one.queries) == list(other.queries) and np.array_equal(one.slices, other.slices)
+    if not same or one.metric != other.metric:
         raise UserError(
-            f"{part.variant.suite} and {judge.variant.suite}: {dataset} has other test queries or another metric; "
-            "vary nothing that decides a dataset"
+            f"{part.variant.suite} and {judge.variant.suite}: {dataset} has other test queries, other unseen ones or "
+            "another metric; vary nothing that decides a dataset"
         )

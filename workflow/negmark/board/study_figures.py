@@ -1,13 +1,17 @@
 """The figures of a study: orders of rows against each other, or what each row gains along an axis."""
 
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from negmark.board.figures import drawing, orders, points
 from negmark.board.figures.drawing import COLUMN, PAGE, QUIET
 from negmark.core.names import records
+from negmark.core.notation import marked
 from negmark.suite.study import Study
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
@@ -21,13 +25,14 @@ def draw_agreement(
     study: Study, rows: pd.DataFrame, agreements: pd.DataFrame, dataset: str, folder: Path
 ) -> None:
     """Draw the means of each variant against those of the one they are held against into `dataset`-agreement.*."""
-    axis = next(iter(study.axes))
+    axis, against = study.columns[0], str(study.against)
     mine = agreements[agreements["dataset"] == dataset]
-    stem, columns = folder / f"{dataset}-agreement", [axis, "row", "title", "x", "y"]
+    stem = folder / f"{dataset}-agreement"
     if mine.empty:
-        drawing.save_nothing(stem, columns, f"{dataset} is on one board alone.")
+        why = f"{against} and another variant have too few rows in common on {dataset}."
+        drawing.save_nothing(stem, [axis, "row", "title", "x", "y"], why)
         return
-    tables = {label: _points(rows, axis, str(label), str(study.against)) for label in mine[axis]}
+    tables = {label: _points(rows, axis, str(label), against) for label in mine[axis]}
     metric = rows["metric"].iloc[0]
     with drawing.styled():
         figure = Figure(figsize=(COLUMN * len(tables), COLUMN * 1.1), layout="constrained")
@@ -36,7 +41,7 @@ def draw_agreement(
             title = f"{row['rows']} rows, tau-b {orders.with_bounds(row['tau'], row['low'], row['high'])}"
             orders.draw_orders(axes, table, (table["x"], table["y"]), title)
             axes.set_xlabel(f"{metric}, {label}")
-            axes.set_ylabel(f"{metric}, {study.against}")
+            axes.set_ylabel(f"{metric}, {against}")
         figure.draw_without_rendering()  # sets the scales that labels are placed by
         for axes, table in zip(panels, tables.values(), strict=True):
             points.place_labels(figure, axes, table)
@@ -59,61 +64,77 @@ def _agreement_caption(study: Study, dataset: str, rows: pd.DataFrame) -> str:
     return (
         f"Does another {next(iter(study.axes))} put methods in the order of {study.against}, on {dataset}? A point is "
         f"a row at its mean {rows['metric'].iloc[0]} over seeds; bars: 95 % Student t intervals over seeds, which may "
-        "extend beyond the panel. In brackets: 95 % percentile intervals of tau-b over resampled seeds and queries."
+        "extend beyond the panel. In brackets: where tau-b lies in 95 % of the resamples of seeds and queries, which "
+        "noise lowers."
     )
 
 
 def draw_response(study: Study, rows: pd.DataFrame, dataset: str, folder: Path) -> None:
     """Draw each row's difference from the reference along the first axis, a panel a label of the second."""
-    axes_names = list(study.axes)
-    places = study.axes[axes_names[0]]
-    panels = study.axes[axes_names[1]] if len(axes_names) > 1 else [""]
+    names, columns = list(study.axes), study.columns
+    places = study.axes[names[0]]
     shown = rows[(rows["track"] != "baseline") & ~rows["control"] & rows["difference"].notna()]
     stem = folder / f"{dataset}-response"
     if shown.empty:
-        drawing.save_nothing(
-            stem, [*axes_names, "row", "difference"], f"{dataset} has no row beside its reference."
-        )
+        why = f"{dataset} has no row beside its reference."
+        drawing.save_nothing(stem, [*columns, "row", "difference"], why)
         return
-    titles = list(shown["title"].drop_duplicates())
+    panels = study.axes[names[1]] if len(names) > 1 else [""]
+    lines = shown.drop_duplicates("row").reset_index(drop=True)
     with drawing.styled():
         figure = Figure(figsize=(max(PAGE, COLUMN * len(panels)), 3.1), layout="constrained")
-        for place, (axes, panel) in enumerate(
-            zip(figure.subplots(1, len(panels), sharey=True, squeeze=False)[0], panels, strict=True)
-        ):
-            part = shown[shown[axes_names[1]] == panel] if panel else shown
-            for number, title in enumerate(titles):
-                _line(axes, part[part["title"] == title], axes_names[0], places, number, len(titles))
+        drawn = figure.subplots(1, len(panels), sharex=True, sharey=True, squeeze=False)[0]
+        for axes, panel in zip(drawn, panels, strict=True):
+            part = shown[shown[columns[1]] == panel] if panel else shown
+            for number, row in enumerate(records(lines)):
+                _line(axes, part[part["row"] == row["row"]], columns[0], places, number, len(lines))
             axes.axhline(0, color=QUIET, lw=0.9, zorder=0)
             axes.set_xticks(range(len(places)), [drawing.label(name, 10) for name in places])
-            axes.set_xlabel(axes_names[0])
-            if panel:
-                axes.set_title(f"{axes_names[1]}: {panel}")
-            if not place:
-                axes.set_ylabel(f"{shown['metric'].iloc[0]} minus {shown['reference'].iloc[0]}")
+            axes.set_xlim(-0.6, len(places) - 0.4)
+            axes.set_xlabel(names[0])
+            axes.set_title(f"{names[1]}: {panel}" if panel else "")
             axes.grid(axis="y")
-        handles, labels = figure.axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside upper center", ncols=4)
-        drawing.save(figure, stem, shown, _response_caption(study, dataset, shown))
+        drawn[0].set_ylabel(f"{shown['metric'].iloc[0]} minus {_reference(rows, shown)}")
+        figure.legend(
+            handles=[_handle(number, marked(row)) for number, row in enumerate(records(lines))],
+            loc="outside upper center", ncols=4,
+        )  # fmt: skip
+        drawing.save(figure, stem, shown, _response_caption(study, dataset, rows, shown))
 
 
-def _line(axes: object, part: pd.DataFrame, axis: str, places: list[str], number: int, many: int) -> None:
-    by_place = part.set_index(axis)
+def _line(axes: Axes, part: pd.DataFrame, column: str, places: list[str], number: int, many: int) -> None:
+    """Draw a row's differences, each beside those of the other rows at its place."""
+    by_place = part.set_index(column)
     found = [place for place in places if place in by_place.index]
     shift = SPREAD * (number / max(many - 1, 1) - 0.5)
     mine = by_place.loc[found]
-    axes.errorbar(  # type: ignore[attr-defined]
+    axes.errorbar(
         [places.index(place) + shift for place in found],
         mine["difference"],
         yerr=[mine["difference"] - mine["difference_low"], mine["difference_high"] - mine["difference"]],
-        color=COLOURS[number % len(COLOURS)], marker=MARKS[number % len(MARKS)], ms=3.5, lw=0.9, elinewidth=0.8,
-        label=drawing.label(part["title"].iloc[0] if len(part) else "", 24),
-    )  # fmt: skip
+        elinewidth=0.8,
+        **_look(number),
+    )
 
 
-def _response_caption(study: Study, dataset: str, shown: pd.DataFrame) -> str:
+def _look(number: int) -> dict[str, Any]:
+    colour, mark = COLOURS[number % len(COLOURS)], MARKS[number % len(MARKS)]
+    return {"color": colour, "marker": mark, "ms": 3.5, "lw": 0.9}
+
+
+def _handle(number: int, title: str) -> Line2D:
+    return Line2D([], [], label=drawing.label(title, 24), **_look(number))
+
+
+def _reference(rows: pd.DataFrame, shown: pd.DataFrame) -> str:
+    """Return the title of the row that others are compared with."""
+    name = shown["reference"].iloc[0]
+    return str(rows.loc[rows["row"] == name, "title"].iloc[0])
+
+
+def _response_caption(study: Study, dataset: str, rows: pd.DataFrame, shown: pd.DataFrame) -> str:
     return (
-        f"What rows gain over {shown['reference'].iloc[0]} in {shown['metric'].iloc[0]} on {dataset}, by "
+        f"What rows gain over {_reference(rows, shown)} in {shown['metric'].iloc[0]} on {dataset}, by "
         f"{' and '.join(study.axes)}. Bars: 95 % intervals over other seeds and other queries. Every place is a board "
         "of its own; marks of a place lie beside each other to be seen."
     )

@@ -1,5 +1,6 @@
 """A study in words and tables: for a repository's page, as one HTML file, and for the terminal."""
 
+import math
 from pathlib import Path
 
 import jinja2
@@ -8,9 +9,10 @@ from tabulate import tabulate
 
 from negmark.board.page import REPORT, figure_of
 from negmark.compare.agreement import NEITHER, ONLY_HERE, ONLY_THERE, REVERSED, SAME
+from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
-from negmark.core.notation import counted, listed, number, plain
-from negmark.suite.study import Study
+from negmark.core.notation import MISSING, counted, listed, marked, number, plain
+from negmark.suite.study import BETWEEN, Study
 
 CERTAIN = 0.05
 
@@ -94,18 +96,21 @@ def reading(study: Study) -> str:
         )
     return (
         f"{text} The others' orders of rows are held against that of {study.against}: Kendall's tau-b of the means, "
-        "with a 95 % interval over resampled seeds and queries, and all pairs of rows, told apart where p < .05 after "
-        "Holm over all pairs of a board."
+        "in brackets where 95 % of the resamples of seeds and queries lie, beside the ceiling that noise sets (how far "
+        f"the order of {study.against} agrees with its own resamples); and all pairs of rows, told apart where p < .05 "
+        "after Holm over all pairs of a board."
     )
 
 
 def values_table(study: Study, rows: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
     """Return heads and lines of a table of rows by variants, best of the last variant first, baselines last."""
-    axes, lines = list(study.axes), []
+    axes, lines = study.columns, []
+    digits = decimals(rows["metric"].iloc[0])
     places = list(rows[axes].drop_duplicates().itertuples(index=False, name=None))
     cells = {(*(row[axis] for axis in axes), row["row"]): row for row in records(rows)}
-    last = rows[(rows[axes] == pd.Series(dict(zip(axes, places[-1], strict=True)))).all(axis=1)]
-    order = {row["row"]: row["mean"] for row in records(last)}
+    order = {
+        row["row"]: row["mean"] for row in cells.values() if tuple(row[axis] for axis in axes) == places[-1]
+    }
     about = sorted(
         records(rows.drop_duplicates("row")),
         key=lambda row: (row["track"] == "baseline", -order.get(row["row"], 0.0)),
@@ -113,31 +118,42 @@ def values_table(study: Study, rows: pd.DataFrame) -> tuple[list[str], list[list
     for row in about:
         found = [cells.get((*place, row["row"])) for place in places]
         note = " (baseline)" if row["track"] == "baseline" else " (control)" if row["control"] else ""
+        name = row["title"] if note else marked(row)
         lines.append(
             [
-                row["title"] + note,
-                *("" if cell is None else number(cell["mean"], cell["low"]) for cell in found),
+                name + note,
+                *("" if cell is None else number(cell["mean"], cell["low"], digits) for cell in found),
             ]
         )
-    return ["", *(", ".join(map(str, place)) for place in places)], lines
+    return ["", *(BETWEEN.join(map(str, place)) for place in places)], lines
 
 
 def agreement_table(
     study: Study, dataset: str, agreements: pd.DataFrame
 ) -> tuple[list[str], list[list[str]]]:
     """Return heads and lines of the agreement of each variant with the one that all are held against."""
-    axis = next(iter(study.axes))
     mine = agreements[agreements["dataset"] == dataset]
-    heads = [axis, "rows", "tau-b", "pairs: both, alike", "the other way round", "this one only",
-             f"{study.against} only", "neither"]  # fmt: skip
+    heads = [next(iter(study.axes)), "rows", "pairs: both, alike", "the other way round", "this one only",
+             f"{study.against} only", "neither", "tau-b", "ceiling"]  # fmt: skip
     lines = [
         [
-            str(row[axis]), str(row["rows"]), f"{row['tau']:z.2f} ({row['low']:z.2f} to {row['high']:z.2f})",
+            str(row[study.columns[0]]), str(row["rows"]),
             *(str(row[word]) for word in (SAME, REVERSED, ONLY_HERE, ONLY_THERE, NEITHER)),
+            with_range(row["tau"], row["low"], row["high"]), two(row["ceiling"]),
         ]
         for row in records(mine)
     ]  # fmt: skip
     return heads, lines
+
+
+def with_range(value: float, low: float, high: float) -> str:
+    """`0.60 (0.47 to 0.73)`; a dash where all means of a board are equal."""
+    return f"{two(value)} ({two(low)} to {two(high)})" if not math.isnan(value) else MISSING
+
+
+def two(value: float) -> str:
+    """Return a number with two decimals, a dash for none."""
+    return MISSING if math.isnan(value) else f"{value:z.2f}"
 
 
 def sentences(
@@ -145,8 +161,8 @@ def sentences(
 ) -> list[str]:
     """Return what the study says of a dataset."""
     if study.against is None:
-        return [_helped(study, rows)]
-    axis, titles = next(iter(study.axes)), dict(zip(rows["row"], rows["title"], strict=True))
+        return _helped(study, rows)
+    axis, titles = study.columns[0], {row["row"]: row["title"] for row in records(rows)}
     said = []
     for row in records(agreements[agreements["dataset"] == dataset]):
         known = row[SAME] + row[REVERSED] + row[ONLY_THERE]
@@ -154,10 +170,12 @@ def sentences(
             (couples["dataset"] == dataset) & (couples[axis] == row[axis]) & (couples["verdict"] == REVERSED)
         ]
         wrong = [_turned(pair, titles) for pair in records(mine)]
+        label = str(row[axis])
         text = (
-            f"{str(row[axis]).capitalize()}: tau-b {row['tau']:z.2f} ({row['low']:z.2f} to {row['high']:z.2f}). Of the "
-            f"{counted(known, 'pair')} that {study.against} tells apart, it tells {row[SAME]} apart the same way and "
-            f"{row[REVERSED]} the other way round; {row[ONLY_HERE]} it tells apart that {study.against} doesn't."
+            f"{label[:1].upper()}{label[1:]}: of the {counted(known, 'pair')} that {study.against} tells apart, it "
+            f"tells {row[SAME]} apart the same way and {row[REVERSED]} the other way round; {row[ONLY_HERE]} it tells "
+            f"apart that {study.against} doesn't. Tau-b is {with_range(row['tau'], row['low'], row['high'])}, where "
+            f"noise alone leaves about {two(row['ceiling'])}."
         )
         said.append(f"{text} The other way round: {'; '.join(wrong)}." if wrong else text)
     return said
@@ -169,19 +187,19 @@ def _turned(pair: Row, titles: dict[str, str]) -> str:
     return f"{better} over {worse}"
 
 
-def _helped(study: Study, rows: pd.DataFrame) -> str:
-    """Say in which variants which rows are above the reference, and below it, beyond doubt."""
-    axes = list(study.axes)
+def _helped(study: Study, rows: pd.DataFrame) -> list[str]:
+    """Say in which variants which rows are above the reference, and below it, beyond doubt; a sentence a row."""
     tested = rows[(rows["track"] != "baseline") & ~rows["control"] & rows["p"].notna()]
     said = []
-    for title, mine in tested.groupby("title", sort=False):
+    for _, mine in tested.groupby("row", sort=False):
         up, down = (
-            [", ".join(str(row[axis]) for axis in axes) for row in records(part)]
+            [BETWEEN.join(str(row[axis]) for axis in study.columns) for row in records(part)]
             for part in (
                 mine[(mine["p"] < CERTAIN) & (mine["difference"] > 0)],
                 mine[(mine["p"] < CERTAIN) & (mine["difference"] < 0)],
             )
         )
-        above = f"above the reference at {listed(up)}" if up else "above it nowhere"
-        said.append(f"{title} is {above}" + (f", below it at {listed(down)}" if down else ""))
-    return ". ".join(said) + "."
+        above = f"above the reference at {listed(up)}" if up else "above the reference nowhere"
+        text = f"{marked(records(mine)[0])} is {above}"
+        said.append(text + (f", below it at {listed(down)}." if down else "."))
+    return said

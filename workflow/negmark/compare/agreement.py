@@ -1,9 +1,11 @@
 """Do two boards put the same rows in the same order, and which pairs of rows do they call differently?
 
 A cheap way of training is worth what its order of methods says about the dear one. Two answers are given. Kendall's
-tau-b of the rows' means has an interval over **both seeds and queries**: queries are resampled once for both boards, as
-both are judged on the same ones, and seeds within each board, the same for all its rows, as a seed gives all rows the
-same data (https://doi.org/10.1214/aos/1176344552). And each pair of rows is compared on each board by the inference
+tau-b of the rows' means is shown with the range that resampling gives it, over **both seeds and queries**: queries are
+resampled once for both boards, as both are judged on the same ones, and seeds within each board, the same for all its
+rows, as a seed gives all rows the same data. That range is no confidence interval: noise alone lowers tau, and does so
+twice in a resample. What noise does is shown by the ceiling beside it, how far the order of the other board agrees with
+its own resamples. And each pair of rows is compared on each board by the inference
 that gives a board its letters (`compare.inference`), adjusted by Holm over all pairs of that board.
 """
 
@@ -30,12 +32,15 @@ Rows = Mapping[str, Runs]
 
 
 class OrderAgreement(NamedTuple):
-    """Kendall's tau-b of two boards' means of the same rows, -1..1, with a 95 % interval over seeds and queries."""
+    """Kendall's tau-b of two boards' means of the same rows, -1..1."""
 
     rows: int
     tau: float
     low: float
+    """Where 95 % of the resamples of seeds and queries lie; noise lowers them too."""
     high: float
+    ceiling: float
+    """The median agreement of the other board with resamples of itself: what noise leaves of a perfect agreement."""
 
 
 class Pair(NamedTuple):
@@ -60,8 +65,11 @@ def order_agreement(here: Rows, there: Rows) -> OrderAgreement:
     queries = sides[0].shape[2]
     weights = rng.multinomial(queries, np.full(queries, 1 / queries), DRAWS).T / queries
     drawn = [_resampled(cube, weights, rng) for cube in sides]
+    if np.isnan(tau):
+        return OrderAgreement(len(names), tau, tau, tau, tau)
     low, high = np.nanquantile(kendall(*drawn), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
-    return OrderAgreement(len(names), tau, float(low), float(high))
+    ceiling = np.nanmedian(kendall(drawn[1], np.broadcast_to(means[1], drawn[1].shape)))
+    return OrderAgreement(len(names), tau, float(low), float(high), float(ceiling))
 
 
 def pairs(here: Rows, there: Rows) -> list[Pair]:

@@ -121,10 +121,16 @@ def _correlation(rows: Sequence[pd.DataFrame]) -> dict[str, float]:
     return dict(zip(OF_TIER, (len(rows), one.tau, one.tau_low, one.tau_high, p), strict=True))
 
 
+def _rate(scores: QueryScores, row: str) -> Any:
+    """Return the learning rate that tuning chose for a row, None without: rows of two rates are no twins."""
+    return scores.rows[row].about.get("params", {}).get("learning_rate")
+
+
 def _from_twin(name: str, others: Sequence[str], scores: QueryScores) -> dict[str, Any]:
     """Return the columns `twin` and `OF_TWIN` of a row; empty where it has no twin among the others."""
     wanted = TWINS.get(scores.rows[name].about["method"])
-    twin = next((other for other in others if scores.rows[other].about["method"] == wanted), "")
+    alike = [other for other in others if _rate(scores, other) == _rate(scores, name)]
+    twin = next((other for other in alike if scores.rows[other].about["method"] == wanted), "")
     if not twin:
         return {"twin": "", **dict.fromkeys(OF_TWIN, math.nan)}
     own, others_runs = (scores.of(row, scores.metric, scores.ranking()) for row in (name, twin))

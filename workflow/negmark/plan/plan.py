@@ -124,10 +124,11 @@ class Planner:
 
     def _warm_up(self, job: Job) -> float:
         suite = self._layout.suite
-        budget = {**suite.finetune.model_dump(), "steps": suite.encoder.warmup_steps}
+        budget = {**suite.warmup_budget().model_dump(), "steps": suite.encoder.warmup_steps}
+        tier = "static" if "table" in suite.start() else "finetune"
         size = self._size_of(job)
         start = self._machine.start["torch"]
-        return start + durations.train_seconds(size, self._how, self._machine, "", budget, 0, "finetune")
+        return start + durations.train_seconds(size, self._how, self._machine, "", budget, 0, tier)
 
     def _dense_pool(self, job: Job) -> float:
         gathers = self._layout.paths.pool_shares("dense") != (1, 1)

@@ -217,6 +217,12 @@ def _check_tuning(suite: Suite, file: str) -> None:
             raise UserError(f"{where}.methods: no row '{name}' that can be tuned; {nearest(name, able)}")
     for row in suite.tuned_rows():
         _check_tuned_row(suite, row, file)
+    tuned = {name for row in suite.tuned_rows() for name in (row.name, row.method.name)}
+    known = {name for row in suite.rows.values() for name in (row.name, row.method.name)}
+    if suite.tuned and suite.reference in known - tuned:
+        raise UserError(
+            f"{where}.methods: {suite.reference} must be among them, as tuned rows are compared with it as tuned"
+        )
     if suite.tuned and (
         without := [one.name for one in suite.datasets.values() if one.is_home and not one.has_dev]
     ):

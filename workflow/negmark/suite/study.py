@@ -11,6 +11,7 @@ Every key but `vary` and `against` is that of all its suites; a variant changes 
 two axes there is a variant for each pair of labels, and the second one changes what the first has made.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from itertools import product
@@ -22,6 +23,10 @@ from negmark.suite.validation import nearest, shown
 VARY, AGAINST = "vary", "against"
 MOST_AXES = 2
 FEWEST_LABELS = 2
+NAME = r"[a-z0-9][a-z0-9_-]*"
+BETWEEN = " / "
+KINDS = ("how", "kind")
+"""Keys that decide which others a section has."""
 
 
 class Variant(NamedTuple):
@@ -29,6 +34,11 @@ class Variant(NamedTuple):
 
     labels: tuple[str, ...]
     config: dict[str, Any]
+
+    @property
+    def label(self) -> str:
+        """Its labels in one."""
+        return BETWEEN.join(self.labels)
 
     @property
     def suite(self) -> str:
@@ -46,6 +56,11 @@ class Study(NamedTuple):
     """The label of the first axis whose order of rows the others are held against; None where no order is asked for."""
     variants: list[Variant]
 
+    @property
+    def columns(self) -> list[str]:
+        """The columns of its tables that hold the labels of each axis."""
+        return [f"{VARY}.{axis}" for axis in self.axes]
+
 
 def is_study(config: Mapping[str, Any]) -> bool:
     """Say whether a config varies a suite."""
@@ -58,13 +73,16 @@ def study_of(config: Mapping[str, Any], file: str) -> Study:
     The suites themselves are checked when they are opened.
     """
     name = config.get("suite")
-    if not isinstance(name, str):
-        raise UserError(f"{file}: suite: a study needs a name, found {shown(name)}")
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        raise UserError(
+            f"{file}: suite: a study needs a name of small letters, digits, - and _, found {shown(name)}"
+        )
     axes = _axes(config[VARY], f"{file}: {VARY}")
     labels = {axis: list(values) for axis, values in axes.items()}
-    against, first = config.get(AGAINST), next(iter(labels.values()))
+    given, first = config.get(AGAINST), next(iter(labels.values()))
+    against = None if given is None else str(given)
     if against is not None and against not in first:
-        raise UserError(f"{file}: {AGAINST}: unknown label {shown(against)}; {nearest(str(against), first)}")
+        raise UserError(f"{file}: {AGAINST}: unknown label {shown(against)}; {nearest(against, first)}")
     if against is not None and len(labels) > 1:
         raise UserError(f"{file}: {AGAINST}: orders are compared along one axis; leave the second one out")
     shared = {key: value for key, value in config.items() if key not in {VARY, AGAINST}}
@@ -79,15 +97,31 @@ def study_of(config: Mapping[str, Any], file: str) -> Study:
     return Study(name, labels, against, variants)
 
 
+def as_json(study: Study) -> str:
+    """Return a study as JSON, which a job is given; labels are text there already, and dates are."""
+    return json.dumps({**study._asdict(), "variants": [list(one) for one in study.variants]}, default=str)
+
+
+def study_from(written: Mapping[str, Any]) -> Study:
+    """Return the study that `as_json` wrote."""
+    variants = [Variant(tuple(labels), config) for labels, config in written["variants"]]
+    return Study(**{**written, "variants": variants})
+
+
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
     """Return a config with some keys changed; sections are changed key by key, all else is replaced."""
     result = dict(base)
     for key, value in changes.items():
         inner = result.get(key)
-        result[key] = (
-            merged(inner, value) if isinstance(inner, Mapping) and isinstance(value, Mapping) else value
-        )
+        if isinstance(inner, Mapping) and isinstance(value, Mapping) and not _other_kind(inner, value):
+            value = merged(inner, value)
+        result[key] = value
     return result
+
+
+def _other_kind(section: Mapping[str, Any], changes: Mapping[str, Any]) -> bool:
+    """Say whether a section becomes one of another kind, whose keys are others."""
+    return any(key in changes and changes[key] != section.get(key) for key in KINDS)
 
 
 def _axes(given: Any, where: str) -> dict[str, dict[str, Mapping[str, Any]]]:

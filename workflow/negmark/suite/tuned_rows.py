@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from negmark.core.errors import UserError
 from negmark.core.files import canonical
 from negmark.suite.datasets import Dataset
 from negmark.suite.paths import Paths
@@ -21,6 +22,11 @@ def board_rows(suite: Suite, specs: Specs, file: Path) -> dict[str, Row]:
     if not suite.tuned or not file.is_file():
         return suite.rows
     tuned, chosen = read_tuned(file), {}
+    if both := {*tuned.seeds} & {*suite.seeds}:
+        raise UserError(
+            f"{file}: seed {min(both)} is one of the suite's, by which a choice would flatter itself; use other seeds, "
+            "or delete the file, and the same command tunes anew"
+        )
     for row in suite.tuned_rows():
         chosen[row.name] = {
             dataset.name: chosen_for(tuned, file, dataset.name, row.name, specs.tuned_under(dataset, row))

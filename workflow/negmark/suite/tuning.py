@@ -85,11 +85,13 @@ def chosen_for(tuned: Tuned, path: Path, dataset: str, row: str, under: str) -> 
     """Return what was chosen for a row on a dataset. Raises `UserError` if it is missing or of other settings."""
     chosen = tuned.datasets.get(dataset, {}).get(row)
     if chosen is None:
-        raise UserError(f"{path}: {row} on {dataset} is missing; run `snakemake --cores all tune` again")
+        raise UserError(
+            f"{path}: {row} on {dataset} is missing; delete the file, and the same command tunes anew"
+        )
     if chosen.under != under:
         raise UserError(
-            f"{path}: {row} on {dataset} was tuned under other settings than the suite has now; run "
-            "`snakemake --cores all tune` again, or delete the file"
+            f"{path}: {row} on {dataset} was tuned under other settings than the suite has now; delete the file, "
+            "and the same command tunes anew"
         )
     return chosen
 

@@ -26,6 +26,7 @@ from negmark.board.prose import (
     version_sentence,
     warnings,
 )
+from negmark.board.short_answer import short_answer
 from negmark.board.standings import datasets, tiers
 from negmark.compare.claims import READING, difference_text, read_claims, sentence
 from negmark.core.names import Row, records
@@ -92,6 +93,7 @@ def page(
     return environment.get_template("leaderboard.html").render(
         suite=suite,
         version=version_sentence(suite, settings),
+        answer=short_answer(frame, settings),
         reading=reading(frame),
         tiers=names if len(names) > 1 else [],
         tracks=_several(frame.loc[frame["track"] != "baseline", "track"]),

@@ -184,7 +184,7 @@ def _tier_start(tier: str, rows: pd.DataFrame) -> str:
 def warnings(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
     """Warn of each tier of a dataset whose ranking tells nothing: no method, controls aside, differs."""
     names = tiers(frame)
-    rankings = {tier: _first_track(frame, tier) for tier in names}
+    rankings = {tier: first_track(frame, tier) for tier in names}
     return [
         f"Tells nothing about these methods{f' in the {tier} tier' if len(names) > 1 else ''}: "
         f"{_no_difference(ranking, settings)}"
@@ -220,7 +220,7 @@ def _power(ranking: pd.DataFrame) -> list[str]:
     return [f"Differences of {least} or more would have been shown (80 % power)."] if least else []
 
 
-def _first_track(frame: pd.DataFrame, tier: str) -> pd.DataFrame:
+def first_track(frame: pd.DataFrame, tier: str) -> pd.DataFrame:
     """The first ranking of a tier: each track is one of its own."""
     rows = frame[frame["tier"] == tier]
     rows = (
@@ -265,18 +265,18 @@ def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
 
 
 def _tier_sentences(frame: pd.DataFrame, tier: str, prefix: str, settings: dict[str, Any]) -> list[str]:
-    rows, first_track = frame[frame["tier"] == tier], _first_track(frame, tier)
+    rows, ranking = frame[frame["tier"] == tier], first_track(frame, tier)
     baselines = {row["row"]: row for row in records(frame[frame["track"] == "baseline"])}
     reference = reference_row(rows, settings.get("reference", REFERENCE))
-    if tells_nothing(first_track):  # so none of its rows is called the first
-        said = _hidden(reference, first_track, baselines.get(UNTRAINED)) if reference else []
+    if tells_nothing(ranking):  # so none of its rows is called the first
+        said = _hidden(reference, ranking, baselines.get(UNTRAINED)) if reference else []
         return [prefix + sentence for sentence in said]
-    best = records(first_track)[0]
+    best = records(ranking)[0]
     winner = prefix + _winner(best, reference, baselines.get(UNTRAINED), frame)
     told = [
-        " ".join([winner, *_peers(best, first_track), *_price(best, reference)]),
-        " ".join([*_tally(first_track, reference), *_power(first_track)]),
-        *_hidden(best, first_track, baselines.get(UNTRAINED)),
+        " ".join([winner, *_peers(best, ranking), *_price(best, reference)]),
+        " ".join([*_tally(ranking, reference), *_power(ranking)]),
+        *_hidden(best, ranking, baselines.get(UNTRAINED)),
     ]
     return [sentence for sentence in told if sentence]
 

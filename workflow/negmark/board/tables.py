@@ -26,6 +26,7 @@ from negmark.board.prose import (
     version_sentence,
     warnings,
 )
+from negmark.board.short_answer import short_answer
 from negmark.board.standings import datasets, ranked_by, tiers
 from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, marked, mean_rank_text, plain, rank_text, titled
@@ -52,6 +53,7 @@ def markdown(
     """The board for a repository's page: all datasets, then size, sentences, table and adaptations of each."""
     parts = [
         f"# Leaderboard: {plain(suite)}",
+        *(f"**{plain(sentence)}**" for sentence in short_answer(frame, settings)),
         plain(version_sentence(suite, settings)),
         plain(reading(frame)),
     ]

@@ -1,0 +1,56 @@
+"""The short answer of a board: the leaders that can't be told apart, or that nothing is shown."""
+
+import pandas as pd
+
+from negmark.board.findings import TELLS
+from negmark.board.short_answer import short_answer
+
+
+def board(groups: dict[str, str], tells: bool | None = True) -> pd.DataFrame:
+    """Rows of one dataset, best first, each a hundredth below the one before it."""
+    rows = [
+        {"row": name, "title": name.upper(), "tier": "static", "track": "controlled", "method": name, "rank": place,
+         "groups": letters, "value": 0.5 - place / 100}
+        for place, (name, letters) in enumerate(groups.items(), start=1)
+    ]  # fmt: skip
+    rows.append(
+        {
+            "row": "untrained",
+            "title": "Untrained",
+            "tier": "",
+            "track": "baseline",
+            "method": "",
+            "value": 0.2,
+        }
+    )
+    frame = pd.DataFrame(rows).assign(dataset="wordnet", **{"test_queries/unseen": 100, TELLS: tells})
+    for part in ("all", "unseen"):
+        frame[f"nDCG@10/{part}/mean"] = frame["value"]
+    return frame
+
+
+def test_rows_that_share_a_letter_with_the_first_lead_together() -> None:
+    said = short_answer(board({"simans": "a", "ance": "ab", "random": "b", "inbatch": "c"}), {})
+    assert said == [
+        "On wordnet SIMANS and ANCE lead and can't be told apart: nDCG@10 up to 0.490, against 0.460 of INBATCH and "
+        "0.200 of Untrained."
+    ]
+
+
+def test_a_first_that_stands_alone_leads_alone_and_without_letters_as_well() -> None:
+    for letters in ("a", ""):
+        said = short_answer(board({"simans": letters, "inbatch": "b"}), {})
+        assert said == [
+            "On wordnet SIMANS leads: nDCG@10 0.490, against 0.480 of INBATCH and 0.200 of Untrained."
+        ]
+
+
+def test_many_leaders_are_counted() -> None:
+    rows = dict.fromkeys(["a", "b", "c", "d", "e", "f", "inbatch"], "a")
+    assert "A, B, C, D and 3 more lead and can't" in short_answer(board(rows), {})[0]
+
+
+def test_a_ranking_that_tells_nothing_has_no_leader() -> None:
+    assert short_answer(board({"simans": "a", "inbatch": "a"}, tells=False), {}) == [
+        "On wordnet no difference between methods is shown."
+    ]

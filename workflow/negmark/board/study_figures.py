@@ -17,6 +17,8 @@ from negmark.suite.study import Study
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C564B")
 """Of rows: Okabe and Ito's, which colour-blind readers tell apart, and one more."""
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "h", "p")
+FEW, WIDE, NARROW = 4, 14, 7
+"""Places that leave room for a wide label, in letters a line."""
 SPREAD = 0.5
 """Of a step along the axis: how far the marks of a place lie apart."""
 
@@ -89,7 +91,10 @@ def draw_response(study: Study, rows: pd.DataFrame, dataset: str, folder: Path) 
             for number, row in enumerate(records(lines)):
                 _line(axes, part[part["row"] == row["row"]], columns[0], places, number, len(lines))
             axes.axhline(0, color=QUIET, lw=0.9, zorder=0)
-            axes.set_xticks(range(len(places)), [drawing.label(name, 10) for name in places])
+            axes.set_xticks(
+                range(len(places)),
+                [drawing.label(name, WIDE if len(places) <= FEW else NARROW) for name in places],
+            )
             axes.set_xlim(-0.6, len(places) - 0.4)
             axes.set_xlabel(names[0])
             axes.set_title(f"{names[1]}: {panel}" if panel else "")

@@ -199,7 +199,8 @@ def _helped(study: Study, rows: pd.DataFrame) -> list[str]:
                 mine[(mine["p"] < CERTAIN) & (mine["difference"] < 0)],
             )
         )
-        above = f"above the reference at {listed(up)}" if up else "above the reference nowhere"
+        places = "everywhere" if len(up) == len(mine) else f"at {listed(up)}" if up else "nowhere"
+        above = f"above the reference {places}"
         text = f"{marked(records(mine)[0])} is {above}"
         said.append(text + (f", below it at {listed(down)}." if down else "."))
     return said

@@ -26,7 +26,7 @@ from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
-_DIFFERS = "linear maps on MiniLM vectors and cosine / temperature instead of RoBERTa and raw dot products"
+_DIFFERS = "the small encoder of the suite and cosine / temperature instead of RoBERTa and raw dot products"
 
 
 class ADORE(Method):

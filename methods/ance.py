@@ -24,7 +24,7 @@ from negmark.methods.base import Method, Services, Snapshot
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 _DIFFERS = (
-    "linear maps on MiniLM vectors and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"
+    "the small encoder of the suite and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"
 )
 
 

@@ -37,7 +37,7 @@ Kernel = Literal["gaussian", "laplace", "far"]
 TAU = {"gaussian": 0.0, "laplace": 3.0, "far": 0.5}
 """Sharpness that the released code gives each kernel; the Gaussian reads none."""
 _DIFFERS = (
-    "linear maps on MiniLM vectors and public data instead of Bing's; InfoNCE; static pool unless refreshed"
+    "the small encoder of the suite and public data instead of Bing's; InfoNCE; static pool unless refreshed"
 )
 
 

@@ -406,7 +406,11 @@ def reading(frame: pd.DataFrame) -> str:
     notes += [FALSE_NEGATIVES] if RATE in frame else []
     unranked = frame[frame["rank"].isna() & (frame["track"] != "baseline")]
     notes += [UNTUNED] if len(unranked) else []
-    notes += [f"In the {tier} tier, {TIERS[tier].says}." for tier in names if tier in TIERS]
+    notes += [
+        f"In the {tier} tier, {TIERS[tier].says}. {TIERS[tier].trust}".rstrip()
+        for tier in names
+        if tier in TIERS
+    ]
     return " ".join(
         [READING.format(by=first), *notes, *(["Tiers are ranked separately."] if len(names) > 1 else [])]
     )

@@ -10,6 +10,9 @@ from negmark.run.terminal import closing_words, one_line_per_job
 from negmark.suite.layout import Layout
 from negmark.suite.open import open_suite
 
+BOARD_TARGETS = frozenset({"all", "tune"})
+"""Targets, besides none, after which there is a board to point at, or the choices of tuning."""
+
 
 class SuiteRun:
     """A suite, laid out, and the hooks around its run; `workflow` is Snakemake's own object."""
@@ -43,7 +46,8 @@ class SuiteRun:
     def finish(self) -> None:
         """Print where the board is; nothing is left to repair."""
         note_repairs([])
-        if "reproduce" not in self._workflow.dag_settings.targets:  # which prints its own table
+        targets = {str(target) for target in self._workflow.dag_settings.targets}
+        if targets <= BOARD_TARGETS:  # others, as `plan`, print what they have to say themselves
             print(closing_words(self.layout.paths.board, untuned=self.layout.untuned))
 
 

@@ -12,6 +12,7 @@ from negmark.compare.differences import MACRO, RANKING
 from negmark.compare.rising import Rises
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core.errors import UserError
+from negmark.core.names import records
 from negmark.core.tiers import in_order
 from negmark.evaluate.audit import WHOLE_RUN
 
@@ -118,8 +119,16 @@ def tells_nothing(frame: pd.DataFrame) -> bool:
     return TELLS in frame and bool(frame[TELLS].eq(False).any())
 
 
-LETTER = re.compile(r"[a-z]\d*")
-"""One letter of a row's groups."""
+def letters(groups: str | None) -> set[str]:
+    """Return the letters of a row's groups; none for a row that was not told apart from others."""
+    return set(re.findall(r"[a-z]\d*", groups or ""))
+
+
+def alike(ranking: pd.DataFrame) -> list[str]:
+    """Return the titles of the rows that share a letter with the first one of a ranking, best first."""
+    first, *others = records(ranking)
+    mine = letters(first.get("groups"))
+    return [row["title"] for row in others if mine & letters(row.get("groups"))]
 
 
 def _tells(ranking: pd.DataFrame) -> bool | None:
@@ -127,8 +136,8 @@ def _tells(ranking: pd.DataFrame) -> bool | None:
     compared = ranking[ranking[COMPARED]]
     if compared.empty:
         return None
-    letters = [set(LETTER.findall(text)) for text in compared["groups"].fillna("") if text]
-    apart = bool(letters) and not set.intersection(*letters)
+    sets = [letters(text) for text in compared["groups"].fillna("") if text]
+    apart = bool(sets) and not set.intersection(*sets)
     return bool((compared["p"] < 1 - CONFIDENCE).any()) or apart
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import pandas as pd
 
 from negmark.board.card_text import hidden_words
-from negmark.board.findings import COMPARED, GAIN, GAIN_STEPS, LETTER, RATE, RISING, tells_nothing
+from negmark.board.findings import COMPARED, GAIN, GAIN_STEPS, RATE, RISING, alike, letters, tells_nothing
 from negmark.board.overview import AVERAGE, Overview
 from negmark.board.standings import datasets, ranked_by, ranking_slice, shown_slices, tiers
 from negmark.compare.rising import LEAST
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core.metrics import DEFAULT, decimals
 from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
-from negmark.core.notation import STILL_RISING, chance, counted, listed, marked, number
+from negmark.core.notation import STILL_RISING, chance, counted, first_of, listed, marked, number
 from negmark.core.tiers import TIERS
 from negmark.store.failures import FailedRow
 from negmark.store.run import FEWEST_UNSEEN
@@ -316,20 +316,14 @@ def _certainty(row: Row, reference: Row, digits: int) -> str:
 
 def _peers(best: Row, ranking: pd.DataFrame) -> list[str]:
     """Which methods of its ranking the first isn't distinguishable from."""
-    if not (letters := set(_letters(best))):
+    if not letters(best.get("groups")):
         return []
-    others = [row for row in records(ranking) if row["row"] != best["row"]]
-    alike = [row["title"] for row in others if letters & set(_letters(row))]
-    if not alike:
+    peers = alike(ranking)
+    if not peers:
         return ["It is distinguishable from every other method."]
-    if len(alike) == len(others):
+    if len(peers) == len(ranking) - 1:
         return ["It isn't distinguishable from any other method."]
-    shown = alike if len(alike) <= NAMED else [*alike[: NAMED - 1], f"{len(alike) - NAMED + 1} more"]
-    return [f"It isn't distinguishable from {listed(shown)}."]
-
-
-def _letters(row: Row) -> list[str]:
-    return LETTER.findall(row.get("groups") or "")
+    return [f"It isn't distinguishable from {listed(first_of(peers, NAMED))}."]
 
 
 def _price(best: Row, reference: Row | None) -> list[str]:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pandas as pd
 
-from negmark.board.findings import LETTER, tells_nothing
+from negmark.board.findings import alike, tells_nothing
 from negmark.board.prose import REFERENCE, first_track, reference_row
 from negmark.board.standings import datasets, ranked_by, ranking_slice, tiers
 from negmark.core.metrics import decimals
-from negmark.core.names import UNTRAINED, Row, records
-from negmark.core.notation import listed
+from negmark.core.names import UNTRAINED, records
+from negmark.core.notation import first_of, listed
 
 MOST = 5
 """Leaders that are named; of more, the first ones and their number."""
@@ -29,9 +29,9 @@ def sentence(dataset: str, frame: pd.DataFrame, tier: str, settings: dict[str, A
     if tells_nothing(ranking):
         return f"{where} no difference between methods is shown."
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
-    best, leaders = records(ranking)[0], _leaders(ranking)
+    best = records(ranking)[0]
+    leaders = [best["title"], *alike(ranking)]
     several = len(leaders) > 1
-    shown = leaders if len(leaders) <= MOST else [*leaders[: MOST - 1], f"{len(leaders) - MOST + 1} more"]
     others = [
         reference_row(ranking, settings.get("reference", REFERENCE)),
         *records(frame[frame["row"] == UNTRAINED]),
@@ -45,15 +45,5 @@ def sentence(dataset: str, frame: pd.DataFrame, tier: str, settings: dict[str, A
     apart = " and can't be told apart" if several else ""
     value = f"{'up to ' if several else ''}{best[by]:.{digits}f}"
     than = f", against {listed(against)}" if against else ""
-    return f"{where} {listed(shown)} lead{'' if several else 's'}{apart}: {ranked_by(frame)} {value}{than}."
-
-
-def _leaders(ranking: pd.DataFrame) -> list[str]:
-    """Return the titles of the first row and of those that share a letter with it, best first."""
-    rows = records(ranking)
-    first = _letters(rows[0])
-    return [row["title"] for row in rows if row is rows[0] or first & _letters(row)]
-
-
-def _letters(row: Row) -> set[str]:
-    return set(LETTER.findall(row.get("groups") or ""))
+    who = listed(first_of(leaders, MOST))
+    return f"{where} {who} lead{'' if several else 's'}{apart}: {ranked_by(frame)} {value}{than}."

@@ -7,14 +7,14 @@ import jinja2
 import pandas as pd
 from tabulate import tabulate
 
+from negmark.board.figures.orders import with_bounds
 from negmark.board.page import REPORT, figure_of
+from negmark.board.prose import SURE
 from negmark.compare.agreement import NEITHER, ONLY_HERE, ONLY_THERE, REVERSED, SAME
 from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, counted, listed, marked, number, plain
 from negmark.suite.study import BETWEEN, Study
-
-CERTAIN = 0.05
 
 
 def markdown(study: Study, rows: pd.DataFrame, agreements: pd.DataFrame, couples: pd.DataFrame) -> str:
@@ -148,7 +148,7 @@ def agreement_table(
 
 def with_range(value: float, low: float, high: float) -> str:
     """`0.60 (0.47 to 0.73)`; a dash where all means of a board are equal."""
-    return f"{two(value)} ({two(low)} to {two(high)})" if not math.isnan(value) else MISSING
+    return MISSING if math.isnan(value) else with_bounds(value, low, high)
 
 
 def two(value: float) -> str:
@@ -195,8 +195,8 @@ def _helped(study: Study, rows: pd.DataFrame) -> list[str]:
         up, down = (
             [BETWEEN.join(str(row[axis]) for axis in study.columns) for row in records(part)]
             for part in (
-                mine[(mine["p"] < CERTAIN) & (mine["difference"] > 0)],
-                mine[(mine["p"] < CERTAIN) & (mine["difference"] < 0)],
+                mine[(mine["p"] < SURE) & (mine["difference"] > 0)],
+                mine[(mine["p"] < SURE) & (mine["difference"] < 0)],
             )
         )
         places = "everywhere" if len(up) == len(mine) else f"at {listed(up)}" if up else "nowhere"

@@ -61,12 +61,12 @@ def order_agreement(here: Rows, there: Rows) -> OrderAgreement:
     sides = [_cube(rows, names) for rows in (here, there)]
     means = [cube.mean(axis=(1, 2))[None] for cube in sides]
     tau = float(kendall(means[0], means[1])[0])
+    if np.isnan(tau):
+        return OrderAgreement(len(names), tau, tau, tau, tau)
     rng = stream("agreement", len(names), sides[0].shape[2])
     queries = sides[0].shape[2]
     weights = rng.multinomial(queries, np.full(queries, 1 / queries), DRAWS).T / queries
     drawn = [_resampled(cube, weights, rng) for cube in sides]
-    if np.isnan(tau):
-        return OrderAgreement(len(names), tau, tau, tau, tau)
     low, high = np.nanquantile(kendall(*drawn), [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     ceiling = np.nanmedian(kendall(drawn[1], np.broadcast_to(means[1], drawn[1].shape)))
     return OrderAgreement(len(names), tau, float(low), float(high), float(ceiling))

@@ -80,6 +80,11 @@ def chance(p: float) -> str:
     return f"<{LEAST}" if p < LEAST else f"{p:.3f}"
 
 
+def first_of(words: list[str], most: int) -> list[str]:
+    """Return words that fit into `most` places: all, or the first ones and how many more there are."""
+    return words if len(words) <= most else [*words[: most - 1], f"{len(words) - most + 1} more"]
+
+
 def listed(words: list[str]) -> str:
     """`a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

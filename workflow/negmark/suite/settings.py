@@ -44,7 +44,8 @@ Whole = Annotated[int, BeforeValidator(values.whole)]
 Number = Annotated[float, BeforeValidator(values.number)]
 Truth = Annotated[bool, BeforeValidator(values.truth)]
 Text = Annotated[str, Field(max_length=4096), AfterValidator(_text)]
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)]
+NAME = "[a-z0-9][a-z0-9_-]*"
+Name = Annotated[str, Field(pattern=f"^{NAME}$", max_length=64)]
 """A name that is used in paths; a file name may have 255 bytes."""
 SplitName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
 Metric = Annotated[str, Field(max_length=64), AfterValidator(canonical)]

@@ -18,12 +18,12 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from negmark.core.errors import UserError
+from negmark.suite.settings import NAME
 from negmark.suite.validation import nearest, shown
 
 VARY, AGAINST = "vary", "against"
 MOST_AXES = 2
 FEWEST_LABELS = 2
-NAME = r"[a-z0-9][a-z0-9_-]*"
 BETWEEN = " / "
 KINDS = ("how", "kind")
 """Keys that decide which others a section has."""

@@ -13,15 +13,13 @@ import torch
 from typer import Option
 
 from negmark.core import stage
-from negmark.core.files import read_json, write_json
-from negmark.core.provenance import environment, process_cost
+from negmark.core.provenance import process_cost
 from negmark.encode.static_vectors import save_table
 from negmark.encode.table_starts import SETTINGS, open_table
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.run import set_up
 from negmark.train.step import train_until
 from negmark.train.tiers.static_rows import SHARED, Moved, trained_table
-from negmark.train.warmup import SEED, materials
+from negmark.train.warmup import begun, materials, write_facts
 
 
 def main(
@@ -38,19 +36,15 @@ def main(
     budget = {**json.loads(training), "steps": encoder["warmup_steps"]}
     table = {key: budget[key] for key in SETTINGS}
     start = open_table(table, encoder["model"])
-    spec = {
-        "method": "inbatch", "row": "warm-up", "params": {}, "seed": SEED, "tier": "static",
-        "training": budget, "encoder": {**encoder, "table": table},
-    }  # fmt: skip
     with process_cost() as cost:
-        run = set_up(spec, materials(dataset, start.dimension))
+        given = materials(dataset, start.dimension)
+        spec, run = begun("static", {**encoder, "table": table}, budget, given)
         train_until(run, budget["steps"], Checkpoint(state, spec, budget["checkpoint_steps"]))
     found = {name: value.detach().numpy() for name, value in run.encoder.weights().items()}
     # learned weights are folded into the rows, and begin at 1 again where they are learned further
     moved = Moved(found[f"{SHARED}.tokens"], found[f"{SHARED}.rows"], found.get(f"{SHARED}.weights"))
     save_table(start, trained_table(start, {SHARED: moved}, "document"), folder)
-    facts = {"encoder": encoder, "training": budget, "dataset": read_json(dataset / "card.json")}
-    write_json(folder / "warmup.json", {**facts, "cost": cost.as_dict(), **environment()})
+    write_facts(folder, encoder, budget, dataset, cost)
     shutil.rmtree(state, ignore_errors=True)
 
 

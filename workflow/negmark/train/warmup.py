@@ -21,14 +21,14 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, replacing, write_json
-from negmark.core.provenance import environment, process_cost
+from negmark.core.provenance import Cost, environment, process_cost
 from negmark.core.seeds import torch_seed
 from negmark.encode.pretrained import find_model
 from negmark.store import collection
 from negmark.store.labels import Labels
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import Materials
-from negmark.train.run import set_up
+from negmark.train.run import Run, set_up
 from negmark.train.step import train_until
 from negmark.train.tiers import finetune
 
@@ -90,9 +90,27 @@ def main(
     with replacing(folder / "model.safetensors") as partial:
         weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
         save_file(weights, partial, metadata={"format": "pt"})
+    write_facts(folder, encoder, budget, dataset, cost)
+    shutil.rmtree(state, ignore_errors=True)
+
+
+def write_facts(
+    folder: Path, encoder: dict[str, Any], budget: dict[str, Any], dataset: Path, cost: Cost
+) -> None:
+    """Write beside what was warmed up how it was."""
     facts = {"encoder": encoder, "training": budget, "dataset": read_json(dataset / "card.json")}
     write_json(folder / "warmup.json", {**facts, "cost": cost.as_dict(), **environment()})
-    shutil.rmtree(state, ignore_errors=True)
+
+
+def begun(
+    tier: str, encoder: dict[str, Any], budget: dict[str, Any], given: Materials
+) -> tuple[dict[str, Any], Run]:
+    """Return the spec and the run of in-batch training by which a tier is warmed up, at step 0."""
+    spec = {
+        "method": "inbatch", "row": "warm-up", "params": {}, "seed": SEED, "tier": tier,
+        "training": budget, "encoder": encoder,
+    }  # fmt: skip
+    return spec, set_up(spec, given)
 
 
 def _warmed_network(
@@ -102,12 +120,8 @@ def _warmed_network(
     reinit_top(tower.model, encoder["reinit_top"], SEED)
     if not encoder["warmup_steps"]:
         return tower.model
-    spec = {
-        "method": "inbatch", "row": "warm-up", "params": {}, "seed": SEED, "tier": "finetune",
-        "training": budget, "encoder": encoder,
-    }  # fmt: skip
     config: Any = tower.model.config
-    run = set_up(spec, materials(dataset, config.hidden_size))
+    spec, run = begun("finetune", encoder, budget, materials(dataset, config.hidden_size))
     run.encoder.load_state_dict(
         {f"towers.{finetune.SHARED}.{name}": value for name, value in tower.state_dict().items()}
     )

@@ -21,7 +21,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
-from negmark.methods.types import Batch, Footnote, Negatives, Step, Tried
+from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried
 
 
 class Debiased(Method):
@@ -30,7 +30,7 @@ class Debiased(Method):
     name = "debiased"
     title = "Debiased"
     citation = "Chuang et al. 2020, NeurIPS, arXiv 2007.00224"
-    needs_vectors = "in-batch negatives"
+    needs_vectors = IN_BATCH
     footnotes = (
         Footnote(
             "the suite's temperature instead of the paper's 0.5, at which far fewer rows rest on the floor"

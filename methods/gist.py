@@ -25,7 +25,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
-from negmark.methods.types import NO_DOCUMENT, Batch, Footnote, Ids, Negatives, Step, Tried, When
+from negmark.methods.types import IN_BATCH, NO_DOCUMENT, Batch, Footnote, Ids, Negatives, Step, Tried, When
 
 
 class GIST(Method):
@@ -34,7 +34,7 @@ class GIST(Method):
     name = "gist"
     title = "GISTEmbed"
     citation = "Solatorio 2024, arXiv 2402.16829"
-    needs_vectors = "in-batch negatives"
+    needs_vectors = IN_BATCH
     pools = frozenset({"dense"})
     uses_teacher = True
     faithful = True

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
-from negmark.methods.types import Batch, Footnote, Negatives, Step, Tried
+from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried
 
 
 class HCL(Method):
@@ -28,7 +28,7 @@ class HCL(Method):
     name = "hcl"
     title = "HCL"
     citation = "Robinson et al. 2021, ICLR, arXiv 2010.04592"
-    needs_vectors = "in-batch negatives"
+    needs_vectors = IN_BATCH
     footnotes = (
         Footnote("the suite's temperature instead of the paper's 0.5, which makes the same beta sharper"),
         Footnote(

@@ -9,7 +9,7 @@ Cost per step: nothing beyond the batch.
 """
 
 from negmark.methods.base import Method
-from negmark.methods.types import Batch, Negatives
+from negmark.methods.types import IN_BATCH, Batch, Negatives
 
 
 class InBatch(Method):
@@ -18,7 +18,7 @@ class InBatch(Method):
     name = "inbatch"
     title = "In-batch only"
     citation = "Karpukhin et al. 2020, arXiv 2004.04906"
-    needs_vectors = "in-batch negatives"
+    needs_vectors = IN_BATCH
 
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the loss takes the in-batch documents by itself."""

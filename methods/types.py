@@ -14,6 +14,8 @@ Ids = NDArray[np.int64]
 
 NO_DOCUMENT = -1
 """Fills a place for which there is no document: such a place is masked in every loss and never logged."""
+IN_BATCH = "in-batch negatives"
+"""What a method needs that has no negatives of its own, or works on those of the batch (`Method.needs_vectors`)."""
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,8 @@ class FakeBoard:
             [
                 {"dataset": "wordnet", "row": name, "status": "ok", "test_queries/unseen": unseen, "rank": 1,
                  "train_seconds": 2.0,
-                 **{f"nDCG@10/{part}/{kind}": mean for part in ("all", "unseen", "seen") for kind in ("low", "high")}}
+                 **{f"nDCG@10/{part}/{kind}": mean + way * 0.05
+                    for part in ("all", "unseen", "seen") for kind, way in (("low", -1), ("high", 1))}}
                 for name, mean in means.items()
             ]
         )  # fmt: skip
@@ -67,6 +68,7 @@ def written(
     boards: dict[tuple[str, ...], dict[str, Any]],
     against: str | None = None,
     axes: tuple[str, ...] = ("width",),
+    base: tuple[str, ...] | None = None,
 ) -> Path:
     """Write a study of boards by their labels and return its folder."""
     made = {
@@ -77,7 +79,7 @@ def written(
     monkeypatch.setattr(stage, "open_board", lambda name, root: by_name[name])
     named = {axis: list(dict.fromkeys(labels[place] for labels in boards)) for place, axis in enumerate(axes)}
     variants = [Variant(labels, {"suite": board.folder.name}) for labels, board in made.items()]
-    stage.write_study(Study("s", named, against, variants), folder / "study")
+    stage.write_study(Study("s", named, against, variants, base), folder / "study")
     return folder / "study"
 
 
@@ -156,3 +158,41 @@ def test_too_few_rows_in_common_are_refused(tmp_path: Path, monkeypatch) -> None
         UserError, match="s: b: no dataset has 3 rows that it and another variant have in common"
     ):
         written(tmp_path, monkeypatch, {("a",): {"means": two}, ("b",): {"means": MEANS}}, "b")
+
+
+def test_a_sweep_has_a_section_and_a_figure_for_each_key_and_compares_values_with_the_own(
+    tmp_path: Path, monkeypatch
+) -> None:
+    fewer = {name: mean for name, mean in MEANS.items() if name != "top"}
+    better = {**MEANS, "simans": 0.55}
+    boards = {
+        ("8", "0.05"): {"means": MEANS},
+        ("16", "0.05"): {"means": better},
+        ("8", "0.1"): {"means": fewer},
+    }
+    keys = ("negatives", "temperature")
+    folder = written(tmp_path, monkeypatch, boards, axes=keys, base=("8", "0.05"))
+    effects = pd.read_csv(folder / "effects.csv").set_index(["key", "value", "row"])
+    assert set(effects.loc["negatives"].index) == {(16.0, name) for name in MEANS}
+    assert set(effects.loc["temperature"].index) == {(0.1, name) for name in fewer}
+    up = effects.loc[("negatives", 16.0, "simans")]
+    assert up["difference"] == pytest.approx(0.06, abs=0.003)
+    assert up["low"] < up["difference"] < up["high"]
+    assert up["p"] < 0.05 < effects.loc[("negatives", 16.0, "top"), "p"]
+    text = (folder / "study.md").read_text()
+    negatives, temperature = text.split("## wordnet: ")[1:]
+    assert negatives.startswith("negatives\n")
+    assert "SIMANS, against negatives 8: +0.06" in negatives
+    assert "TOP, against negatives 8: no difference shown at 16." in negatives
+    assert "TOP" not in temperature  # one value of the key has no such row
+    for key in keys:
+        assert (folder / "figures" / f"wordnet-{key}.svg").is_file()
+        assert f"figures/wordnet-{key}.svg" in text
+    assert "own (negatives 8 and temperature 0.05)" in text
+
+
+def test_a_comparison_without_effects_leaves_none_of_an_earlier_one(tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "effects.csv").write_text("old")
+    folder = written(tmp_path, monkeypatch, {("32",): {"means": MEANS}, ("64",): {"means": MEANS}})
+    assert not (folder / "effects.csv").exists()

@@ -34,6 +34,16 @@ def mistake(**changes) -> str:
     return message.removeprefix("s.yaml: ")
 
 
+def test_a_row_of_in_batch_negatives_is_refused_where_they_are_left_out():
+    training = {**SCIFACT["training"], "in_batch": False}
+    assert mistake(training=training) == (
+        "methods.inbatch: inbatch needs in-batch negatives, and training.in_batch is false; remove the row, or the key"
+    )
+    found = suite(training=training, methods={"random": {}}, reference="random")
+    assert found.rows["random"].budget.model_dump()["in_batch"] is False
+    assert "in_batch" not in suite().training.model_dump()  # as before the key was there: tuned settings stay valid
+
+
 def test_configs_that_come_with_negmark_are_suites():
     for name, config in shipped_suites().items():
         found = load(config, name)

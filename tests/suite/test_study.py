@@ -10,6 +10,7 @@ import yaml
 from builders import ROOT
 from negmark.core.errors import UserError
 from negmark.suite.checks import load
+from negmark.suite.open import study_in
 from negmark.suite.study import as_json, is_study, merged, study_from, study_of
 
 BASE: dict[str, Any] = {
@@ -108,9 +109,9 @@ def studies() -> list[str]:
 @pytest.mark.parametrize("name", studies())
 def test_every_variant_of_a_study_that_is_shipped_is_a_suite(name: str) -> None:
     config = yaml.safe_load((ROOT / "config" / name).read_text(encoding="utf-8"))
-    for variant in study_of(config, name).variants:
+    for variant in study_in(config, name).variants:
         assert load(variant.config, name).suite == variant.suite
 
 
 def test_there_are_studies() -> None:
-    assert {"tiers.yaml", "capacity.yaml"} <= set(studies())
+    assert {"tiers.yaml", "capacity.yaml", "sweep.yaml"} <= set(studies())

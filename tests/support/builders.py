@@ -19,7 +19,8 @@ from negmark.search.candidates import build_pool
 from negmark.search.index import DenseSearcher
 from negmark.store.collection import Qrels
 from negmark.store.contents import Contents
-from negmark.suite.study import is_study, study_of
+from negmark.suite.open import study_in
+from negmark.suite.study import is_study
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -30,7 +31,7 @@ def shipped_suites() -> dict[str, dict[str, Any]]:
     for file in sorted((ROOT / "config").glob("*.yaml")):
         config = yaml.safe_load(file.read_text(encoding="utf-8"))
         if is_study(config):
-            found |= {variant.suite: variant.config for variant in study_of(config, file.name).variants}
+            found |= {variant.suite: variant.config for variant in study_in(config, file.name).variants}
         else:
             found[file.stem] = config
     return found

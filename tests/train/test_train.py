@@ -50,10 +50,12 @@ def test_rate_rises_and_falls(steps, warmup, wanted):
     assert rate_factor(steps, steps, warmup) == 0 or warmup == 1.0 or steps == 1
 
 
-@pytest.mark.parametrize("method", ["dense_topk", "inbatch"])
-def test_first_step_equals_an_independent_computation(bench, method):
+@pytest.mark.parametrize(
+    ("method", "in_batch"), [("dense_topk", True), ("dense_topk", False), ("inbatch", True)]
+)
+def test_first_step_equals_an_independent_computation(bench, method, in_batch):
     """InfoNCE with in-batch and given negatives, AdamW by its formula, all in double precision."""
-    run = start(bench, method, learning_rate=0.03, weight_decay=0.2, warmup=0.25)
+    run = start(bench, method, learning_rate=0.03, weight_decay=0.2, warmup=0.25, in_batch=in_batch)
     one_step(run, 0, keep_scores=True)
 
     queries, positives = start(bench, method).labels.batch(0, 0, 16)
@@ -63,7 +65,10 @@ def test_first_step_equals_an_independent_computation(bench, method):
     maps = [torch.eye(8, dtype=torch.float64, requires_grad=True) for _ in range(2)]
     asked, own = normalize(q @ maps[0].T, dim=1), normalize(d[positives] @ maps[1].T, dim=1)
     logits = asked @ own.T / 0.05
-    drop = [[i != j and (int(queries[i]), int(positives[j])) in labels for j in range(16)] for i in range(16)]
+    drop = [
+        [i != j and (not in_batch or (int(queries[i]), int(positives[j])) in labels) for j in range(16)]
+        for i in range(16)
+    ]
     logits = logits.masked_fill(torch.tensor(drop), -torch.inf)
     if method == "dense_topk":
         products = bench.query_vectors.astype(np.float64) @ bench.document_vectors.astype(np.float64).T

@@ -2,7 +2,8 @@
 
 `study.csv` has a line for each variant, dataset and row: its value and its difference from the variant's reference.
 Where the study names a variant to hold the others against, `agreement.csv` has a line for each of the others and each
-dataset, and `pairs.csv` one for each pair of rows.
+dataset, and `pairs.csv` one for each pair of rows. Of a sweep, `effects.csv` has a line for each key, dataset, value
+and row: its difference from the same row at the suite's own value.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,8 +13,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from negmark.board.study_figures import draw_agreement, draw_response
+from negmark.board.study_figures import draw
 from negmark.board.study_page import markdown, page, terminal
+from negmark.board.study_sections import Findings, sections
 from negmark.compare.agreement import (
     NEITHER,
     ONLY_HERE,
@@ -24,9 +26,11 @@ from negmark.compare.agreement import (
     pairs,
 )  # fmt: skip
 from negmark.compare.differences import read_differences
+from negmark.compare.inference import compare, holm
 from negmark.core.errors import UserError
 from negmark.core.files import write_json, write_text
 from negmark.core.spreadsheet import csv
+from negmark.core.tiers import TRACKS
 from negmark.store.board import Board, open_board
 from negmark.store.query_scores import QueryScores, Runs
 from negmark.store.run import ranks_by
@@ -62,22 +66,23 @@ def write_study(study: Study, folder: Path, root: Path = Path()) -> str:
     write_text(folder / "study.csv", csv(rows))
     write_json(folder / "study.json", {"name": study.name, "axes": study.axes, "against": study.against,
                                        "boards": [part.variant.suite for part in parts]})  # fmt: skip
-    agreements = couples = pd.DataFrame()
-    for name in ("agreement.csv", "pairs.csv"):  # of an earlier comparison, which may have been another
-        (folder / name).unlink(missing_ok=True)
+    found = Findings(*(pd.DataFrame() for _ in Findings._fields))
     if study.against is not None:
-        agreements, couples = agreement_tables(study, parts)
-        write_text(folder / "agreement.csv", csv(agreements))
-        write_text(folder / "pairs.csv", csv(couples))
-    figures = folder / "figures"
-    for dataset, mine in rows.groupby("dataset", sort=False):
-        if study.against is None:
-            draw_response(study, mine, str(dataset), figures)
-        else:
-            draw_agreement(study, mine, agreements, str(dataset), figures)
-    write_text(folder / "study.md", markdown(study, rows, agreements, couples))
-    write_text(folder / "study.html", page(study, rows, agreements, couples, folder))
-    text = terminal(study, rows, agreements)
+        found = found._replace(
+            **dict(zip(("agreement", "pairs"), agreement_tables(study, parts), strict=True))
+        )
+    if study.base is not None:
+        found = found._replace(effects=effects_table(study, parts))
+    for name, table in found._asdict().items():
+        (folder / f"{name}.csv").unlink(missing_ok=True)  # an earlier comparison may have been another
+        if len(table):
+            write_text(folder / f"{name}.csv", csv(table))
+    shown = list(sections(study, rows))
+    for section in shown:
+        draw(section, found, folder / "figures")
+    write_text(folder / "study.md", markdown(study, shown, found))
+    write_text(folder / "study.html", page(study, shown, found, folder))
+    text = terminal(study, shown, found)
     write_text(folder / "summary.txt", text)
     return text
 
@@ -134,7 +139,7 @@ def agreement_tables(study: Study, parts: Sequence[Part]) -> tuple[pd.DataFrame,
         for dataset in part.board.contents.cards:
             if part is judge or dataset not in judge.board.contents.cards:
                 continue
-            here, there = (_ordered(one, dataset) for one in (part, judge))
+            here, there = (_runs(one, dataset, "controlled") for one in (part, judge))
             if len(here.keys() & there.keys()) < FEWEST:
                 continue
             _check_same_queries(part, judge, dataset)
@@ -151,15 +156,15 @@ def agreement_tables(study: Study, parts: Sequence[Part]) -> tuple[pd.DataFrame,
     return pd.DataFrame(orders), pd.DataFrame(couples)
 
 
-def _ordered(part: Part, dataset: str) -> dict[str, Runs]:
-    """Return the runs of a board's controlled rows, controls of the benchmark left out, on the slice that ranks."""
+def _runs(part: Part, dataset: str, *tracks: str) -> dict[str, Runs]:
+    """Return the runs of a board's rows of some tracks, or all, on the slice that ranks; controls are left out."""
     scores, contents = part.scores(dataset), part.board.contents
     return {
         name: scores.of(name, scores.metric, scores.ranking())
         for name in contents.rows
         if name in scores.rows
         and name not in contents.controls
-        and scores.rows[name].about["track"] == "controlled"
+        and scores.rows[name].about["track"] in (tracks or TRACKS)
     }
 
 
@@ -171,3 +176,41 @@ def _check_same_queries(part: Part, judge: Part, dataset: str) -> None:
             f"{part.variant.suite} and {judge.variant.suite}: {dataset} has other test queries, other unseen ones or "
             "another metric; vary nothing that decides a dataset"
         )
+
+
+def effects_table(study: Study, parts: Sequence[Part]) -> pd.DataFrame:
+    """Return what each value of a swept key changes in each row's metric, by dataset, from the suite's own value.
+
+    `low` and `high` bound the difference over other seeds and queries; `p` is adjusted (Holm) for all rows and values
+    of a key on a dataset.
+    """
+    by_suite = {part.variant.suite: part for part in parts}
+    lines: list[dict[str, Any]] = []
+    for line in study.lines:
+        there = [variant for variant in line.variants if variant.suite in by_suite]
+        base = next((by_suite[one.suite] for one in there if one.labels == line.base), None)
+        if base is None:
+            continue
+        others = [by_suite[one.suite]._replace(variant=one) for one in there if one.labels != line.base]
+        for dataset in base.board.contents.cards:
+            lines += _effects(next(iter(line.axes)), dataset, base, others)
+    return pd.DataFrame(lines)
+
+
+def _effects(axis: str, dataset: str, base: Part, others: Sequence[Part]) -> list[dict[str, Any]]:
+    own = _runs(base, dataset)
+    pairs_of_runs = [
+        (part.variant.label, name, runs, own[name])
+        for part in others
+        for name, runs in _runs(part, dataset).items()
+        if name in own
+    ]
+    results = [compare(here, there, family=len(pairs_of_runs)) for _, _, here, there in pairs_of_runs]
+    adjusted = holm([result.p for result in results])
+    about = base.scores(dataset).rows
+    return [
+        {"key": axis, "dataset": dataset, "value": label, "row": name,
+         **{key: about[name].about[key] for key in ("title", "tier", "track")},
+         "difference": result.difference, "low": result.low, "high": result.high, "p": p}
+        for (label, name, _, _), result, p in zip(pairs_of_runs, results, adjusted, strict=True)
+    ]  # fmt: skip

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 
 from negmark.board.figures import drawing, orders, points
 from negmark.board.figures.drawing import COLUMN, PAGE, QUIET
+from negmark.board.study_sections import Findings, Section
 from negmark.core.names import records
 from negmark.core.notation import marked
 from negmark.suite.study import Study
@@ -23,13 +24,18 @@ SPREAD = 0.5
 """Of a step along the axis: how far the marks of a place lie apart."""
 
 
-def draw_agreement(
-    study: Study, rows: pd.DataFrame, agreements: pd.DataFrame, dataset: str, folder: Path
-) -> None:
-    """Draw the means of each variant against those of the one they are held against into `dataset`-agreement.*."""
+def draw(section: Section, found: Findings, folder: Path) -> None:
+    """Draw the figure of a section into a folder."""
+    if section.study.against is not None:
+        draw_agreement(section, found.of(section.dataset).agreement, folder / section.stem)
+    else:
+        (draw_response if section.study.base is None else draw_sweep)(section, folder / section.stem)
+
+
+def draw_agreement(section: Section, mine: pd.DataFrame, stem: Path) -> None:
+    """Draw the means of each variant against those of the one they are held against; `mine` says how far they agree."""
+    study, rows, dataset = section.study, section.rows, section.dataset
     axis, against = study.columns[0], str(study.against)
-    mine = agreements[agreements["dataset"] == dataset]
-    stem = folder / f"{dataset}-agreement"
     if mine.empty:
         why = f"{against} and another variant have too few rows in common on {dataset}."
         drawing.save_nothing(stem, [axis, "row", "title", "x", "y"], why)
@@ -71,12 +77,12 @@ def _agreement_caption(study: Study, dataset: str, rows: pd.DataFrame) -> str:
     )
 
 
-def draw_response(study: Study, rows: pd.DataFrame, dataset: str, folder: Path) -> None:
+def draw_response(section: Section, stem: Path) -> None:
     """Draw each row's difference from the reference along the first axis, a panel a label of the second."""
+    study, rows, dataset = section.study, section.rows, section.dataset
     names, columns = list(study.axes), study.columns
     places = study.axes[names[0]]
     shown = rows[(rows["track"] != "baseline") & ~rows["control"] & rows["difference"].notna()]
-    stem = folder / f"{dataset}-response"
     if shown.empty:
         why = f"{dataset} has no row beside its reference."
         drawing.save_nothing(stem, [*columns, "row", "difference"], why)
@@ -105,6 +111,48 @@ def draw_response(study: Study, rows: pd.DataFrame, dataset: str, folder: Path) 
             loc="outside upper center", ncols=4,
         )  # fmt: skip
         drawing.save(figure, stem, shown, _response_caption(study, dataset, rows, shown))
+
+
+def draw_sweep(section: Section, stem: Path) -> None:
+    """Draw each row's metric along the swept key, and beside it what rows gain over the reference."""
+    line, rows = section.study, section.rows
+    axis, column = next(iter(line.axes)), line.columns[0]
+    trained = rows[(rows["track"] != "baseline") & ~rows["control"]]
+    if trained.empty:
+        drawing.save_nothing(stem, [column, "row", "mean"], f"No row has two values of {axis}.")
+        return
+    lines = trained.drop_duplicates("row").reset_index(drop=True)
+    gains = trained[trained["difference"].notna()]
+    bounds = {"difference": "mean", "difference_low": "low", "difference_high": "high"}
+    values = trained.drop(columns=list(bounds)).rename(columns={own: name for name, own in bounds.items()})
+    with drawing.styled():
+        figure = Figure(figsize=(PAGE, 3.0), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        for axes, part in ((left, values), (right, gains)):
+            for number, row in enumerate(records(lines)):
+                _line(axes, part[part["row"] == row["row"]], column, line.axes[axis], number, len(lines))
+            axes.set_xticks(range(len(line.axes[axis])), line.axes[axis])
+            axes.set_xlabel(axis)
+            axes.grid(axis="y")
+        left.set_ylabel(rows["metric"].iloc[0])
+        right.set_ylabel(f"minus {_reference(rows, gains)}" if len(gains) else "")
+        right.axhline(0, color=QUIET, lw=0.9, zorder=0)
+        figure.legend(
+            handles=[_handle(number, marked(row)) for number, row in enumerate(records(lines))],
+            loc="outside upper center", ncols=4,
+        )  # fmt: skip
+        drawing.save(figure, stem, trained, _sweep_caption(section))
+
+
+def _sweep_caption(section: Section) -> str:
+    line, rows = section.study, section.rows
+    assert line.base is not None
+    return (
+        f"{rows['metric'].iloc[0]} on {section.dataset} by {next(iter(line.axes))}; the suite's own value is "
+        f"{line.base[0]}, and all else is as it is there. Left: means over seeds with 95 % Student t intervals. Right: "
+        "what rows gain over the reference at the same value, with 95 % intervals over other seeds and other queries. "
+        "Every place is a board of its own; marks of a place lie beside each other to be seen."
+    )
 
 
 def _line(axes: Axes, part: pd.DataFrame, column: str, places: list[str], number: int, many: int) -> None:

@@ -1,6 +1,7 @@
 """A study in words and tables: for a repository's page, as one HTML file, and for the terminal."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import jinja2
@@ -10,77 +11,72 @@ from tabulate import tabulate
 from negmark.board.figures.orders import with_bounds
 from negmark.board.page import REPORT, figure_of
 from negmark.board.prose import SURE
+from negmark.board.study_sections import Findings, Section
 from negmark.compare.agreement import NEITHER, ONLY_HERE, ONLY_THERE, REVERSED, SAME
 from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, counted, listed, marked, number, plain
+from negmark.core.notation import MISSING, chance, counted, listed, marked, number, plain
 from negmark.suite.study import BETWEEN, Study
 
 
-def markdown(study: Study, rows: pd.DataFrame, agreements: pd.DataFrame, couples: pd.DataFrame) -> str:
+def markdown(study: Study, shown: Sequence[Section], found: Findings) -> str:
     """Return the study for a repository's page."""
     parts = [f"# Study: {plain(study.name)}", plain(reading(study))]
-    for dataset, mine in rows.groupby("dataset", sort=False):
-        parts += [
-            f"## {plain(str(dataset))}",
-            *map(plain, sentences(study, str(dataset), mine, agreements, couples)),
-        ]
-        heads, lines = values_table(study, mine)
-        parts.append(tabulate([list(map(plain, line)) for line in lines], list(map(plain, heads)), tablefmt="github",
-                              disable_numparse=True))  # fmt: skip
-        if len(agreements):
-            heads, lines = agreement_table(study, str(dataset), agreements)
-            parts.append(tabulate(lines, heads, tablefmt="github", disable_numparse=True))
-        parts.append(f"![{plain(str(dataset))}](figures/{dataset}-{figure_name(study)}.svg)")
+    for section in shown:
+        parts += [f"## {plain(section.title)}", *map(plain, sentences(section, found.of(section.dataset)))]
+        for heads, lines in tables(section, found.of(section.dataset)):
+            cells = [list(map(plain, line)) for line in lines]
+            parts.append(tabulate(cells, list(map(plain, heads)), tablefmt="github", disable_numparse=True))
+        parts.append(f"![{plain(section.title)}](figures/{section.stem}.svg)")
     return "\n\n".join(parts) + "\n"
 
 
-def page(
-    study: Study, rows: pd.DataFrame, agreements: pd.DataFrame, couples: pd.DataFrame, folder: Path
-) -> str:
+def page(study: Study, shown: Sequence[Section], found: Findings, folder: Path) -> str:
     """Return the study as one HTML file that needs no network; figures are read from `folder`/figures."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(REPORT), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    sections = []
-    for dataset, mine in rows.groupby("dataset", sort=False):
-        tables = [values_table(study, mine)]
-        if len(agreements):
-            tables.append(agreement_table(study, str(dataset), agreements))
-        sections.append(
-            {
-                "name": str(dataset),
-                "sentences": sentences(study, str(dataset), mine, agreements, couples),
-                "tables": [{"heads": heads, "lines": lines} for heads, lines in tables],
-                "figure": figure_of(folder / "figures", f"{dataset}-{figure_name(study)}"),
-            }
-        )
+    parts = [
+        {
+            "name": section.title,
+            "sentences": sentences(section, found.of(section.dataset)),
+            "tables": [
+                {"heads": heads, "lines": lines}
+                for heads, lines in tables(section, found.of(section.dataset))
+            ],
+            "figure": figure_of(folder / "figures", section.stem),
+        }
+        for section in shown
+    ]
     boards = [
         {"name": variant.suite, "href": f"../{variant.suite}/leaderboard.html"} for variant in study.variants
     ]
     return environment.get_template("study.html").render(
-        study=study.name, reading=reading(study), sections=sections, boards=boards,
+        study=study.name, reading=reading(study), sections=parts, boards=boards,
         style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
     )  # fmt: skip
 
 
-def terminal(study: Study, rows: pd.DataFrame, agreements: pd.DataFrame) -> str:
+def terminal(study: Study, shown: Sequence[Section], found: Findings) -> str:
     """Return the study for the end of a run."""
     parts = []
-    for dataset, mine in rows.groupby("dataset", sort=False):
-        parts.append(f"{dataset}: {mine['metric'].iloc[0]} by {' and '.join(study.axes)}")
-        heads, lines = values_table(study, mine)
-        parts.append(tabulate(lines, heads, tablefmt="simple", disable_numparse=True))
-        if len(agreements):
-            heads, lines = agreement_table(study, str(dataset), agreements)
-            parts.append(tabulate(lines, heads, tablefmt="simple", disable_numparse=True))
+    for section in shown:
+        axes = " and ".join(section.study.axes)
+        parts.append(f"{section.dataset}: {section.rows['metric'].iloc[0]} by {axes}")
+        parts += [
+            tabulate(lines, heads, tablefmt="simple", disable_numparse=True)
+            for heads, lines in tables(section, found.of(section.dataset))
+        ]
     return "\n\n".join(parts) + "\n"
 
 
-def figure_name(study: Study) -> str:
-    """Return what the study's figures are called behind the dataset's name."""
-    return "response" if study.against is None else "agreement"
+def tables(section: Section, found: Findings) -> list[tuple[list[str], list[list[str]]]]:
+    """Return heads and lines of a section's tables."""
+    values = values_table(section.study, section.rows)
+    if not len(found.agreement):
+        return [values]
+    return [values, agreement_table(section.study, section.dataset, found.agreement)]
 
 
 def reading(study: Study) -> str:
@@ -89,6 +85,13 @@ def reading(study: Study) -> str:
         "Each column is a board of its own, with its own budget and start, and its rows are compared with each other "
         "alone. A value is the mean over seeds ± the half-width of its 95 % Student t interval."
     )
+    if study.base is not None:
+        own = listed([f"{axis} {label}" for axis, label in zip(study.axes, study.base, strict=True)])
+        return (
+            f"{text} One key at a time has another value than the suite's own ({own}). Differences from a row's own "
+            "result at that value see other seeds and other queries; p is adjusted (Holm) for all rows and values of a "
+            "key."
+        )
     if study.against is None:
         return (
             f"{text} Differences are from the reference of the same board; their intervals cover other seeds and other "
@@ -156,19 +159,18 @@ def two(value: float) -> str:
     return MISSING if math.isnan(value) else f"{value:z.2f}"
 
 
-def sentences(
-    study: Study, dataset: str, rows: pd.DataFrame, agreements: pd.DataFrame, couples: pd.DataFrame
-) -> list[str]:
+def sentences(section: Section, found: Findings) -> list[str]:
     """Return what the study says of a dataset."""
+    study, rows = section.study, section.rows
+    if study.base is not None:
+        return [*_changed(study, found.effects), *_helped(study, rows)]
     if study.against is None:
         return _helped(study, rows)
     axis, titles = study.columns[0], {row["row"]: row["title"] for row in records(rows)}
     said = []
-    for row in records(agreements[agreements["dataset"] == dataset]):
+    for row in records(found.agreement):
         known = row[SAME] + row[REVERSED] + row[ONLY_THERE]
-        mine = couples[
-            (couples["dataset"] == dataset) & (couples[axis] == row[axis]) & (couples["verdict"] == REVERSED)
-        ]
+        mine = found.pairs[(found.pairs[axis] == row[axis]) & (found.pairs["verdict"] == REVERSED)]
         wrong = [_turned(pair, titles) for pair in records(mine)]
         label = str(row[axis])
         text = (
@@ -185,6 +187,28 @@ def _turned(pair: Row, titles: dict[str, str]) -> str:
     first, second = titles[pair["first"]], titles[pair["second"]]
     better, worse = (first, second) if pair["here"] > 0 else (second, first)
     return f"{better} over {worse}"
+
+
+def _changed(line: Study, effects: pd.DataFrame) -> list[str]:
+    """Say what other values than the suite's own change, a sentence a row; nothing of rows with one seed."""
+    axis, own = next(iter(line.axes)), line.base[0] if line.base else ""
+    mine = effects[(effects["key"] == axis) & effects["p"].notna()] if len(effects) else effects
+    said = []
+    for _, values in mine.groupby("row", sort=False) if len(mine) else ():
+        sure = [row for row in records(values) if row["p"] < SURE]
+        same = [str(row["value"]) for row in records(values) if row["p"] >= SURE]
+        told = [
+            f"{row['difference']:+.3f} at {row['value']} (p {_below(chance(row['p']))})"
+            for row in sorted(sure, key=lambda row: -row["difference"])
+        ]
+        parts = [listed(told)] if told else []
+        parts += [f"no difference shown at {listed(same)}"] if same else []
+        said.append(f"{marked(records(values)[0])}, against {axis} {own}: {'; '.join(parts)}.")
+    return said
+
+
+def _below(p: str) -> str:
+    return p if p.startswith("<") else f"= {p}"
 
 
 def _helped(study: Study, rows: pd.DataFrame) -> list[str]:

@@ -15,6 +15,7 @@ from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
 from negmark.methods import registry
 from negmark.methods.base import Method
+from negmark.methods.types import IN_BATCH
 from negmark.suite.rows import Row, RowSettings
 from negmark.suite.suite import Suite
 from negmark.suite.tuning import TUNED
@@ -117,6 +118,10 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
     params = validated(method.Params, settings.given, where, separator=".")
     tier = TIERS[suite.tier_of(settings)]
     needed = _vectors_needed(method, params, settings.track, tier)
+    if needed == IN_BATCH and not suite.budget(tier.name).in_batch:
+        raise UserError(
+            f"{where}: {method.name} needs {needed}, and {tier.section}.in_batch is false; remove the row, or the key"
+        )
     if tier.scores_pairs and needed:
         raise UserError(
             f"{where}.tier: this row of {method.name} needs {needed}, which a cross-encoder doesn't have; "

@@ -14,8 +14,9 @@ from negmark.store.board import read_board
 from negmark.suite.checks import export_folders, load
 from negmark.suite.layout import Layout
 from negmark.suite.paths import BOARDS, MANIFEST
-from negmark.suite.study import Study, merged, study_of
+from negmark.suite.study import Study, is_sweep, merged, study_of
 from negmark.suite.suite import MACHINE
+from negmark.suite.sweep import sweep_of
 
 DEFAULT_SUITE = "config/quickstart.yaml"
 
@@ -48,13 +49,18 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
         _quit(error)
 
 
+def study_in(config: Mapping[str, Any], file: str) -> Study:
+    """Return the study of a config that varies or sweeps; its suites are not checked yet. Raises `UserError`."""
+    return (sweep_of if is_sweep(config) else study_of)(config, file)
+
+
 def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
     """Return the study that was asked for, each variant checked; a mistake ends the program with one line."""
     try:
         for file in files:
             refuse_repeated_keys(Path(file))
         file = " + ".join(map(str, files)) or "--config"
-        study = study_of(config, file)
+        study = study_in(config, file)
         for variant in study.variants:
             load(variant.config, f"{file}: {' and '.join(variant.labels)}")
     except UserError as error:

@@ -188,6 +188,8 @@ class TrainingSettings(Settings):
     """Weight decay of AdamW."""
     temperature: Number = Field(default=0.05, gt=0)
     """The logits of the loss are cosine similarities divided by this."""
+    in_batch: Truth = Field(default=True, exclude_if=bool)
+    """Are the other queries' positives negatives too? With `false` a query has none but those that its method gives."""
     checkpoint_steps: Whole = Field(default=1000, ge=1)
     """Steps between two checkpoints, from which a killed run resumes."""
     curve_every: Whole = Field(default=0, ge=0)

@@ -21,7 +21,7 @@ from negmark.core.errors import UserError
 from negmark.suite.settings import NAME
 from negmark.suite.validation import nearest, shown
 
-VARY, AGAINST = "vary", "against"
+VARY, AGAINST, SWEEP = "vary", "against", "sweep"
 MOST_AXES = 2
 FEWEST_LABELS = 2
 BETWEEN = " / "
@@ -55,16 +55,46 @@ class Study(NamedTuple):
     against: str | None
     """The label of the first axis whose order of rows the others are held against; None where no order is asked for."""
     variants: list[Variant]
+    base: tuple[str, ...] | None = None
+    """Of a sweep: the labels of the suite as it is, from which each other variant differs along one axis alone."""
 
     @property
     def columns(self) -> list[str]:
         """The columns of its tables that hold the labels of each axis."""
         return [f"{VARY}.{axis}" for axis in self.axes]
 
+    @property
+    def lines(self) -> list["Study"]:
+        """The studies that are shown by themselves: one along each axis of a sweep, else this one."""
+        return [self] if self.base is None else [self._along(place) for place in range(len(self.axes))]
+
+    def _along(self, place: int) -> "Study":
+        assert self.base is not None
+        axis, own = list(self.axes)[place], self.base
+        mine = {
+            one.labels[place]: Variant((one.labels[place],), one.config)
+            for one in self.variants
+            if all(one.labels[other] == own[other] for other in range(len(own)) if other != place)
+        }
+        labels = [label for label in self.axes[axis] if label in mine]
+        return Study(self.name, {axis: labels}, None, [mine[label] for label in labels], (own[place],))
+
 
 def is_study(config: Mapping[str, Any]) -> bool:
     """Say whether a config varies a suite."""
-    return VARY in config
+    return VARY in config or is_sweep(config)
+
+
+def is_sweep(config: Mapping[str, Any]) -> bool:
+    """Say whether a config varies a suite by one key at a time (`negmark.suite.sweep`)."""
+    return SWEEP in config or bool(row_sweeps(config))
+
+
+def row_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what single rows of a config sweep, by row."""
+    rows = config.get("methods")
+    found = rows.items() if isinstance(rows, Mapping) else ()
+    return {name: row[SWEEP] for name, row in found if isinstance(row, Mapping) and SWEEP in row}
 
 
 def study_of(config: Mapping[str, Any], file: str) -> Study:
@@ -72,11 +102,7 @@ def study_of(config: Mapping[str, Any], file: str) -> Study:
 
     The suites themselves are checked when they are opened.
     """
-    name = config.get("suite")
-    if not isinstance(name, str) or not re.fullmatch(NAME, name):
-        raise UserError(
-            f"{file}: suite: a study needs a name of small letters, digits, - and _, found {shown(name)}"
-        )
+    name = named_study(config, file)
     axes = _axes(config[VARY], f"{file}: {VARY}")
     labels = {axis: list(values) for axis, values in axes.items()}
     given, first = config.get(AGAINST), next(iter(labels.values()))
@@ -91,10 +117,20 @@ def study_of(config: Mapping[str, Any], file: str) -> Study:
         made = shared
         for axis, label in zip(axes, chosen, strict=True):
             made = merged(made, axes[axis][label])
-        variants.append(Variant(chosen, {**made, "suite": "-".join([name, *map(_slug, chosen)])}))
+        variants.append(Variant(chosen, {**made, "suite": "-".join([name, *map(slug, chosen)])}))
     if len({variant.suite for variant in variants}) < len(variants):
         raise UserError(f"{file}: {VARY}: two labels give the same name of a board; use other labels")
     return Study(name, labels, against, variants)
+
+
+def named_study(config: Mapping[str, Any], file: str) -> str:
+    """Return the name of a study. Raises `UserError` if it can't be that of a folder."""
+    name = config.get("suite")
+    if not isinstance(name, str) or not re.fullmatch(NAME, name):
+        raise UserError(
+            f"{file}: suite: a study needs a name of small letters, digits, - and _, found {shown(name)}"
+        )
+    return name
 
 
 def as_json(study: Study) -> str:
@@ -105,7 +141,8 @@ def as_json(study: Study) -> str:
 def study_from(written: Mapping[str, Any]) -> Study:
     """Return the study that `as_json` wrote."""
     variants = [Variant(tuple(labels), config) for labels, config in written["variants"]]
-    return Study(**{**written, "variants": variants})
+    base = written["base"]
+    return Study(**{**written, "variants": variants, "base": None if base is None else tuple(base)})
 
 
 def merged(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,12 +179,13 @@ def _labels(given: Any, where: str) -> dict[str, Mapping[str, Any]]:
             raise UserError(f"{where}.{label}: expected keys and values of a suite, found {shown(changes)}")
         if foreign := sorted({"suite", VARY, AGAINST} & changes.keys()):
             raise UserError(f"{where}.{label}.{foreign[0]}: a variant can't change this; leave it out")
-        if not _slug(label):
+        if not slug(label):
             raise UserError(
                 f"{where}: {shown(label)} has no letter or digit to name a board by; use another label"
             )
     return {str(label): changes for label, changes in given.items()}
 
 
-def _slug(label: Any) -> str:
+def slug(label: Any) -> str:
+    """Return a label as part of a board's name."""
     return re.sub(r"[^a-z0-9]+", "-", str(label).lower()).strip("-")

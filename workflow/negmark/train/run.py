@@ -36,6 +36,8 @@ class Run:
     temperature: float
     accumulation: int = 1
     """Batches per optimiser step."""
+    in_batch: bool = True
+    """Are the other queries' positives negatives too?"""
     ledger: Ledger = field(default_factory=Ledger)
     history: list[dict[str, float | None]] = field(default_factory=list)
     """One row of telemetry per step."""
@@ -95,6 +97,7 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         batch_size=training["batch_size"],
         temperature=1.0 if encoder.pairs else training["temperature"],  # logits of pairs are not scaled
         accumulation=accumulation,
+        in_batch=training.get("in_batch", True),
     )
 
 

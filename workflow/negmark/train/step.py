@@ -70,7 +70,7 @@ def _example(run: Run, step: int) -> Step:
     used = _used_places(negatives, len(queries))
     _count(run, batch, negatives)
     labelled = run.labels.is_positive(queries, positives[None].repeat(len(queries), 0))
-    allowed = torch.from_numpy(~labelled & (not run.encoder.pairs))
+    allowed = torch.from_numpy(~labelled & (run.in_batch and not run.encoder.pairs))
     if negatives.in_batch is not None:
         allowed = allowed & negatives.in_batch
     scores = Scores(

@@ -1,0 +1,96 @@
+"""Sweeps: what their variants are, the line along each key, and one line for every mistake."""
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from negmark.core.errors import UserError
+from negmark.suite.study import as_json, is_sweep, study_from
+from negmark.suite.sweep import sweep_of
+
+BASE: dict[str, Any] = {
+    "suite": "s",
+    "tier": "static",
+    "datasets": {"wordnet": None},
+    "static": {"negatives": 4, "steps": 10},
+    "methods": {"inbatch": None, "random": {}, "simans": {"a": 0.5}},
+    "reference": "random",
+}
+
+
+def sweep(entries: Any = None, rows: Any = None, **more: Any) -> Any:
+    config = copy.deepcopy(BASE) | more
+    if entries is not None:
+        config["sweep"] = entries
+    for row, keys in (rows or {}).items():
+        config["methods"][row] = {**(config["methods"][row] or {}), "sweep": keys}
+    assert is_sweep(config)
+    return sweep_of(config, "file.yaml")
+
+
+def test_one_key_at_a_time_has_another_value() -> None:
+    found = sweep({"negatives": [8, 2], "temperature": [0.1]})
+    assert found.axes == {"negatives": ["2", "4", "8"], "temperature": ["0.05", "0.1"]}
+    assert found.base == ("4", "0.05")
+    assert {one.suite: (one.labels, one.config["static"]) for one in found.variants} == {
+        "s-base": (("4", "0.05"), {"negatives": 4, "steps": 10}),
+        "s-negatives-2": (("2", "0.05"), {"negatives": 2, "steps": 10}),
+        "s-negatives-8": (("8", "0.05"), {"negatives": 8, "steps": 10}),
+        "s-temperature-0-1": (("4", "0.1"), {"negatives": 4, "steps": 10, "temperature": 0.1}),
+    }
+    assert not any("sweep" in one.config for one in found.variants)
+
+
+def test_a_line_holds_the_boards_along_one_key_in_the_order_of_its_values() -> None:
+    negatives, temperature = sweep({"negatives": [8, 2], "temperature": [0.1]}).lines
+    assert [one.suite for one in negatives.variants] == ["s-negatives-2", "s-base", "s-negatives-8"]
+    assert (negatives.axes, negatives.base) == ({"negatives": ["2", "4", "8"]}, ("4",))
+    assert [one.labels for one in temperature.variants] == [("0.05",), ("0.1",)]
+
+
+def test_without_in_batch_negatives_rows_that_have_no_others_are_left_out() -> None:
+    found = sweep({"in_batch": [True, False]})
+    by_name = {one.suite: one.config for one in found.variants}
+    assert list(by_name["s-base"]["methods"]) == ["inbatch", "random", "simans"]
+    assert list(by_name["s-in-batch-false"]["methods"]) == ["random", "simans"]
+    assert by_name["s-in-batch-false"]["static"]["in_batch"] is False
+    assert found.axes == {"in_batch": ["true", "false"]}
+
+
+def test_a_row_sweeps_its_own_parameter_or_the_budget_beside_the_reference_alone() -> None:
+    found = sweep(rows={"simans": {"a": [0.1], "negatives": [1]}})
+    assert found.axes == {"simans.a": ["0.1", "0.5"], "simans.negatives": ["1", "4"]}
+    by_name = {one.suite: one.config for one in found.variants}
+    assert by_name["s-simans-a-0-1"]["methods"] == {"random": {}, "simans": {"a": 0.1}}
+    assert by_name["s-simans-negatives-1"]["methods"] == {"random": {}, "simans": {"a": 0.5}}
+    assert by_name["s-simans-negatives-1"]["static"]["negatives"] == 1
+    assert by_name["s-base"]["methods"]["simans"] == {"a": 0.5}
+
+
+def test_a_sweep_is_the_same_after_it_was_handed_on_as_text() -> None:
+    found = sweep({"negatives": [8]})
+    assert study_from(json.loads(as_json(found))) == found
+
+
+@pytest.mark.parametrize(
+    ("entries", "rows", "more", "message"),
+    [
+        ({}, None, {}, "file.yaml: sweep: expected keys, each with a list of values, found {}"),
+        (3, None, {}, "file.yaml: sweep: expected keys, each with a list of values, found 3"),
+        ({"negative": [1]}, None, {}, "sweep: unknown key 'negative'; did you mean 'negatives'?"),
+        ({"checkpoint_steps": [1]}, None, {}, "sweep: unknown key 'checkpoint_steps'"),
+        ({"negatives": 3}, None, {}, "file.yaml: sweep.negatives: expected a list of values, found 3"),
+        ({"negatives": [4]}, None, {}, "sweep.negatives: expected a value other than the suite's own, found [4]"),
+        ({"negatives": [1, 1]}, None, {}, "sweep.negatives: a value is listed twice"),
+        ({"negatives": [1]}, None, {"against": "x"}, "file.yaml: against: a sweep changes one key at a time"),
+        ({"negatives": [1]}, None, {"suite": "My"}, "file.yaml: suite: a study needs a name"),
+        (None, {"simans": {"aa": [1]}}, {}, "file.yaml: methods.simans.sweep: unknown key 'aa'; did you mean 'a'?"),
+    ],
+)  # fmt: skip
+def test_every_mistake_has_one_line(entries: Any, rows: Any, more: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        sweep(entries, rows, **more)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -41,7 +41,9 @@ def test_a_row_of_in_batch_negatives_is_refused_where_they_are_left_out():
     )
     found = suite(training=training, methods={"random": {}}, reference="random")
     assert found.rows["random"].budget.model_dump()["in_batch"] is False
-    assert "in_batch" not in suite().training.model_dump()  # as before the key was there: tuned settings stay valid
+    assert (
+        "in_batch" not in suite().training.model_dump()
+    )  # as before the key was there: tuned settings stay valid
 
 
 def test_configs_that_come_with_negmark_are_suites():

@@ -96,8 +96,9 @@ def _without_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
 def _axes(config: Mapping[str, Any], suite: Suite, file: str) -> Iterator[Axis]:
     """Yield the axes of the suite, then those of its rows."""
     budget = suite.budget(suite.tier)
-    swept = {None: config[SWEEP]} if SWEEP in config else {}
-    for row, entries in {**swept, **row_sweeps(config)}.items():
+    swept: dict[str | None, Any] = {None: config[SWEEP]} if SWEEP in config else {}
+    swept.update(row_sweeps(config))
+    for row, entries in swept.items():
         where = f"{file}: {SWEEP}" if row is None else f"{file}: methods.{row}.{SWEEP}"
         if not isinstance(entries, Mapping) or not entries:
             raise UserError(f"{where}: expected keys, each with a list of values, found {shown(entries)}")

@@ -5,6 +5,8 @@ them: `both.tokens` [T] and `both.rows` [T, D], and `both.weights` [T] where wei
 parted the sides, there are `query.` and `document.` instead.
 """
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +17,10 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from negmark.core.errors import UserError
+from negmark.core.files import canonical
 from negmark.encode.table_starts import open_table
 from negmark.encode.token_table import TokenTable, mean_vectors, tokens_of_sides
+from negmark.encode.tokens import Tokens
 
 SHARED = "both"
 
@@ -47,14 +51,22 @@ def trained_side(
 
     `about` has the settings of the `encoder` that the run started from, its `table` among them.
     """
-    start = open_table(about["encoder"]["table"], about["encoder"]["model"])
+    start, tokens_by_side = _opened(canonical(about["encoder"]), dataset)
     table = trained_table(start, load_moved(model), side)
-    tokens = tokens_of_sides(start, dataset, about["encoder"])[side]
+    tokens = tokens_by_side[side]
     if rows is None:
         return mean_vectors(table, tokens)
     found = np.zeros((len(tokens), table.shape[1]), np.float32)
     found[rows] = mean_vectors(table, tokens.taken(rows))
     return found
+
+
+@functools.lru_cache(maxsize=1)
+def _opened(encoder: str, dataset: Path) -> tuple[TokenTable, dict[str, Tokens]]:
+    """Return the table before training, by its settings as JSON, and a dataset's tokens: once for all runs of a job."""
+    settings = json.loads(encoder)
+    start = open_table(settings["table"], settings["model"])
+    return start, tokens_of_sides(start, dataset, settings)
 
 
 def trained_table(start: TokenTable, moved: Mapping[str, Moved], side: str) -> NDArray[np.float32]:

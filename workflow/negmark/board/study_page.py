@@ -190,20 +190,22 @@ def _turned(pair: Row, titles: dict[str, str]) -> str:
 
 
 def _changed(line: Study, effects: pd.DataFrame) -> list[str]:
-    """Say what other values than the suite's own change, a sentence a row; nothing of rows with one seed."""
+    """Say what other values than the suite's own change: a sentence a row, one for all that nothing is shown of."""
     axis, own = next(iter(line.axes)), line.base[0] if line.base else ""
     mine = effects[(effects["key"] == axis) & effects["p"].notna()] if len(effects) else effects
-    said = []
+    said, unmoved = [], []
     for _, values in mine.groupby("row", sort=False) if len(mine) else ():
-        sure = [row for row in records(values) if row["p"] < SURE]
-        same = [str(row["value"]) for row in records(values) if row["p"] >= SURE]
-        told = [
-            f"{row['difference']:+.3f} at {row['value']} (p {_below(chance(row['p']))})"
-            for row in sorted(sure, key=lambda row: -row["difference"])
-        ]
-        parts = [listed(told)] if told else []
-        parts += [f"no difference shown at {listed(same)}"] if same else []
-        said.append(f"{marked(records(values)[0])}, against {axis} {own}: {'; '.join(parts)}.")
+        rows = records(values)
+        sure = sorted((row for row in rows if row["p"] < SURE), key=lambda row: -row["difference"])
+        if not sure:
+            unmoved.append(marked(rows[0]))
+            continue
+        told = [f"{row['difference']:+.3f} at {row['value']} (p {_below(chance(row['p']))})" for row in sure]
+        same = [str(row["value"]) for row in rows if row["p"] >= SURE]
+        rest = f"; no difference shown at {listed(same)}" if same else ""
+        said.append(f"{marked(rows[0])}, against {axis} {own}: {listed(told)}{rest}.")
+    if unmoved:
+        said.append(f"No difference from {axis} {own} is shown of {listed(unmoved)}.")
     return said
 
 

@@ -47,10 +47,9 @@ def sections(study: Study, rows: pd.DataFrame) -> Iterator[Section]:
             yield Section(str(dataset), study, str(dataset), mine, f"{dataset}-{kind}")
             continue
         for line in study.lines:
-            axis = next(iter(line.axes))
-            yield Section(
-                f"{dataset}: {axis}", line, str(dataset), _along(line, mine), f"{dataset}-{slug(axis)}"
-            )
+            axis, along = next(iter(line.axes)), _along(line, mine)
+            if len(along):  # a key all of whose other boards failed has nothing to show
+                yield Section(f"{dataset}: {axis}", line, str(dataset), along, f"{dataset}-{slug(axis)}")
 
 
 def _along(line: Study, rows: pd.DataFrame) -> pd.DataFrame:

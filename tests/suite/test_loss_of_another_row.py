@@ -1,10 +1,13 @@
 """Baselines that are trained with the loss of a faithful row, and chains: what a run's metrics.json says of them."""
 
 import json
+import re
 from typing import Any
 
 import pytest
+import yaml
 
+from builders import ROOT
 from negmark.core.errors import UserError
 from negmark.methods import registry
 from negmark.methods.base import Method
@@ -154,3 +157,13 @@ def test_baselines_name_no_condition() -> None:
     planned = layout({})
     told = json.loads(planned.about.baseline(planned.datasets["scifact"], "untrained"))
     assert (told["conditions"], told["chain"], told["before"]) == ({}, [], "")
+
+
+def test_the_example_of_the_documentation_is_a_suite_whose_rows_are_alike() -> None:
+    text = (ROOT / "config" / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```yaml\n(methods:\n.*?star_random.*?)```", text, re.DOTALL)
+    planned = layout(yaml.safe_load(example)["methods"])
+    found = {row: about(planned, row)["conditions"] for row in planned.rows}
+    assert found["cet"] == found["dense_uniform"]
+    assert found["star_random"] == found["star_inbatch"] == {**found["star_faithful"], "depth": None}
+    assert found["adore_star"]["steps"] == found["inbatch_twice"]["steps"] == 2 * found["inbatch"]["steps"]

@@ -184,6 +184,13 @@ def test_rows_that_differ_in_one_condition_are_not_compared(condition: str, valu
     assert reason(HIGH, noisy("b", 0.4, 2, conditions={condition: value})) == words
 
 
+def test_the_reason_is_that_of_the_nearest_rows() -> None:
+    far = noisy("far", 0.4, 2, method="b", conditions={"steps": 900, "negatives": 1})
+    near = noisy("near", 0.4, 2, method="b", conditions={"steps": 600})
+    for rows in ((far, near), (near, far)):
+        assert reason(HIGH, *rows) == "a has 300 steps, with those of what it starts from, near 600"
+
+
 def test_depth_counts_where_both_rows_have_one_and_the_claim_is_not_about_it() -> None:
     deep, flat = (noisy(name, 0.5, 1, conditions={"depth": depth}) for name, depth in (("a", 200), ("b", 50)))
     assert reason(deep, flat) == "a has 200 candidates to draw from, b 50"

@@ -131,7 +131,10 @@ class Suite(Settings):
 
     def chain(self, row: Row) -> list[Row]:
         """Return the rows whose models lead to the one that a row starts from, the nearest first."""
-        return [] if row.start is None else [(start := self.rows[row.start]), *self.chain(start)]
+        if row.start is None:
+            return []
+        nearest = self.rows[row.start]
+        return [nearest, *self.chain(nearest)]
 
     def tier_of(self, settings: RowSettings) -> str:
         """Return the name of what a row trains: its own `tier`, or the suite's."""

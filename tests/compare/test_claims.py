@@ -176,6 +176,8 @@ def test_what_cannot_be_tested_says_why() -> None:
         ("steps", 600, "a has 300 steps, with those of what it starts from, b 600"),
         ("training_queries", 38_400, "a has 19,200 training queries over all its steps, b 38,400"),
         ("negatives", 1, "a has 8 negatives a query, b 1"),
+        ("in_batch", False, "a has all documents of the batch as negatives, b no"),
+        ("temperature", 0.5, "a has 0.05 as temperature, b 0.5"),
         ("learning_rate", 1e-3, "a has 0.0003 as learning rate, b 0.001"),
         ("loss", "b", "a has the loss info_nce, b a loss of its own"),
     ],

@@ -15,7 +15,8 @@ TIMES = 5  # every query stands there so often: enough unseen ones to rank
 
 
 CONDITIONS = {
-    "loss": "info_nce", "depth": None, "steps": 300, "training_queries": 19_200, "negatives": 8, "learning_rate": 3e-4
+    "loss": "info_nce", "depth": None, "steps": 300, "training_queries": 19_200, "negatives": 8, "in_batch": True,
+    "temperature": 0.05, "learning_rate": 3e-4,
 }  # fmt: skip
 """What rows that a claim may compare have in common."""
 

@@ -1,8 +1,9 @@
 """Which rows a claim may compare: those that differ by what it is about, and by nothing else.
 
 Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, depth of the pool,
-steps and training queries (with those of the rows that they start from), negatives a query, and learning rate before
-tuning. Where no two rows are alike, the claim can't be tested, and `obstacle` says what stands in its way.
+steps and training queries (with those of the rows that they start from), negatives a query and of the batch,
+temperature, and learning rate before tuning. Where no two rows are alike, the claim can't be tested, and `obstacle`
+says what stands in its way.
 """
 
 from collections.abc import Iterator, Mapping
@@ -20,6 +21,8 @@ WORDS = {
     "steps": "steps, with those of what it starts from",
     "training_queries": "training queries over all its steps",
     "negatives": "negatives a query",
+    "in_batch": "documents of the batch as negatives",
+    "temperature": "as temperature",
     "learning_rate": "as learning rate",
 }
 """The conditions besides the loss, as they stand behind a value."""
@@ -132,4 +135,6 @@ def _remedy(better: tuple[str, About], worse: tuple[str, About]) -> str:
 
 
 def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "all" if value else "no"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"

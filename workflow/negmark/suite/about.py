@@ -61,6 +61,8 @@ class About:
             "steps": sum(one.budget.steps for one in trained),
             "training_queries": sum(one.budget.steps * one.budget.batch_size for one in trained),
             "negatives": row.granted,
+            "in_batch": row.budget.in_batch,
+            "temperature": row.budget.temperature,
             "learning_rate": row.budget.learning_rate,
         }
 

@@ -88,6 +88,11 @@ class ADORE(Method):
         super().__init__(params, services)
         self._retrieved: tuple[int, Ids] | None = None
 
+    @classmethod
+    def drawn_from(cls, params: "ADORE.Params", track: str) -> int | None:
+        """Return the length of the recipe's list; the controlled track takes the very top."""
+        return params.depth if track == "faithful" else None
+
     def trained_towers(self) -> frozenset[str]:
         """Freeze the documents in the faithful track."""
         return frozenset({"query"}) if self.services.track == "faithful" else super().trained_towers()

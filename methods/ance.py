@@ -21,7 +21,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services, Snapshot
-from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
+from negmark.methods.types import Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
 
 _DIFFERS = (
     "the small encoder of the suite and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"
@@ -50,6 +50,7 @@ class ANCE(Method):
         Footnote("the suite's optimiser and start instead of LAMB and a BM25 warm-up", {When.FAITHFUL}),
     )
     faithful = True
+    lends_loss = Lends.TO_DOCUMENTS
     claims = (
         Claim(
             "ance",

@@ -23,6 +23,7 @@ from negmark.methods.types import (
     Footnote,
     Graded,
     Ids,
+    Lends,
     Negatives,
     Scores,
     Step,
@@ -31,8 +32,8 @@ from negmark.methods.types import (
 )  # fmt: skip
 
 __all__ = [
-    "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Method", "Negatives", "Params", "Pool", "Scores",
-    "Services", "Snapshot", "Step", "Tried", "When",
+    "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Lends", "Method", "Negatives", "Params", "Pool",
+    "Scores", "Services", "Snapshot", "Step", "Tried", "When",
 ]  # fmt: skip
 """All that a method's file needs, by one line of import."""
 
@@ -186,6 +187,12 @@ class Method(ABC):
     """What differs from the paper's method, each with the conditions under which it does (`notes`)."""
     faithful: ClassVar[bool] = False
     """Does it have its own recipe (loss, towers, networks) beside its negatives? Then it may be in both tracks."""
+    lends_loss: ClassVar[Lends] = Lends.NOT
+    """May a row of a method without a recipe be trained with the loss and towers of this one's (`loss: <row>`)?"""
+    recipe_negatives: ClassVar[int | None] = None
+    """Negatives a query that its recipe takes, if not those the suite grants; a row under its loss has as many."""
+    gives_documents: ClassVar[bool] = True
+    """Are any of its negatives documents that it chose, besides those of the batch?"""
     gives_positives: ClassVar[bool] = False
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
     knows_hidden: ClassVar[bool] = False
@@ -213,6 +220,21 @@ class Method(ABC):
         A method overrides it if parameters decide; a faithful recipe is assumed to be that of a bi-encoder.
         """
         return cls.needs_vectors or ("the vectors of its paper's recipe" if track == "faithful" else "")
+
+    @classmethod
+    def drawn_from(cls, params: Any, track: str) -> int | None:
+        """Return how many candidates of a pool a row draws from; None if it draws from none, or takes the very top.
+
+        Claims compare rows of one such depth. It is the parameter `depth` where a method has it.
+        """
+        depth: int | None = getattr(params, "depth", None)
+        return depth
+
+    @classmethod
+    def has_own_loss(cls, track: str) -> bool:
+        """Say whether rows are trained with another loss than the shared InfoNCE: claims compare rows of one loss."""
+        own = cls.loss is not Method.loss
+        return own or (track == "faithful" and cls.faithful_loss is not Method.faithful_loss)
 
     @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:

@@ -141,6 +141,11 @@ class CET(Method):
             logits = self._logits(self.selection, batch.queries, drawn)
         return Negatives(ids=drawn, weights=self.weights(logits, torch.from_numpy(drawn >= 0), batch.step))
 
+    @classmethod
+    def has_own_loss(cls, track: str) -> bool:
+        """Say that the controlled track has none: what it adds trains the selection model alone."""
+        return track == "faithful"
+
     def loss(self, step: Step) -> torch.Tensor:
         """Return weighted InfoNCE plus the selection model's loss; neither gives the other a gradient."""
         return super().loss(step) + self.selection_loss(step)

@@ -41,6 +41,11 @@ class DenseUniform(Method):
             )
         }
 
+    @classmethod
+    def drawn_from(cls, params: "DenseUniform.Params", track: str) -> int | None:
+        """Return N."""
+        return params.top
+
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the chosen ranks."""
         ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.skip + self.params.top)

@@ -16,7 +16,7 @@ from importlib.metadata import entry_points
 
 from negmark import methods
 from negmark.methods.base import Method, Params
-from negmark.methods.types import Claim, Footnote, When
+from negmark.methods.types import Claim, Footnote, Lends, When
 
 GROUP = "negmark.methods"
 LONGEST_TITLE = 200
@@ -73,9 +73,18 @@ def _check_kinds(method: type[Method], where: str) -> None:
     for attribute in ("citation", "needs_vectors"):
         if not isinstance(getattr(method, attribute), str):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
-    for attribute in ("faithful", "gives_positives", "knows_hidden", "uses_teacher"):
+    for attribute in ("faithful", "gives_documents", "gives_positives", "knows_hidden", "uses_teacher"):
         if not isinstance(getattr(method, attribute), bool):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be True or False")
+    if not isinstance(method.lends_loss, Lends):
+        raise ValueError(
+            f"{where}: lends_loss must be one of Lends, as Lends.TO_ALL, found {method.lends_loss!r}"
+        )
+    granted = method.recipe_negatives
+    if granted is not None and (not isinstance(granted, int) or isinstance(granted, bool) or granted < 0):
+        raise ValueError(
+            f"{where}: recipe_negatives must be None or a number of negatives, found {granted!r}"
+        )
     for attribute, kind in (("footnotes", Footnote), ("claims", Claim)):
         entries = getattr(method, attribute)
         if not (isinstance(entries, tuple) and all(isinstance(entry, kind) for entry in entries)):

@@ -31,7 +31,18 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling, teacher
 from negmark.methods.base import Method, Services, Snapshot
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
+from negmark.methods.types import (
+    NO_DOCUMENT,
+    Batch,
+    Claim,
+    Footnote,
+    Ids,
+    Lends,
+    Negatives,
+    Step,
+    Tried,
+    When,
+)
 
 Kernel = Literal["gaussian", "laplace", "far"]
 TAU = {"gaussian": 0.0, "laplace": 3.0, "far": 0.5}
@@ -63,6 +74,7 @@ class SimANS(Method):
         Footnote("the suite's number of negatives instead of 15", {When.FAITHFUL}),
     )
     faithful = True
+    lends_loss = Lends.TO_DOCUMENTS
     claims = (
         Claim(
             "simans", "random", "R@100", "Bing, SimXNS's README: 85.6 against 76.2 (R@5 59.1 against 39.5)", _DIFFERS

@@ -22,7 +22,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Negatives, Step, Tried, When
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
 
 _DIFFERS = "the small encoder of the suite and cosine / temperature instead of RoBERTa and raw dot products"
 
@@ -46,6 +46,8 @@ class STAR(Method):
         Footnote("the suite's optimiser and batch size instead of LAMB and 256", {When.FAITHFUL}),
     )
     faithful = True
+    lends_loss = Lends.TO_ALL
+    recipe_negatives = 1
     claims = (
         Claim(
             "star", "random", "RR@10", "MS MARCO passage dev, DRhard's README: .340 against .301", _DIFFERS
@@ -82,14 +84,17 @@ class STAR(Method):
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the best `depth` candidates, or the one of the paper's own recipe."""
         ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
-        granted = 1 if self.services.track == "faithful" else self.services.negatives
+        granted = self.recipe_negatives if self.services.track == "faithful" else self.services.negatives
+        assert granted is not None
         return Negatives(ids=sampling.draw_uniform(ids, granted, self.services.rng(batch.step)))
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Compare each positive with all other positives and all hard documents of the batch."""
-        assert step.negatives.ids is not None
-        queries = step.batch.queries
-        shared = np.broadcast_to(step.negatives.ids.ravel(), (len(queries), step.negatives.ids.size))
+        queries, ids = step.batch.queries, step.negatives.ids
+        given = (
+            np.empty(0, dtype=np.int64) if ids is None else ids.ravel()
+        )  # none under `loss:` of in-batch only
+        shared = np.broadcast_to(given, (len(queries), len(given)))
         labelled = self.services.is_positive(queries, shared)
         hard = step.batch.query_vectors @ step.negative_vectors.flatten(0, 1).T
         return losses.star_pairwise(

@@ -138,6 +138,19 @@ class Claim:
     """Where the paper shows it, with the numbers if they are known."""
     differs: str
     """Where our setting differs from the paper's."""
+    own_depth: bool = False
+    """Is the number of candidates that is drawn from part of the methods? Then rows of different depths may test it."""
+
+
+class Lends(Enum):
+    """To which methods' negatives a faithful loss may be applied."""
+
+    NOT = "not"
+    """To none but its own: it needs what its own method's choice leaves."""
+    TO_DOCUMENTS = "to documents"
+    """To those that are documents; without any it has no term."""
+    TO_ALL = "to all"
+    """To in-batch ones alone, too."""
 
 
 @dataclass(frozen=True)

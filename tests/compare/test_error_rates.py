@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from negmark.compare.inference import POWER, _detectable, _p_value, _variances, compare, mean_squares, paired
+from negmark.compare.inference import (
+    POWER,
+    _p_value,
+    compare,
+    detectable_difference,
+    mean_squares,
+    paired,
+    variance_draws,
+)
 from negmark.store.query_scores import Runs, Scores
 
 EXPERIMENTS = 2_000
@@ -98,7 +106,7 @@ def detection_rates(
     for number in range(experiments):
         pair = experiment(rng, truth, seeds, queries)
         differences = paired(*pair)
-        variances = _variances(differences, "")
+        variances = variance_draws(differences, "")
         p = {true: _p_value(differences.mean() + true, variances) for true in (0.0, *DIFFERENCES)}
         if not number:
             assert compare(*pair).p == p[0]
@@ -161,8 +169,8 @@ def test_the_detectable_difference_is_found_in_four_of_five_experiments(
 ) -> None:
     rng = np.random.default_rng(0)
     found = [paired(*experiment(rng, TRUTHS[truth], seeds, queries)) for _ in range(400)]
-    drawn = [(one.mean(), _variances(one, "")) for one in found]
+    drawn = [(one.mean(), variance_draws(one, "")) for one in found]
     # variances are estimated without bias, their roots are not
-    true = np.sqrt(np.mean([_detectable(variances, family) ** 2 for _, variances in drawn]))
+    true = np.sqrt(np.mean([detectable_difference(variances, family) ** 2 for _, variances in drawn]))
     power = np.mean([_p_value(mean + true, variances) < LEVEL / family for mean, variances in drawn])
     assert power == pytest.approx(POWER, abs=0.05)

@@ -36,7 +36,8 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "summary": "",
                 "paper": "",
             }
-            about |= {"params": {}, "metrics": ["nDCG@10", "RR@10", "R@100"]}
+            about |= {"params": {}, "conditions": {}, "chain": [], "before": "untrained"}
+            about |= {"metrics": ["nDCG@10", "RR@10", "R@100"]}
             evaluate.main([run / "metrics.json"], canonical(about), bench.dataset, bench.vectors)
     board = root / "results" / "leaderboards" / "s"
     board.mkdir(parents=True)

@@ -56,6 +56,9 @@ def write_run(
         "summary": f"What {row} does.",
         "paper": "",
         "params": {"temperature": 0.05},
+        "conditions": {},
+        "chain": [],
+        "before": "untrained",
         "slices": {
             name: {"queries": QUERIES[name], "nDCG@10": value, "RR@10": value / 2, "R@100": 1.0}
             for name, value in values.items()

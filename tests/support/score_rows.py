@@ -14,9 +14,24 @@ SLICES = np.array(["seen", "unseen", "unseen"])
 TIMES = 5  # every query stands there so often: enough unseen ones to rank
 
 
+CONDITIONS = {
+    "loss": "info_nce", "depth": None, "steps": 300, "training_queries": 19_200, "negatives": 8, "in_batch": True,
+    "temperature": 0.05, "learning_rate": 3e-4,
+}  # fmt: skip
+"""What rows that a claim may compare have in common."""
+
+
 def row(name: str, *runs: list[float], **more: Any) -> Row:
     """A row whose runs have these scores; without seeds where it is a baseline."""
-    about = {"title": name, "method": name, "tier": "adapter", "track": "controlled", **more}
+    about = {
+        "title": name,
+        "method": name,
+        "tier": "adapter",
+        "track": "controlled",
+        "before": "untrained",
+        **more,
+    }
+    about["conditions"] = {**CONDITIONS, **more.get("conditions", {})}
     baseline = about["track"] == "baseline"
     about |= {"tier": None, "method": None} if baseline else {}
     return Row(
@@ -34,6 +49,7 @@ def write_run(folder: Path, row: str, seed: int | None, values: list[float], que
     told = dict.fromkeys(("title", "start", "summary", "paper"), row) | {"params": {}, "adaptations": []}
     kind = {"tier": "adapter", "track": "controlled", "method": row}
     kind = kind if seed is not None else {"tier": None, "track": "baseline", "method": None}
+    kind |= {"conditions": CONDITIONS, "chain": [], "before": "untrained"}
     metrics = {"nDCG@10": 0.5, "RR@10": 0.5, "R@100": 0.5, "queries": 3}
     run = {
         "suite": "s",

@@ -29,6 +29,7 @@ from builders import contents_file
 from negmark.plan.jobs import METADATA, done
 from negmark.store.contents import Contents
 from negmark.store.pool import CandidatePool
+from score_rows import CONDITIONS
 from tiny import SUITE, copy_project, snakemake, write_suite
 
 ROWS, DATASETS, SEEDS = 20, 20, 5  # 2,000 runs
@@ -108,6 +109,9 @@ def write_runs(folder: Path, contents: Contents) -> None:
                 "dataset": dataset,
                 "row": method,
                 "params": {},
+                "conditions": CONDITIONS if trained else {},
+                "chain": [],
+                "before": "untrained",
                 "metrics": list(metrics),
                 "status": "ok",
             }

@@ -43,6 +43,7 @@ rule truth:
 rule claims:
     input:
         contents=rules.contents.output.contents,
+        cards=expand(f"{PATHS.board}/cards/{{dataset}}.json", dataset=CONTENTS.cards),
         metrics=CONTENTS.files("metrics.json"),
         manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
         per_query=CONTENTS.files("per_query.parquet"),

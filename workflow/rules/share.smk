@@ -64,7 +64,7 @@ rule export:
         manifest="results/runs/{suite}/{dataset}/{row}/seed-{seed}/manifest.json",
         metrics="results/runs/{suite}/{dataset}/{row}/seed-{seed}/metrics.json",
         sources=sources("negmark.share.export"),
-        method=lambda wildcards: method_sources(ROWS[wildcards.row].method),
+        method=lambda wildcards: method_sources(*ROWS[wildcards.row].methods),
     output:
         # The folder rather than its files: which files a model has varies, and Snakemake removes the old folder
         # before the job, so that none of its files is left among the new ones.

@@ -14,7 +14,7 @@ for SEEDS in LAYOUT.batches():
             sources=lambda wildcards: training_sources(
                 LAYOUT.specs, DATASETS[wildcards.dataset], ROWS[wildcards.row]
             ),
-            method=lambda wildcards: method_sources(ROWS[wildcards.row].method),
+            method=lambda wildcards: method_sources(*ROWS[wildcards.row].methods),
         output:
             models=PATHS.outputs(SEEDS, "model.safetensors"),
             histories=PATHS.outputs(SEEDS, "history.parquet"),

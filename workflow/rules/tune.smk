@@ -7,7 +7,7 @@ TRIAL_SOURCES = lambda wildcards: [
         "negmark.evaluate.trials",
         *training_modules(LAYOUT.specs.trials(DATASETS[wildcards.dataset], TRIED[wildcards.row])),
     ),
-    *method_sources(TRIED[wildcards.row].method),
+    *method_sources(*TRIED[wildcards.row].methods),
 ]
 TRIAL_INPUTS = lambda wildcards: PATHS.inputs(
     DATASETS[wildcards.dataset], TRIED[wildcards.row], SUITE.trial_start_seeds()

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from negmark.board.findings import OF_RELATION, RATE, TELLS, WEIGHTED
+from negmark.board.findings import OF_RELATION, RATE, TELLS, UNADJUSTED, WEIGHTED
 from negmark.board.standings import metrics, ranked_by, ranking_slice, shown_slices
+from negmark.compare.inference import RESOLUTION
 from negmark.core.metrics import decimals
 from negmark.core.names import Row
 from negmark.core.notation import MISSING, chance, compact, number
@@ -34,6 +35,7 @@ class Column:
     digits: int = 3  # of a number with bounds
     signed: bool = False
     kind: Literal["number", "chance", "letters"] = "number"
+    unadjusted: str = UNADJUSTED  # of a p-value: the column that tells whether it is only a bound
     tells: str = (
         TELLS  # the column that says whether any method of a ranking differs: else none is called the best
     )
@@ -54,7 +56,7 @@ class Column:
         if self.kind == "letters":
             return row[self.mean] or MISSING
         if self.kind == "chance":
-            return chance(row[self.mean])
+            return chance(row[self.mean], bound=row[self.unadjusted] < RESOLUTION)
         if self.low:
             text = number(row[self.mean], row[self.low], self.digits)
             return f"+{text}" if self.signed and row[self.mean] > 0 else text
@@ -152,7 +154,7 @@ TRUTH_COLUMNS = [
 COST_COLUMNS = [
     Column(
         "seconds", COST, "train_seconds", form=",.1f", better="least",
-        about="wall time of a run's training loop",
+        about="wall time of a run's training loop, with those of the rows whose models it starts from",
     ),
     Column(
         "own", COST, "own_seconds", of="train_seconds", form=".0%",

@@ -60,6 +60,8 @@ def _rates(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     return means.rename(columns={name: column for column, name in columns.items()})
 
 
+UNADJUSTED = "p/unadjusted"
+"""A column that tells where `p` is only a bound; shown nowhere."""
 OF_DIFFERENCES = {
     "reference": "reference",
     "difference": "difference",
@@ -69,6 +71,7 @@ OF_DIFFERENCES = {
     "effect": "effect",
     "detectable": "detectable",
     "groups": "groups",
+    UNADJUSTED: "p",
 }
 """Columns of the board and their names in differences.csv, on the slice that ranks a dataset."""
 

@@ -19,7 +19,7 @@ AVERAGE_COLUMNS = (
         "other queries",
     ),
     Column(
-        "p", AVERAGE, "adjusted", kind="chance",
+        "p", AVERAGE, "adjusted", kind="chance", unadjusted="p",
         about="adjusted (Holm) for all methods compared with the reference",
     ),
     Column(
@@ -93,7 +93,7 @@ def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
     mean = average(apart).drop_duplicates("row").rename(columns={"mean": "average"}).set_index("row")
     if len(mean):
         shown += AVERAGE_COLUMNS
-        table = table.join(mean[[column.mean for column in AVERAGE_COLUMNS] + ["low", "high"]])
+        table = table.join(mean[[column.mean for column in AVERAGE_COLUMNS] + ["low", "high", "p"]])
         table["groups"] = table["groups"].fillna("")
     by = " or ".join(dict.fromkeys(ranked_by(part) for part in parts))
     return Overview(by, shown, records(table.reset_index()), _left_out(frame))

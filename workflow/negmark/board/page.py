@@ -28,12 +28,11 @@ from negmark.board.prose import (
 )
 from negmark.board.short_answer import short_answer
 from negmark.board.standings import datasets, tiers
-from negmark.compare.claims import READING, difference_text, read_claims, sentence
+from negmark.compare.claims import RULE, chance_text, difference_text, read_claims, sentence
 from negmark.core.names import Row, records
 from negmark.core.notation import (
     MISSING,
     STILL_RISING,
-    chance,
     marked,
     mean_rank_text,
     number,
@@ -172,7 +171,7 @@ def _in_full(column: Column, row: Row) -> str:
 
 
 def _claims(path: Path) -> dict[str, Any]:
-    """The verdicts of the stage `claims`, if it ran: a row per claim and pair of rows, as text and as sort keys."""
+    """The verdicts of the stage `claims`, if it ran, each claim's before its comparisons, as text and as sort keys."""
     if not path.is_file():
         return {}
     judged = read_claims(path)
@@ -180,13 +179,13 @@ def _claims(path: Path) -> dict[str, Any]:
         {
             **row,
             "difference_text": difference_text(row),
-            "chance": chance(row["adjusted"]),
+            "chance": chance_text(row),
             "order": "" if math.isnan(row["difference"]) else repr(row["difference"]),
-            "p_order": "" if math.isnan(row["adjusted"]) else repr(row["adjusted"]),
+            "p_order": "" if math.isnan(p := row["p" if row["dataset"] else "adjusted"]) else repr(p),
         }
         for row in records(judged)
     ]
-    return {"sentence": sentence(judged), "reading": READING, "rows": rows}
+    return {"sentence": sentence(judged), "rule": RULE, "rows": rows}
 
 
 def _several(names: Iterable[str]) -> list[str]:

@@ -8,11 +8,23 @@ from typing import Any
 import pandas as pd
 
 from negmark.board.card_text import hidden_words
-from negmark.board.findings import COMPARED, GAIN, GAIN_STEPS, RATE, RISING, alike, letters, tells_nothing
+from negmark.board.findings import (
+    COMPARED,
+    GAIN,
+    GAIN_STEPS,
+    RATE,
+    RISING,
+    UNADJUSTED,
+    alike,
+    letters,
+    tells_nothing,
+)
 from negmark.board.overview import AVERAGE, Overview
 from negmark.board.standings import datasets, ranked_by, ranking_slice, shown_slices, tiers
+from negmark.compare.inference import RESOLUTION
 from negmark.compare.rising import LEAST
 from negmark.compare.statistics import CONFIDENCE
+from negmark.compare.undertrained import Trained, undertrained
 from negmark.core.metrics import DEFAULT, decimals
 from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
 from negmark.core.notation import STILL_RISING, chance, counted, first_of, listed, marked, number
@@ -31,7 +43,8 @@ READING = (
     "A test query is seen when a document relevant to it was a positive in training. Methods are ranked by {by} on "
     f"unseen queries if there are at least {FEWEST_UNSEEN}, otherwise on all. Baselines aren't trained here and have "
     "no rank. Rows of the faithful track are trained with their paper's own loss and towers and ranked among "
-    "themselves. Seconds are the wall time of a run's training loop; own is the share of it spent inside the method: "
+    "themselves. Seconds are the wall time of a run's training loop, with those of the "
+    "rows whose models it starts from; own is the share of it spent inside the method: "
     "its choice of negatives, refreshes, own loss."
 )
 TESTED = (
@@ -182,15 +195,29 @@ def _tier_start(tier: str, rows: pd.DataFrame) -> str:
 
 
 def warnings(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
-    """Warn of each tier of a dataset whose ranking tells nothing: no method, controls aside, differs."""
+    """Warn of each tier that is undertrained, and of each whose ranking tells nothing: no method of it differs."""
     names = tiers(frame)
     rankings = {tier: first_track(frame, tier) for tier in names}
-    return [
+    undone = [
+        f"Undertrained{f' in the {tier} tier' if len(names) > 1 else ''}: {text}. Their order says nothing about "
+        "methods, and no claim is judged here."
+        for tier, text in _undertrained(frame).items()
+    ]
+    return undone + [
         f"Tells nothing about these methods{f' in the {tier} tier' if len(names) > 1 else ''}: "
         f"{_no_difference(ranking, settings)}"
         for tier, ranking in rankings.items()
         if tells_nothing(ranking)
     ]
+
+
+def _undertrained(frame: pd.DataFrame) -> dict[str, str]:
+    """Return what `negmark.compare.undertrained` finds in the rows of one dataset."""
+    metric = ranked_by(frame)
+    by = f"{metric}/{ranking_slice(frame)}/mean"
+    trained, baselines = (frame[(frame["track"] == "baseline") == kind] for kind in (False, True))
+    rows = [Trained(row["row"], row["tier"], row["before"], row[by]) for row in records(trained)]
+    return undertrained(rows, dict(zip(baselines["row"], baselines[by], strict=True)), metric)
 
 
 def _no_difference(ranking: pd.DataFrame, settings: dict[str, Any]) -> str:
@@ -309,7 +336,8 @@ def _certainty(row: Row, reference: Row, digits: int) -> str:
     if row.get("reference") != reference["row"] or math.isnan(row["p"]):
         return ""
     text = (
-        f"{row['difference/low']:+.{digits}f} to {row['difference/high']:+.{digits}f}, p {chance(row['p'])}"
+        f"{row['difference/low']:+.{digits}f} to {row['difference/high']:+.{digits}f}, "
+        f"p {chance(row['p'], bound=row[UNADJUSTED] < RESOLUTION)}"
     )
     return f" ({text})" if row["p"] < SURE else f" ({text}: no difference shown)"
 

@@ -18,9 +18,9 @@ from negmark.core.errors import UserError
 from negmark.core.files import canonical
 from negmark.core.names import SLICES
 from negmark.core.tiers import in_order
-from negmark.store.run import COSTS, metrics_of, ranks_by
+from negmark.store.run import COSTS, metrics_of, ranks_by, with_chains
 
-SAME_IN_A_ROW = ("tier", "track", "method", "start", "params")
+SAME_IN_A_ROW = ("tier", "track", "method", "start", "params", "conditions")
 CARD_COLUMNS = ("regime", "documents", "documents_full")
 
 
@@ -29,12 +29,13 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
 
     Columns `METRIC/SLICE/mean|low|high` are fractions in 0..1, those of sentences correlations x 100 (NaN: no such
     slice, or one seed only), `test_queries/SLICE` counts, those of `COSTS` means over seeds: wall seconds of the
-    training loop and of the method's own functions in it, counts of work, MiB. `rank` counts trained methods from 1,
+    training loop and of the method's own functions in it, counts of work, MiB, with those of the rows it starts from.
+    `rank` counts trained methods from 1,
     within their tier and track, by the metric that `ranked_by` names on the slice that `ranking_slice` names;
     baselines have no rank and no tier, and are placed by their values in the first ranking. Untuned rows have no rank.
     """
     _check_comparable(runs)
-    ordered = sorted(runs, key=lambda run: (run["dataset"], run["row"], str(run["seed"])))
+    ordered = sorted(with_chains(runs), key=lambda run: (run["dataset"], run["row"], str(run["seed"])))
     groups = groupby(ordered, key=lambda run: (run["dataset"], run["row"]))
     frame = pd.DataFrame([_row(list(group)) for _, group in groups])
     return pd.concat([_ranked(part) for _, part in datasets(frame)], ignore_index=True)
@@ -132,6 +133,7 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "track": first["track"],
         "method": first["method"] or "",
         "start": first["start"] or "",
+        "before": first["before"],
         "untuned": first.get("untuned", False),
         "seeds": len(runs) if trained else None,
         "hardware": " and ".join(sorted({run["hardware"] for run in runs} - {""})),

@@ -13,7 +13,7 @@ from rich.text import Text
 from tabulate import tabulate
 
 from negmark.board.columns import APART, AUDIT, COST, Column, columns
-from negmark.board.findings import RATE, tells_nothing
+from negmark.board.findings import RATE, UNADJUSTED, tells_nothing
 from negmark.board.overview import Overview
 from negmark.board.prose import (
     failed_sentence,
@@ -36,7 +36,7 @@ from negmark.store.failures import OK, FailedRow
 
 def board_csv(frame: pd.DataFrame, failed: Sequence[FailedRow] = ()) -> str:
     """The rows in full precision, failed rows last, with a status and a reason instead of numbers."""
-    frame = frame.assign(status=OK, reason="")
+    frame = frame.drop(columns=["before", UNADJUSTED], errors="ignore").assign(status=OK, reason="")
     if failed:
         frame = pd.concat([frame, pd.DataFrame([one.model_dump() for one in failed])], ignore_index=True)
     return csv(frame)

@@ -1,33 +1,38 @@
-"""Stage claims: test what each method's paper claims on the runs of a suite.
+"""Stage claims: test what each method's paper claims on the runs of a suite, with one verdict a claim.
 
-A claim says that one method beats another by a metric (`negmark.methods.types.Claim`). It is tested on every dataset,
-in every tier and track where the suite has rows of both, on the queries that rank the dataset. P-values are adjusted
-(Holm) for all comparisons that claims need on a dataset. Where dev still rose at the last step for either row, the
-comparison is made but not judged.
+A claim says that one method beats another by a metric (`negmark.methods.types.Claim`). It is tested by rows that are
+alike in all else (`negmark.compare.pairing`), on the queries that rank a dataset. How a verdict is reached (`RULE`) is
+fixed before any result is looked at, and printed above the results.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 from tabulate import tabulate
 from typer import Option
 
-from negmark.compare.inference import Difference, compare, holm
+from negmark.compare.differences import once
+from negmark.compare.inference import RESOLUTION, Difference, compare, holm
+from negmark.compare.pairing import Pair, obstacle, pairs
+from negmark.compare.random_effects import compare_pooled
 from negmark.compare.rising import Rises, read_rises
 from negmark.compare.statistics import CONFIDENCE
+from negmark.compare.undertrained import undertrained_tiers
 from negmark.core import stage
-from negmark.core.files import write_text
+from negmark.core.files import read_json, write_text
 from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
 from negmark.core.notation import MISSING, chance, counted, listed, number, plain
 from negmark.core.spreadsheet import csv, read_csv
-from negmark.core.tiers import TRACKS, in_order
+from negmark.core.tiers import in_order
 from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import read_contents
-from negmark.store.query_scores import QueryScores, read_query_scores
+from negmark.store.query_scores import QueryScores, Runs, read_query_scores
 
 REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = (
     "reproduced", "contradicted", "not shown", "not testable here",
@@ -36,44 +41,92 @@ ABOUT = ("claimed_by", "better", "worse", "metric", "condition", "differs")
 COLUMNS = (
     *ABOUT, "verdict", "reason", "dataset", "slice", "tier", "track", "better_row", "worse_row", *Difference._fields,
 )  # fmt: skip
+"""A line with a verdict is a claim's, over all datasets that are judged; the lines without one are its comparisons."""
+RULE = (
+    "A claim compares rows of one dataset, tier and track that have the same loss, steps, training queries, "
+    "negatives, temperature and learning rate before tuning, and that draw from equally many candidates; the steps of "
+    "a row count those of the rows that it starts from. It has one verdict in a tier, from the faithful track where "
+    "the suite has such rows there, as that is the paper's own loss, else from the controlled track. The verdict is "
+    "by the mean difference over all datasets that are trained on, each collection once (in its strict regime if "
+    "there is one), which may differ by dataset (random effects, DerSimonian and Laird); on one dataset it is that "
+    "dataset's own test. The claim is reproduced where the method is better and the p-value, adjusted (Holm) for all "
+    "verdicts of the board, is below .05, contradicted where it is significantly worse, and not shown otherwise. A "
+    "dataset is not judged where one of the two rows was still getting better on dev queries at its last step, did "
+    "not act, or where no trained row of the tier reaches what it started from. Intervals and p-values account for "
+    "other seeds and other queries; with two or three datasets it is hardly known how much a difference varies from "
+    "one to another. Our setting is not the paper's, so a claim that is contradicted here may hold there."
+)
+Idle = Mapping[tuple[str, str], str]
+"""By dataset and row: why the row's method did not act."""
+Undertrained = Mapping[str, Mapping[str, str]]
+"""By dataset and tier: what `negmark.compare.undertrained` found."""
 
 
-class Pair(NamedTuple):
-    """Two rows of a dataset that a claim compares by a metric."""
+class Doubts(NamedTuple):
+    """What keeps a comparison from being judged."""
 
-    dataset: str
-    slice: str
+    rises: Rises = MappingProxyType({})
+    """Of the rows that have a learning curve."""
+    idle: Idle = MappingProxyType({})
+    undertrained: Undertrained = MappingProxyType({})
+    """Nothing is judged there."""
+    counted: Collection[str] | None = None
+    """The datasets that verdicts are over, if not all: trained on, each collection once."""
+
+    def of(self, pair: Pair) -> str:
+        """Return why a comparison isn't judged, empty if it is."""
+        rows = (pair.better_row, pair.worse_row)
+        if found := self.undertrained.get(pair.dataset, {}).get(pair.tier):
+            return f"undertrained: {found}"
+        if idle := [f"{row} {why}" for row in rows if (why := self.idle.get((pair.dataset, row)))]:
+            return f"did not act, {listed(idle)}"
+        risen = {row: self.rises.get((pair.dataset, row)) for row in rows}
+        if rising := [f"{row} {rise}" for row, rise in risen.items() if rise and rise.rising]:
+            return f"dev still rose, {listed(rising)}"
+        if self.counted is not None and pair.dataset not in self.counted:
+            return "counted in no verdict, as it is not trained on or another regime of its collection is"
+        return ""
+
+
+class Test(NamedTuple):
+    """What decides a claim in a tier: the comparisons that are judged, and why the others aren't."""
+
     tier: str
     track: str
-    better_row: str
-    worse_row: str
-    metric: str
+    judged: tuple[Pair, ...]
+    doubts: Mapping[Pair, str]
+
+    @property
+    def datasets(self) -> list[str]:
+        """The datasets that are judged."""
+        return list(dict.fromkeys(pair.dataset for pair in self.judged))
 
 
 def judge(
-    claims: Mapping[str, tuple[Claim, ...]], scores: Mapping[str, QueryScores], rises: Rises | None = None
+    claims: Mapping[str, tuple[Claim, ...]], scores: Mapping[str, QueryScores], doubts: Doubts | None = None
 ) -> pd.DataFrame:
-    """Return one row per claim and pair of rows that tests it, or one that says why none can (`COLUMNS`).
+    """Return for each claim and tier a row with its verdict, then one for each comparison (`COLUMNS`).
 
-    `claims` maps a method's name to its claims, `scores` a dataset's name to the scores of its runs. `rises` are those
-    of the rows that have a learning curve.
+    `claims` maps a method's name to its claims, `scores` a dataset's name to the scores of its runs.
     """
     named = [(name, claim) for name, listed_claims in claims.items() for claim in listed_claims]
-    pairs = {(name, claim): list(_pairs(claim, scores)) for name, claim in named}
-    differences = _differences({pair for tests in pairs.values() for pair in tests}, scores)
+    tests = {key: _tests(list(pairs(key[1], scores)), scores, doubts or Doubts()) for key in named}
+    verdicts = _verdicts([test for found in tests.values() for test in found], scores)
     rows = [
-        {**_claim_columns(name, claim), **result}
-        for (name, claim), tests in pairs.items()
-        for result in (
-            [_tested(pair, differences[pair], rises or {}) for pair in tests] or [_untestable(claim, scores)]
+        {**_claim_columns(name, claim), **line}
+        for (name, claim), found in tests.items()
+        for line in (
+            [line for test in found for line in _lines(test, verdicts, scores)]
+            or [{"metric": claim.metric, "verdict": NOT_TESTABLE, "reason": obstacle(claim, scores)}]
         )
     ]
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    empty = {name: np.nan if name in Difference._fields else "" for name in COLUMNS}
+    return pd.DataFrame([{**empty, **row} for row in rows], columns=list(COLUMNS))
 
 
 def markdown(judged: pd.DataFrame, suite: str) -> str:
-    """Return the page: how many claims held, the results of each, and how the setting differs from the paper's."""
-    parts = [f"# Claims: {plain(suite)}", plain(sentence(judged)), plain(READING)]
+    """Return the page: how many claims held, the rule, each claim's verdict and comparisons, what differs."""
+    parts = [f"# Claims: {plain(suite)}", plain(sentence(judged)), plain(RULE)]
     for name, mine in judged.groupby("claimed_by", sort=False):
         parts.append(f"## {plain(str(name))}")
         for _, part in mine.groupby(list(ABOUT), sort=False):
@@ -82,52 +135,52 @@ def markdown(judged: pd.DataFrame, suite: str) -> str:
                 f"**{plain(first['better'])} above {plain(first['worse'])} by {plain(first['metric'])}.** "
                 f"The paper: {plain(first['condition'])}. What differs: {plain(first['differs'])}."
             )
-            parts += [_table(part)] if first["dataset"] else []
+            parts += [plain(verdict_text(row)) for row in records(part) if row["verdict"]]
+            parts += [_table(part)] if part["dataset"].any() else []
             parts += [
-                plain(f"{NOT_TESTABLE}{_place(row)}: {row['reason']}.")
+                plain(f"Not judged ({row['dataset']}, {row['tier']}, {row['track']}): {row['reason']}.")
                 for row in records(part)
-                if row["reason"]
+                if row["dataset"] and row["reason"]
             ]
     return "\n\n".join(parts) + "\n"
 
 
 def sentence(judged: pd.DataFrame) -> str:
-    """Say how many claims were reproduced somewhere, contradicted somewhere, shown nowhere or not testable."""
+    """Say how many claims were reproduced, contradicted, not shown or not testable; by tier where there are several."""
     if judged.empty:
         return "No method's file lists a claim."
-    by_claim = [set(part["verdict"]) for _, part in judged.groupby(list(ABOUT), sort=False)]
-    both = {REPRODUCED, CONTRADICTED}
-    counts = {
-        REPRODUCED: sum(REPRODUCED in one and not both <= one for one in by_claim),
-        CONTRADICTED: sum(CONTRADICTED in one and not both <= one for one in by_claim),
-        "both, by dataset or tier": sum(both <= one for one in by_claim),
-        NOT_SHOWN: sum(NOT_SHOWN in one and not both & one for one in by_claim),
-        NOT_TESTABLE: sum(one == {NOT_TESTABLE} for one in by_claim),
-    }
-    return f"Of {counted(len(by_claim), 'claim')}: {listed([f'{count} {name}' for name, count in counts.items()])}."
+    verdicts = judged[judged["verdict"] != ""]
+    claims = len(verdicts.drop_duplicates(list(ABOUT)))
+    kinds = (REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE)
+    counts = listed([f"{(verdicts['verdict'] == kind).sum()} {kind}" for kind in kinds])
+    several = f", with {len(verdicts)} verdicts in their tiers" if len(verdicts) > claims else ""
+    return f"Of {counted(claims, 'claim')}{several}: {counts}."
 
 
-READING = (
-    "A claim is reproduced where the method is better and the p-value, adjusted (Holm) for all comparisons that "
-    "claims ask for on a dataset, is below .05, contradicted where it is significantly worse, and not shown otherwise. "
-    "Where one of the two rows was still getting better on dev queries at its last step, their order may be another "
-    "after more steps, so the claim isn't judged. Intervals and p-values account for other seeds and other queries. "
-    "Our setting is not the paper's, so a claim that is contradicted here may hold there."
-)
+def verdict_text(row: Row) -> str:
+    """Say a claim's verdict in a tier: by which difference, over which datasets, or why there is none."""
+    place = f" ({row['tier']}, {row['track']})" if row["tier"] else ""
+    if row["verdict"] == NOT_TESTABLE:
+        return f"{NOT_TESTABLE}{place}: {row['reason']}."
+    return f"{row['verdict']}{place}: {difference_text(row)}, p {chance_text(row)}, {row['reason']}."
 
 
 def main(
     contents: Annotated[Path, Option(help="contents.json of the board")],
-    folder: Annotated[Path, Option(help="folder for claims.csv and claims.md")],
+    folder: Annotated[Path, Option(help="the board's folder, with its cards, for claims.csv and claims.md")],
 ) -> None:
     """Test the claims in every method's file on the runs of a suite."""
     listed_contents = read_contents(contents)
     names = list(listed_contents.cards)
-    scores = {
-        name: read_query_scores(listed_contents, name).ranked() for name in stage.progress(names, "claims")
-    }
+    cards = {name: read_json(folder / "cards" / f"{name}.json") for name in names}
+    scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
+    doubts = Doubts(
+        rises=read_rises(listed_contents),
+        undertrained={name: undertrained_tiers(table) for name, table in scores.items()},
+        counted=once(cards, listed_contents.trained()),
+    )
     known = {name: method.claims for name, method in registry.available().items()}
-    judged = judge(known, scores, read_rises(listed_contents))
+    judged = judge(known, {name: table.ranked() for name, table in scores.items()}, doubts)
     write_text(folder / "claims.csv", csv(judged))
     write_text(folder / "claims.md", markdown(judged, listed_contents.suite))
     stage.say(sentence(judged))
@@ -138,41 +191,56 @@ def read_claims(path: Path) -> pd.DataFrame:
     return read_csv(path, COLUMNS, Difference._fields, "claims")
 
 
-def _pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
-    """Yield the pairs of rows of one tier that test a claim; `worse` is controlled where it has no row in the track."""
-    for dataset, table in scores.items():
-        rows = {name: row.about for name, row in table.rows.items() if claim.metric in row.scores}
-        for tier in in_order([about["tier"] for about in rows.values() if about["tier"]]):
-            for track in TRACKS:
-                better = _rows(rows, claim.better, tier, track)
-                worse = _rows(rows, claim.worse, tier, track) or _rows(
-                    rows, claim.worse, tier, next(iter(TRACKS))
-                )
-                for one in better:
-                    for other in worse:
-                        yield Pair(dataset, table.ranking(), tier, track, one, other, claim.metric)
+def _tests(found: Sequence[Pair], scores: Mapping[str, QueryScores], doubts: Doubts) -> list[Test]:
+    """Return what decides a claim in each tier that has comparisons, from the track that counts there."""
+    tests = []
+    for tier in in_order([pair.tier for pair in found]):
+        mine = [pair for pair in found if pair.tier == tier]
+        track = "faithful" if any(pair.track == "faithful" for pair in mine) else "controlled"
+        why = {pair: _doubt(pair, track, scores, doubts) for pair in mine}
+        judged = tuple(pair for pair in mine if not why[pair])
+        tests.append(Test(tier, track, judged, why))
+    return tests
 
 
-def _rows(rows: Mapping[str, Mapping[str, Any]], method: str, tier: str, track: str) -> list[str]:
-    key = {"method": method, "tier": tier, "track": track}
-    return [name for name, about in rows.items() if key.items() <= about.items()]
+def _doubt(pair: Pair, track: str, scores: Mapping[str, QueryScores], doubts: Doubts) -> str:
+    if pair.track != track:
+        return f"the {track} track decides"
+    if found := doubts.of(pair):
+        return found
+    return "" if compare(*_runs(pair, scores)).p >= 0 else "one seed or one value a run gives no p-value"
 
 
-def _differences(pairs: set[Pair], scores: Mapping[str, QueryScores]) -> dict[Pair, Difference]:
-    """Compare each pair once, however many claims share it; adjust for all pairs of the dataset."""
-    differences: dict[Pair, Difference] = {}
-    for dataset in scores:
-        mine = sorted(pair for pair in pairs if pair.dataset == dataset)
-        runs = [
-            [scores[dataset].of(row, pair.metric, pair.slice) for row in (pair.better_row, pair.worse_row)]
-            for pair in mine
-        ]
-        unadjusted = [compare(better, worse, family=len(mine)) for better, worse in runs]
-        adjusted = holm([one.p for one in unadjusted])
-        differences |= {
-            pair: one._replace(adjusted=p) for pair, one, p in zip(mine, unadjusted, adjusted, strict=True)
-        }
-    return differences
+def _verdicts(tests: Sequence[Test], scores: Mapping[str, QueryScores]) -> dict[tuple[Pair, ...], Difference]:
+    """Return what each test finds, by its comparisons: claims that share them all share it, and count once for Holm."""
+    keys = list(dict.fromkeys(test.judged for test in tests if test.judged))
+    found = [compare_pooled(_by_dataset(key, scores), family=len(keys)) for key in keys]
+    adjusted = holm([one.p for one in found])
+    return {key: one._replace(adjusted=p) for key, one, p in zip(keys, found, adjusted, strict=True)}
+
+
+def _by_dataset(judged: Sequence[Pair], scores: Mapping[str, QueryScores]) -> dict[str, tuple[Runs, Runs]]:
+    """Return the runs of both sides by dataset: where several pairs of rows test a claim, their mean counts once."""
+    by_dataset: dict[str, list[tuple[Runs, Runs]]] = {}
+    for pair in judged:
+        by_dataset.setdefault(pair.dataset, []).append(_runs(pair, scores))
+    return {
+        name: (_mean([better for better, _ in both]), _mean([worse for _, worse in both]))
+        for name, both in by_dataset.items()
+    }
+
+
+def _mean(runs: Sequence[Runs]) -> Runs:
+    """Return the mean of several rows by seed, for the seeds that all of them have."""
+    seeds = [seed for seed in runs[0] if all(seed in one for one in runs)]
+    return {seed: np.mean([one[seed] for one in runs], axis=0) for seed in seeds}
+
+
+def _runs(pair: Pair, scores: Mapping[str, QueryScores]) -> tuple[Runs, Runs]:
+    better, worse = (
+        scores[pair.dataset].of(row, pair.metric, pair.slice) for row in (pair.better_row, pair.worse_row)
+    )
+    return better, worse
 
 
 def _claim_columns(name: str, claim: Claim) -> dict[str, str]:
@@ -182,54 +250,61 @@ def _claim_columns(name: str, claim: Claim) -> dict[str, str]:
     }  # fmt: skip
 
 
-def _tested(pair: Pair, result: Difference, rises: Rises) -> dict[str, Any]:
-    """Return the verdict on a comparison; none where dev still rose for either row."""
-    row = {**pair._asdict(), **result._asdict()}
-    found = {name: rises.get((pair.dataset, name)) for name in (pair.better_row, pair.worse_row)}
-    if rising := [f"{name} {rise}" for name, rise in found.items() if rise and rise.rising]:
-        return {**row, "verdict": NOT_TESTABLE, "reason": f"dev still rose, {listed(rising)}"}
-    significant = result.adjusted < 1 - CONFIDENCE
-    verdict = (REPRODUCED if result.difference > 0 else CONTRADICTED) if significant else NOT_SHOWN
-    return {**row, "verdict": verdict, "reason": ""}
-
-
-def _untestable(claim: Claim, scores: Mapping[str, QueryScores]) -> dict[str, Any]:
-    """Say why a claim can't be tested: a method without a row, a metric that no dataset has, or no tier in common."""
-    rows = [row for table in scores.values() for row in table.rows.values()]
-    missing = [
-        name for name in (claim.better, claim.worse) if name not in {row.about["method"] for row in rows}
-    ]
-    if missing:
-        reason = f"this suite has no row of {' and none of '.join(missing)}"
-    elif not any(claim.metric in row.scores for row in rows):
-        reason = f"no dataset of this suite is judged by {claim.metric}"
+def _lines(
+    test: Test, verdicts: Mapping[tuple[Pair, ...], Difference], scores: Mapping[str, QueryScores]
+) -> list[dict[str, Any]]:
+    """Return the line of a verdict and one for each comparison, whose p-value stands unadjusted."""
+    place = {"tier": test.tier, "track": test.track}
+    if test.judged:
+        found = verdicts[test.judged]
+        verdict = {
+            **place,
+            **found._asdict(),
+            "verdict": _verdict(found),
+            "reason": f"on {listed(test.datasets)}",
+        }
     else:
-        reason = f"no tier has a row of both {claim.better} and {claim.worse}"
-    return {
-        **dict.fromkeys(Pair._fields, ""),
-        "metric": claim.metric,
-        "verdict": NOT_TESTABLE,
-        "reason": reason,
-    }
+        reasons = listed(
+            [f"{pair.dataset}: {why}" for pair, why in test.doubts.items() if pair.track == test.track]
+        )
+        verdict = {**place, "verdict": NOT_TESTABLE, "reason": reasons}
+    return [
+        verdict,
+        *(
+            {
+                **pair._asdict(),
+                **compare(*_runs(pair, scores))._replace(adjusted=np.nan)._asdict(),
+                "reason": why,
+            }
+            for pair, why in test.doubts.items()
+        ),
+    ]
 
 
-def _place(row: Row) -> str:
-    """Return where a comparison stands that was made but not judged; empty where none could be made."""
-    places = [row["dataset"], row["tier"], row["track"]]
-    return f" ({', '.join(places)})" if row["dataset"] else ""
+def _verdict(found: Difference) -> str:
+    if not found.adjusted < 1 - CONFIDENCE:
+        return NOT_SHOWN
+    return REPRODUCED if found.difference > 0 else CONTRADICTED
 
 
 def _table(part: pd.DataFrame) -> str:
-    heads = ["dataset", "tier", "track", "rows", "verdict", "difference", "p"]
+    heads = ["dataset", "tier", "track", "rows", "difference", "p, unadjusted"]
     rows = [
         [
             plain(row["dataset"]), row["tier"], row["track"], plain(f"{row['better_row']} - {row['worse_row']}"),
-            row["verdict"], difference_text(row), chance(row["adjusted"]),
+            difference_text(row), chance_text(row),
         ]
         for row in records(part)
+        if row["dataset"]
     ]  # fmt: skip
-    align = ["left"] * 5 + ["right"] * 2
+    align = ["left"] * 4 + ["right"] * 2
     return tabulate(rows, heads, tablefmt="github", disable_numparse=True, colalign=align)
+
+
+def chance_text(row: Row) -> str:
+    """Return the p-value of a line: adjusted for a verdict, unadjusted for a comparison; a bound where it is none."""
+    p = row["p"] if row["dataset"] else row["adjusted"]
+    return chance(p, bound=row["p"] < RESOLUTION)
 
 
 def difference_text(row: Row) -> str:

@@ -5,7 +5,7 @@ are adjusted within it (Holm). Rows of other tiers or tracks are not in it, as n
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -57,11 +57,15 @@ def to_average(cards: Mapping[str, Mapping[str, Any]], contents: Contents) -> li
     Two regimes of a collection are evaluated on the same queries, so their errors are not independent, which the
     average assumes. The strict one is used.
     """
+    return [name for name in once(cards, contents.trained()) if name not in contents.sentences]
+
+
+def once(cards: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[str]:
+    """Return these datasets without those of the same collection as another of them: the strict one is kept."""
     chosen: dict[str, str] = {}
-    for name in sorted(contents.trained(), key=lambda name: cards[name]["regime"] != "strict"):
-        if name not in contents.sentences:
-            chosen.setdefault(cards[name]["dataset"], name)
-    return [name for name in contents.cards if name in chosen.values()]
+    for name in sorted(names, key=lambda name: cards[name]["regime"] != "strict"):
+        chosen.setdefault(cards[name]["dataset"], name)
+    return [name for name in names if name in chosen.values()]
 
 
 def main(

@@ -47,6 +47,8 @@ DRAWS = 20_000
 """Draws of the variances; the smallest p-value is about 1 / DRAWS, enough to separate all pairs of 45 methods."""
 POWER = 0.8
 """The probability with which the smallest detectable difference is found."""
+RESOLUTION = 2 / (DRAWS + 1)
+"""Below it a p-value is that of no draw at all, and only known to be small."""
 DECIMALS = 12
 """To which differences of metrics in 0..1 are rounded; further digits are rounding errors."""
 CHUNK = 1_000
@@ -96,7 +98,7 @@ def compare_average(datasets: Mapping[str, tuple[Runs, Runs]], family: int = 1) 
     return Difference(
         mean, mean - half, mean + half, p, p,
         effect=float(np.mean([effect_size(part) for part in differences.values()])),
-        detectable=_detectable(variances, family),
+        detectable=detectable_difference(variances, family),
         seeds=min(len(part) for part in differences.values()),
         queries=sum(part.shape[1] for part in differences.values()),
     )  # fmt: skip
@@ -156,7 +158,7 @@ def _pairs(datasets: Table, method: str, reference: str) -> dict[str, tuple[Runs
 def _average(differences: Mapping[str, Scores]) -> tuple[float, Scores]:
     """Return the mean over datasets of the mean of their differences [S, Q], and draws of its variance."""
     mean = float(np.mean([part.mean() for part in differences.values()]))
-    drawn = np.array([_variances(part, name) for name, part in differences.items()])
+    drawn = np.array([variance_draws(part, name) for name, part in differences.items()])
     return mean, drawn.sum(axis=0) / len(drawn) ** 2
 
 
@@ -230,7 +232,7 @@ def _run_of(runs: Runs, seed: int | None) -> Scores | None:
     return runs.get(seed, runs.get(None))
 
 
-def _variances(differences: Scores, name: str) -> Scores:
+def variance_draws(differences: Scores, name: str) -> Scores:
     """Return draws of the variance of the mean of differences [S, Q]; NaN with a single seed or query.
 
     The mean squares of seeds, queries and rest estimate
@@ -303,7 +305,7 @@ def _half_width(variances: Scores, level: float) -> float:
     return float(optimize.brentq(lambda half: _p_value(half, variances) - level, 0, widest))
 
 
-def _detectable(variances: Scores, family: int) -> float:
+def detectable_difference(variances: Scores, family: int) -> float:
     """Return the smallest difference found with 80 % power at Holm's first step among `family` comparisons.
 
     The test finds what is estimated beyond the first distance, and four of five estimates of a larger truth fall

@@ -73,10 +73,12 @@ def seeds_text(row: Row) -> str:
     return "" if pd.isna(row["seeds"]) else str(row["seeds"])
 
 
-def chance(p: float) -> str:
-    """`0.012`: a p-value; a dash if nothing was tested."""
+def chance(p: float, bound: bool = False) -> str:
+    """`0.012`: a p-value; a dash if nothing was tested. `<0.002` where only a `bound` of it is known."""
     if math.isnan(p):
         return MISSING
+    if bound and p >= LEAST:
+        return f"<{math.ceil(round(p / LEAST, 6)) * LEAST:.3f}"
     return f"<{LEAST}" if p < LEAST else f"{p:.3f}"
 
 

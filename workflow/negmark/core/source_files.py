@@ -31,12 +31,16 @@ def sources(*modules: str) -> list[str]:
     return sorted({_shown(path) for name in seen if (path := _path(name)) is not None})
 
 
-def method_sources(method: type) -> list[str]:
-    """Return the files behind a method's class; for one from another package, only that module's."""
+def method_sources(*methods: type) -> list[str]:
+    """Return the files behind methods' classes; for one from another package, only that module's."""
+    return sorted({file for method in methods for file in _of_method(method)})
+
+
+def _of_method(method: type) -> list[str]:
     module = method.__module__
     if module.partition(".")[0] == PACKAGE:
         return sources(module)
-    return sorted({*sources("negmark.methods.base"), inspect.getfile(method)})
+    return [*sources("negmark.methods.base"), inspect.getfile(method)]
 
 
 @cache

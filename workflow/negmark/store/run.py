@@ -26,9 +26,14 @@ RUN_KEYS = (
     "summary",
     "paper",
     "params",
+    "conditions",
+    "chain",
+    "before",
 )
 
 
+PEAK = "peak_mebibytes"
+"""The one cost that a chain of runs has once, as they run one after the other."""
 COSTS = {
     "train_seconds": ("cost/training/wall_seconds",),
     "own_seconds": ("cost/own/wall_seconds",),
@@ -37,7 +42,7 @@ COSTS = {
     "searches": ("counters/searches",),
     "teacher_vectors": ("counters/teacher_vectors",),
     "network_forwards": ("counters/network_forwards",),
-    "peak_mebibytes": ("cost/peak_mebibytes",),
+    PEAK: ("cost/peak_mebibytes",),
 }
 """What a run cost, by column, and the places in its manifest.json that are added up for it."""
 
@@ -70,6 +75,24 @@ def as_placed(run: dict[str, Any], untuned: Collection[str]) -> dict[str, Any]:
     It isn't the run that says so, as it is the same on a board without tuned rows.
     """
     return {**run, "title": f"{run['title']}, untuned", "untuned": True} if run["row"] in untuned else run
+
+
+def with_chains(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the runs with what the runs that they start from cost added to their own, peak memory aside: its maximum.
+
+    A run without a cost of its own stays without; where a run of its chain isn't among `runs`, what is known is added.
+    """
+    costs = {(run["dataset"], run["row"], run["seed"]): run["cost"] for run in runs}
+
+    def whole(run: dict[str, Any]) -> dict[str, float]:
+        own: dict[str, float] = run["cost"]
+        found = [costs.get((run["dataset"], row, run["seed"]), {}) for row in run["chain"]]
+        parts = [part for part in (own, *found) if part]
+        if not own or len(parts) == 1:
+            return own
+        return {name: (max if name == PEAK else sum)([part[name] for part in parts]) for name in own}
+
+    return [{**run, "cost": whole(run)} for run in runs]
 
 
 def _manifest(path: Path, trained_on: str | None) -> Path:

@@ -4,7 +4,8 @@ from typing import Any
 
 from negmark import __version__
 from negmark.core.files import canonical
-from negmark.core.names import BASELINES, LEXICAL, STS
+from negmark.core.names import BASELINES, LEXICAL, STS, UNTRAINED
+from negmark.core.notation import listed
 from negmark.core.tiers import DEFAULT
 from negmark.suite.datasets import Dataset
 from negmark.suite.paths import Paths
@@ -39,8 +40,31 @@ class About:
             "summary": row.method.summary(),
             "paper": row.method.citation,
             "params": params,
+            "conditions": self._conditions(home, row),
+            "chain": [start.name for start in self._suite.chain(row)],
+            "before": self._suite.rerank.first_stage if row.tier.scores_pairs else UNTRAINED,
         }
         return canonical(facts)
+
+    def _conditions(self, home: Dataset, row: Row) -> dict[str, Any]:
+        """Return what two rows must have in common for a claim to compare them, beside tier and track.
+
+        Steps and queries are those of all rows of a chain. The learning rate is that before tuning, which alone may
+        change it.
+        """
+        trained = [row, *self._suite.chain(row)]
+        return {
+            "loss": row.loss,
+            "depth": row.method.drawn_from(
+                row.method.Params.model_validate(row.parameters(home.name)), row.track
+            ),
+            "steps": sum(one.budget.steps for one in trained),
+            "training_queries": sum(one.budget.steps * one.budget.batch_size for one in trained),
+            "negatives": row.granted,
+            "in_batch": row.budget.in_batch,
+            "temperature": row.budget.temperature,
+            "learning_rate": row.budget.learning_rate,
+        }
 
     def _start(self, row: Row) -> str:
         start = self._suite.start_text()
@@ -69,8 +93,15 @@ class About:
             own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
             changes = ", ".join(f"{key} {value:,}" for key, value in own.items())
             footnotes.append(f"trained with a budget of its own: {changes}")
-        if row.start:
-            footnotes.append(f"starts from the trained model of {row.start}")
+        if row.lender:
+            footnotes.append(
+                f"trained with the loss, towers and budget of {row.lender.row}, {row.granted} negatives a query"
+            )
+        if chain := self._suite.chain(row):
+            steps = {one.name: one.budget.steps for one in chain}
+            whole = row.budget.steps + sum(steps.values())
+            theirs = listed([f"{count:,} of them those of {name}" for name, count in steps.items()])
+            footnotes.append(f"{whole:,} steps, {theirs}: starts from the trained model of {row.start}")
         if chosen := row.chosen.get(home.name):
             footnotes.append(footnote(chosen, self._suite.metrics[0]))
         return footnotes
@@ -81,6 +112,7 @@ class About:
         pools = self._suite.pools
         facts = self._common(dataset, name, title)
         facts |= {"track": "baseline", "adaptations": [], "paper": "", "method": None, "tier": None}
+        facts |= {"conditions": {}, "chain": [], "before": ""}
         facts |= {"start": self._suite.start_text(), "summary": summary}
         facts["params"] = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == LEXICAL else {}
         return canonical(facts)

@@ -14,7 +14,7 @@ from negmark.core.tiers import TIERS, TRACKS, Tier, with_properties
 from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
 from negmark.methods import registry
-from negmark.methods.base import Method
+from negmark.methods.base import Lends, Method
 from negmark.methods.types import IN_BATCH
 from negmark.suite.rows import Row, RowSettings
 from negmark.suite.suite import Suite
@@ -113,11 +113,13 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
         )
     method = _method(settings.method or name, where)
     _check_track(settings, method, where)
+    _check_loss(suite, name, method, where)
     _check_tier(suite, name, where)
     _check_budget(suite, settings, where)
     params = validated(method.Params, settings.given, where, separator=".")
     tier = TIERS[suite.tier_of(settings)]
-    needed = _vectors_needed(method, params, settings.track, tier)
+    track = "faithful" if settings.loss is not None else settings.track
+    needed = _vectors_needed(method, params, track, tier)
     if needed == IN_BATCH and not suite.budget(tier.name).in_batch:
         raise UserError(
             f"{where}: {method.name} needs {needed}, and {tier.section}.in_batch is false; remove the row, or the key"
@@ -143,9 +145,53 @@ def _check_track(settings: RowSettings, method: type[Method], where: str) -> Non
     track = settings.track
     if track not in TRACKS:
         raise UserError(f"{where}.track: unknown track {track!r}; {nearest(track, list(TRACKS))}")
-    if track == "faithful" and not method.faithful:
+    if settings.loss is not None and "track" in settings.model_fields_set and track != "faithful":
+        raise UserError(
+            f"{where}.track: a row under the loss of {settings.loss} is faithful; leave `track` out"
+        )
+    if track == "faithful" and not method.faithful and settings.loss is None:
         raise UserError(
             f"{where}.track: {method.name} has no recipe besides its negatives; only 'controlled' is allowed"
+        )
+
+
+def _check_loss(suite: Suite, name: str, method: type[Method], where: str) -> None:
+    """Check that a row may be trained with the loss of the row that it names."""
+    settings = suite.row_settings[name]
+    if settings.loss is None:
+        return
+    where = f"{where}.loss"
+    if settings.loss not in suite.row_settings:
+        raise UserError(
+            f"{where}: unknown row {settings.loss!r}; {nearest(settings.loss, list(suite.row_settings))}"
+        )
+    other = suite.row_settings[settings.loss]
+    lender = _method(other.method or settings.loss, f"{where.split(': ')[0]}: methods.{settings.loss}")
+    if other.track != "faithful" or other.loss is not None:
+        raise UserError(
+            f"{where}: {settings.loss} has no loss of its own; name a row with `track: faithful` and without `loss`"
+        )
+    if method.faithful or method.has_own_loss("controlled"):
+        raise UserError(
+            f"{where}: {method.name} has a loss of its own; only a method without one can take another's"
+        )
+    if lender.lends_loss is Lends.NOT:
+        raise UserError(
+            f"{where}: the loss of {lender.name} needs what its own choice of negatives leaves, so {method.name} can't "
+            "be trained with it"
+        )
+    if lender.lends_loss is Lends.TO_DOCUMENTS and not method.gives_documents:
+        raise UserError(
+            f"{where}: the loss of {lender.name} is over given documents, and {method.name} gives none; use a method "
+            "that does, such as random"
+        )
+    if settings.budget is not None:
+        raise UserError(
+            f"{where}: the row has the budget of {settings.loss}, to be compared with it; remove `budget`"
+        )
+    if (tier := suite.tier_of(settings)) != (theirs := suite.tier_of(other)):
+        raise UserError(
+            f"{where}: {settings.loss} is of the tier {theirs}, this row of the tier {tier}; use one tier for both"
         )
 
 
@@ -174,7 +220,7 @@ def _check_tier(suite: Suite, name: str, where: str) -> None:
 
 def _check_budget(suite: Suite, settings: RowSettings, where: str) -> None:
     """Check what a row changes in its tier's budget; on the controlled track all rows have the same."""
-    if settings.budget is None:
+    if settings.budget is None or settings.loss is not None:
         return
     if settings.track != "faithful":
         raise UserError(

@@ -118,7 +118,7 @@ class Paths:
 
     def teacher(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the teacher's document vectors where a row's method asks a teacher other than the encoder."""
-        has_teacher = row.method.uses_teacher and self._suite.teacher
+        has_teacher = any(method.uses_teacher for method in row.methods) and self._suite.teacher
         return [f"{self.vectors(dataset, teacher=True)}/documents.npy"] if has_teacher else []
 
     def texts(self, dataset: Dataset, row: Row) -> list[str]:

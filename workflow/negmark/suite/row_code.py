@@ -29,4 +29,4 @@ def row_sources(dataset: Dataset, home: Dataset, row: Row | str) -> list[str]:
         *sources("negmark.train.train", tier_module_name("train", row.tier.name)),
         *evaluation_sources(dataset, row),
     ]
-    return sorted({*shared, *stages, *method_sources(row.method)})
+    return sorted({*shared, *stages, *method_sources(*row.methods)})

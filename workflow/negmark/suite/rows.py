@@ -10,6 +10,8 @@ from negmark.methods.base import Method
 from negmark.suite.settings import Settings, Text, TrainingSettings
 from negmark.suite.tuning import Chosen, rate_of
 
+SHARED_LOSS = "info_nce"
+"""The name of the loss that all rows of the controlled track share."""
 CURVE_KEYS = frozenset({"curve_every", "curve_queries"})
 
 
@@ -26,6 +28,8 @@ class RowSettings(Settings):
     """What is trained, if not the suite's `tier`."""
     start: Text | None = None
     """The row whose model this one starts from."""
+    loss: Text | None = None
+    """The faithful row whose loss, towers and budget this one is trained with, as a baseline of it."""
     budget: Any = None
     """What a faithful row changes of its tier's budget, to have its paper's."""
 
@@ -33,6 +37,17 @@ class RowSettings(Settings):
     def given(self) -> dict[str, Any]:
         """The parameters of the method that the config sets."""
         return dict(self.model_extra or {})
+
+
+class Lender(BaseModel):
+    """Whose loss a row is trained with, in place of its own method's: a faithful row of the suite."""
+
+    model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
+
+    row: str
+    method: type[Method]
+    params: dict[str, Any]
+    """All its parameters, defaults included."""
 
 
 class Row(BaseModel):
@@ -49,6 +64,8 @@ class Row(BaseModel):
     track: str
     tier: Tier
     start: str | None
+    lender: Lender | None = None
+    """Whose loss it is trained with, if not its own method's."""
     given: dict[str, Any]
     """Parameters that the config sets."""
     defaults: dict[str, Any]
@@ -70,11 +87,31 @@ class Row(BaseModel):
         return self.copy_of or self.name
 
     @property
+    def methods(self) -> list[type[Method]]:
+        """The methods whose code its training runs: its own, and that of its loss."""
+        return [self.method, *([self.lender.method] if self.lender else [])]
+
+    @property
+    def loss(self) -> str:
+        """The name of its loss, by which claims pair rows: the shared one's, or that of the row whose own it is."""
+        if self.lender:
+            return self.lender.row
+        return self.original if self.method.has_own_loss(self.track) else SHARED_LOSS
+
+    @property
     def title(self) -> str:
         """The method's title, with the row's own name where that says more."""
         usual = {self.method.name, f"{self.method.name}_{self.track}", f"{self.method.name}_{self.tier.name}"}
-        title = self.method.title if self.original in usual else f"{self.method.title} ({self.original})"
+        plain = self.original in usual or self.lender
+        title = self.method.title if plain else f"{self.method.title} ({self.original})"
+        title += f", loss of {self.lender.row}" if self.lender else ""
         return f"{title}, tuned" if self.copy_of else title
+
+    @property
+    def granted(self) -> int:
+        """Negatives a query that its method may give: the budget's, unless its recipe takes another number."""
+        own = self.method.recipe_negatives if self.track == "faithful" else None
+        return self.budget.negatives if own is None else own
 
     def parameters(self, dataset: str) -> dict[str, Any]:
         """Return all parameters of the method on a dataset."""
@@ -116,22 +153,36 @@ class Row(BaseModel):
     def resolved(self) -> dict[str, Any]:
         """Return what a config has to say to get this row, with every default written out."""
         place = {"method": self.method.name, "track": self.track, "tier": self.tier.name}
-        start = {"start": self.start} if self.start else {}
-        return {**self.defaults, **place, **start, **({"budget": self.own_budget} if self.own_budget else {})}
+        other = {
+            "start": self.start,
+            "loss": self.lender.row if self.lender else None,
+            "budget": self.own_budget,
+        }
+        return {**self.defaults, **place, **{key: value for key, value in other.items() if value}}
 
 
 def row_of(
-    name: str, settings: RowSettings, tier: str, budget: TrainingSettings, methods: Mapping[str, type[Method]]
+    name: str,
+    settings: RowSettings,
+    tier: str,
+    budget: TrainingSettings,
+    methods: Mapping[str, type[Method]],
+    lender: Row | None = None,
 ) -> Row:
-    """Return the row of a checked config; `budget` is that of its tier."""
+    """Return the row of a checked config; `budget` is that of its tier, `lender` the row that its `loss` names."""
     method = methods[settings.method or name]
     own = dict(settings.budget or {})
+    if lender:
+        budget = lender.budget
+        if (granted := lender.method.recipe_negatives) is not None:
+            budget = budget.model_copy(update={"negatives": granted})
     return Row(
         name=name,
         method=method,
-        track=settings.track,
+        track="faithful" if lender else settings.track,
         tier=TIERS[tier],
         start=settings.start,
+        lender=Lender(row=lender.name, method=lender.method, params=lender.defaults) if lender else None,
         given=settings.given,
         defaults=method.Params.model_validate(settings.given).model_dump(mode="json"),
         budget=type(budget).model_validate({**budget.model_dump(), **own}),

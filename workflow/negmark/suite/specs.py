@@ -36,6 +36,8 @@ class Specs:
             spec |= {"tier": row.tier.name, "encoder": self._paths.encoder_of(dataset)}
         if row.track == "faithful":
             spec["track"] = row.track
+        if row.lender:
+            spec["loss"] = {"method": row.lender.method.name, "params": row.lender.params}
         if row.copy_of:
             spec["drawn_as"] = row.copy_of
         return spec

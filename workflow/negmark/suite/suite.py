@@ -62,7 +62,8 @@ class Suite(Settings):
     row_settings: dict[Name, Annotated[RowSettings, BeforeValidator(_keys)]] = Field(alias="methods")
     """Rows of the board: parameters by method. Besides them, `method:` names the method if the row has another
     name, `track: faithful` takes the paper's own recipe, `tier:` names another tier than the suite's,
-    `start:` names a row whose model it starts from. `{}` in a suite of gates only, which trains nothing."""
+    `start:` names a row whose model it starts from, `loss:` a faithful row whose loss a baseline is trained with. `{}`
+    in a suite of gates only, which trains nothing."""
     tier: Text = DEFAULT
     """What is trained: `adapter` one linear map per side on cached vectors, `static` a table of token vectors,
     `finetune` the whole encoder, `rerank` a cross-encoder that re-ranks the top of a first stage."""
@@ -116,10 +117,24 @@ class Suite(Settings):
     def rows(self) -> dict[str, Row]:
         """The rows by name."""
         methods = registry.available()
-        return {
-            name: row_of(name, settings, self.tier_of(settings), self.budget(self.tier_of(settings)), methods)
-            for name, settings in self.row_settings.items()
-        }
+        made: dict[str, Row] = {}
+        for lends in (
+            True,
+            False,
+        ):  # rows that are trained with another's loss last, then all in the config's order
+            for name, settings in self.row_settings.items():
+                if (settings.loss is None) is lends:
+                    tier = self.tier_of(settings)
+                    lender = made[settings.loss] if settings.loss else None
+                    made[name] = row_of(name, settings, tier, self.budget(tier), methods, lender)
+        return {name: made[name] for name in self.row_settings}
+
+    def chain(self, row: Row) -> list[Row]:
+        """Return the rows whose models lead to the one that a row starts from, the nearest first."""
+        if row.start is None:
+            return []
+        nearest = self.rows[row.start]
+        return [nearest, *self.chain(nearest)]
 
     def tier_of(self, settings: RowSettings) -> str:
         """Return the name of what a row trains: its own `tier`, or the suite's."""

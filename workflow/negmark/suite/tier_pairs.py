@@ -24,11 +24,13 @@ class Entry(NamedTuple):
     params: Mapping[str, Any]
     tier: str
     start: str | None = None  # the row whose model it starts from
+    loss: str = ""  # the row whose loss it is trained with, if not its own
 
     @classmethod
     def of(cls, row: Row) -> "Entry":
         """Return the entry of a row."""
-        return cls(row.name, row.method.name, row.track, row.defaults, row.tier.name, row.start)
+        loss = row.lender.row if row.lender else ""
+        return cls(row.name, row.method.name, row.track, row.defaults, row.tier.name, row.start, loss)
 
 
 def comparisons(entries: Sequence[Entry]) -> list[Comparison]:

@@ -97,9 +97,10 @@ class Checkpoint:
 
 
 def code_of(spec: Mapping[str, Any], stage: str = "negmark.train.train") -> str:
-    """Return a hash of the code behind a run that a stage trains: the stage's, its tier's and its method's."""
-    method = registry.available()[spec["method"]]
-    return sources_sha256([*sources(stage, *training_modules(spec)), *method_sources(method)])
+    """Return a hash of the code behind a run: the training stage's, its tier's, its method's and its loss's."""
+    names = [spec["method"], *([spec["loss"]["method"]] if "loss" in spec else [])]
+    methods = [registry.available()[name] for name in names]
+    return sources_sha256([*sources(stage, *training_modules(spec)), *method_sources(*methods)])
 
 
 def _tensors(run: "Run") -> dict[str, torch.Tensor]:

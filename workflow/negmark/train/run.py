@@ -27,6 +27,9 @@ class Run:
 
     encoder: TrainedEncoder
     method: Method
+    """Whose negatives are trained with."""
+    objective: Method
+    """Whose loss is: that of the method itself, unless the row is trained with another row's."""
     services: TrainingServices
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
@@ -74,7 +77,8 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         hidden=hidden_labels(materials) if method_class.knows_hidden else None,
     )
     method = method_class(method_class.Params.model_validate(spec["params"]), services)
-    encoder.freeze(method.trained_towers())
+    objective = _objective(spec["loss"], services) if "loss" in spec else method
+    encoder.freeze(objective.trained_towers())
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     parameters = [*trained, *method.extra_modules().parameters()]
     optimizer = torch.optim.AdamW(
@@ -89,6 +93,7 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
     return Run(
         encoder=encoder,
         method=method,
+        objective=objective,
         services=services,
         optimizer=optimizer,
         schedule=schedule,
@@ -99,6 +104,12 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         accumulation=accumulation,
         in_batch=training.get("in_batch", True),
     )
+
+
+def _objective(lent: Mapping[str, Any], services: TrainingServices) -> Method:
+    """Return the method whose loss another row lends."""
+    kind = registry.available()[lent["method"]]
+    return kind(kind.Params.model_validate(lent["params"]), services)
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:

@@ -22,8 +22,8 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
     example = _example(run, step)
     with run.clock.own():
         faithful = run.services.track == "faithful"
-        loss = run.method.faithful_loss(example) if faithful else run.method.loss(example)
-    check_loss(loss, step, run.method)
+        loss = run.objective.faithful_loss(example) if faithful else run.objective.loss(example)
+    check_loss(loss, step, run.objective)
     with run.clock.own():
         run.method.observe(example)
     if step % run.accumulation == 0:

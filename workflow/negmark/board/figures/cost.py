@@ -17,6 +17,7 @@ from negmark.board.figures.points import Segment
 from negmark.board.standings import ranked_by, ranking_slice, summarise
 from negmark.core.names import records
 from negmark.store.board import Board
+from negmark.store.run import with_chains
 
 SECONDS = "train_seconds"
 FRONT = Line2D([], [], color="#555555", lw=0.8, ls="--", label="Pareto front of a tier and track")
@@ -46,7 +47,7 @@ def draw_cost(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: 
         for line, row in drawing.baselines(tidy):
             axes.axhline(row["mean"], color=QUIET, lw=0.9, ls=line, zorder=0)
         _scale(axes, table)
-        axes.set_xlabel("seconds of a run's training loop")
+        axes.set_xlabel("seconds of a run's training loop and of those it starts from")
         axes.set_ylabel(f"{by}, {drawing.queries_shown(frame, by)}")
         legend = [*points.points_legend(table), FRONT, *drawing.baseline_handles(tidy)]
         figure.legend(handles=legend, loc="outside upper center", ncols=3)
@@ -58,8 +59,8 @@ def draw_cost(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: 
 def cost_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
     """One row per (method, seed) in the board's order: its seconds and value, the means, whether it is on the front.
 
-    `seconds` is the run's own, `mean_seconds`, `mean`, `low` and `high` are the method's; `front` is whether no other
-    method of its tier and track has an equal or better mean in as few seconds or fewer.
+    `seconds` is the run's, with those of its chain, `mean_seconds`, `mean`, `low` and `high` are the method's; `front`
+    is whether no other method of its tier and track has an equal or better mean in as few seconds or fewer.
     """
     ranking, by = ranking_slice(frame), ranked_by(frame)
     ahead = front(
@@ -78,7 +79,7 @@ def cost_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequen
             "front": row["row"] in ahead,
         }
         for row in records(frame)
-        for run in sorted(runs, key=lambda run: str(run["seed"]))
+        for run in sorted(with_chains(runs), key=lambda run: str(run["seed"]))
         if run["row"] == row["row"]
     ]
     return pd.DataFrame(rows).astype({"seed": "Int64"})
@@ -130,8 +131,9 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
     machines = " and ".join(dict.fromkeys(trained["hardware"]))
     return (
         f"Quality against cost on {dataset}: mean {by} over seeds ({drawing.counted(trained['seeds'])} per method) on "
-        f"the {drawing.queries_shown(frame, by)}, and mean wall seconds of the training loop of a run on {machines} "
-        "(log scale; work that methods share before training, such as pools and embeddings, is not included). Bars: "
+        f"the {drawing.queries_shown(frame, by)}, and mean wall seconds of the training loop of a run on {machines}, "
+        "with those of the rows whose models it starts from (log scale; work that methods share before training, such "
+        "as pools and embeddings, is not included). Bars: "
         "95 % Student t intervals over seeds, which may extend beyond the panel. A front joins the methods that no "
         "other of their tier and track matches in fewer seconds; it uses means, so neighbours on it may differ by no "
         "more than seeds do. Hollow: controls, on no front. Horizontal lines: systems not trained here, which may be "

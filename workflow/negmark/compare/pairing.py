@@ -1,0 +1,140 @@
+"""Which rows a claim may compare: those that differ by what it is about, and by nothing else.
+
+Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, depth of the pool,
+steps and training queries (with those of the rows that they start from), negatives a query and of the batch,
+temperature, and learning rate before tuning. Where no two rows are alike, the claim can't be tested, and `obstacle`
+says what stands in its way.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from negmark.core.notation import listed
+from negmark.core.tiers import TRACKS, in_order
+from negmark.methods import registry
+from negmark.methods.types import Claim, Lends
+from negmark.store.query_scores import QueryScores
+
+LOSS, DEPTH = "loss", "depth"
+WORDS = {
+    DEPTH: "candidates to draw from",
+    "steps": "steps, with those of what it starts from",
+    "training_queries": "training queries over all its steps",
+    "negatives": "negatives a query",
+    "in_batch": "documents of the batch as negatives",
+    "temperature": "as temperature",
+    "learning_rate": "as learning rate",
+}
+"""The conditions besides the loss, as they stand behind a value."""
+
+About = Mapping[str, Any]
+"""What the metrics.json of a row says of it."""
+
+
+class Pair(NamedTuple):
+    """Two rows of a dataset that a claim compares by a metric."""
+
+    dataset: str
+    slice: str
+    tier: str
+    track: str
+    better_row: str
+    worse_row: str
+    metric: str
+
+
+def pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
+    """Yield the pairs of rows that test a claim: like with like, dataset by dataset, tier by tier, track by track."""
+    for dataset, table in scores.items():
+        rows = {name: row.about for name, row in table.rows.items() if claim.metric in row.scores}
+        for tier in in_order([about["tier"] for about in rows.values() if about["tier"]]):
+            for track in TRACKS:
+                for better, worse in _candidates(claim, rows, tier):
+                    alike = not unlike(rows[better], rows[worse], claim.own_depth)
+                    if rows[better]["track"] == track and alike:
+                        yield Pair(dataset, table.ranking(), tier, track, better, worse, claim.metric)
+
+
+def unlike(better: About, worse: About, own_depth: bool) -> list[str]:
+    """Return in what two rows of a tier differ besides their methods: `track` or keys of their conditions.
+
+    A row without a depth draws from no pool or takes its very top, which is what it is; with `own_depth` that holds for
+    any depth.
+    """
+    one, other = better["conditions"], worse["conditions"]
+    free = own_depth or None in (one[DEPTH], other[DEPTH])
+    differing = [key for key in one if one[key] != other[key] and not (key == DEPTH and free)]
+    return [*(["track"] if better["track"] != worse["track"] else []), *differing]
+
+
+def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
+    """Say why no two rows test a claim: no row or metric, no tier in common, or what the nearest two differ in."""
+    rows = [row for table in scores.values() for row in table.rows.values()]
+    methods = {row.about["method"] for row in rows}
+    if missing := [name for name in (claim.better, claim.worse) if name not in methods]:
+        return f"this suite has no row of {' and none of '.join(missing)}"
+    if not any(claim.metric in row.scores for row in rows):
+        return f"no dataset of this suite is judged by {claim.metric}"
+    differing = [
+        (
+            unlike(abouts[better], abouts[worse], claim.own_depth),
+            (better, abouts[better]),
+            (worse, abouts[worse]),
+        )
+        for table in scores.values()
+        for abouts in [{name: row.about for name, row in table.rows.items() if claim.metric in row.scores}]
+        for tier in in_order([about["tier"] for about in abouts.values() if about["tier"]])
+        for better, worse in _candidates(claim, abouts, tier)
+    ]
+    if not differing:
+        return f"no tier has a row of both {claim.better} and {claim.worse}"
+    return _difference(*min(differing, key=lambda entry: len(entry[0])))
+
+
+def _candidates(claim: Claim, rows: Mapping[str, About], tier: str) -> Iterator[tuple[str, str]]:
+    """Yield the names of all rows of the better and the worse method in a tier, alike or not."""
+    of = {
+        method: [name for name, about in rows.items() if (about["method"], about["tier"]) == (method, tier)]
+        for method in (claim.better, claim.worse)
+    }
+    yield from ((better, worse) for better in of[claim.better] for worse in of[claim.worse])
+
+
+def _difference(keys: list[str], better: tuple[str, About], worse: tuple[str, About]) -> str:
+    """Say in what two rows differ, and which row would do where it is the loss: what else differs follows from it."""
+    (one, first), (other, second) = better, worse
+    if LOSS in keys:
+        mine, theirs = (_loss(*row) for row in (better, worse))
+        return f"{one} has {mine}, {other} {theirs}{_remedy(better, worse)}"
+    if keys == ["track"]:
+        return f"{one} is in the {first['track']} track, {other} in the {second['track']} one"
+    parts = [
+        f"{one} has {_value(first['conditions'][key])} {WORDS[key]}, {other} {_value(second['conditions'][key])}"
+        for key in keys
+        if key in WORDS
+    ]
+    return listed(parts)
+
+
+def _loss(name: str, about: About) -> str:
+    loss = about["conditions"][LOSS]
+    return "a loss of its own" if loss == name else f"the loss {loss}"
+
+
+def _remedy(better: tuple[str, About], worse: tuple[str, About]) -> str:
+    """Name the row that would make two losses one, if a method lends its own; empty if none does."""
+    for (lender, one), (_, other) in ((better, worse), (worse, better)):
+        kinds = [registry.available().get(about["method"]) for about in (one, other)]
+        mine, theirs = kinds
+        if not (mine and theirs) or one["conditions"][LOSS] != lender or theirs.faithful:
+            continue
+        enough = mine.lends_loss is Lends.TO_ALL or theirs.gives_documents
+        if one["track"] == "faithful" and mine.lends_loss is not Lends.NOT and enough:
+            return f"; a row `{{method: {other['method']}, loss: {lender}}}` would test it"
+    return ""
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "all" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else f"{value:g}"

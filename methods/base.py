@@ -63,7 +63,7 @@ class Params(BaseModel):
 
 
 class Pool(Protocol):
-    """Static candidates of every training query, labelled positives removed, best first."""
+    """Static candidates of every training query, labelled positives and copies of their texts removed, best first."""
 
     def candidates(self, queries: Ids, depth: int | None = None) -> tuple[Ids, NDArray[np.float32]]:
         """Return ids [B, K] and scores [B, K]; short rows end in `NO_DOCUMENT` with score -inf."""
@@ -114,7 +114,10 @@ class Services(Protocol):
         """Return a candidate pool; its name must be in the method's `pools`."""
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Return for queries [B] and documents [B, K] which pairs have a training label: [B, K]."""
+        """Return for queries [B] and documents [B, K] which are labelled positives or copies of their texts: [B, K]."""
+
+    def most_positives(self, queries: Ids) -> int:
+        """Return how many documents `is_positive` marks for one of these queries [B], at most."""
 
     def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Return for queries [B] and documents [B, K] which pairs are relevant but hidden from training: [B, K].

@@ -19,6 +19,7 @@ from negmark.core.spreadsheet import csv
 from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
+from negmark.store.copies import normalised
 from negmark.store.graph import Graph, holds, read_graph, related_to_positives
 from negmark.store.ledger import VECTOR, read_ledger
 
@@ -75,7 +76,7 @@ def audit(
 def text_codes(dataset: Path) -> NDArray[np.int64]:
     """Return one number per document [N], equal for texts that differ only in case and white space."""
     documents, _ = collection.streamed(dataset)
-    return pd.factorize(np.array([" ".join(text.lower().split()) for text in documents], dtype=object))[0]
+    return pd.factorize(np.array([normalised(text) for text in documents], dtype=object))[0]
 
 
 def false_negatives(

@@ -69,7 +69,7 @@ def _example(run: Run, step: int) -> Step:
     similarities = run.encoder.similarities(batch, negatives)
     used = _used_places(negatives, len(queries))
     _count(run, batch, negatives)
-    labelled = run.labels.is_positive(queries, positives[None].repeat(len(queries), 0))
+    labelled = run.labels.is_positive(queries, positives)
     allowed = torch.from_numpy(~labelled & (run.in_batch and not run.encoder.pairs))
     if negatives.in_batch is not None:
         allowed = allowed & negatives.in_batch
@@ -110,6 +110,7 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
     negative = scores.negatives.detach()[scores.negatives_mask]
     in_batch = scores.in_batch.detach()[scores.in_batch_mask]
     positive = scores.positive.detach()
+    places = scores.negatives_mask
     row: dict[str, float | None] = {
         "step": step,
         "loss": loss,
@@ -118,6 +119,10 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
         "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
         "negative_score": negative.mean().item() if len(negative) else None,
         "negative_score_max": negative.max().item() if len(negative) else None,
+        "places": float(places.shape[1]),
+        "empty": 1 - places.float().mean().item() if places.shape[1] else None,
+        "without": 1 - places.any(dim=1).float().mean().item() if places.shape[1] else None,
+        "in_batch_copies": float(run.labels.is_copy(example.batch.queries, example.batch.positives).sum()),
     }
     _add_to_history(run.history, row, run.method)
     _add_to_ledger(run.ledger, example, run.method.name)

@@ -259,6 +259,14 @@ class Method(ABC):
         """Return finite numbers of the step just taken, as columns of the history; empty if a step has none."""
         return {}
 
+    def idle(self) -> str:
+        """Say in a few words why the method's own rule never acted in this run, empty if it did.
+
+        Asked after the last step. The board marks such a row and doesn't rank it, and no claim is judged by it: what it
+        shows is not the method.
+        """
+        return ""
+
     def trained_towers(self) -> frozenset[str]:
         """Return which of the towers `query` and `document` are trained; a frozen one keeps its start."""
         return frozenset({"query", "document"})

@@ -35,6 +35,8 @@ def write_run(
     seed: int | None,
     values: dict[str, float],
     train_seconds: float | None = None,
+    idle: str = "",
+    filled: dict[str, float | None] | None = None,
     **more: Any,
 ) -> Path:
     """One metrics.json with nDCG@10 as given on each slice, RR@10 half of it and R@100 1.
@@ -85,6 +87,8 @@ def write_run(
                 "teacher_vectors": 12 * seed,
                 "network_forwards": 0,
             },
+            "idle": idle,
+            "filled": filled or {},
         }
         path.with_name("manifest.json").write_text(json.dumps(manifest))
     return path

@@ -15,7 +15,7 @@ from negmark.compare.rising import LEAST
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core.metrics import DEFAULT, decimals
 from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
-from negmark.core.notation import STILL_RISING, chance, counted, first_of, listed, marked, number
+from negmark.core.notation import DID_NOT_ACT, STILL_RISING, chance, counted, first_of, listed, marked, number
 from negmark.core.tiers import TIERS
 from negmark.store.failures import FailedRow
 from negmark.store.run import FEWEST_UNSEEN
@@ -125,7 +125,7 @@ def captions(
     for name, part in datasets(frame):
         size, start = size_sentence(cards[name], settings), start_sentence(part)
         without = failed_sentence([one for one in failed if one.dataset == name])
-        found = [*warnings(part, settings), rising_sentence(part), without]
+        found = [*warnings(part, settings), *below_table(part), without]
         text = f"{name}. {size} {start} Means over seeds ± half the 95 % interval over seeds."
         texts[name] = " ".join([text, *(one for one in found if one)])
     return texts
@@ -240,6 +240,23 @@ def rising_sentence(frame: pd.DataFrame) -> str:
         by_steps.setdefault(row[GAIN_STEPS], []).append(f"{marked(row, several)} {row[GAIN]:+.{digits}f}")
     gains = [f"{listed(rows)} over the last {steps:,} steps" for steps, rows in by_steps.items()]
     return f"{STILL_RISING} Dev still rose: {'; '.join(gains)}. More steps may change the order."
+
+
+def idle_sentence(frame: pd.DataFrame) -> str:
+    """Which rows' own rule never acted, and why; empty if every one's did."""
+    idle = records(frame[frame["idle"] != ""])
+    if not idle:
+        return ""
+    several = len(tiers(frame)) > 1
+    reasons = "; ".join(f"{marked(row, several)} ({row['idle']})" for row in idle)
+    return (
+        f"{DID_NOT_ACT} Did not act: {reasons}. What such a row shows is not its method, so it has no rank."
+    )
+
+
+def below_table(frame: pd.DataFrame) -> list[str]:
+    """What the signs in the table of one dataset mean, those that are there."""
+    return [sentence for sentence in (rising_sentence(frame), idle_sentence(frame)) if sentence]
 
 
 def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:

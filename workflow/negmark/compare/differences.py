@@ -73,7 +73,7 @@ def main(
     listed = read_contents(contents)
     cards = {name: read_json(output.parent / "cards" / f"{name}.json") for name in listed.cards}
     scores = {
-        name: read_query_scores(listed, name).ranked()
+        name: read_query_scores(listed, name).ranked().acting()
         for name in stage.progress(list(listed.cards), "differences")
     }
     table = differences(scores, to_average(cards, listed), reference)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from negmark.core.errors import UserError
 from negmark.core.names import METRICS_FILE, PER_QUERY, STS
 from negmark.store.contents import Contents
-from negmark.store.run import as_placed, metrics_of, ranks_by, read_run
+from negmark.store.run import as_placed, idle_of, metrics_of, ranks_by, read_run
 
 Scores = NDArray[np.float64]
 
@@ -25,7 +25,7 @@ class Row(NamedTuple):
     """A row of the board: what it is, and its scores [Q] by metric and seed, the queries in one order for all rows."""
 
     about: Mapping[str, Any]
-    """The content of the first seed's metrics.json."""
+    """The content of the first seed's metrics.json; `idle` says why no run's rule acted."""
     scores: Mapping[str, Runs]
 
 
@@ -50,6 +50,10 @@ class QueryScores(NamedTuple):
         return self._replace(
             rows={name: row for name, row in self.rows.items() if not row.about.get("untuned")}
         )
+
+    def acting(self) -> "QueryScores":
+        """Return the same without the rows whose own rule never acted: what they show is no method of theirs."""
+        return self._replace(rows={name: row for name, row in self.rows.items() if not row.about.get("idle")})
 
     def frame(self) -> pd.DataFrame:
         """Return the same as a table: a line for each row, seed and query, with its slice and metrics."""
@@ -82,15 +86,19 @@ def read_query_scores(contents: Contents, dataset: str, root: Path = Path()) -> 
         rows.setdefault(run["row"], []).append((path, run))
     first, run = next(iter(rows.values()))[0]
     if dataset in contents.sentences:
-        made = {name: Row(runs[0][1], {STS: _sts(runs)}) for name, runs in rows.items()}
+        made = {name: Row(_about(runs), {STS: _sts(runs)}) for name, runs in rows.items()}
         return QueryScores(STS, np.array(["all"]), made)
     metrics = metrics_of(run)
     asked = _table(first, metrics)
     made = {
-        name: Row(runs[0][1], _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
+        name: Row(_about(runs), _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
     }
     slices = np.array([part or "" for part in asked["slice"]])
     return QueryScores(metrics[0], slices, made, asked["query"])
+
+
+def _about(runs: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    return {**runs[0][1], "idle": idle_of([run for _, run in runs])}
 
 
 def _sts(runs: list[tuple[Path, dict[str, Any]]]) -> Runs:

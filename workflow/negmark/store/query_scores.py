@@ -15,10 +15,26 @@ from negmark.store.contents import Contents
 from negmark.store.run import as_placed, idle_of, metrics_of, ranks_by, read_run
 
 Scores = NDArray[np.float64]
+Clusters = NDArray[np.int64]
+"""Which queries share a positive, as a number [Q] for each: equal within a cluster."""
 
 
 Runs = Mapping[int | None, Scores]
 """A method's scores [Q] by seed, all on the same queries in the same order; by None where no seed plays a part."""
+
+
+class ClusteredRuns(dict[int | None, Scores]):
+    """The same, on queries of which some share a positive: `clusters` [Q] says which."""
+
+    def __init__(self, runs: Runs, clusters: Clusters) -> None:
+        super().__init__(runs)
+        self.clusters = clusters
+
+
+def clusters_of(*methods: Runs) -> Clusters | None:
+    """Return the clusters of the queries on which these methods' runs are; None where no two queries share one."""
+    found = [runs.clusters for runs in methods if isinstance(runs, ClusteredRuns)]
+    return found[0] if found else None
 
 
 class Row(NamedTuple):
@@ -39,11 +55,16 @@ class QueryScores(NamedTuple):
     rows: Mapping[str, Row]
     queries: Sequence[str] = ()
     """[Q] their ids; none where pairs of sentences are judged."""
+    clusters: Clusters = np.empty(0, np.int64)
+    """[Q] of each query; none where pairs of sentences are judged."""
 
     def of(self, method: str, metric: str, name: str) -> Runs:
         """The scores of a row on a slice (`all`, `seen` or `unseen`), by seed."""
         chosen = np.ones(len(self.slices), dtype=bool) if name == "all" else self.slices == name
-        return {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
+        runs = {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
+        clusters = self.clusters[chosen] if len(self.clusters) else self.clusters
+        shared = len(np.unique(clusters)) < len(clusters)
+        return ClusteredRuns(runs, clusters) if shared else runs
 
     def ranked(self) -> "QueryScores":
         """Return the same without the rows that stand untuned below their tuned copies: only these are compared."""
@@ -94,7 +115,7 @@ def read_query_scores(contents: Contents, dataset: str, root: Path = Path()) -> 
         name: Row(_about(runs), _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
     }
     slices = np.array([part or "" for part in asked["slice"]])
-    return QueryScores(metrics[0], slices, made, asked["query"])
+    return QueryScores(metrics[0], slices, made, asked["query"], np.array(asked["cluster"], np.int64))
 
 
 def _about(runs: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
@@ -121,6 +142,6 @@ def _scores(
 def _table(beside: Path, metrics: list[str]) -> dict[str, list[Any]]:
     path = beside.with_name(PER_QUERY)
     try:
-        return pq.read_table(path, columns=["query", "slice", *metrics]).to_pydict()
+        return pq.read_table(path, columns=["query", "slice", "cluster", *metrics]).to_pydict()
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: can't be read ({error}); delete it and run again") from None

@@ -168,7 +168,7 @@ def test_no_difference_is_rarely_found_where_queries_share_positives(queries: in
     rates = clustered_rates(queries, clusters_of_size(queries), EXPERIMENTS)
     show(f"clusters, 5 seeds, {queries} queries", rates)
     assert rates["clusters"] <= MOST
-    assert rates["queries"] > 1.5 * LEVEL, "what the clusters are for"
+    assert rates["queries"] > MOST, "what the clusters are for"
 
 
 @pytest.mark.slow

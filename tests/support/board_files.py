@@ -125,9 +125,10 @@ def write_two_tiers(folder: Path) -> tuple[list[Path], list[Path]]:
     return metrics, cards
 
 
-def write_card(folder: Path, dataset: str, **more: Any) -> Path:
+def write_card(folder: Path, name: str, **more: Any) -> Path:
     card = {
-        "name": dataset,
+        "name": name,
+        "dataset": name,
         "source": "https://example.org/data",
         "licence": "CC BY 4.0",
         "sha256": "0123456789abcdef" * 4,
@@ -139,7 +140,7 @@ def write_card(folder: Path, dataset: str, **more: Any) -> Path:
         "regime": "standard",
         **more,
     }
-    path = folder / f"{dataset}.card.json"
+    path = folder / f"{name}.card.json"
     path.write_text(json.dumps(card))
     return path
 

@@ -26,8 +26,10 @@ NAMED = 4
 READING = (
     "A value is the mean over seeds ± the half-width of its 95 % Student t interval, which shows what other seeds "
     "would give on the same queries. A difference is from the reference; its interval and p-value account for other "
-    "seeds and other queries. The interval is for that one comparison at 95 %; the p-value is adjusted (Holm) for all "
-    "methods compared with the reference. Methods that share a letter aren't distinguishable (Holm over all pairs). "
+    "seeds and other queries: both are random in a two-way model of the differences, with generalised (fiducial) "
+    "intervals, and queries that share a relevant document are one cluster. The interval is for that one comparison at "
+    "95 %; the p-value is adjusted (Holm) for all methods compared with the reference. Methods that share a letter "
+    "aren't distinguishable (Holm over all pairs). "
     "A test query is seen when a document relevant to it was a positive in training. Methods are ranked by {by} on "
     f"unseen queries if there are at least {FEWEST_UNSEEN}, otherwise on all. Baselines aren't trained here and have "
     "no rank. Rows of the faithful track are trained with their paper's own loss and towers and ranked among "
@@ -142,8 +144,10 @@ def failed_sentence(failed: Sequence[FailedRow]) -> str:
 
 def overview_sentence(overview: Overview) -> str:
     """How to read the table of all datasets."""
-    text = f"{overview.by} on the queries that rank each dataset. The mean rank weights datasets equally and doesn't "
-    text += "show how far apart methods are."
+    text = (
+        f"{overview.by} on the queries that rank each dataset. The mean rank weights collections equally, of several "
+        "regimes with the same test queries the strict one, and doesn't show how far apart methods are."
+    )
     if any(column.group == AVERAGE for column in overview.columns):
         text += (
             " The mean is over the datasets that are trained on and searched, each collection once (in its strict "

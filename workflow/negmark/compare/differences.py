@@ -52,16 +52,20 @@ def differences(scores: Mapping[str, QueryScores], averaged: list[str], referenc
 
 
 def to_average(cards: Mapping[str, Mapping[str, Any]], contents: Contents) -> list[str]:
-    """Return the datasets to average over: those searched and trained on, each collection once.
+    """Return the datasets to average over: those searched and trained on, each collection once (`once_each`)."""
+    return once_each({name: cards[name] for name in contents.trained() if name not in contents.sentences})
 
-    Two regimes of a collection are evaluated on the same queries, so their errors are not independent, which the
-    average assumes. The strict one is used.
+
+def once_each(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the names of these datasets in order, of those with the same test queries one: the strict one if any is.
+
+    Two regimes of a collection are evaluated on the same queries, so their errors are not independent, which an average
+    assumes, and the collection would count twice.
     """
-    chosen: dict[str, str] = {}
-    for name in sorted(contents.trained(), key=lambda name: cards[name]["regime"] != "strict"):
-        if name not in contents.sentences:
-            chosen.setdefault(cards[name]["dataset"], name)
-    return [name for name in contents.cards if name in chosen.values()]
+    chosen: dict[tuple[str, str], str] = {}
+    for name in sorted(cards, key=lambda name: cards[name]["regime"] != "strict"):
+        chosen.setdefault((cards[name]["dataset"], cards[name].get("test_split", "test")), name)
+    return [name for name in cards if name in chosen.values()]
 
 
 def main(

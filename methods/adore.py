@@ -101,7 +101,7 @@ class ADORE(Method):
         """Search with the current query vectors and keep the M best that carry no label."""
         granted = self.services.negatives
         faithful = self.services.track == "faithful"
-        spare = self.services.positives(batch.queries).shape[1]  # so many may rank above the M best
+        spare = self.services.most_positives(batch.queries)  # so many may rank above the M best
         ids, _ = self.services.search(
             batch.query_vectors.detach(), self.params.depth if faithful else granted + spare
         )

@@ -64,7 +64,7 @@ class Params(BaseModel):
 
 
 class Pool(Protocol):
-    """Static candidates of every training query, labelled positives removed, best first."""
+    """Static candidates of every training query, labelled positives and copies of their texts removed, best first."""
 
     def candidates(self, queries: Ids, depth: int | None = None) -> tuple[Ids, NDArray[np.float32]]:
         """Return ids [B, K] and scores [B, K]; short rows end in `NO_DOCUMENT` with score -inf."""
@@ -115,7 +115,10 @@ class Services(Protocol):
         """Return a candidate pool; its name must be in the method's `pools`."""
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Return for queries [B] and documents [B, K] which pairs have a training label: [B, K]."""
+        """Return for queries [B] and documents [B, K] which are labelled positives or copies of their texts: [B, K]."""
+
+    def most_positives(self, queries: Ids) -> int:
+        """Return how many documents `is_positive` marks for one of these queries [B], at most."""
 
     def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Return for queries [B] and documents [B, K] which pairs are relevant but hidden from training: [B, K].
@@ -277,6 +280,14 @@ class Method(ABC):
     def telemetry(self) -> dict[str, float]:
         """Return finite numbers of the step just taken, as columns of the history; empty if a step has none."""
         return {}
+
+    def idle(self) -> str:
+        """Say in a few words why the method's own rule never acted in this run, empty if it did.
+
+        Asked after the last step. The board marks such a row and doesn't rank it, and no claim is judged by it: what it
+        shows is not the method.
+        """
+        return ""
 
     def trained_towers(self) -> frozenset[str]:
         """Return which of the towers `query` and `document` are trained; a frozen one keeps its start."""

@@ -5,15 +5,18 @@ from, top-k without them should be hard to beat, and a method far above this row
 What the released code does: none.
 What we do: the first M of the dense pool that carry no label, the hidden ones among them. Where a dataset hides
 no label, this is exactly `dense_topk`; the two differ on a dataset of known truth, whose hidden labels the pool was
-made without. No other method sees them. Texts are not compared, so a copy of a positive under
-another id is not found.
+made without. No other method sees them. A run that met no hidden label says that it
+did not act.
 Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
+import torch
 
 from negmark.methods import sampling
-from negmark.methods.base import Method
+from negmark.methods.base import Method, Params, Services
 from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 
@@ -26,11 +29,30 @@ class Oracle(Method):
     pools = frozenset({"dense"})
     knows_hidden = True
 
+    def __init__(self, params: Params, services: Services) -> None:
+        super().__init__(params, services)
+        self._left_out = torch.tensor(0)
+        """Hidden positives among the candidates of all steps."""
+
+    def idle(self) -> str:
+        """Say that nothing was hidden among the candidates."""
+        return "" if self._left_out else "nothing is hidden here, so that it is dense_topk"
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return how many hidden positives were left out."""
+        return {"left_out": self._left_out}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore it."""
+        self._left_out = state["left_out"]
+
     def negatives(self, batch: Batch) -> Negatives:
         """Take the M best candidates that carry no label."""
         ids, _ = self.services.pool("dense").candidates(batch.queries)
         labelled = self.services.is_positive(batch.queries, ids)
-        labelled |= self.services.is_hidden_positive(batch.queries, ids)
+        hidden = self.services.is_hidden_positive(batch.queries, ids)
+        self._left_out = self._left_out + int(hidden.sum())
+        labelled |= hidden
         usable = (ids != NO_DOCUMENT) & ~labelled
         best = np.argsort(~usable, axis=1, kind="stable")
         places = np.where(np.take_along_axis(usable, best, axis=1), best, NO_DOCUMENT)

@@ -94,12 +94,13 @@ class RocketQA(Method):
         )
         kept = confident(probabilities(scores, positive, self.services.temperature), self.params.low)
         chosen = sampling.draw_uniform(np.where(kept, ids, NO_DOCUMENT), count, rng)
+        empty = chosen == NO_DOCUMENT
         if self.params.backfill:
             rng = self.services.rng(batch.step, "backfill")
             enough = count + ids.shape[1]  # M are left even if all candidates are among them
             spare = sampling.draw_from_corpus(batch.queries, enough, self.services, rng)
             chosen = filled(chosen, np.where(within(spare, ids), NO_DOCUMENT, spare))
-        return Negatives(ids=chosen)
+        return Negatives(ids=chosen, backfilled=empty & (chosen != NO_DOCUMENT))
 
 
 def probabilities(

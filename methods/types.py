@@ -36,7 +36,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Negatives:
-    """What a method returns for a batch. All parts optional; without any, in-batch documents serve alone."""
+    """What a method returns for a batch. All parts optional; without any, in-batch documents serve alone.
+
+    A place that a rule can't fill stays empty, or is filled as the paper fills it and marked in `backfilled`; the board
+    shows the share of both on the row, and of queries left without a negative.
+    """
 
     ids: Ids | None = None
     """[B, M] document rows, none twice in a row; `NO_DOCUMENT` where a short pool leaves a place empty."""
@@ -48,6 +52,8 @@ class Negatives:
     """[B, B] bool: may the positive of row j serve as a negative of row i? Labelled positives never do."""
     source: str = ""
     """Where they come from, for the ledger; the method's name if empty."""
+    backfilled: NDArray[np.bool_] | None = None
+    """[B, M] which ids are random documents in places that the method's own rule left empty; None: no place is."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -45,6 +46,11 @@ MACHINE = "They were trained on Z80, 2 cores, no GPU."
 def rows(metrics: list[Path], cards: list[Path]) -> pd.DataFrame:
     described = [json.loads(path.read_text()) for path in cards]
     return standings([read_run(path) for path in metrics], {card["name"]: card for card in described})
+
+
+def by_name(cards: list[Path]) -> dict[str, Any]:
+    """The cards by the names of their datasets."""
+    return {card["name"]: card for card in (json.loads(path.read_text()) for path in cards)}
 
 
 def rows_compared(metrics: list[Path], cards: list[Path], folder: Path, *controls: str) -> pd.DataFrame:
@@ -263,13 +269,33 @@ def test_a_mean_rank_is_over_all_datasets_that_tell_something(tmp_path: Path) ->
     metrics += write_runs(tmp_path, "wordnet", "simans", {"unseen": (0.4, 0.4, 0.4), "seen": (0.5, 0.5, 0.5)})
     cards.append(write_card(tmp_path, "wordnet"))
     frame = rows_compared(metrics, cards, tmp_path)
-    found = overview(frame, read_differences(tmp_path / "differences.csv"))
+    found = overview(frame, read_differences(tmp_path / "differences.csv"), by_name(cards))
     assert found
     # scifact: simans, inbatch, ance; wordnet: inbatch, simans
     assert {row["row"]: mean_rank_text(row) for row in found.rows} == {
         "inbatch": "1.5", "simans": "1.5", "ance": "3.0", "untrained": "",
     }  # fmt: skip
     assert found.left_out == []
+
+
+def test_a_mean_rank_counts_two_regimes_of_a_collection_once(tmp_path: Path) -> None:
+    metrics, cards = write_suite(tmp_path)
+    metrics += write_runs(tmp_path, "scifact", "ance", ANCE)
+    for name, values in {"wordnet": (0.5, 0.4, 0.1), "scifact-strict": (0.4, 0.5, 0.1)}.items():
+        for row, value in zip(("inbatch", "simans", "ance"), values, strict=True):
+            metrics += write_runs(tmp_path, name, row, {"unseen": (value,) * 3, "seen": (value,) * 3})
+    cards += [write_card(tmp_path, "wordnet")]
+    cards += [write_card(tmp_path, "scifact-strict", dataset="scifact", regime="strict")]
+    frame = rows_compared(metrics, cards, tmp_path)
+    assert frame["rank"].notna().sum() == 9
+    found = overview(frame, read_differences(tmp_path / "differences.csv"), by_name(cards))
+    assert found
+    # wordnet: inbatch, simans, ance; scifact-strict: simans, inbatch, ance; scifact as the latter, but not counted
+    ranks = {row["row"]: mean_rank_text(row) for row in found.rows}
+    assert ranks == {"inbatch": "1.5", "simans": "1.5", "ance": "3.0", "untrained": ""}
+    assert [column.heading for column in found.columns][:3] == ["scifact", "scifact-strict", "wordnet"], (
+        "all shown"
+    )
 
 
 def test_a_row_that_still_rose_is_marked_on_every_view(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from negmark.board.findings import average
 from negmark.compare.differences import MACRO, differences, main, read_differences, to_average
 from negmark.core.errors import UserError
 from negmark.store.contents import Contents
-from negmark.store.query_scores import read_query_scores
+from negmark.store.query_scores import clusters_of, read_query_scores
 from score_rows import row, scores, write_run
 
 INBATCH = row("inbatch", [0.5, 0.2, 0.4], [0.5, 0.4, 0.2])
@@ -127,6 +127,13 @@ def test_run_files_become_a_table(contents: Contents, tmp_path: Path) -> None:
     assert of(table, "simans", "seen")["groups"] == "", "empty text, not a missing number"
     main(contents_file(contents, tmp_path), "inbatch", output)
     assert output.read_bytes() == first
+
+
+def test_queries_that_share_a_positive_are_compared_as_one(contents: Contents) -> None:
+    table = read_query_scores(contents, "d")
+    assert clusters_of(table.of("simans", "nDCG@10", "unseen")).tolist() == [1, 1]
+    assert clusters_of(table.of("simans", "nDCG@10", "all")).tolist() == [0, 1, 1]
+    assert clusters_of(table.of("simans", "nDCG@10", "seen")) is None, "alone"
 
 
 def test_runs_on_other_queries_are_named(contents: Contents, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from negmark.compare.inference import (
     paired,
     variance_draws,
 )
-from negmark.store.query_scores import Runs, Scores
+from negmark.store.query_scores import Clusters, Runs, Scores
 
 EXPERIMENTS = 2_000
 """The standard error of a rate of 5 % is half a percent point."""
@@ -38,6 +38,9 @@ class Truth(NamedTuple):
     shared_seed: float = 0.0
     """Of a seed's common effect on both methods, overall and on each query."""
     query: float = 0.35
+    at_cluster: float = 0.0
+    """Of a run on a cluster of queries that share a positive."""
+    method_at_cluster: float = 0.0
 
 
 TRUTHS = {
@@ -49,8 +52,22 @@ TRUTHS = {
 }
 
 
-def experiment(rng: np.random.Generator, truth: Truth, seeds: int, queries: int) -> tuple[Runs, Runs]:
+CLUSTERED = Truth(at_query=0.1, method_at_query=0.07, at_cluster=0.1, method_at_cluster=0.07)
+"""Half of the variance is common to queries of a cluster."""
+
+
+def clusters_of_size(queries: int) -> Clusters:
+    """As in WordNet's test split: half of the queries are alone, the others share with one to ten more."""
+    sizes = np.resize([1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 3, 11], queries)
+    return np.repeat(np.arange(queries), sizes)[:queries]
+
+
+def experiment(
+    rng: np.random.Generator, truth: Truth, seeds: int, queries: int, clusters: Clusters | None = None
+) -> tuple[Runs, Runs]:
     """Runs of two methods that do not differ."""
+    of_cluster = np.arange(queries) if clusters is None else clusters
+    number = 1 + int(of_cluster.max())
     shared = truth.query * rng.normal(size=queries)
     if truth.shared_seed:
         shared = shared + truth.shared_seed * (
@@ -63,6 +80,10 @@ def experiment(rng: np.random.Generator, truth: Truth, seeds: int, queries: int)
                 + truth.run * rng.normal(size=(seeds, 1))
                 + truth.at_query * rng.normal(size=(seeds, queries))
                 + truth.method_at_query * rng.normal(size=queries)
+                + truth.at_cluster
+                * (rng.normal(size=(seeds, number))[:, of_cluster] if truth.at_cluster else 0)
+                + truth.method_at_cluster
+                * (rng.normal(size=number)[of_cluster] if truth.method_at_cluster else 0)
             )
         )
         for _ in range(2)
@@ -122,6 +143,18 @@ def detection_rates(
     return {name: float(np.mean([one[name] for one in finds])) for name in finds[0]}
 
 
+def clustered_rates(queries: int, clusters: Clusters, experiments: int, seeds: int = 5) -> dict[str, float]:
+    """Return the share of experiments in which a difference is found that isn't there, with clusters and without."""
+    rng = np.random.default_rng(0)
+    p_values = []
+    for _ in range(experiments):
+        differences = paired(*experiment(rng, CLUSTERED, seeds, queries, clusters))
+        p_values.append(
+            [_p_value(differences.mean(), variance_draws(differences, "", by)) for by in (clusters, None)]
+        )
+    return dict(zip(("clusters", "queries"), (np.array(p_values) < LEVEL).mean(axis=0).tolist(), strict=True))
+
+
 def show(what: str, rates: dict[str, float]) -> None:
     print(what + " | " + " | ".join(f"{name} {rate:.3f}" for name, rate in rates.items()))
 
@@ -135,6 +168,15 @@ def test_no_difference_is_rarely_found(truth: str, queries: int) -> None:
     show(f"{truth}, 5 seeds, {queries} queries", rates)
     assert rates["0"] <= MOST
     assert rates["0.02"] >= rates["0.01"] > rates["0.005"] > rates["0"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("queries", [300, 6980])
+def test_no_difference_is_rarely_found_where_queries_share_positives(queries: int) -> None:
+    rates = clustered_rates(queries, clusters_of_size(queries), EXPERIMENTS)
+    show(f"clusters, 5 seeds, {queries} queries", rates)
+    assert rates["clusters"] <= MOST
+    assert rates["queries"] > MOST, "what the clusters are for"
 
 
 @pytest.mark.slow
@@ -158,6 +200,12 @@ def test_a_handful_of_experiments() -> None:
     rates = detection_rates(TRUTHS["all"], 5, 50, experiments=20)
     assert rates["0"] <= 0.2
     assert rates["0.02"] >= rates["0"]
+
+
+def test_a_hundred_experiments_with_clusters() -> None:
+    rates = clustered_rates(300, clusters_of_size(300), 100)
+    assert rates["clusters"] <= 0.12
+    assert rates["queries"] > rates["clusters"]
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from negmark.compare.inference import (
     compare,
     compare_average,
     compare_family,
+    effective_number,
     groups,
     holm,
     mean_squares,
@@ -26,7 +27,7 @@ from negmark.compare.inference import (
     runs_differ,
 )
 from negmark.core.errors import UserError
-from negmark.store.query_scores import Runs, Scores
+from negmark.store.query_scores import ClusteredRuns, Runs, Scores
 
 SEVEN = np.array([-3.0, -2, -1, 0, 1, 2, 3])
 """Sum of squares 28: variance 28 / 6, squared standard error of the mean 28 / 42 = 2 / 3."""
@@ -55,6 +56,56 @@ def test_mean_squares_of_two_by_two() -> None:
     # means of seeds 2 and 4, of queries 1.5 and 4.5, of all 3; squares of seeds 2 (1 + 1) = 4, of queries
     # 2 (1.5^2 + 1.5^2) = 9; the rest is .5, -.5, -.5, .5: squares 1. All have one degree of freedom.
     assert mean_squares(np.array([[1.0, 3], [2, 6]])).ravel() == pytest.approx([4, 9, 1])
+
+
+def test_mean_squares_of_clusters_by_hand() -> None:
+    # means of seeds 2 and 3, of queries 1, 3, 3.5, of all 2.5; deviations of queries -1.5, .5, 1, in clusters -1.5 and
+    # 1.5: squares 4.5; the rest is -.5, .5, 0 and .5, -.5, 0, in clusters -.5, .5, .5, -.5: squares 1. The effective
+    # number is 9 / 5, so the factor (9 / 5) / (4 / 5) / 3 = 3 / 4; twice it for two seeds
+    differences, clusters = np.array([[0.0, 3, 3], [2, 3, 4]]), np.array([0, 1, 1])
+    assert effective_number(clusters) == pytest.approx(9 / 5)
+    assert mean_squares(differences, clusters).ravel() == pytest.approx([1.5, 6.75, 0.75])
+
+
+def test_clusters_of_one_query_change_nothing() -> None:
+    differences = np.array(list(noisy().values()))
+    alone = mean_squares(differences, np.random.default_rng(0).permutation(40))
+    assert alone == pytest.approx(mean_squares(differences))
+
+
+def test_copies_of_queries_in_one_cluster_tell_nothing_new() -> None:
+    """The inference is that of the queries without their copies, but for what `rest` weighs."""
+    by_query = np.tile(SEVEN + 2.447 * SEVEN_ERROR, (3, 1))
+    thrice, clusters = np.repeat(by_query, 3, axis=1), np.repeat(np.arange(7), 3)
+    zeros = runs(np.zeros_like(thrice))
+    result = compare(ClusteredRuns(runs(thrice), clusters), zeros)
+    assert result.p == pytest.approx(0.05, rel=0.01), "t(.975, 6) = 2.447, as without copies"
+    assert result == compare(runs(thrice), ClusteredRuns(zeros, clusters)), "either side knows the clusters"
+    assert compare(runs(thrice), zeros).p < 0.001
+    assert result[:3] == pytest.approx(against_zero(by_query)[:3], rel=1e-6)
+
+
+def test_letters_and_families_know_the_clusters() -> None:
+    by_query, clusters = np.tile(SEVEN + 2 * SEVEN_ERROR, (3, 1)), np.repeat(np.arange(7), 9)
+    high, zeros = np.repeat(by_query, 9, axis=1), np.zeros((3, 63))
+    plain = {"high": runs(high), "low": runs(zeros)}
+    clustered = {name: ClusteredRuns(of, clusters) for name, of in plain.items()}
+    assert groups({"": plain}) == {"high": ("a",), "low": ("b",)}
+    assert groups({"": clustered}) == {"high": ("a",), "low": ("a",)}
+    assert (
+        compare_family({"": clustered}, "low")["high"].p > 0.05 > compare_family({"": plain}, "low")["high"].p
+    )
+
+
+def test_one_cluster_has_no_interval() -> None:
+    assert math.isnan(compare(ClusteredRuns(noisy(), np.zeros(40, np.int64)), noisy(key=1)).p)
+
+
+def test_variances_of_seeds_and_queries_are_at_least_what_the_rest_makes_of_them() -> None:
+    # neither seeds nor queries differ; the rest is 1, -1, -1, 1: mean square 4, of one degree of freedom, so the
+    # mean's variance 4 / 4 and its distribution Student's t of one degree: t(.975, 1) = 12.706
+    result = against_zero(12.706 + np.array([[1.0, -1], [-1, 1]]))
+    assert result.p == pytest.approx(0.05, rel=0.02)
 
 
 # two-sided points of Student's t from printed tables
@@ -223,6 +274,14 @@ def test_datasets_weigh_equally_and_their_errors_add_up() -> None:
     assert result.low == pytest.approx(0, abs=0.01)
     assert (result.seeds, result.queries) == (7, 1010)
     assert compare_average(dict(reversed(pairs.items()))) == pytest.approx(result, nan_ok=True)
+
+
+def test_errors_of_datasets_are_drawn_apart() -> None:
+    # two seeds that are 1 above and below the mean: its error is 1, a Student's t of one degree, which is Cauchy's. The
+    # mean of two independent ones is distributed as each is: t(.975, 1) = 12.706. One draw for both would give
+    # 12.706 / sqrt(2)
+    pair = runs(np.tile(12.706 + np.array([[1.0], [-1]]), (1, 10))), {None: np.zeros(10)}
+    assert compare_average({"a": pair, "b": pair}).p == pytest.approx(0.05, rel=0.03)
 
 
 def test_a_dataset_with_one_seed_leaves_the_average_without_interval() -> None:

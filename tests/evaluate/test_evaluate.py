@@ -13,7 +13,7 @@ from negmark.core.errors import UserError
 from negmark.data import prepare
 from negmark.evaluate import evaluate
 from negmark.evaluate.metrics import Evaluator
-from negmark.evaluate.ranking import TestSplit, means, measure, rank
+from negmark.evaluate.ranking import TestSplit, clusters, means, measure, rank
 from negmark.search.index import DenseSearcher
 from negmark.store import collection
 
@@ -66,6 +66,27 @@ def test_own_text_is_dropped_and_a_hundred_are_left(own_text):
     for name, query in (("d7", queries[0]), ("other", queries[2])):
         order = [f"d{row}" for row in np.argsort(-(documents.astype(np.float64) @ query))]
         assert list(run[name]) == [document for document in order if document != name][:100]
+
+
+def test_queries_that_share_a_positive_are_one_cluster():
+    """Document 5 answers queries 1, 2 and 4, document 6 queries 3 and 4, 7 none: 9 is below the relevant grade."""
+    pairs = [
+        (1, 5, 2),
+        (2, 5, 2),
+        (2, 8, 2),
+        (3, 6, 2),
+        (4, 6, 2),
+        (4, 5, 2),
+        (7, 9, 1),
+        (8, 9, 1),
+        (9, 6, 2),
+    ]
+    labels = collection.Qrels(*np.array(pairs).T, relevant=2)
+    found = clusters(labels, np.array([1, 2, 3, 4, 7, 8]))
+    groups = [np.flatnonzero(found == number).tolist() for number in np.unique(found)]
+    assert sorted(groups) == [[0, 1, 3], [2], [4], [5]], "query 9 isn't asked"
+    both = collection.Qrels(*np.array([(1, 5, 1), (1, 6, 1), (2, 6, 1), (2, 5, 1), (3, 7, 1)]).T)
+    assert clusters(both, np.array([1, 2, 3])).tolist() == [0, 0, 1]
 
 
 def test_short_lists_stay_short(own_text):

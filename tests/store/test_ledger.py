@@ -8,12 +8,13 @@ from negmark.store.ledger import VECTOR, Ledger, read_ledger
 NONE = -1
 
 
-def entry(step, queries, documents, source="pool", weights=None, used=None):
+def entry(step, queries, documents, source="pool", weights=None, used=None, backfilled=None):
     documents = np.array(documents, dtype=np.int64)
     scores = (documents / 8 + step).astype(np.float32)
     weights = np.ones(documents.shape, np.float32) if weights is None else np.array(weights, np.float32)
     used = documents != NONE if used is None else np.array(used)
-    return step, np.array(queries), documents, scores, weights, used, source
+    backfilled = np.zeros(documents.shape, np.bool_) if backfilled is None else np.array(backfilled)
+    return step, np.array(queries), documents, scores, weights, used, backfilled, source
 
 
 def filled(*entries) -> Ledger:
@@ -24,7 +25,13 @@ def filled(*entries) -> Ledger:
 
 
 ENTRIES = [
-    entry(0, [7, 9], [[1, 2], [3, NONE]], weights=[[0.5, 2.0], [0.25, 9.0]]),
+    entry(
+        0,
+        [7, 9],
+        [[1, 2], [3, NONE]],
+        weights=[[0.5, 2.0], [0.25, 9.0]],
+        backfilled=[[False, True], [True, True]],
+    ),
     entry(1, [8, 7], [[NONE, NONE], [NONE, NONE]]),
     entry(2, [9, 7], [[VECTOR, 4], [5, VECTOR]], source="centroid"),
     entry(3, [7], [[6]], source="pool"),
@@ -35,21 +42,23 @@ def test_rows_by_hand(tmp_path):
     filled(*ENTRIES).write(tmp_path / "l.parquet")
     rows = [tuple(row.values()) for row in read_ledger(tmp_path / "l.parquet").to_pylist()]
     assert rows == [
-        (0, 7, 1, 0.125, 0.5, "pool"),
-        (0, 7, 2, 0.25, 2.0, "pool"),
-        (0, 9, 3, 0.375, 0.25, "pool"),
-        (2, 9, -2, 1.75, 1.0, "centroid"),
-        (2, 9, 4, 2.5, 1.0, "centroid"),
-        (2, 7, 5, 2.625, 1.0, "centroid"),
-        (2, 7, -2, 1.75, 1.0, "centroid"),
-        (3, 7, 6, 3.75, 1.0, "pool"),
+        (0, 7, 1, 0.125, 0.5, "pool", False),
+        (0, 7, 2, 0.25, 2.0, "pool", True),
+        (0, 9, 3, 0.375, 0.25, "pool", True),
+        (2, 9, -2, 1.75, 1.0, "centroid", False),
+        (2, 9, 4, 2.5, 1.0, "centroid", False),
+        (2, 7, 5, 2.625, 1.0, "centroid", False),
+        (2, 7, -2, 1.75, 1.0, "centroid", False),
+        (3, 7, 6, 3.75, 1.0, "pool", False),
     ]
+    assert filled(*ENTRIES).backfilled() == 2 / 8
+    assert np.isnan(Ledger().backfilled())
 
 
 def test_types_are_compact(tmp_path):
     filled(*ENTRIES).write(tmp_path / "l.parquet")
     types = {field.name: str(field.type) for field in read_ledger(tmp_path / "l.parquet").schema}
-    assert list(types) == ["step", "query", "document", "score", "weight", "source"]
+    assert list(types) == ["step", "query", "document", "score", "weight", "source", "backfilled"]
     assert types["step"] == types["query"] == types["document"] == "int32"
     assert types["score"] == types["weight"] == "float"
     assert types["source"].startswith("dictionary")
@@ -71,7 +80,7 @@ def test_empty_ledger_has_all_columns(tmp_path):
     Ledger().write(tmp_path / "l.parquet")
     table = read_ledger(tmp_path / "l.parquet")
     assert table.num_rows == 0
-    assert table.column_names == ["step", "query", "document", "score", "weight", "source"]
+    assert table.column_names == ["step", "query", "document", "score", "weight", "source", "backfilled"]
 
 
 def test_places_not_in_use_are_left_out_whatever_stands_there():

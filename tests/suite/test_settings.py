@@ -16,7 +16,7 @@ from negmark.suite.layout import Layout
 from negmark.suite.suite import Suite
 
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = "dev_queries, documents, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
+SIZES = "copies, dev_queries, documents, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
 
 
 def suite(**changes) -> Suite:
@@ -317,6 +317,7 @@ def test_defaults_of_a_dataset_are_filled_in():
     [
         {"regime": "strict"}, {"documents": 99}, {"train_queries": 9}, {"dev_queries": 0}, {"seed": 1},
         {"test_split": "dev"}, {"test_queries": 9}, {"relevant_grade": 2}, {"relevant_grade": {"test": 2}},
+        {"copies": "kept"},
     ],
 )  # fmt: skip
 def test_dataset_key_follows_every_setting(change):
@@ -328,7 +329,12 @@ def test_dataset_key_follows_nothing_else():
     key = suite().datasets["scifact"].collection
     assert re.fullmatch(r"scifact-[0-9a-f]{8}", key)
     others = {"training": {"steps": 1}, "pools": {"depth": 5}, "encoder": {"query_length": 9}, "seeds": [7]}
-    spelled = {"datasets": {"wordnet": None, "scifact": {"source": "scifact", "dev_queries": 100}}}
+    spelled = {
+        "datasets": {
+            "wordnet": None,
+            "scifact": {"source": "scifact", "dev_queries": 100, "copies": "masked"},
+        }
+    }
     assert suite(suite="other", **others, **spelled).datasets["scifact"].collection == key
 
 

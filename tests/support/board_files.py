@@ -35,6 +35,8 @@ def write_run(
     seed: int | None,
     values: dict[str, float],
     train_seconds: float | None = None,
+    idle: str = "",
+    filled: dict[str, float | None] | None = None,
     **more: Any,
 ) -> Path:
     """One metrics.json with nDCG@10 as given on each slice, RR@10 half of it and R@100 1.
@@ -88,6 +90,8 @@ def write_run(
                 "teacher_vectors": 12 * seed,
                 "network_forwards": 0,
             },
+            "idle": idle,
+            "filled": filled or {},
         }
         path.with_name("manifest.json").write_text(json.dumps(manifest))
     return path
@@ -124,9 +128,10 @@ def write_two_tiers(folder: Path) -> tuple[list[Path], list[Path]]:
     return metrics, cards
 
 
-def write_card(folder: Path, dataset: str, **more: Any) -> Path:
+def write_card(folder: Path, name: str, **more: Any) -> Path:
     card = {
-        "name": dataset,
+        "name": name,
+        "dataset": name,
         "source": "https://example.org/data",
         "licence": "CC BY 4.0",
         "sha256": "0123456789abcdef" * 4,
@@ -138,7 +143,7 @@ def write_card(folder: Path, dataset: str, **more: Any) -> Path:
         "regime": "standard",
         **more,
     }
-    path = folder / f"{dataset}.card.json"
+    path = folder / f"{name}.card.json"
     path.write_text(json.dumps(card))
     return path
 

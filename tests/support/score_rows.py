@@ -64,6 +64,7 @@ def write_run(folder: Path, row: str, seed: int | None, values: list[float], que
     columns = {
         "query": list(queries),
         "slice": SLICES.tolist(),
+        "cluster": [0, 1, 1],
         "nDCG@10": values,
         "RR@10": values,
         "R@100": values,

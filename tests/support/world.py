@@ -1,6 +1,6 @@
 """A dataset small enough to reason about, in the formats that the workflow writes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store import vectors as stored
 from negmark.store.collection import Qrels, qrels, texts
+from negmark.store.copies import read_copies
 from negmark.store.pool import CandidatePool
 from negmark.train import train
 from negmark.train.run import Run, set_up
@@ -94,12 +95,15 @@ def write_world(
     depth: int = 20,
     change: Callable[[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]], None] | None = None,
     hidden: Sequence[tuple[int, int]] = (),
+    copied: Callable[[NDArray[np.int64]], Mapping[int, int]] = lambda labels: {},
+    keeps_copies: bool = False,
 ) -> World:
     """Write a world whose positives stand on top of both rankings, so that unfiltered draws would meet them.
 
     Query 0 has a quarter of all documents as positives and query 1 shares no word with any document, so it
     has no BM25 candidate; every third query has two positives. `change` may overwrite document vectors, query
     vectors in place; it is given the training labels too. `hidden` are pairs that are hidden from training.
+    `copied` says for the training labels which documents get which other's text and vector, but for case and space.
     """
     rng = np.random.default_rng(20260101)
     counts = np.where(np.arange(queries + OUTSIDE) % 3 == 2, 2, 1)
@@ -115,11 +119,15 @@ def write_world(
         splits["hidden"] = np.array([(*pair, 1) for pair in hidden], dtype=np.int64)
 
     matrix = unit(rng.normal(size=(documents, dimension)))
+    same = copied(splits["train"])
+    matrix[list(same)] = matrix[list(same.values())]
     noise = 0.3 * unit(rng.normal(size=(queries + OUTSIDE, dimension)))
     query_matrix = unit(unit(np.stack([matrix[rows].sum(axis=0) for rows in chosen])) + noise)
     if change:
         change(matrix, query_matrix, splits["train"])
     lines = [rng.choice(WORDS, size=6, replace=False).tolist() for _ in range(documents)]
+    for copy, original in same.items():
+        lines[copy] = [lines[original][0].upper(), *lines[original][1:3], " ", *lines[original][3:]]
     asked = [" ".join(lines[rows[0]][:4]) for rows in chosen]
     asked[1] = "incomparable"
 
@@ -132,6 +140,7 @@ def write_world(
             [f"q{row}" for row in range(queries + OUTSIDE)],
             asked,
             splits,
+            keeps_copies=keeps_copies,
         ),
         dataset,
     )
@@ -145,6 +154,9 @@ def write_world(
     }
     pools = {}
     for kind, searcher in searchers.items():
-        save_file(build_pool(searcher, labelled, documents, depth), folder / f"{kind}.safetensors")
+        save_file(
+            build_pool(searcher, labelled, documents, depth, read_copies(dataset)),
+            folder / f"{kind}.safetensors",
+        )
         pools[kind] = CandidatePool(folder / f"{kind}.safetensors")
     return World(dataset, vectors, pools, labelled, documents)

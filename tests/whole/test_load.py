@@ -93,7 +93,9 @@ def write_runs(folder: Path, contents: Contents) -> None:
          "network_forwards"), 9,
     )  # fmt: skip
     hardware = {"cpu": "Z80", "cores": 1, "gpus": []}
-    manifest = json.dumps({"cost": cost, "counters": counters, "hardware": hardware})
+    manifest = json.dumps(
+        {"cost": cost, "counters": counters, "hardware": hardware, "filled": {}, "idle": ""}
+    )
     for dataset in contents.cards:
         hardness = rng.random(QUERIES)
         for run in [*contents.runs(dataset), *contents.baselines(dataset)]:

@@ -141,6 +141,7 @@ rule audit:
     input:
         contents=rules.contents.output.contents,
         ledgers=lambda wildcards: [run / "negatives.parquet" for run in CONTENTS.runs(wildcards.dataset)],
+        histories=lambda wildcards: [run / "history.parquet" for run in CONTENTS.runs(wildcards.dataset)],
         manifests=lambda wildcards: [run / "manifest.json" for run in CONTENTS.runs(wildcards.dataset)],
         documents=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/documents.parquet",
         qrels=lambda wildcards: PATHS.shared(DATASETS[wildcards.dataset])["qrels"],

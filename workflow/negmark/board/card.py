@@ -25,6 +25,7 @@ from negmark.encode.lengths import lengths_of
 from negmark.encode.pretrained import find_model
 from negmark.store import collection
 from negmark.store.collection import HIDDEN, SPLITS, Qrels
+from negmark.store.copies import copies_of, first_of_equal, with_copies
 from negmark.store.pool import read_index_facts
 
 PERCENTILES = (50, 90, 99)
@@ -91,6 +92,8 @@ def copies(documents: list[str], queries: list[str], labels: dict[str, Qrels]) -
     `documents` and `queries` (per split) count all but the first of each text. `queries_across` counts queries of the
     later split whose text is also a query of the earlier one. `positives_across` counts the test queries for which a
     duplicate of a training positive under another id is relevant, but no training positive: unseen by id, seen by text.
+    `of_positives` counts what is kept out of the negatives as a positive is: documents without a label that have the
+    text of a training positive but for case and white space, and their pairs with a training query.
     """
     codes, query_codes = (pd.factorize(np.array(texts, dtype=object))[0] for texts in (documents, queries))
     by_split = {split: query_codes[np.unique(labels[split].queries)] for split in SPLITS if split in labels}
@@ -102,6 +105,7 @@ def copies(documents: list[str], queries: list[str], labels: dict[str, Qrels]) -
             for one, other in combinations(by_split, 2)
         },
         "positives_across": _seen_by_text(codes, labels),
+        **({"of_positives": _of_positives(documents, labels["train"])} if "train" in labels else {}),
     }
 
 
@@ -127,6 +131,12 @@ def _seen_by_text(codes: NDArray[np.int64], labels: dict[str, Qrels]) -> int:
     by_id = tested.queries[np.isin(tested.documents, trained.documents)]
     by_text = tested.queries[np.isin(codes[tested.documents], codes[trained.documents])]
     return len(np.setdiff1d(by_text, by_id))
+
+
+def _of_positives(documents: list[str], labels: Qrels) -> dict[str, int]:
+    copies = with_copies(labels, copies_of(first_of_equal(documents)))
+    unlabelled = copies.documents[len(labels.positives().documents) :]
+    return {"documents": len(np.unique(unlabelled)), "pairs": len(unlabelled)}
 
 
 def _self_ids(dataset: Path, labels: dict[str, Qrels]) -> int:

@@ -119,6 +119,15 @@ def _duplicates(card: Mapping[str, Any]) -> list[Fact]:
         ("duplicate documents", f"{counts['documents']:,}"),
         ("duplicate queries", within),
     ]
+    if found := counts.get("of_positives"):
+        pairs = notation.counted(found["pairs"], "pair with a training query", "pairs with a training query")
+        use = "may be negatives" if card.get("copies_kept") else "kept out of the negatives"
+        facts.append(
+            (
+                "copies of training positives",
+                f"{notation.counted(found['documents'], 'document')}, {pairs}: {use}",
+            )
+        )
     if across:
         facts.append(("queries repeated across splits", across))
         facts.append(

@@ -10,14 +10,14 @@ from negmark.board.findings import RATE
 from negmark.board.overview import Overview
 from negmark.board.standings import datasets, ranked_by
 from negmark.core.names import Row, records
-from negmark.core.notation import MISSING, STILL_RISING, mean_rank_text, rank_text, titled
+from negmark.core.notation import DID_NOT_ACT, MISSING, STILL_RISING, mean_rank_text, rank_text, titled
 
 HEAD = r"""% Tables of negmark's board {suite}. In the preamble: \usepackage{{booktabs}}
 % (and \usepackage[utf8]{{inputenc}} where LaTeX is older than 2018).
 """
 SPECIAL = {
     **{letter: f"\\{letter}" for letter in "{}$&#%_"}, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--", STILL_RISING: r"$\uparrow$",
+    "^": r"\textasciicircum{}", "±": r"$\pm$", MISSING: "--", STILL_RISING: r"$\uparrow$", DID_NOT_ACT: r"$\emptyset$",
     "<": "$<$", ">": "$>$",
 }  # fmt: skip
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")

@@ -57,7 +57,7 @@ def collate(
         **settings,
         "known_truth": {name: truth_sentences(folder / "truth" / f"{name}.csv") for name in described},
     }
-    whole = overview(frame, apart)
+    whole = overview(frame, apart, described)
     text = summary(frame, described, settings, failed)
     write_text(folder / "leaderboard.csv", board_csv(frame, failed))
     write_text(folder / "leaderboard.md", markdown(frame, whole, described, settings, suite, failed))

@@ -1,5 +1,7 @@
 """All datasets of a board in one table: what ranks each of them, the average, and the differences on average."""
 
+import math
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -7,6 +9,7 @@ import pandas as pd
 from negmark.board.columns import Column
 from negmark.board.findings import TELLS, average
 from negmark.board.standings import datasets, ranked_by, ranking_slice, tiers
+from negmark.compare.differences import once_each
 from negmark.core.metrics import decimals
 from negmark.core.names import Row, records
 
@@ -54,17 +57,22 @@ class Overview(NamedTuple):
         ]
 
 
-def overview(frame: pd.DataFrame, apart: pd.DataFrame) -> Overview | None:
+def overview(
+    frame: pd.DataFrame, apart: pd.DataFrame, cards: Mapping[str, Mapping[str, Any]]
+) -> Overview | None:
     """Methods by datasets, the metric that ranks each on its ranking slice; None for one dataset.
 
-    Takes the board's rows and those of differences.csv. Tiers and tracks are listed one below the other, as their ranks
+    Takes the board's rows, those of differences.csv, and the datasets' cards: two regimes of a collection count once in
+    the mean rank. Tiers and tracks are listed one below the other, as their ranks
     can't be compared; baselines are last.
     """
+    counted = once_each(cards)
     parts = [
         part.assign(
-            value=part[f"{ranked_by(part)}/{ranking_slice(part)}/mean"], rank=part["rank"].astype("float")
+            value=part[f"{ranked_by(part)}/{ranking_slice(part)}/mean"],
+            rank=part["rank"].astype("float") if name in counted else math.nan,
         )
-        for _, part in datasets(frame)
+        for name, part in datasets(frame)
     ]
     if len(parts) < 2:
         return None

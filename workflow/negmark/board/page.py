@@ -14,12 +14,11 @@ import pandas as pd
 
 from negmark.board.card_text import counted
 from negmark.board.columns import Column, columns
-from negmark.board.findings import RISING
 from negmark.board.overview import Overview
 from negmark.board.prose import (
+    below_table,
     overview_sentence,
     reading,
-    rising_sentence,
     sentences,
     size_sentence,
     start_sentence,
@@ -32,12 +31,12 @@ from negmark.compare.claims import RULE, chance_text, difference_text, read_clai
 from negmark.core.names import Row, records
 from negmark.core.notation import (
     MISSING,
-    STILL_RISING,
     marked,
     mean_rank_text,
     number,
     rank_text,
     seeds_text,
+    signs,
 )
 from negmark.core.run_folders import run_folder
 from negmark.store.failures import FailedRow
@@ -124,7 +123,7 @@ def _section(
         "size": f"{size_sentence(card, settings)} {start_sentence(frame)}",
         "warnings": warnings(frame, settings),
         "sentences": sentences(frame, settings),
-        "rising": rising_sentence(frame),
+        "below": below_table(frame),
         "groups": [(name, len(list(part))) for name, part in groupby(shown, key=lambda column: column.group)],
         "columns": shown,
         "rows": [
@@ -132,7 +131,7 @@ def _section(
                 **row,
                 "place": _place(names, row["tier"]),
                 "rank": rank_text(row),
-                "arrow": STILL_RISING if row.get(RISING) is True else "",
+                "signs": signs(row),
                 "seeds": seeds_text(row),
                 "runs": _runs(card["name"], row, suite, settings),
                 "cells": [_cell(column, row, frame) for column in shown],

@@ -27,7 +27,7 @@ from negmark.compare.statistics import CONFIDENCE
 from negmark.compare.undertrained import Trained, undertrained
 from negmark.core.metrics import DEFAULT, decimals
 from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
-from negmark.core.notation import STILL_RISING, chance, counted, first_of, listed, marked, number
+from negmark.core.notation import DID_NOT_ACT, STILL_RISING, chance, counted, first_of, listed, marked, number
 from negmark.core.tiers import TIERS
 from negmark.store.failures import FailedRow
 from negmark.store.run import FEWEST_UNSEEN
@@ -38,8 +38,10 @@ NAMED = 4
 READING = (
     "A value is the mean over seeds ± the half-width of its 95 % Student t interval, which shows what other seeds "
     "would give on the same queries. A difference is from the reference; its interval and p-value account for other "
-    "seeds and other queries. The interval is for that one comparison at 95 %; the p-value is adjusted (Holm) for all "
-    "methods compared with the reference. Methods that share a letter aren't distinguishable (Holm over all pairs). "
+    "seeds and other queries: both are random in a two-way model of the differences, with generalised (fiducial) "
+    "intervals, and queries that share a relevant document are one cluster. The interval is for that one comparison at "
+    "95 %; the p-value is adjusted (Holm) for all methods compared with the reference. Methods that share a letter "
+    "aren't distinguishable (Holm over all pairs). "
     "A test query is seen when a document relevant to it was a positive in training. Methods are ranked by {by} on "
     f"unseen queries if there are at least {FEWEST_UNSEEN}, otherwise on all. Baselines aren't trained here and have "
     "no rank. Rows of the faithful track are trained with their paper's own loss and towers and ranked among "
@@ -138,7 +140,7 @@ def captions(
     for name, part in datasets(frame):
         size, start = size_sentence(cards[name], settings), start_sentence(part)
         without = failed_sentence([one for one in failed if one.dataset == name])
-        found = [*warnings(part, settings), rising_sentence(part), without]
+        found = [*warnings(part, settings), *below_table(part), without]
         text = f"{name}. {size} {start} Means over seeds ± half the 95 % interval over seeds."
         texts[name] = " ".join([text, *(one for one in found if one)])
     return texts
@@ -155,8 +157,10 @@ def failed_sentence(failed: Sequence[FailedRow]) -> str:
 
 def overview_sentence(overview: Overview) -> str:
     """How to read the table of all datasets."""
-    text = f"{overview.by} on the queries that rank each dataset. The mean rank weights datasets equally and doesn't "
-    text += "show how far apart methods are."
+    text = (
+        f"{overview.by} on the queries that rank each dataset. The mean rank weights collections equally, of several "
+        "regimes with the same test queries the strict one, and doesn't show how far apart methods are."
+    )
     if any(column.group == AVERAGE for column in overview.columns):
         text += (
             " The mean is over the datasets that are trained on and searched, each collection once (in its strict "
@@ -267,6 +271,23 @@ def rising_sentence(frame: pd.DataFrame) -> str:
         by_steps.setdefault(row[GAIN_STEPS], []).append(f"{marked(row, several)} {row[GAIN]:+.{digits}f}")
     gains = [f"{listed(rows)} over the last {steps:,} steps" for steps, rows in by_steps.items()]
     return f"{STILL_RISING} Dev still rose: {'; '.join(gains)}. More steps may change the order."
+
+
+def idle_sentence(frame: pd.DataFrame) -> str:
+    """Which rows' own rule never acted, and why; empty if every one's did."""
+    idle = records(frame[frame["idle"] != ""])
+    if not idle:
+        return ""
+    several = len(tiers(frame)) > 1
+    reasons = "; ".join(f"{marked(row, several)} ({row['idle']})" for row in idle)
+    return (
+        f"{DID_NOT_ACT} Did not act: {reasons}. What such a row shows is not its method, so it has no rank."
+    )
+
+
+def below_table(frame: pd.DataFrame) -> list[str]:
+    """What the signs in the table of one dataset mean, those that are there."""
+    return [sentence for sentence in (rising_sentence(frame), idle_sentence(frame)) if sentence]
 
 
 def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:

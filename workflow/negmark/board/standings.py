@@ -18,7 +18,8 @@ from negmark.core.errors import UserError
 from negmark.core.files import canonical
 from negmark.core.names import SLICES
 from negmark.core.tiers import in_order
-from negmark.store.run import COSTS, metrics_of, ranks_by, with_chains
+from negmark.store.filled import SHARES, words
+from negmark.store.run import COSTS, idle_of, metrics_of, ranks_by, with_chains
 
 SAME_IN_A_ROW = ("tier", "track", "method", "start", "params", "conditions")
 CARD_COLUMNS = ("regime", "documents", "documents_full")
@@ -32,7 +33,8 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     training loop and of the method's own functions in it, counts of work, MiB, with those of the rows it starts from.
     `rank` counts trained methods from 1,
     within their tier and track, by the metric that `ranked_by` names on the slice that `ranking_slice` names;
-    baselines have no rank and no tier, and are placed by their values in the first ranking. Untuned rows have no rank.
+    baselines have no rank and no tier, and are placed by their values in the first ranking. Rows that are untuned
+    beside tuned ones, or whose rule never acted, have no rank.
     """
     _check_comparable(runs)
     ordered = sorted(with_chains(runs), key=lambda run: (run["dataset"], run["row"], str(run["seed"])))
@@ -124,6 +126,10 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """One row from the runs of one method on one dataset, in the order of seeds."""
     first = runs[0]
     trained = first["track"] != "baseline"
+    shares = {
+        name: _mean([share for run in runs if (share := run["filled"].get(name)) is not None])
+        for name in SHARES
+    }
     return {
         "dataset": first["dataset"],
         **{f"test_queries/{name}": first["slices"].get(name, {"queries": 0})["queries"] for name in SLICES},
@@ -134,12 +140,14 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "method": first["method"] or "",
         "start": first["start"] or "",
         "before": first["before"],
+        "idle": idle_of(runs),
         "untuned": first.get("untuned", False),
         "seeds": len(runs) if trained else None,
         "hardware": " and ".join(sorted({run["hardware"] for run in runs} - {""})),
         **{key: value for name in SLICES for key, value in _slice_columns(runs, name)},
         **{name: _mean([run["cost"][name] for run in runs if run["cost"]]) for name in COSTS},
-        "adaptations": "; ".join(first["adaptations"]),
+        **shares,
+        "adaptations": "; ".join([*first["adaptations"], *words(shares)]),
         "summary": first["summary"] or "",
         "paper": first["paper"] or "",
         "params": canonical(first["params"]),
@@ -164,14 +172,15 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
 
     Trained methods are numbered from 1 in each tier and track (equal means share a number): rows that train
     different parts, or with a different recipe, are never mixed in one ranking. Where rows are tuned, those that aren't
-    come below them, without a number.
+    come below them, without a number, and so do rows whose rule never acted.
     """
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     place = {tier: number for number, tier in enumerate(tiers(frame))}
     keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
-    by_place = ["tier", "track", "untuned", by, "row"]
+    below = frame.pop("untuned") | (frame["idle"] != "")
+    keys, by_place = keys.assign(below=below), ["tier", "track", "below", by, "row"]
     order = keys.sort_values(by_place, ascending=[True, True, True, False, True]).index
-    scores = frame[by].where((frame["track"] != "baseline") & ~frame.pop("untuned"))
+    scores = frame[by].where((frame["track"] != "baseline") & ~below)
     ranks = scores.groupby([frame["tier"], frame["track"]]).rank(ascending=False, method="min")
     frame.insert(list(frame.columns).index("row"), "rank", ranks.astype("Int64"))
     return frame.assign(seeds=frame["seeds"].astype("Int64")).loc[order]

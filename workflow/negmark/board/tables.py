@@ -16,10 +16,10 @@ from negmark.board.columns import APART, AUDIT, COST, Column, columns
 from negmark.board.findings import RATE, UNADJUSTED, tells_nothing
 from negmark.board.overview import Overview
 from negmark.board.prose import (
+    below_table,
     failed_sentence,
     overview_sentence,
     reading,
-    rising_sentence,
     sentences,
     size_sentence,
     start_sentence,
@@ -64,7 +64,7 @@ def markdown(
         warned = [f"**{plain(one)}**" for one in warnings(part, settings)]
         parts += [f"## {plain(name)}", *warned, plain(size), plain(" ".join(sentences(part, settings)))]
         without = [one for one in failed if one.dataset == name]
-        parts += [_markdown_table(part, without), plain(rising_sentence(part))]
+        parts += [_markdown_table(part, without), *map(plain, below_table(part))]
         parts += [*_failed(without), *_adaptations(part)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -150,8 +150,8 @@ def summary(
         for warning in warnings(part, settings):
             console.print(Text(f"{name}: {warning}"))
         console.print(terminal_table(part))
-        if rising := rising_sentence(part):
-            console.print(Text(rising), "\n")
+        for sentence in below_table(part):
+            console.print(Text(sentence), "\n")
         lines = [size_sentence(cards[name], settings), start_sentence(part), *sentences(part, settings)]
         lines.append(failed_sentence([one for one in failed if one.dataset == name]))
         console.print(Text(" ".join(line for line in lines if line)), "\n")

@@ -15,7 +15,8 @@ import pandas as pd
 from tabulate import tabulate
 from typer import Option
 
-from negmark.compare.differences import once
+from negmark.compare.differences import once_each
+from negmark.compare.idle import Idle, read_idle
 from negmark.compare.inference import RESOLUTION, Difference, compare, holm
 from negmark.compare.pairing import Pair, obstacle, pairs
 from negmark.compare.random_effects import compare_pooled
@@ -32,7 +33,7 @@ from negmark.core.tiers import in_order
 from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import read_contents
-from negmark.store.query_scores import QueryScores, Runs, read_query_scores
+from negmark.store.query_scores import ClusteredRuns, QueryScores, Runs, clusters_of, read_query_scores
 
 REPRODUCED, CONTRADICTED, NOT_SHOWN, NOT_TESTABLE = (
     "reproduced", "contradicted", "not shown", "not testable here",
@@ -56,8 +57,6 @@ RULE = (
     "other seeds and other queries; with two or three datasets it is hardly known how much a difference varies from "
     "one to another. Our setting is not the paper's, so a claim that is contradicted here may hold there."
 )
-Idle = Mapping[tuple[str, str], str]
-"""By dataset and row: why the row's method did not act."""
 Undertrained = Mapping[str, Mapping[str, str]]
 """By dataset and tier: what `negmark.compare.undertrained` found."""
 
@@ -176,8 +175,9 @@ def main(
     scores = {name: read_query_scores(listed_contents, name) for name in stage.progress(names, "claims")}
     doubts = Doubts(
         rises=read_rises(listed_contents),
+        idle=read_idle(listed_contents),
         undertrained={name: undertrained_tiers(table) for name, table in scores.items()},
-        counted=once(cards, listed_contents.trained()),
+        counted=once_each({name: cards[name] for name in listed_contents.trained()}),
     )
     known = {name: method.claims for name, method in registry.available().items()}
     judged = judge(known, {name: table.ranked() for name, table in scores.items()}, doubts)
@@ -233,7 +233,9 @@ def _by_dataset(judged: Sequence[Pair], scores: Mapping[str, QueryScores]) -> di
 def _mean(runs: Sequence[Runs]) -> Runs:
     """Return the mean of several rows by seed, for the seeds that all of them have."""
     seeds = [seed for seed in runs[0] if all(seed in one for one in runs)]
-    return {seed: np.mean([one[seed] for one in runs], axis=0) for seed in seeds}
+    mean = {seed: np.mean([one[seed] for one in runs], axis=0) for seed in seeds}
+    clusters = clusters_of(*runs)
+    return mean if clusters is None else ClusteredRuns(mean, clusters)
 
 
 def _runs(pair: Pair, scores: Mapping[str, QueryScores]) -> tuple[Runs, Runs]:

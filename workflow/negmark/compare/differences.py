@@ -5,7 +5,7 @@ are adjusted within it (Holm). Rows of other tiers or tracks are not in it, as n
 """
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,20 +52,20 @@ def differences(scores: Mapping[str, QueryScores], averaged: list[str], referenc
 
 
 def to_average(cards: Mapping[str, Mapping[str, Any]], contents: Contents) -> list[str]:
-    """Return the datasets to average over: those searched and trained on, each collection once.
+    """Return the datasets to average over: those searched and trained on, each collection once (`once_each`)."""
+    return once_each({name: cards[name] for name in contents.trained() if name not in contents.sentences})
 
-    Two regimes of a collection are evaluated on the same queries, so their errors are not independent, which the
-    average assumes. The strict one is used.
+
+def once_each(cards: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the names of these datasets in order, of those with the same test queries one: the strict one if any is.
+
+    Two regimes of a collection are evaluated on the same queries, so their errors are not independent, which an average
+    assumes, and the collection would count twice.
     """
-    return [name for name in once(cards, contents.trained()) if name not in contents.sentences]
-
-
-def once(cards: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> list[str]:
-    """Return these datasets without those of the same collection as another of them: the strict one is kept."""
-    chosen: dict[str, str] = {}
-    for name in sorted(names, key=lambda name: cards[name]["regime"] != "strict"):
-        chosen.setdefault(cards[name]["dataset"], name)
-    return [name for name in names if name in chosen.values()]
+    chosen: dict[tuple[str, str], str] = {}
+    for name in sorted(cards, key=lambda name: cards[name]["regime"] != "strict"):
+        chosen.setdefault((cards[name]["dataset"], cards[name].get("test_split", "test")), name)
+    return [name for name in cards if name in chosen.values()]
 
 
 def main(
@@ -77,7 +77,7 @@ def main(
     listed = read_contents(contents)
     cards = {name: read_json(output.parent / "cards" / f"{name}.json") for name in listed.cards}
     scores = {
-        name: read_query_scores(listed, name).ranked()
+        name: read_query_scores(listed, name).ranked().acting()
         for name in stage.progress(list(listed.cards), "differences")
     }
     table = differences(scores, to_average(cards, listed), reference)

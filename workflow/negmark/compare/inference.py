@@ -9,6 +9,11 @@ the two-way layout of variance components (Searle, Casella & McCulloch 1992, htt
 chapter 4). `run` is what other seeds would change, `query` what other queries would: on which queries the method is
 strong.
 
+**Queries that share a positive are no two draws**: where one document answers several queries, what a method does to it
+shows in all of them. `query` and `rest` may then be correlated within a cluster of queries, and their mean squares are
+those of the clusters' sums (Liang & Zeger 1986, https://doi.org/10.1093/biomet/73.1.13; see `mean_squares`).
+`negmark.evaluate.ranking.clusters` says which queries share a cluster. Where none do, nothing changes.
+
 **Seeds are paired**: a seed gives all methods the same data order and initial weights, and its common effect on two
 methods cancels in their difference. Without a common effect, pairing is still valid and costs some power; treating
 paired runs as independent would be wrong whenever a seed that helps one method hurts the other.
@@ -41,7 +46,7 @@ from negmark.compare.letters import letters
 from negmark.compare.statistics import CONFIDENCE, RESAMPLES
 from negmark.core.errors import UserError
 from negmark.core.seeds import stream
-from negmark.store.query_scores import Runs, Scores
+from negmark.store.query_scores import Clusters, Runs, Scores, clusters_of
 
 DRAWS = 20_000
 """Draws of the variances; the smallest p-value is about 1 / DRAWS, enough to separate all pairs of 45 methods."""
@@ -92,8 +97,7 @@ def compare_average(datasets: Mapping[str, tuple[Runs, Runs]], family: int = 1) 
     variance of their average, draw by draw. The effect is the mean over datasets. `family` is the number of
     comparisons that are made, which decides what is detectable; `adjusted` is left to the caller.
     """
-    differences = {name: paired(*pair) for name, pair in datasets.items()}
-    mean, variances = _average(differences)
+    differences, mean, variances = _average(datasets)
     half, p = _half_width(variances, 1 - CONFIDENCE), _p_value(mean, variances)
     return Difference(
         mean, mean - half, mean + half, p, p,
@@ -129,8 +133,8 @@ def groups(datasets: Table) -> dict[str, tuple[str, ...]]:
     pairs = list(combinations(range(len(names)), 2))
     p_values = []
     for one, other in pairs:  # one at a time in memory
-        by_dataset = _pairs(datasets, names[one], names[other])
-        p_values.append(_p_value(*_average({name: paired(*pair) for name, pair in by_dataset.items()})))
+        _, mean, variances = _average(_pairs(datasets, names[one], names[other]))
+        p_values.append(_p_value(mean, variances))
     apart = np.zeros((len(names), len(names)), dtype=bool)
     for (one, other), p in zip(pairs, holm(p_values), strict=True):
         apart[one, other] = apart[other, one] = p < 1 - CONFIDENCE
@@ -155,11 +159,14 @@ def _pairs(datasets: Table, method: str, reference: str) -> dict[str, tuple[Runs
     return {name: (rows[method], rows[reference]) for name, rows in datasets.items()}
 
 
-def _average(differences: Mapping[str, Scores]) -> tuple[float, Scores]:
-    """Return the mean over datasets of the mean of their differences [S, Q], and draws of its variance."""
+def _average(datasets: Mapping[str, tuple[Runs, Runs]]) -> tuple[dict[str, Scores], float, Scores]:
+    """Return the differences [S, Q] by dataset, the mean over datasets of their means, and draws of its variance."""
+    differences = {name: paired(*pair) for name, pair in datasets.items()}
     mean = float(np.mean([part.mean() for part in differences.values()]))
-    drawn = np.array([variance_draws(part, name) for name, part in differences.items()])
-    return mean, drawn.sum(axis=0) / len(drawn) ** 2
+    drawn = np.array(
+        [variance_draws(part, name, clusters_of(*datasets[name])) for name, part in differences.items()]
+    )
+    return differences, mean, drawn.sum(axis=0) / len(drawn) ** 2
 
 
 def paired(method: Runs, reference: Runs) -> Scores:
@@ -232,27 +239,47 @@ def _run_of(runs: Runs, seed: int | None) -> Scores | None:
     return runs.get(seed, runs.get(None))
 
 
-def variance_draws(differences: Scores, name: str) -> Scores:
-    """Return draws of the variance of the mean of differences [S, Q]; NaN with a single seed or query.
+def variance_draws(differences: Scores, name: str, clusters: Clusters | None = None) -> Scores:
+    """Return draws of the variance of the mean of differences [S, Q]; NaN with a single seed, query or cluster.
 
     The mean squares of seeds, queries and rest estimate
         A = Q run^2 + rest^2,    B = S query^2 + rest^2,    C = rest^2     (squares: variance components)
     and the mean's variance is (A + B - C) / (S Q). Each mean square times its degrees of freedom divided by its
     expectation is chi-squared, so a draw of the expectation is the mean square times its degrees of freedom divided
-    by a draw of chi-squared. Variances are not negative, so A and B are at least C.
+    by a draw of chi-squared. Variances are not negative, so A and B are at least C. With clusters of queries, their
+    effective number is what Q is in the degrees of freedom.
     """
     seeds, queries = differences.shape
-    if min(seeds, queries) < 2:
+    independent = queries if clusters is None else effective_number(clusters)
+    if min(seeds, independent) < 2:
         return np.full(DRAWS, math.nan)
-    run, query, rest = mean_squares(differences) * _ratios(name, seeds, queries)
+    run, query, rest = mean_squares(differences, clusters) * _ratios(name, seeds, independent)
     return (np.maximum(run, rest) + np.maximum(query, rest) - rest) / (seeds * queries)
 
 
-def mean_squares(differences: Scores) -> Scores:
-    """Return the mean squares [3, 1] of seeds, queries and rest of differences [S, Q]; S and Q are at least 2."""
+def mean_squares(differences: Scores, clusters: Clusters | None = None) -> Scores:
+    """Return the mean squares [3, 1] of seeds, queries and rest of differences [S, Q]; S and Q are at least 2.
+
+    With clusters [Q] of n[g] queries, and G their `effective_number`, the deviations of the queries' means and the
+    rest are summed within clusters before they are squared:
+        B = S / Q  G / (G - 1)  sum over g of (sum over q in g of deviation[q])^2
+        C = 1 / (Q (S - 1))  G / (G - 1)  sum over s and g of (sum over q in g of rest[s, q])^2
+    The factor leaves both unbiased where queries don't depend on each other, as the sum over g is then
+    Q (1 - sum of n[g]^2 / Q^2) = Q (1 - 1 / G) variances. With one query a cluster they are the usual mean squares.
+    """
     seeds, queries = differences.shape
     by_seed, by_query = differences.mean(axis=1), differences.mean(axis=0)
     rest = differences - by_seed[:, None] - by_query + differences.mean()
+    if clusters is not None:
+        number = effective_number(clusters)
+        factor = number / (number - 1) / queries
+        return np.array(
+            [
+                queries * by_seed.var(ddof=1),
+                seeds * factor * (_sums(by_query[None] - by_query.mean(), clusters) ** 2).sum(),
+                factor * (_sums(rest, clusters) ** 2).sum() / (seeds - 1),
+            ]
+        )[:, None]
     squares = [
         queries * by_seed.var(ddof=1),
         seeds * by_query.var(ddof=1),
@@ -261,9 +288,22 @@ def mean_squares(differences: Scores) -> Scores:
     return np.array(squares)[:, None]
 
 
+def effective_number(clusters: Clusters) -> float:
+    """Return the number of equal clusters that are worth as much: Q^2 / sum of n[g]^2 for Q queries, n[g] in cluster g.
+
+    Carter, Schnepel & Steigerwald 2017 (https://doi.org/10.1162/REST_a_00639), for a mean.
+    """
+    return len(clusters) ** 2 / float((np.bincount(clusters) ** 2).sum())
+
+
+def _sums(values: Scores, clusters: Clusters) -> Scores:
+    """Return the sums [S, G] of values [S, Q] within clusters."""
+    return np.array([np.bincount(clusters, weights=row) for row in values])
+
+
 # Half a megabyte each; averages need those of all datasets for every pair of methods.
 @lru_cache(maxsize=128)
-def _ratios(name: str, seeds: int, queries: int) -> Scores:
+def _ratios(name: str, seeds: int, queries: float) -> Scores:
     """Return draws [3, DRAWS] of degrees of freedom / chi-squared, for the mean squares of seeds, queries and rest.
 
     A Latin hypercube (McKay, Beckman & Conover 1979, https://doi.org/10.1080/00401706.1979.10489755): each row
@@ -273,7 +313,7 @@ def _ratios(name: str, seeds: int, queries: int) -> Scores:
 
 
 @lru_cache(maxsize=16)
-def _quantiles(seeds: int, queries: int) -> Scores:
+def _quantiles(seeds: int, queries: float) -> Scores:
     """Return what `_ratios` shuffles, the largest first; cached, as chi-squared quantiles are slow."""
     freedom = np.array([[seeds - 1], [queries - 1], [(seeds - 1) * (queries - 1)]])
     return freedom / stats.chi2.ppf((np.arange(DRAWS) + 0.5) / DRAWS, freedom)

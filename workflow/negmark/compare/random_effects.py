@@ -26,7 +26,7 @@ from negmark.compare.inference import (
     variance_draws,
 )
 from negmark.compare.statistics import CONFIDENCE
-from negmark.store.query_scores import Runs, Scores
+from negmark.store.query_scores import Runs, Scores, clusters_of
 
 LEAST = 1e-12
 """The smallest variance: rows that are equal on a dataset would else outweigh all others by infinity."""
@@ -55,9 +55,8 @@ def compare_pooled(datasets: Mapping[str, tuple[Runs, Runs]], family: int = 1) -
         return compare(*next(iter(datasets.values())), family=family)
     differences = {name: paired(*pair) for name, pair in datasets.items()}
     means = np.array([part.mean() for part in differences.values()])
-    centre, spread = pooled(
-        means, np.array([variance_draws(part, name) for name, part in differences.items()])
-    )
+    drawn = [variance_draws(part, name, clusters_of(*datasets[name])) for name, part in differences.items()]
+    centre, spread = pooled(means, np.array(drawn))
     error = np.sqrt(spread)
     below = float(special.ndtr(-centre / error).sum())  # of as many draws: theta is below 0
     p = min(1.0, (2 * min(below, len(error) - below) + 1) / (len(error) + 1))

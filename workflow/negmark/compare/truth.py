@@ -92,7 +92,9 @@ def main(
     listed = read_contents(contents)
     numbers = ("seed", "window", "false_negative_rate")
     audited = read_csv(audit, ("row", *numbers), numbers, "an audit of known truth")
-    write_text(output, csv(truth(audited, read_query_scores(listed, name).ranked(), listed.controls)))
+    write_text(
+        output, csv(truth(audited, read_query_scores(listed, name).ranked().acting(), listed.controls))
+    )
 
 
 def _audited(audit: pd.DataFrame, scores: QueryScores) -> list[str]:

@@ -11,6 +11,7 @@ from negmark.core.names import Row
 MISSING = "—"
 UNITS = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 STILL_RISING = "↑"
+DID_NOT_ACT = "∅"
 LEAST = 0.001
 """The smallest p-value that is written out."""
 
@@ -53,9 +54,14 @@ def marked(row: Row, with_tier: bool = False) -> str:
 
 
 def titled(row: Row, with_tier: bool = False) -> str:
-    """A row's title in a table: `marked`, with an arrow if dev still rose when its training ended."""
-    arrow = f" {STILL_RISING}" if row.get("dev_rising") is True else ""
-    return f"{marked(row, with_tier)}{arrow}"
+    """A row's title in a table: `marked`, with `signs` after it."""
+    return " ".join([marked(row, with_tier), *signs(row)])
+
+
+def signs(row: Row) -> list[str]:
+    """What stands after a row's title: an arrow if dev still rose at its last step, a sign if its rule never acted."""
+    found = {STILL_RISING: row.get("dev_rising") is True, DID_NOT_ACT: bool(row.get("idle"))}
+    return [sign for sign, stands in found.items() if stands]
 
 
 def rank_text(row: Row) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 from typer import Option
 
@@ -29,6 +30,7 @@ from negmark.data.records import Records
 from negmark.data.sts import Pair, as_queries, read_task
 from negmark.data.wordnet import build_wordnet
 from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT, SPLITS, joined, write_table
+from negmark.store.copies import COPY_OF, first_of_equal
 from negmark.store.graph import RELATIONS, Graph, as_columns, relation_of
 
 BUILDERS = {"wordnet": build_wordnet, "icd10cm": build_icd10cm}
@@ -51,6 +53,8 @@ class Collection:
     """The least relevant grade per split; 1 where a split is missing."""
     graph: Graph = field(default_factory=dict)
     """Relations between documents, if the dataset has any."""
+    keeps_copies: bool = False
+    """Whether documents with the text of a positive may be negatives."""
 
 
 def with_test(collection: Collection, count: int, seed: int, name: str) -> Collection:
@@ -180,6 +184,7 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
         raise UserError(
             f"datasets.{name}: no test query of {source} has a relevant document; a board needs at least one"
         )
+    collection = replace(collection, keeps_copies=settings.get("copies") == "kept")
     collection, truth = _with_hidden(collection, settings)
     odd = reading.met | without_positives(full.qrels, full.relevant)
     return collection, {**facts, **_card(collection, full, settings), **truth, "odd": odd}
@@ -193,6 +198,7 @@ def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]]
             "id": collection.document_ids,
             "title": collection.titles,
             "text": collection.texts,
+            COPY_OF: _copy_of(collection),
             **as_columns(collection.graph),
         },
     )
@@ -216,6 +222,12 @@ def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]]
         },
         {RELEVANT: canonical(dict(collection.relevant)).encode()} if collection.relevant else None,
     )
+
+
+def _copy_of(collection: Collection) -> pa.Array:
+    """Return the column of copies, all null where they are kept as negatives."""
+    first = first_of_equal(joined(collection.titles, collection.texts))
+    return pa.array(first.astype(np.int32), mask=(first < 0) | collection.keeps_copies)
 
 
 def main(
@@ -436,6 +448,7 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
         **({"relations": relations} if (relations := _relations(collection)) else {}),
         **({"relevant_grade": dict(collection.relevant)} if collection.relevant else {}),
         **({"test_split": settings["test_split"]} if settings.get("test_split", "test") != "test" else {}),
+        **({"copies_kept": True} if collection.keeps_copies else {}),
         **({"test_queries": settings["test_queries"]} if settings.get("test_queries") else {}),
     }
 

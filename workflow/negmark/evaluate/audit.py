@@ -9,6 +9,7 @@ from typing import Annotated
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from typer import Option
 
@@ -19,6 +20,8 @@ from negmark.core.spreadsheet import csv
 from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
+from negmark.store.copies import normalised
+from negmark.store.filled import BACKFILLED, EMPTY, WITHOUT
 from negmark.store.graph import Graph, holds, read_graph, related_to_positives
 from negmark.store.ledger import VECTOR, read_ledger
 
@@ -26,6 +29,8 @@ WINDOWS = 10
 WHOLE_RUN = -1
 """The window that is all steps."""
 QUANTILES = (0.1, 0.5, 0.9)
+IN_BATCH_COPIES = "in_batch_copies"
+NOT_KNOWN = dict.fromkeys((EMPTY, WITHOUT, IN_BATCH_COPIES), math.nan)
 
 
 def audit(
@@ -35,14 +40,18 @@ def audit(
     steps: int,
     hidden: Qrels | None = None,
     graph: Graph | None = None,
+    history: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return one row per window of steps (a tenth of the run each), and one, `window` -1, over all steps.
 
     Columns: `negatives`, their number; `labelled_positive_rate`, the share that are labelled positives of the query;
     `text_duplicate_rate`, the share that are not, but have the same text as one; `score_q10/q50/q90`, quantiles of
     the cosine similarity to the query (hardness); `turnover`, the share of negatives that the query did not have at
-    its previous visit, empty where no query was visited twice. Negatives that are vectors count only in `negatives`
-    and in the quantiles.
+    its previous visit, empty where no query was visited twice; `backfilled`, the share that are random documents in
+    places that the method's own rule left empty. Negatives that are vectors count only in `negatives` and in the
+    quantiles. From the history, empty without one: `places_empty`, the share of the places for negatives that stayed
+    empty, `queries_without`, the share of queries without any negative, and `in_batch_copies`, how many pairs of a
+    query and another's positive were no negatives as the document has the text of the query's own.
 
     Where labels are hidden from training, two more columns are exact (else empty): `false_negative_rate`, the share
     relevant to the query by all labels, hidden ones included, and `false_negative_weight`, the same with each
@@ -53,8 +62,8 @@ def audit(
     `synonym_rate`): the share of negatives that are not labelled positives but have this relation to one, so are nearly
     relevant.
 
-    Takes the ledger, the training labels, one number per document (equal for equal texts), the hidden labels, and
-    the relations.
+    Takes the ledger, the training labels, one number per document (equal for equal texts), the hidden labels, the
+    relations, and the history.
     """
     graph = graph or {}
     rows = ledger.assign(
@@ -67,15 +76,17 @@ def audit(
         **{name: _is_related(ledger, labels, graph, name) for name in graph},
     )
     windows = [(WHOLE_RUN, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
-    return pd.DataFrame(
-        [{"window": name, **_statistics(part), **_relation_rates(part, graph)} for name, part in windows]
-    )
+    places = _of_history(history, steps)
+    return pd.DataFrame([
+        {"window": name, **_statistics(part), **_relation_rates(part, graph), **places.get(name, NOT_KNOWN)}
+        for name, part in windows
+    ])  # fmt: skip
 
 
 def text_codes(dataset: Path) -> NDArray[np.int64]:
     """Return one number per document [N], equal for texts that differ only in case and white space."""
     documents, _ = collection.streamed(dataset)
-    return pd.factorize(np.array([" ".join(text.lower().split()) for text in documents], dtype=object))[0]
+    return pd.factorize(np.array([normalised(text) for text in documents], dtype=object))[0]
 
 
 def false_negatives(
@@ -104,12 +115,31 @@ def main(
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
         if len(ledger):
             steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
-            windows = audit(ledger, labels, codes, steps, hidden if len(hidden.queries) else None, graph)
+            history = pq.read_table(run / "history.parquet").to_pandas()
+            windows = audit(
+                ledger, labels, codes, steps, hidden if len(hidden.queries) else None, graph, history
+            )
             windows.insert(0, "seed", seed_of(run))
             windows.insert(0, "row", run.parent.name)
             parts.append(windows)
     table = pd.concat(parts) if parts else pd.DataFrame(columns=["row", "seed", "window"])
     write_text(output, csv(table, "%.6g"))
+
+
+def _of_history(history: pd.DataFrame | None, steps: int) -> dict[int, dict[str, float]]:
+    """Return by window what only the history knows of the places for negatives, over all steps under `WHOLE_RUN`."""
+    if history is None:
+        return {}
+    windows = history["step"] * WINDOWS // steps
+    parts = [(WHOLE_RUN, history), *((int(str(name)), part) for name, part in history.groupby(windows))]
+    return {
+        name: {
+            EMPTY: part[EMPTY].mean(),
+            WITHOUT: part[WITHOUT].mean(),
+            IN_BATCH_COPIES: part[IN_BATCH_COPIES].sum(),
+        }
+        for name, part in parts
+    }
 
 
 def _keys(queries: NDArray, documents: NDArray, width: int) -> NDArray[np.int64]:
@@ -175,6 +205,7 @@ def _statistics(part: pd.DataFrame) -> dict[str, float]:
         "turnover": part["is_new"].mean(),
         "false_negative_rate": documents["false"].mean(),
         "false_negative_weight": _false_negative_weight(documents),
+        BACKFILLED: part[BACKFILLED].mean() if BACKFILLED in part else math.nan,
     }
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from negmark.core.metrics import DEPTH
 from negmark.core.names import SLICES
@@ -11,6 +12,7 @@ from negmark.core.seeds import stream
 from negmark.evaluate.metrics import Evaluator, Run
 from negmark.search.index import Searcher
 from negmark.store import collection
+from negmark.store.collection import Qrels
 
 
 class TestSplit:
@@ -30,6 +32,7 @@ class TestSplit:
             self.queries = np.sort(stream(0, f"{split} queries").permutation(self.queries)[:limit])
         self.names = [names[row] for row in self.queries]
         self.slices = [slices[row] for row in self.queries]
+        self.clusters = clusters(labels, self.queries)
         self.qrels: dict[str, dict[str, int]] = {name: {} for name in self.names}
         for query, document, grade in zip(labels.queries, labels.documents, labels.grades, strict=True):
             if (labelled := self.qrels.get(names[query])) is not None:
@@ -63,15 +66,33 @@ def rank(searcher: Searcher, split: TestSplit, depth: int = DEPTH) -> Run:
 
 
 def measure(split: TestSplit, run: Run, evaluator: Evaluator) -> dict[str, list[Any]]:
-    """Return one row per query of the split: its id, slice and metrics, in the order of the dataset."""
+    """Return one row per query of the split: its id, slice, cluster and metrics, in the order of the dataset."""
     by_query = evaluator.values(run)
     metrics = {metric: [by_query[name][metric] for name in split.names] for metric in evaluator.names}
-    return {"query": split.names, "slice": split.slices, **metrics}
+    return {"query": split.names, "slice": split.slices, "cluster": split.clusters, **metrics}
+
+
+def clusters(labels: Qrels, queries: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return a number for each query [Q], equal for those that share a positive.
+
+    A query's cluster is that of the positive which most of these queries share, of the lowest row if several do. So
+    where queries have many positives, those of one cluster share one, and no chain makes one cluster of them all; some
+    queries of two clusters share another. Without a positive a query is alone.
+    """
+    positives = labels.positives()
+    asked = np.isin(positives.queries, queries)
+    query, document = positives.queries[asked], positives.documents[asked]
+    sharing = np.bincount(document, minlength=1)[document]
+    order = np.lexsort((document, -sharing, query))
+    known, first = np.unique(query[order], return_index=True)
+    own = -1 - np.arange(len(queries))
+    own[np.searchsorted(queries, known)] = document[order][first]
+    return np.unique(own, return_inverse=True)[1].astype(np.int64)
 
 
 def means(rows: dict[str, list[Any]]) -> dict[str, dict[str, float]]:
     """Return the number of queries and the mean of each metric per slice; slices without queries are left out."""
-    metrics = [name for name in rows if name not in ("query", "slice")]
+    metrics = [name for name in rows if name not in ("query", "slice", "cluster")]
     slices = np.array([slice_ or "" for slice_ in rows["slice"]])
     result: dict[str, dict[str, float]] = {}
     for name in SLICES:

@@ -1,7 +1,7 @@
 """Stages bm25_pool and dense_pool: candidates of every training query, computed once and shared by all methods.
 
-A pool excludes labelled positives but stores their scores from the same scoring pass, as samplers such as SimANS
-compare the two.
+A pool excludes labelled positives and copies of their texts, but stores the positives' scores from the same scoring
+pass, as samplers such as SimANS compare the two.
 """
 
 import json
@@ -21,7 +21,9 @@ from negmark.core.files import replacing
 from negmark.search.approximate import ApproximateSearcher, cells_used
 from negmark.search.index import BM25Searcher, DenseSearcher, Hits, Searcher
 from negmark.store import collection
+from negmark.store import copies as texts
 from negmark.store.collection import Qrels
+from negmark.store.copies import Copies, read_copies, with_copies
 from negmark.store.pool import INDEX
 from negmark.store.vectors import load as load_vectors
 
@@ -45,7 +47,11 @@ class PoolSearches:
     Queries are searched in chunks, so the result is the same however the chunks are split among jobs.
     """
 
-    def __init__(self, labels: collection.Qrels, documents: int, depth: int) -> None:
+    def __init__(
+        self, labels: collection.Qrels, documents: int, depth: int, copies: Copies = texts.NONE
+    ) -> None:
+        left_out = with_copies(labels, copies)
+        self._left_out = np.sort(left_out.queries * documents + left_out.documents)
         labels = labels.positives()
         order = np.lexsort((labels.documents, labels.queries))
         self.labels = collection.Qrels(labels.queries[order], labels.documents[order], labels.grades[order])
@@ -56,20 +62,28 @@ class PoolSearches:
 
     def chunks(self) -> list[Chunk]:
         """Return the chunks; each is searched deep enough to leave `depth` candidates after removing positives."""
-        chunks = []
+        ends = np.searchsorted(self._left_out, (self.queries + 1) * self.documents)
+        left_out, chunks = np.diff(ends, prepend=0), []
         for number, start in enumerate(range(0, len(self.queries), CHUNK)):
             rows = slice(start, min(start + CHUNK, len(self.queries)))
-            counts = self._counts[rows]
-            pairs = slice(int(self._starts[start]), int(self._starts[rows.stop - 1] + counts[-1]))
-            chunks.append(Chunk(number, rows, pairs, min(self.documents, self.depth + int(counts.max()))))
+            pairs = slice(
+                int(self._starts[start]), int(self._starts[rows.stop - 1] + self._counts[rows.stop - 1])
+            )
+            most = int(left_out[rows].max())
+            chunks.append(Chunk(number, rows, pairs, min(self.documents, self.depth + most)))
         return chunks
 
     def candidates(self, chunk: Chunk, hits: Hits) -> Hits:
-        """Return ids and scores [rows, depth] of a chunk without its positives; short rows end in -1 and -inf."""
+        """Return ids and scores [rows, depth] of a chunk without its positives and copies of their texts.
+
+        Short rows end in -1 and -inf.
+        """
         ids, scores = hits
-        keys = np.repeat(np.arange(len(ids)), self._counts[chunk.rows]) * self.documents
-        keys += self.labels.documents[chunk.pairs]
-        usable = (ids != NO_DOCUMENT) & ~np.isin(np.arange(len(ids))[:, None] * self.documents + ids, keys)
+        keys = self.queries[chunk.rows, None] * self.documents + ids
+        bounds = np.searchsorted(
+            self._left_out, self.queries[chunk.rows][[0, -1]] * self.documents + [0, self.documents]
+        )
+        usable = (ids != NO_DOCUMENT) & ~np.isin(keys, self._left_out[slice(*bounds)])
         best = np.argsort(~usable, axis=1, kind="stable")[:, : self.depth]
         filled = np.take_along_axis(usable, best, axis=1)
         return (
@@ -85,10 +99,10 @@ def search(searcher: Searcher, searches: PoolSearches, chunk: Chunk) -> tuple[Hi
 
 
 def build_pool(
-    searcher: Searcher, labels: collection.Qrels, documents: int, depth: int
+    searcher: Searcher, labels: collection.Qrels, documents: int, depth: int, copies: Copies = texts.NONE
 ) -> dict[str, NDArray[Any]]:
     """Search all training queries and separate positives from candidates. Returns the arrays of a pool."""
-    searches = PoolSearches(labels, documents, depth)
+    searches = PoolSearches(labels, documents, depth, copies)
     return gather(searches, lambda chunk: search(searcher, searches, chunk))
 
 
@@ -144,16 +158,17 @@ def main(
     started = time.perf_counter()
     options = json.loads(settings)
     searcher = open_searcher(kind, dataset, options, vectors, threads)
-    labels = collection.qrels(dataset, "train")
-    pool = build_pool(searcher, labels, searcher.documents, options["depth"])
+    labels, copies = collection.qrels(dataset, "train"), read_copies(dataset)
+    pool = build_pool(searcher, labels, searcher.documents, options["depth"], copies)
     del searcher  # frees the index's vectors, which are read again to measure its recall
-    facts = index_facts(pool, labels, options, vectors, threads)
+    facts = index_facts(pool, labels, copies, options, vectors, threads)
     write_pool(output, pool, f"{kind} pool of {dataset.name}", started, facts)
 
 
 def index_facts(
     pool: dict[str, NDArray[Any]],
     labels: collection.Qrels,
+    copies: Copies,
     options: dict[str, Any],
     vectors: Path | None,
     threads: int,
@@ -162,7 +177,7 @@ def index_facts(
     if "index" not in options or vectors is None:
         return {}
     searcher, sample = DenseSearcher(*load_vectors(vectors), threads), sample_labels(labels)
-    exact = build_pool(searcher, sample, searcher.documents, options["depth"])
+    exact = build_pool(searcher, sample, searcher.documents, options["depth"], copies)
     depths = sorted({min(10, options["depth"]), options["depth"]})
     recalls = {str(depth): recall(pool, exact, depth) for depth in depths}
     settings = dict(options["index"])

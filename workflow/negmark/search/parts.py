@@ -30,6 +30,7 @@ from negmark.search.candidates import (
 )
 from negmark.search.index import Hits, merge
 from negmark.store import collection
+from negmark.store.copies import read_copies
 
 
 def make_part(
@@ -45,7 +46,8 @@ def make_part(
     options, (documents, queries) = json.loads(settings), shares
     kind = "dense" if vectors else "bm25"
     searcher = open_searcher(kind, dataset, options, vectors, threads, (part % documents, documents))
-    searches = PoolSearches(collection.qrels(dataset, "train"), searcher.documents, options["depth"])
+    labels = collection.qrels(dataset, "train")
+    searches = PoolSearches(labels, searcher.documents, options["depth"], read_copies(dataset))
     arrays: dict[str, NDArray] = {}
     for chunk in stage.progress(searches.chunks()[part // documents :: queries], f"part {part}"):
         (ids, scores), positives = search(searcher, searches, chunk)
@@ -90,10 +92,10 @@ def main(
     if part is not None:
         make_part(part, shares, dataset, settings, output, vectors, threads)
         return
-    labels, options = collection.qrels(dataset, "train"), json.loads(settings)
-    searches = PoolSearches(labels, collection.count(dataset), options["depth"])
+    labels, copies, options = collection.qrels(dataset, "train"), read_copies(dataset), json.loads(settings)
+    searches = PoolSearches(labels, collection.count(dataset), options["depth"], copies)
     pool = gather(searches, lambda chunk: find(parts or [], shares, chunk))
-    facts = index_facts(pool, labels, options, vectors, threads)
+    facts = index_facts(pool, labels, copies, options, vectors, threads)
     name = f"{output.stem} pool of {dataset.name}, in {len(parts or [])} parts"
     write_pool(output, pool, name, started, facts)
 

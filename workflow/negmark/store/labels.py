@@ -4,27 +4,48 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmark.core.seeds import stream
+from negmark.store import copies as texts
 from negmark.store.collection import Qrels
+from negmark.store.copies import Copies, with_copies
 
 
 class Labels:
-    """Positives of the training queries: membership and seeded draws, for whole batches at once."""
+    """Positives of the training queries: membership and seeded draws, for whole batches at once.
 
-    def __init__(self, qrels: Qrels, documents: int) -> None:
-        positives = qrels.positives()
+    A copy of a positive's text under another id counts as one wherever positives are left out, but is never drawn.
+    """
+
+    def __init__(self, qrels: Qrels, documents: int, copies: Copies = texts.NONE) -> None:
         self.documents = documents
-        self._keys = np.unique(positives.queries * documents + positives.documents)
+        self._keys, self._all = (
+            np.unique(pairs.queries * documents + pairs.documents)
+            for pairs in (qrels.positives(), with_copies(qrels, copies))
+        )
         self.queries, self._starts, self._counts = np.unique(
             self._keys // documents, return_index=True, return_counts=True
         )
 
     def is_positive(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say for queries [B] and documents [B, K] (or [K], for all) which pairs are labelled: [B, K]."""
+        """Say for queries [B] and documents [B, K] (or [K], for all) which are positives or copies of one: [B, K]."""
+        return self._among(self._all, queries, documents)
+
+    def is_copy(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of the same pairs which have the text of a positive, but no label: [B, K]."""
+        return self.is_positive(queries, documents) & ~self._among(self._keys, queries, documents)
+
+    def most_positives(self, queries: NDArray[np.int64]) -> int:
+        """Return how many documents `is_positive` marks for one of these queries [B], at most."""
+        bounds = np.searchsorted(self._all, [queries * self.documents, (queries + 1) * self.documents])
+        return int((bounds[1] - bounds[0]).max(initial=0))
+
+    def _among(
+        self, known: NDArray[np.int64], queries: NDArray[np.int64], documents: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
         keys = queries[:, None] * self.documents + documents
-        if not len(self._keys):
+        if not len(known):
             return np.zeros(keys.shape, dtype=bool)
-        places = np.minimum(np.searchsorted(self._keys, keys), len(self._keys) - 1)
-        return (self._keys[places] == keys) & (documents >= 0)
+        places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
+        return (known[places] == keys) & (documents >= 0)
 
     def positives(self, queries: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the positives of training queries [B] as [B, P]; -1 after a query's last one."""

@@ -1,5 +1,6 @@
 """The ledger: every negative that a run trained on, compact enough to keep for every run."""
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ class Ledger:
     def __init__(self) -> None:
         self._rows: list[tuple[NDArray[np.int32], ...]] = []
         self._floats: list[tuple[NDArray[np.float32], ...]] = []
+        self._backfilled: list[NDArray[np.bool_]] = []
         self._sources: list[tuple[str, int]] = []
 
     def add(
@@ -29,9 +31,10 @@ class Ledger:
         scores: NDArray[np.float32],
         weights: NDArray[np.float32],
         used: NDArray[np.bool_],
+        backfilled: NDArray[np.bool_],
         source: str,
     ) -> None:
-        """Add the negatives [B, M] of a step where `used` is true."""
+        """Add the negatives [B, M] of a step where `used` is true; `backfilled` marks those that only fill a place."""
         rows, columns = np.nonzero(used)
         self._rows.append(
             (
@@ -43,13 +46,14 @@ class Ledger:
         self._floats.append(
             (scores[rows, columns].astype(np.float32), weights[rows, columns].astype(np.float32))
         )
+        self._backfilled.append(backfilled[rows, columns])
         self._sources.append((source, len(rows)))
 
     def __len__(self) -> int:
         return sum(count for _, count in self._sources)
 
     def table(self) -> dict[str, pa.Array]:
-        """Return the columns: step, query, document, score, weight and source."""
+        """Return the columns: step, query, document, score, weight, source and backfilled."""
         step, query, document = (self._joined(self._rows, column, np.int32) for column in range(3))
         score, weight = (self._joined(self._floats, column, np.float32) for column in range(2))
         names = list(dict.fromkeys(source for source, _ in self._sources))
@@ -62,7 +66,12 @@ class Ledger:
             "score": pa.array(score),
             "weight": pa.array(weight),
             "source": pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())),
+            "backfilled": pa.array(np.concatenate([*self._backfilled, np.empty(0, np.bool_)])),
         }
+
+    def backfilled(self) -> float:
+        """Return the share of negatives that only fill a place; NaN without any negative."""
+        return float(np.concatenate(self._backfilled).mean()) if len(self) else math.nan
 
     def write(self, path: Path) -> None:
         """Write the ledger as parquet."""
@@ -76,6 +85,7 @@ class Ledger:
         }
         self._rows = [(columns["step"], columns["query"], columns["document"])]
         self._floats = [(columns["score"], columns["weight"])]
+        self._backfilled = [table.column("backfilled").to_numpy()]
         sources = table.column("source").combine_chunks()
         runs = pa.compute.run_end_encode(sources.cast(pa.string()))
         ends = runs.run_ends.to_pylist()
@@ -90,5 +100,5 @@ class Ledger:
 
 
 def read_ledger(path: Path) -> pa.Table:
-    """Read a ledger: step, query row, document row (`VECTOR` for none), cosine similarity, weight, source."""
+    """Read a ledger: the columns of `Ledger.table`; the document is `VECTOR` where a negative is none."""
     return pq.read_table(path)

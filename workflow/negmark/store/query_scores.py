@@ -12,20 +12,36 @@ from numpy.typing import NDArray
 from negmark.core.errors import UserError
 from negmark.core.names import METRICS_FILE, PER_QUERY, STS
 from negmark.store.contents import Contents
-from negmark.store.run import as_placed, metrics_of, ranks_by, read_run
+from negmark.store.run import as_placed, idle_of, metrics_of, ranks_by, read_run
 
 Scores = NDArray[np.float64]
+Clusters = NDArray[np.int64]
+"""Which queries share a positive, as a number [Q] for each: equal within a cluster."""
 
 
 Runs = Mapping[int | None, Scores]
 """A method's scores [Q] by seed, all on the same queries in the same order; by None where no seed plays a part."""
 
 
+class ClusteredRuns(dict[int | None, Scores]):
+    """The same, on queries of which some share a positive: `clusters` [Q] says which."""
+
+    def __init__(self, runs: Runs, clusters: Clusters) -> None:
+        super().__init__(runs)
+        self.clusters = clusters
+
+
+def clusters_of(*methods: Runs) -> Clusters | None:
+    """Return the clusters of the queries on which these methods' runs are; None where no two queries share one."""
+    found = [runs.clusters for runs in methods if isinstance(runs, ClusteredRuns)]
+    return found[0] if found else None
+
+
 class Row(NamedTuple):
     """A row of the board: what it is, and its scores [Q] by metric and seed, the queries in one order for all rows."""
 
     about: Mapping[str, Any]
-    """The content of the first seed's metrics.json."""
+    """The content of the first seed's metrics.json; `idle` says why no run's rule acted."""
     scores: Mapping[str, Runs]
 
 
@@ -39,17 +55,26 @@ class QueryScores(NamedTuple):
     rows: Mapping[str, Row]
     queries: Sequence[str] = ()
     """[Q] their ids; none where pairs of sentences are judged."""
+    clusters: Clusters = np.empty(0, np.int64)
+    """[Q] of each query; none where pairs of sentences are judged."""
 
     def of(self, method: str, metric: str, name: str) -> Runs:
         """The scores of a row on a slice (`all`, `seen` or `unseen`), by seed."""
         chosen = np.ones(len(self.slices), dtype=bool) if name == "all" else self.slices == name
-        return {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
+        runs = {seed: values[chosen] for seed, values in self.rows[method].scores[metric].items()}
+        clusters = self.clusters[chosen] if len(self.clusters) else self.clusters
+        shared = len(np.unique(clusters)) < len(clusters)
+        return ClusteredRuns(runs, clusters) if shared else runs
 
     def ranked(self) -> "QueryScores":
         """Return the same without the rows that stand untuned below their tuned copies: only these are compared."""
         return self._replace(
             rows={name: row for name, row in self.rows.items() if not row.about.get("untuned")}
         )
+
+    def acting(self) -> "QueryScores":
+        """Return the same without the rows whose own rule never acted: what they show is no method of theirs."""
+        return self._replace(rows={name: row for name, row in self.rows.items() if not row.about.get("idle")})
 
     def frame(self) -> pd.DataFrame:
         """Return the same as a table: a line for each row, seed and query, with its slice and metrics."""
@@ -82,15 +107,19 @@ def read_query_scores(contents: Contents, dataset: str, root: Path = Path()) -> 
         rows.setdefault(run["row"], []).append((path, run))
     first, run = next(iter(rows.values()))[0]
     if dataset in contents.sentences:
-        made = {name: Row(runs[0][1], {STS: _sts(runs)}) for name, runs in rows.items()}
+        made = {name: Row(_about(runs), {STS: _sts(runs)}) for name, runs in rows.items()}
         return QueryScores(STS, np.array(["all"]), made)
     metrics = metrics_of(run)
     asked = _table(first, metrics)
     made = {
-        name: Row(runs[0][1], _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
+        name: Row(_about(runs), _scores(runs, metrics, asked["query"], first)) for name, runs in rows.items()
     }
     slices = np.array([part or "" for part in asked["slice"]])
-    return QueryScores(metrics[0], slices, made, asked["query"])
+    return QueryScores(metrics[0], slices, made, asked["query"], np.array(asked["cluster"], np.int64))
+
+
+def _about(runs: list[tuple[Path, dict[str, Any]]]) -> dict[str, Any]:
+    return {**runs[0][1], "idle": idle_of([run for _, run in runs])}
 
 
 def _sts(runs: list[tuple[Path, dict[str, Any]]]) -> Runs:
@@ -113,6 +142,6 @@ def _scores(
 def _table(beside: Path, metrics: list[str]) -> dict[str, list[Any]]:
     path = beside.with_name(PER_QUERY)
     try:
-        return pq.read_table(path, columns=["query", "slice", *metrics]).to_pydict()
+        return pq.read_table(path, columns=["query", "slice", "cluster", *metrics]).to_pydict()
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: can't be read ({error}); delete it and run again") from None

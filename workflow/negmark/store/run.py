@@ -1,6 +1,6 @@
 """One evaluated run, read back: what it is, its metrics, its cost and hardware."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +48,10 @@ COSTS = {
 
 
 def read_run(path: Path) -> dict[str, Any]:
-    """Read one metrics.json, with `cost` and `hardware` from its run's manifest; refuse one that can't stand.
+    """Read one metrics.json, with facts from its run's manifest; refuse one that can't stand.
 
-    `cost` holds the columns `COSTS` by name and is empty for a baseline, which has no manifest.
+    These are `cost`, the columns `COSTS` by name, `hardware`, `filled` (`store.filled`) and `idle`, why the method's
+    own rule never acted; all are empty for a baseline, which has no manifest.
     """
     run = read_json(path)
     missing = [key for key in (*RUN_KEYS, "slices") if key not in run]
@@ -66,7 +67,7 @@ def read_run(path: Path) -> dict[str, Any]:
         lacking = [key for key in ("queries", *metrics_of(run)) if values.get(key) is None]
         if lacking:
             raise UserError(f"{path}: slice {name!r} lacks {', '.join(lacking)}; delete it and run again")
-    return {**run, **_cost_and_hardware(_manifest(path, run.get("trained_on")))}
+    return {**run, **_of_training(_manifest(path, run.get("trained_on")))}
 
 
 def as_placed(run: dict[str, Any], untuned: Collection[str]) -> dict[str, Any]:
@@ -95,6 +96,12 @@ def with_chains(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{**run, "cost": whole(run)} for run in runs]
 
 
+def idle_of(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Return why a row's rule never acted, from the runs of its seeds; empty if it did in any of them."""
+    reasons = [run.get("idle", "") for run in runs]
+    return reasons[0] if all(reasons) else ""
+
+
 def _manifest(path: Path, trained_on: str | None) -> Path:
     """Return the manifest of a run: beside its metrics, or with the dataset that it was trained on."""
     if trained_on is None:
@@ -103,13 +110,18 @@ def _manifest(path: Path, trained_on: str | None) -> Path:
     return dataset.with_name(trained_on) / method.name / seed.name / "manifest.json"
 
 
-def _cost_and_hardware(path: Path) -> dict[str, Any]:
+def _of_training(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        return {"cost": {}, "hardware": ""}
+        return {"cost": {}, "hardware": "", "filled": {}, "idle": ""}
     manifest = read_json(path)
     try:
         cost = {name: sum(_at(manifest, place) for place in places) for name, places in COSTS.items()}
-        return {"cost": cost, "hardware": _hardware(manifest["hardware"])}
+        return {
+            "cost": cost,
+            "hardware": _hardware(manifest["hardware"]),
+            "filled": manifest["filled"],
+            "idle": manifest["idle"],
+        }
     except KeyError as error:
         raise UserError(
             f"{path}: lacks {error}, as files of an older form do; delete it and run again"

@@ -72,5 +72,9 @@ def dataset_of(name: str, settings: DatasetSettings, trains: bool, pools: PoolSe
         decides["test_only"] = True
     if (decides.get("hide") or {}).get("how") == "pooled":
         decides["hide"] |= {"k1": pools.bm25_k1, "b": pools.bm25_b}
+    if decides.get("copies") == "masked":
+        del decides[
+            "copies"
+        ]  # the default is left out, so that names and tuned rows hold for datasets without copies
     decides |= {"name": name, "source": settings.source or name}
     return Dataset(name=name, settings=settings, home=settings.trained_on or name, decides=decides)

@@ -133,6 +133,9 @@ class DatasetSettings(Settings):
     `{how: pooled, retriever: bm25, depth: 10}` or `{how: random, share: 0.5}`, which need many labels per query. Or
     unlabelled documents near a positive: `{how: related, relation: ancestor}`, which needs a collection with
     relations."""
+    copies: Literal["masked", "kept"] = "masked"
+    """Whether documents with the text of a positive under another id are kept out of the negatives as it is, or may be
+    negatives: a control of what that costs."""
     trained_on: Name | None = None
     """Another dataset of the suite whose runs are evaluated here, zero-shot; nothing is then trained on this one."""
 

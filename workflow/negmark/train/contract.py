@@ -32,6 +32,7 @@ def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
                 f"ids must be rows from 0 to {documents - 1}, or {NO_DOCUMENT} in empty places, found {outside[0]}",
             )
         count += ids.shape[1]
+    _check_backfilled(negatives.backfilled, ids, method)
     if (vectors := negatives.vectors) is not None:
         dimension = batch.query_vectors.shape[1]
         shape = tuple(getattr(vectors, "shape", ()))
@@ -50,6 +51,14 @@ def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
         if not torch.isfinite(weights).all() or (weights < 0).any():
             raise _breach(method, "weights must be finite numbers, none below 0")
     _check_mask(negatives.in_batch, size, method)
+
+
+def _check_backfilled(places: Any, ids: NDArray[np.int64] | None, method: Method) -> None:
+    if places is None:
+        return
+    shape = (0, 0) if ids is None else ids.shape
+    if not isinstance(places, np.ndarray) or places.shape != shape or places.dtype != np.bool_:
+        raise _breach(method, f"backfilled must be bool {list(shape)}, as ids are, found {_shape(places)}")
 
 
 def check_loss(loss: Any, step: int, method: Method) -> None:

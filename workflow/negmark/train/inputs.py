@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from negmark.core.files import read_json
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
+from negmark.store.copies import read_copies
 from negmark.store.labels import Labels
 from negmark.store.pool import CandidatePool
 from negmark.store.vectors import Vectors
@@ -37,7 +38,7 @@ def load_materials(
 ) -> Materials:
     """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
     documents, queries = load_vectors(vectors)
-    labels = Labels(collection.qrels(dataset, "train"), len(documents))
+    labels = Labels(collection.qrels(dataset, "train"), len(documents), read_copies(dataset))
     rows, scores = collection.graded_pairs(dataset)
     return Materials(
         dataset,
@@ -52,7 +53,8 @@ def load_materials(
 
 def hidden_labels(materials: Materials) -> Labels:
     """Read the positives that the dataset hides from training, if any: for controls only."""
-    return Labels(collection.qrels(materials.dataset, HIDDEN), materials.labels.documents)
+    hidden = collection.qrels(materials.dataset, HIDDEN)
+    return Labels(hidden, materials.labels.documents, read_copies(materials.dataset))
 
 
 def origins(dataset: Path, vectors: Path, teacher: Path | None = None) -> dict[str, Any]:

@@ -51,11 +51,10 @@ class EncoderSnapshot:
         return self._moment.state_dict()
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
-        """Return the best documents of each query that carry no label of it."""
-        labelled = self._labels.positives(queries)
+        """Return the best documents of each query that carry no label of it, nor the text of one that does."""
         vectors = self._moment.queries(queries)
         self._counters.searches += len(queries)
-        ids, scores = top(vectors, self._moment.documents, depth + labelled.shape[1])
+        ids, scores = top(vectors, self._moment.documents, depth + self._labels.most_positives(queries))
         usable = ~self._labels.is_positive(queries, ids)
         best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
         mask = np.take_along_axis(usable, best, axis=1)
@@ -139,8 +138,12 @@ class TrainingServices:
         return self._pools[name]
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Return which pairs have a training label."""
+        """Return which pairs have a training label, or the text of a document that has."""
         return self._labels.is_positive(queries, documents)
+
+    def most_positives(self, queries: Ids) -> int:
+        """Return how many documents `is_positive` marks for one query, at most."""
+        return self._labels.most_positives(queries)
 
     def is_hidden_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
         """Return which pairs have a label that is hidden from training. Raises PermissionError except for a control."""

@@ -8,6 +8,7 @@ import torch
 from negmark.core import stage
 from negmark.methods.base import Method
 from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Scores, Step
+from negmark.store.filled import EMPTY, WITHOUT
 from negmark.store.ledger import VECTOR, Ledger
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.contract import check_loss, check_negatives
@@ -69,7 +70,7 @@ def _example(run: Run, step: int) -> Step:
     similarities = run.encoder.similarities(batch, negatives)
     used = _used_places(negatives, len(queries))
     _count(run, batch, negatives)
-    labelled = run.labels.is_positive(queries, positives[None].repeat(len(queries), 0))
+    labelled = run.labels.is_positive(queries, positives)
     allowed = torch.from_numpy(~labelled & (run.in_batch and not run.encoder.pairs))
     if negatives.in_batch is not None:
         allowed = allowed & negatives.in_batch
@@ -110,6 +111,7 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
     negative = scores.negatives.detach()[scores.negatives_mask]
     in_batch = scores.in_batch.detach()[scores.in_batch_mask]
     positive = scores.positive.detach()
+    places = scores.negatives_mask
     row: dict[str, float | None] = {
         "step": step,
         "loss": loss,
@@ -118,6 +120,10 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
         "in_batch_score": in_batch.mean().item() if len(in_batch) else None,
         "negative_score": negative.mean().item() if len(negative) else None,
         "negative_score_max": negative.max().item() if len(negative) else None,
+        "places": float(places.shape[1]),
+        EMPTY: 1 - places.float().mean().item() if places.shape[1] else None,
+        WITHOUT: 1 - places.any(dim=1).float().mean().item() if places.shape[1] else None,
+        "in_batch_copies": float(run.labels.is_copy(example.batch.queries, example.batch.positives).sum()),
     }
     _add_to_history(run.history, row, run.method)
     _add_to_ledger(run.ledger, example, run.method.name)
@@ -148,6 +154,9 @@ def _add_to_ledger(ledger: Ledger, example: Step, name: str) -> None:
     documents: Ids = np.full((size, count), VECTOR, dtype=np.int64)
     if negatives.ids is not None:
         documents[:, : negatives.ids.shape[1]] = negatives.ids
+    backfilled = np.zeros((size, count), dtype=np.bool_)
+    if negatives.backfilled is not None:
+        backfilled[:, : negatives.backfilled.shape[1]] = negatives.backfilled
     weights = torch.ones(size, count) if scores.weights is None else scores.weights.detach()
     ledger.add(
         example.batch.step,
@@ -156,5 +165,6 @@ def _add_to_ledger(ledger: Ledger, example: Step, name: str) -> None:
         scores.negatives.detach().numpy(),
         weights.numpy(),
         scores.negatives_mask.numpy(),
+        backfilled,
         negatives.source or name,
     )

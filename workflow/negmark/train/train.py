@@ -18,6 +18,7 @@ from negmark.core.run_folders import seed_of
 from negmark.core.tier_modules import curve_module
 from negmark.store import collection
 from negmark.store.collection import write_table
+from negmark.store.filled import filled, gave_none
 from negmark.store.pool import CandidatePool
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import load_materials, origins
@@ -105,10 +106,20 @@ def write_run(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
             "score": np.concatenate([values for _, _, values in run.scores]).astype(np.float32),
         },
     )
+    shares = filled(run.history, run.ledger.backfilled())
+    idle = run.method.idle() or ("it never gave a negative" if gave_none(shares) else "")
     ledger = {"negatives": len(run.ledger), "bytes": (folder / LEDGER).stat().st_size}
     counters = run.services.counters.as_dict()
     write_json(
-        folder / "manifest.json", {**manifest, "counters": counters, "ledger": ledger, **environment()}
+        folder / "manifest.json",
+        {
+            **manifest,
+            "counters": counters,
+            "ledger": ledger,
+            "filled": shares,
+            "idle": idle,
+            **environment(),
+        },
     )
 
 

@@ -25,6 +25,7 @@ from negmark.core.provenance import Cost, environment, process_cost
 from negmark.core.seeds import torch_seed
 from negmark.encode.pretrained import find_model
 from negmark.store import collection
+from negmark.store.copies import read_copies
 from negmark.store.labels import Labels
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import Materials
@@ -63,7 +64,8 @@ def materials(dataset: Path, dimension: int) -> Materials:
         len(collection.column(dataset, table, "id")) for table in (collection.DOCUMENTS, collection.QUERIES)
     ]
     documents, queries = (np.broadcast_to(np.float32(0), (size, dimension)) for size in sizes)
-    return Materials(dataset, documents, queries, Labels(collection.qrels(dataset, "train"), sizes[0]), {})
+    labels = Labels(collection.qrels(dataset, "train"), sizes[0], read_copies(dataset))
+    return Materials(dataset, documents, queries, labels, {})
 
 
 def main(

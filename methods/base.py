@@ -28,14 +28,21 @@ from negmark.methods.types import (
     Step,
     Tried,
     When,
+    Work,
 )  # fmt: skip
 
 __all__ = [
     "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Method", "Negatives", "Params", "Pool", "Scores",
-    "Services", "Snapshot", "Step", "Tried", "When",
+    "Services", "Snapshot", "Step", "Tried", "When", "Work",
 ]  # fmt: skip
 """All that a method's file needs, by one line of import."""
 
+DEPTH = 200
+"""Candidates of a pool that every row looks at by default, best first: the depth that ANCE, DRhard and SimANS mine.
+
+One depth for all: rows that differ in what they choose, or how they weigh it, differ in nothing else. A row whose
+method is its depth (`dense_topk`, the `top` of a row of `dense_uniform`) says so by its own parameter.
+"""
 RANKER = Footnote(
     "a cross-encoder learns by the listwise softmax over the positive and the given negatives; "
     "in-batch documents are none",
@@ -80,6 +87,12 @@ class Snapshot(Protocol):
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Return ids [B, depth] and scores without labelled positives, best first, as a `Pool` does."""
+
+    def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Search the snapshot's documents with other vectors [B, D]: ids and scores [B, depth], best first.
+
+        Labelled positives are among them.
+        """
 
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores [B, K] of queries [B] with documents [B, K]; -inf in empty places."""
@@ -139,6 +152,12 @@ class Services(Protocol):
 
     def teacher_documents(self, documents: Ids) -> torch.Tensor:
         """Return unit vectors [*, E] of the teacher; those of document 0 in empty places."""
+
+    def chance(self, of_teacher: bool = False) -> float:
+        """Return the mean cosine of random pairs of a training query and a document before training.
+
+        By the encoder, or by the teacher: where its scale has the 0 of `scale.rescaled`. The same for all seeds.
+        """
 
     def graded(self, step: int, count: int) -> Graded | None:
         """Draw `count` graded pairs, encoded with gradient and counted as cost; None if the dataset has none."""
@@ -215,6 +234,21 @@ class Method(ABC):
         return cls.needs_vectors or ("the vectors of its paper's recipe" if track == "faithful" else "")
 
     @classmethod
+    def work(cls, params: Any, track: str, steps: int, batch_size: int) -> Work:
+        """Return how often a run of so many steps encodes and searches the whole corpus, as its counters will."""
+        return Work()
+
+    @classmethod
+    def asks_teacher(cls, params: Any, track: str) -> bool:
+        """Say whether a row reads the suite's teacher."""
+        return cls.uses_teacher
+
+    @classmethod
+    def needs_teacher(cls, params: Any, track: str) -> bool:
+        """Say whether a row learns from the teacher alone, so that the run's own start would teach it nothing."""
+        return False
+
+    @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
         """Return what tuning tries for a row with these parameters in a track, at the best learning rate.
 
@@ -225,7 +259,7 @@ class Method(ABC):
 
     @classmethod
     def notes(cls, track: str, *, scores_pairs: bool, sentences: bool, graded: bool) -> list[str]:
-        """Return the texts of the footnotes that apply to a row, in order.
+        """Return the texts of the footnotes that apply to a row, in order; `{teacher}` in one is who the teacher is.
 
         `scores_pairs` describes its tier; `sentences` and `graded` describe the dataset it is trained on.
         """
@@ -237,6 +271,11 @@ class Method(ABC):
         }
         shared = [] if any(When.PAIRS in note.when for note in cls.footnotes) else [RANKER]
         return [note.text for note in (*cls.footnotes, *shared) if note.when <= conditions]
+
+    @classmethod
+    def own_notes(cls, params: Any, track: str) -> list[str]:
+        """Return footnotes that a row's parameters decide, shown behind those of `notes`."""
+        return []
 
     def loss(self, step: Step) -> torch.Tensor:
         """Return the scalar loss of a step: InfoNCE over in-batch and given negatives unless overridden."""
@@ -275,6 +314,10 @@ class Method(ABC):
         """Restore what `state_dict` returned."""
         if state:
             raise ValueError(f"{type(self).__name__} keeps no state but was given {sorted(state)}")
+
+    def idle(self) -> str:
+        """Return after a run, in a few words, why the method's own rule never acted; empty if it did."""
+        return ""
 
     @classmethod
     def summary(cls) -> str:

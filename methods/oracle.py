@@ -10,10 +10,14 @@ another id is not found.
 Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+import torch
 
 from negmark.methods import sampling
-from negmark.methods.base import Method
+from negmark.methods.base import Method, Services
 from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 
@@ -26,11 +30,32 @@ class Oracle(Method):
     pools = frozenset({"dense"})
     knows_hidden = True
 
+    def __init__(self, params: Any, services: Services) -> None:
+        super().__init__(params, services)
+        self.judged = torch.zeros(1, dtype=torch.int64)
+        """Hidden positives met among the candidates."""
+
+    def idle(self) -> str:
+        """Return that it gave what `dense_topk` gives."""
+        return (
+            "" if self.judged else "no candidate was a hidden positive: these are the negatives of dense_topk"
+        )
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return what has been judged."""
+        return {"judged": self.judged}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.judged = state["judged"]
+
     def negatives(self, batch: Batch) -> Negatives:
         """Take the M best candidates that carry no label."""
         ids, _ = self.services.pool("dense").candidates(batch.queries)
         labelled = self.services.is_positive(batch.queries, ids)
-        labelled |= self.services.is_hidden_positive(batch.queries, ids)
+        hidden = self.services.is_hidden_positive(batch.queries, ids)
+        self.judged += int(hidden.sum())
+        labelled |= hidden
         usable = (ids != NO_DOCUMENT) & ~labelled
         best = np.argsort(~usable, axis=1, kind="stable")
         places = np.where(np.take_along_axis(usable, best, axis=1), best, NO_DOCUMENT)

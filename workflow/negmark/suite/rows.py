@@ -76,6 +76,11 @@ class Row(BaseModel):
         title = self.method.title if self.original in usual else f"{self.method.title} ({self.original})"
         return f"{title}, tuned" if self.copy_of else title
 
+    @property
+    def asks_teacher(self) -> bool:
+        """Does it read the suite's teacher?"""
+        return self.method.asks_teacher(self.method.Params.model_validate(self.given), self.track)
+
     def parameters(self, dataset: str) -> dict[str, Any]:
         """Return all parameters of the method on a dataset."""
         chosen = self.chosen.get(dataset)

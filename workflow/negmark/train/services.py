@@ -14,6 +14,9 @@ from negmark.store.labels import Labels
 from negmark.store.vectors import Vectors, float32
 from negmark.train.tiers.protocol import Moment, TrainedEncoder
 
+CHANCE_ROWS = 2048
+"""Queries and documents of which the mean cosine of random pairs is taken."""
+
 
 @dataclass
 class Counters:
@@ -64,6 +67,11 @@ class EncoderSnapshot:
             padded(np.where(mask, np.take_along_axis(scores, best, axis=1), -np.inf), depth, -np.inf),
         )
 
+    def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Search the documents of that moment with other query vectors."""
+        self._counters.searches += len(query_vectors)
+        return top(query_vectors.detach(), self._moment.documents, depth)
+
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores of pairs."""
         query_vectors = self._moment.queries(queries)
@@ -99,10 +107,13 @@ class TrainingServices:
         track: str = "controlled",
         graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
         hidden: Labels | None = None,
+        teacher_model: TrainedEncoder | None = None,
     ) -> None:
         self._track = track
         self._encoder, self._labels, self._pools = encoder, labels, pools
         self._teacher, self._graded, self._hidden = teacher, graded, hidden
+        self._teacher_model = teacher_model
+        self._chances: dict[bool, float] = {}
         self._matrix: tuple[int, torch.Tensor] | None = None
         self._row, self._seed = row, seed
         self._negatives, self._temperature = negatives, temperature
@@ -166,13 +177,36 @@ class TrainingServices:
     def teacher_queries(self, queries: Ids) -> torch.Tensor:
         """Return the teacher's vectors of queries."""
         self.counters.teacher_vectors += queries.size
-        return self.warmup_queries(queries) if self._teacher is None else _rows(self._teacher[1], queries)
+        return self._of_teacher("query", queries)
 
     def teacher_documents(self, documents: Ids) -> torch.Tensor:
         """Return the teacher's vectors of documents."""
         self.counters.teacher_vectors += int((documents != NO_DOCUMENT).sum())
-        rows = np.maximum(documents, 0)
-        return self.warmup_documents(rows) if self._teacher is None else _rows(self._teacher[0], rows)
+        return self._of_teacher("document", np.maximum(documents, 0))
+
+    def _of_teacher(self, side: str, rows: Ids) -> torch.Tensor:
+        if self._teacher_model is not None:
+            unique, places = np.unique(rows, return_inverse=True)
+            return self._teacher_model.still(side, unique)[torch.from_numpy(places.reshape(rows.shape))]
+        if self._teacher is not None:
+            return _rows(self._teacher[side == "query"], rows)
+        return self.warmup_queries(rows) if side == "query" else self.warmup_documents(rows)
+
+    def chance(self, of_teacher: bool = False) -> float:
+        """Return the mean cosine of random pairs before training: of all pairs of so many queries and documents.
+
+        For unit vectors that is the inner product of both sides' means.
+        """
+        if of_teacher not in self._chances:
+            rows = spread(len(self._labels.queries), CHANCE_ROWS)
+            queries, documents = self._labels.queries[rows], spread(self.documents, CHANCE_ROWS)
+            if of_teacher:
+                sides = self._of_teacher("query", queries), self._of_teacher("document", documents)
+            else:
+                sides = self.warmup_queries(queries), self.warmup_documents(documents)
+            left, right = (vectors.double().mean(dim=0) for vectors in sides)
+            self._chances[of_teacher] = float(left @ right)
+        return self._chances[of_teacher]
 
     def warmup_queries(self, queries: Ids) -> torch.Tensor:
         """Return the vectors of queries before training."""
@@ -229,6 +263,11 @@ class TrainingServices:
     @staticmethod
     def _shaped(vectors: torch.Tensor, rows: Ids) -> torch.Tensor:
         return vectors.reshape(*rows.shape, -1)
+
+
+def spread(count: int, most: int) -> Ids:
+    """Return at most so many of `count` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def _rows(vectors: Vectors, rows: Ids) -> torch.Tensor:

@@ -299,7 +299,7 @@ def test_the_controlled_track_leaves_graded_pairs_alone(world, tmp_path):
 
 
 def test_what_never_acted_is_told_and_survives_a_restart(world):
-    """30 queries, 8 a step: none returns within 3 steps. One of a list without scores counts as unseen."""
+    """30 queries, 8 a step: none returns within 3 steps. One comes twice in a batch, where epochs meet."""
     fresh = run_of(world, params={"check_steps": 2})
     take_steps(fresh, 1)
     assert fresh.method.idle() == "no test came: the first is after 2 steps"

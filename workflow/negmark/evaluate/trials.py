@@ -163,10 +163,10 @@ def main(
     pool: Annotated[list[str] | None, Option(help="a pool as kind=file; may be repeated")] = None,
     start: Annotated[str, Option(help="models to start from, one a seed, spaces between")] = "",
     teacher: Annotated[Path | None, Option(help="folder of the teacher's embeddings")] = None,
-    teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
     threads: Annotated[int, Option(help="threads of torch")] = 1,
     rates: Annotated[Path | None, Option(help="trials of the first stage")] = None,
     grid: Annotated[Path | None, Option(help="the factors that all rows try")] = None,
+    teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
 ) -> None:
     """Train the trials of one row."""
     torch.set_num_threads(threads)

@@ -181,14 +181,14 @@ class RowTeacher(Settings):
 def _kind_of_teacher(value: Any) -> str:
     """Return which model describes a teacher."""
     is_row = isinstance(value, RowTeacher) or (isinstance(value, Mapping) and "row" in value)
-    return "trained row" if is_row else "encoder"
+    return "trained row" if is_row else "teaching encoder"
 
 
 Teacher = Annotated[
-    Annotated[RowTeacher, Tag("trained row")] | Annotated[EncoderSettings, Tag("encoder")],
+    Annotated[RowTeacher, Tag("trained row")] | Annotated[EncoderSettings, Tag("teaching encoder")],
     Discriminator(_kind_of_teacher),
 ]
-TEACHERS: dict[str, type[BaseModel]] = {"trained row": RowTeacher, "encoder": EncoderSettings}
+TEACHERS: dict[str, type[BaseModel]] = {"trained row": RowTeacher, "teaching encoder": EncoderSettings}
 """The models of `teacher`, by the tags of their union."""
 
 

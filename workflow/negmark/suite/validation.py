@@ -13,7 +13,7 @@ from negmark.suite.settings import HIDINGS, TEACHERS, DatasetSettings, GateSetti
 ENTRIES: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "gates": GateSettings}
 """The models of entries under names of the user's own, by section."""
 
-UNIONS = {**HIDINGS, **{tag: kind for tag, kind in TEACHERS.items() if tag != "encoder"}}
+UNIONS = {**HIDINGS, **TEACHERS}
 """The models of settings of several kinds, by the tags that pydantic's locations name them with."""
 
 

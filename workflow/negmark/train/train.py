@@ -38,8 +38,8 @@ def main(
     pool: Annotated[list[str] | None, Option(help="a pool as kind=file; may be repeated")] = None,
     start: Annotated[str, Option(help="models to start from, one a seed, spaces between")] = "",
     teacher: Annotated[Path | None, Option(help="folder of the teacher's embeddings")] = None,
-    teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
     threads: Annotated[int, Option(help="threads of torch")] = 1,
+    teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
 ) -> None:
     """Train one method with one or several seeds and write model, history, ledger and manifest of each."""
     torch.set_num_threads(threads)

@@ -211,6 +211,8 @@ class Method(ABC):
     """Does it see the positives that a dataset of known truth hides from training? Only a control may."""
     uses_teacher: ClassVar[bool] = False
     """Does it read the suite's teacher?"""
+    cosine_thresholds: ClassVar[bool] = False
+    """Has it thresholds on cosines, read on the scale of `scale.rescaled`? Dot products have no such scale."""
     needs_vectors: ClassVar[str] = ""
     """What it needs trained vectors for, in a few words, as `a live search`; the rerank tier refuses it then."""
     claims: ClassVar[tuple[Claim, ...]] = ()

@@ -46,6 +46,7 @@ class Conan(Method):
     citation = "Li et al. 2024, arXiv 2408.15710"
     needs_vectors = "cosines as hardness"
     pools = frozenset({"dense"})
+    cosine_thresholds = True
     footnotes = (
         Footnote("candidates are ranked once, by the encoder before training"),
         Footnote(CHANCE_IS_0),

@@ -37,6 +37,7 @@ class PercPos(Method):
     title = "NV-Retriever PercPos"
     citation = "Moreira et al. 2024, arXiv 2407.15831"
     pools = frozenset({"dense"})
+    cosine_thresholds = True
     uses_teacher = True
     footnotes = (
         Footnote("the teacher ranks only the best candidates of the warm-up encoder, not the whole corpus"),

@@ -73,7 +73,7 @@ def _check_kinds(method: type[Method], where: str) -> None:
     for attribute in ("citation", "needs_vectors"):
         if not isinstance(getattr(method, attribute), str):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
-    for attribute in ("faithful", "gives_positives", "knows_hidden", "uses_teacher"):
+    for attribute in ("faithful", "gives_positives", "knows_hidden", "uses_teacher", "cosine_thresholds"):
         if not isinstance(getattr(method, attribute), bool):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be True or False")
     for attribute, kind in (("footnotes", Footnote), ("claims", Claim)):

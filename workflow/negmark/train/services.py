@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -14,6 +15,8 @@ from negmark.store.labels import Labels
 from negmark.store.vectors import Vectors, float32
 from negmark.train.tiers.protocol import Moment, TrainedEncoder
 
+BLOCK = 1 << 20
+"""Documents that are searched at once: their scores for a batch of 256 take a gigabyte."""
 CHANCE_ROWS = 2048
 """Queries and documents of which the mean cosine of random pairs is taken."""
 
@@ -46,8 +49,14 @@ class Counters:
 class EncoderSnapshot:
     """The encoder of one moment, searchable: a `negmark.methods.base.Snapshot`."""
 
-    def __init__(self, moment: Moment, labels: Labels, counters: Counters) -> None:
+    def __init__(self, moment: Moment, labels: Labels, counters: Counters, device: torch.device) -> None:
         self._moment, self._labels, self._counters = moment, labels, counters
+        self._device = device
+
+    @cached_property
+    def _documents(self) -> torch.Tensor:
+        """The documents where they are searched; moved there once, at the first search."""
+        return self._moment.documents.to(self._device)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return what `Services.snapshot` needs to restore the snapshot."""
@@ -58,7 +67,7 @@ class EncoderSnapshot:
         labelled = self._labels.positives(queries)
         vectors = self._moment.queries(queries)
         self._counters.searches += len(queries)
-        ids, scores = top(vectors, self._moment.documents, depth + labelled.shape[1])
+        ids, scores = top(vectors, self._documents, depth + labelled.shape[1])
         usable = ~self._labels.is_positive(queries, ids)
         best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
         mask = np.take_along_axis(usable, best, axis=1)
@@ -70,7 +79,7 @@ class EncoderSnapshot:
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the documents of that moment with other query vectors."""
         self._counters.searches += len(query_vectors)
-        return top(query_vectors.detach(), self._moment.documents, depth)
+        return top(query_vectors.detach(), self._documents, depth)
 
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores of pairs."""
@@ -80,10 +89,26 @@ class EncoderSnapshot:
         return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
 
 
-def top(queries: torch.Tensor, documents: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
-    """Return rows and scores [B, depth] of the best documents by inner product, fewer in a smaller corpus."""
-    best = torch.topk(queries @ documents.T, min(depth, len(documents)), dim=1)
-    return best.indices.numpy(), best.values.numpy()
+def top(
+    queries: torch.Tensor, documents: torch.Tensor, depth: int, block: int = BLOCK
+) -> tuple[Ids, NDArray[np.float32]]:
+    """Return rows and scores [B, depth] of the best documents by inner product, fewer in a smaller corpus.
+
+    Searched where the documents are, `block` of them at a time.
+    """
+    queries = queries.to(documents.device)
+    found = [torch.topk(queries @ part.T, min(depth, len(part)), dim=1) for part in documents.split(block)]
+    scores = torch.cat([part.values for part in found], dim=1)
+    rows = torch.cat([part.indices + number * block for number, part in enumerate(found)], dim=1)
+    if len(found) > 1:
+        best = torch.topk(scores, min(depth, scores.shape[1]), dim=1)
+        scores, rows = best.values, rows.gather(1, best.indices)
+    return rows.cpu().numpy(), scores.cpu().numpy()
+
+
+def device_of(encoder: TrainedEncoder) -> torch.device:
+    """Return where a run computes, and so searches: on a GPU if its encoder is there."""
+    return next(iter(encoder.parameters())).device
 
 
 def padded(array: NDArray, width: int, value: float) -> NDArray:
@@ -115,6 +140,8 @@ class TrainingServices:
         self._teacher_model = teacher_model
         self._chances: dict[bool, float] = {}
         self._matrix: tuple[int, torch.Tensor] | None = None
+        self._searched: tuple[torch.Tensor, torch.Tensor] | None = None
+        """The corpus, and the same where it is searched."""
         self._row, self._seed = row, seed
         self._negatives, self._temperature = negatives, temperature
         self.counters = Counters()
@@ -167,12 +194,18 @@ class TrainingServices:
         """Freeze the encoder as it is now, or restore a snapshot from a checkpoint."""
         if state is None:
             self.counters.refreshes += 1
-        return EncoderSnapshot(self._encoder.moment(state), self._labels, self.counters)
+        return EncoderSnapshot(
+            self._encoder.moment(state), self._labels, self.counters, device_of(self._encoder)
+        )
 
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the current document vectors."""
         self.counters.searches += len(query_vectors)
-        return top(query_vectors.detach(), self._all_documents(), depth)
+        documents = self._all_documents()
+        if self._searched is None or self._searched[0] is not documents:
+            self._searched = None  # one corpus at a time on a GPU
+            self._searched = (documents, documents.to(device_of(self._encoder)))
+        return top(query_vectors.detach(), self._searched[1], depth)
 
     def teacher_queries(self, queries: Ids) -> torch.Tensor:
         """Return the teacher's vectors of queries."""

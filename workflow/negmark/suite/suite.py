@@ -180,7 +180,7 @@ class Suite(Settings):
     def teacher_text(self) -> str:
         """Return in a few words who the teacher is."""
         if self.teacher is None:
-            return f"the encoder that the run starts from, untrained ({self.start_text()}),"
+            return f"the encoder that the run starts from ({self.start_text()})"
         return (
             f"the trained row {self.teacher.row}"
             if isinstance(self.teacher, RowTeacher)

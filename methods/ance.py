@@ -21,7 +21,7 @@ from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services, Snapshot
-from negmark.methods.types import Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
+from negmark.methods.types import Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When, Work
 
 _DIFFERS = (
     "the small encoder of the suite and InfoNCE instead of RoBERTa and a pairwise loss; synchronous refresh"
@@ -73,7 +73,7 @@ class ANCE(Method):
 
         refresh_steps: int = Field(default=100, ge=1)
         """Steps between refreshes of the pool; about 10,000 in the released code's much longer runs."""
-        depth: int = Field(default=200, ge=1)
+        depth: int = Field(default=base.DEPTH, ge=1)
         """Candidates of the refreshed pool that are drawn from, best first."""
 
     @classmethod
@@ -84,11 +84,23 @@ class ANCE(Method):
     def __init__(self, params: "ANCE.Params", services: Services) -> None:
         super().__init__(params, services)
         self._snapshot: Snapshot | None = None
+        self.refreshed = torch.zeros(1, dtype=torch.int64)
+        """Refreshes after the first."""
+
+    @classmethod
+    def work(cls, params: "ANCE.Params", track: str, steps: int, batch_size: int) -> Work:
+        """Return a corpus encoded at each refresh and a search per query."""
+        return Work(-(-steps // params.refresh_steps), steps * batch_size)
 
     def refresh(self, step: int) -> None:
         """Freeze the encoder as it is now, on the steps that are due."""
         if self._snapshot is None or step % self.params.refresh_steps == 0:
+            self.refreshed += self._snapshot is not None
             self._snapshot = self.services.snapshot()
+
+    def idle(self) -> str:
+        """Return that the pool is that of the start."""
+        return "" if self.refreshed else f"no refresh: the first is after {self.params.refresh_steps:,} steps"
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of what the snapshot ranks highest."""
@@ -107,8 +119,10 @@ class ANCE(Method):
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """Return the snapshot that negatives are drawn from."""
-        return {} if self._snapshot is None else self._snapshot.state_dict()
+        return {} if self._snapshot is None else {**self._snapshot.state_dict(), "refreshed": self.refreshed}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore the snapshot."""
-        self._snapshot = self.services.snapshot(state) if state else None
+        if state:
+            self.refreshed = state["refreshed"]
+            self._snapshot = self.services.snapshot({key: state[key] for key in state if key != "refreshed"})

@@ -29,14 +29,21 @@ from negmark.methods.types import (
     Step,
     Tried,
     When,
+    Work,
 )  # fmt: skip
 
 __all__ = [
     "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Lends", "Method", "Negatives", "Params", "Pool",
-    "Scores", "Services", "Snapshot", "Step", "Tried", "When",
+    "Scores", "Services", "Snapshot", "Step", "Tried", "When", "Work",
 ]  # fmt: skip
 """All that a method's file needs, by one line of import."""
 
+DEPTH = 200
+"""Candidates of a pool that every row looks at by default, best first: the depth that ANCE, DRhard and SimANS mine.
+
+One depth for all: rows that differ in what they choose, or how they weigh it, differ in nothing else. A row whose
+method is its depth (`dense_topk`, the `top` of a row of `dense_uniform`) says so by its own parameter.
+"""
 RANKER = Footnote(
     "a cross-encoder learns by the listwise softmax over the positive and the given negatives; "
     "in-batch documents are none",
@@ -81,6 +88,12 @@ class Snapshot(Protocol):
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Return ids [B, depth] and scores without labelled positives, best first, as a `Pool` does."""
+
+    def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Search the snapshot's documents with other vectors [B, D]: ids and scores [B, depth], best first.
+
+        Labelled positives are among them.
+        """
 
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores [B, K] of queries [B] with documents [B, K]; -inf in empty places."""
@@ -144,6 +157,12 @@ class Services(Protocol):
     def teacher_documents(self, documents: Ids) -> torch.Tensor:
         """Return unit vectors [*, E] of the teacher; those of document 0 in empty places."""
 
+    def chance(self, of_teacher: bool = False) -> float:
+        """Return the mean cosine of random pairs of a training query and a document before training.
+
+        By the encoder, or by the teacher: where its scale has the 0 of `scale.rescaled`. The same for all seeds.
+        """
+
     def graded(self, step: int, count: int) -> Graded | None:
         """Draw `count` graded pairs, encoded with gradient and counted as cost; None if the dataset has none."""
 
@@ -202,6 +221,8 @@ class Method(ABC):
     """Does it see the positives that a dataset of known truth hides from training? Only a control may."""
     uses_teacher: ClassVar[bool] = False
     """Does it read the suite's teacher?"""
+    cosine_thresholds: ClassVar[bool] = False
+    """Has it thresholds on cosines, read on the scale of `scale.rescaled`? Dot products have no such scale."""
     needs_vectors: ClassVar[str] = ""
     """What it needs trained vectors for, in a few words, as `a live search`; the rerank tier refuses it then."""
     claims: ClassVar[tuple[Claim, ...]] = ()
@@ -240,6 +261,21 @@ class Method(ABC):
         return own or (track == "faithful" and cls.faithful_loss is not Method.faithful_loss)
 
     @classmethod
+    def work(cls, params: Any, track: str, steps: int, batch_size: int) -> Work:
+        """Return how often a run of so many steps encodes and searches the whole corpus, as its counters will."""
+        return Work()
+
+    @classmethod
+    def asks_teacher(cls, params: Any, track: str) -> bool:
+        """Say whether a row reads the suite's teacher."""
+        return cls.uses_teacher
+
+    @classmethod
+    def needs_teacher(cls, params: Any, track: str) -> bool:
+        """Say whether a row learns from the teacher alone, so that the run's own start would teach it nothing."""
+        return False
+
+    @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
         """Return what tuning tries for a row with these parameters in a track, at the best learning rate.
 
@@ -250,7 +286,7 @@ class Method(ABC):
 
     @classmethod
     def notes(cls, track: str, *, scores_pairs: bool, sentences: bool, graded: bool) -> list[str]:
-        """Return the texts of the footnotes that apply to a row, in order.
+        """Return the texts of the footnotes that apply to a row, in order; `{teacher}` in one is who the teacher is.
 
         `scores_pairs` describes its tier; `sentences` and `graded` describe the dataset it is trained on.
         """
@@ -262,6 +298,11 @@ class Method(ABC):
         }
         shared = [] if any(When.PAIRS in note.when for note in cls.footnotes) else [RANKER]
         return [note.text for note in (*cls.footnotes, *shared) if note.when <= conditions]
+
+    @classmethod
+    def own_notes(cls, params: Any, track: str) -> list[str]:
+        """Return footnotes that a row's parameters decide, shown behind those of `notes`."""
+        return []
 
     def loss(self, step: Step) -> torch.Tensor:
         """Return the scalar loss of a step: InfoNCE over in-batch and given negatives unless overridden."""

@@ -33,15 +33,13 @@ class BM25(Method):
     class Params(base.Params):
         """Parameters of BM25."""
 
-        depth: int = Field(default=100, ge=1)
-        """Candidates that are drawn from, best first; ours, as the paper takes the first only."""
+        depth: int = Field(default=base.DEPTH, ge=1)
+        """Candidates that are drawn from, best first; that of all rows here, as the paper takes the first only."""
 
     @classmethod
     def space(cls, params: "BM25.Params", track: str) -> Mapping[str, Tried]:
         """Tune the depth: how hard the negatives are."""
-        return {
-            "depth": Tried((10, 25, 50, 100, 200), "ours: halves and doubles the default, down to about M")
-        }
+        return {"depth": Tried((10, 25, 50, 100, 200), "ours: halves of the default, down to about M")}
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the best `depth` BM25 candidates."""

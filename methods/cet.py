@@ -16,6 +16,10 @@ uniformly from the dense pool. Controlled track: wR weighs the drawn negatives i
 pairwise losses. R and S see the same labels and, in the adapter tier, have the same form, so that they may end as
 one scorer and wR weigh up what R already scores high; the paper's models share that risk. Here S differs by its
 seeded noise, its symmetric loss and its weights alone, which `score_correlation` in the history watches.
+Scale: T was made for a cross-encoder's logits, which lie on both sides of 0. A bi-encoder's all lie at 5 to 10
+(cosine / .05) within a spread of about 1, so that T = 10 gives weights of 2.4 to 3.4, a constant. So the logits that
+give the weights are standardised over the batch's negatives (`standardise`): the mean one weighs 2, as a logit of 0
+does in the code, and T = 2, the code's other value, gives 1.4 to 3.7 within two standard deviations.
 `clip`, `normalise` and `warmup_steps` are not the paper's and off by default. Rerank tier: R and S are two
 cross-encoders from the same start, each with a scoring head drawn by itself, and weights are taken without dropout,
 as in the code; R ranks.
@@ -70,6 +74,11 @@ class CET(Method):
             "the selection model is two linear maps on vectors of the encoder before training, not a BERT",
             {When.VECTORS},
         ),
+        Footnote(
+            "the logits that give weights are standardised over the batch's negatives, with T = 2, as T = 10 made for "
+            "a cross-encoder's logits leaves the weights near constant",
+            {When.VECTORS},
+        ),
         Footnote("M negatives a query, drawn uniformly from the dense pool, instead of one given pair"),
         Footnote(
             "weights of InfoNCE instead of the pairwise loss; in-batch negatives have weight 1",
@@ -88,7 +97,7 @@ class CET(Method):
             worse="dense_uniform",
             metric="RR@10",
             condition="three retrieval benchmarks, by the abstract better than other ways of sampling; no figures here",
-            differs="a ranker there; dense_uniform draws from the same pool without weights",
+            differs="a ranker there; dense_uniform draws from the same depth of the same pool without weights",
         ),
         Claim(
             better="bm25",
@@ -104,15 +113,18 @@ class CET(Method):
     class Params(base.Params):
         """Parameters of the coupled weights."""
 
-        temperature: float = Field(default=10.0, gt=0)
-        """T of the weights: 10 in the released ranker.sh, 2 as its parser's default; larger is nearer to 2."""
+        temperature: float | None = Field(default=None, gt=0)
+        """T of the weights: 10 in the released ranker.sh, 2 as its parser's default; larger is nearer to 2. If None,
+        2 for standardised logits and 10 for others."""
+        standardise: bool = True
+        """Take a bi-encoder's logits less their mean, over their standard deviation; never a cross-encoder's."""
         clip: float | None = Field(default=None, ge=1)
         """Largest weight; none in the released code. At T = 2 a logit of 20 already weighs 22,027."""
         normalise: bool = False
         """Divide a batch's weights by their mean, so that the effective learning rate stays; not the paper's."""
         warmup_steps: int = Field(default=0, ge=0)
         """First steps in which all weights are 1; not the paper's."""
-        depth: int = Field(default=200, ge=1)
+        depth: int = Field(default=base.DEPTH, ge=1)
         """Candidates of the pool that are drawn from."""
         noise: float = Field(default=0.01, ge=0)
         """Standard deviation of the noise added to the identity in the selection model's maps at the start."""
@@ -122,7 +134,8 @@ class CET(Method):
         """Tune the temperature of the weights."""
         return {
             "temperature": Tried(
-                (1.0, 2.0, 5.0, 10.0, 20.0), "the released code's 2 and 10 and, ours, what lies around them"
+                (None, 0.5, 1.0, 5.0, 10.0),
+                "the released code's 2 (None) and 10 and, ours, what lies around them",
             )
         }
 
@@ -179,7 +192,9 @@ class CET(Method):
         """Return the weights [B, M] that the other model's logits give, 1 in empty places."""
         if step < self.params.warmup_steps:
             return torch.ones_like(logits)
-        weights = losses.coupled_weights(logits, self.params.temperature)
+        scaled = self._ranker is None and self.params.standardise
+        temperature = self.params.temperature or (2.0 if scaled else 10.0)
+        weights = losses.coupled_weights(standardised(logits, used) if scaled else logits, temperature)
         if self.params.clip is not None:
             weights = weights.clamp(max=self.params.clip)
         if self.params.normalise and used.any():
@@ -191,7 +206,7 @@ class CET(Method):
         return nn.ModuleDict({"selection": self.selection})
 
     def telemetry(self) -> dict[str, float]:
-        """Return the selection model's loss, the mean weight and how both models' negative scores correlate."""
+        """Return the selection model's loss, mean and spread of weights, and how both models' scores correlate."""
         return self._telemetry
 
     def _relevance(self, step: Step) -> torch.Tensor:
@@ -218,7 +233,19 @@ class CET(Method):
         numbers = {"selection_loss": loss}
         if len(selection):
             assert step.scores.weights is not None
-            numbers["weight_mean"] = step.scores.weights[step.scores.negatives_mask].mean().item()
+            weights = step.scores.weights[step.scores.negatives_mask]
+            numbers["weight_mean"], numbers["weight_spread"] = (
+                weights.mean().item(),
+                weights.std(correction=0).item(),
+            )
         if len(selection) > 1 and min(selection.std(), relevance.std()) > 0:
             numbers["score_correlation"] = torch.corrcoef(torch.stack([selection, relevance]))[0, 1].item()
         return numbers
+
+
+def standardised(logits: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
+    """Return logits [B, M] less the mean of those in use, over their standard deviation; 0 where all are equal."""
+    if not used.any():
+        return torch.zeros_like(logits)
+    kept = logits[used]
+    return (logits - kept.mean()) / kept.std(correction=0).clamp(min=1e-6)

@@ -144,6 +144,15 @@ class ClusterNS(Method):
         """Restore what `state_dict` returned."""
         self.centroids = state["centroids"]
 
+    def idle(self) -> str:
+        """Return why there were no clusters."""
+        if len(self.centroids):
+            return ""
+        p = self.params
+        if p.start_by == "cosine":
+            return f"clustering never started: no batch had a mean cosine of {p.start_cosine} or less"
+        return f"clustering never started: it starts at step {p.start_step:,}"
+
     def _start_if_due(self, batch: Batch) -> None:
         queries, positives = batch.query_vectors.detach(), batch.positive_vectors.detach()
         cosines = queries @ positives.T

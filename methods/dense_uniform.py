@@ -27,8 +27,8 @@ class DenseUniform(Method):
     class Params(base.Params):
         """Parameters of the uniform draw."""
 
-        top: int = Field(default=50, ge=1)
-        """Candidates that are drawn from (N)."""
+        top: int = Field(default=base.DEPTH, ge=1)
+        """Candidates that are drawn from (N); by default as many as all rows look at."""
         skip: int = Field(default=0, ge=0)
         """Best candidates that are left out, as FlagEmbedding does with 10."""
 
@@ -36,9 +36,7 @@ class DenseUniform(Method):
     def space(cls, params: "DenseUniform.Params", track: str) -> Mapping[str, Tried]:
         """Tune the depth: how hard the negatives are."""
         return {
-            "top": Tried(
-                (16, 32, 50, 100, 200), "ours: halves and doubles the default; a pool has 200 candidates"
-            )
+            "top": Tried((16, 32, 50, 100, 200), "ours: halves of the default, which is all that a pool has")
         }
 
     @classmethod

@@ -40,7 +40,7 @@ class GIST(Method):
     faithful = True
     footnotes = (
         Footnote("query-positive block only, under the suite's loss and temperature", {When.CONTROLLED}),
-        Footnote("the guide is the suite's teacher instead of UAE-Large-V1"),
+        Footnote("the guide is {teacher} instead of UAE-Large-V1"),
         Footnote(
             "labelled positives of a query are masked, as for every method; the guide's mask comes on top",
             {When.FAITHFUL},
@@ -80,6 +80,20 @@ class GIST(Method):
         super().__init__(params, services)
         self._guide = torch.empty(0), torch.empty(0)
         """The guide's vectors of the batch's queries and positives, kept from choosing until the loss."""
+        self.judged = torch.zeros(1, dtype=torch.int64)
+        """Documents of the batch, and candidates, that the guide masked."""
+
+    def idle(self) -> str:
+        """Return that the guide masked nothing."""
+        return "" if self.judged else "its guide masked nothing"
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return what has been judged."""
+        return {"judged": self.judged}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.judged = state["judged"]
 
     def negatives(self, batch: Batch) -> Negatives:
         """Mask what the guide finds better than the positive."""
@@ -89,13 +103,17 @@ class GIST(Method):
         similarity = queries @ positives.T
         limit = thresholds(similarity.diagonal(), self.params)
         ids = self._mined(batch, queries, limit) if self.params.hard else None
-        return Negatives(ids=ids, in_batch=~too_similar(similarity, limit))
+        masked = too_similar(similarity, limit)
+        self.judged += int(masked.sum())
+        return Negatives(ids=ids, in_batch=~masked)
 
     def _mined(self, batch: Batch, queries: torch.Tensor, limit: torch.Tensor) -> Ids:
         candidates, _ = self.services.pool("dense").candidates(batch.queries, self.services.negatives)
         ids = sampling.first(candidates, self.services.negatives)
         similarity = torch.einsum("be,bme->bm", queries, self.services.teacher_documents(ids))
-        return np.where(too_similar(similarity, limit).numpy(), NO_DOCUMENT, ids)
+        masked = too_similar(similarity, limit).numpy() & (ids != NO_DOCUMENT)
+        self.judged += int(masked.sum())
+        return np.where(masked, NO_DOCUMENT, ids)
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return InfoNCE over all blocks that are asked for, each under the guide's mask."""

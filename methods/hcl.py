@@ -1,14 +1,15 @@
 """HCL: in-batch negatives weigh the more the harder they are, and hidden positives are taken off.
 
-What the paper says: draw negatives from q(x-) ~ e^{beta s(x, x-)} p(x-) among those of another class. Inside a
-batch that is importance weighting, with the correction of debiased contrastive learning on top.
-What the released code does (joshr17/HCL, estimator 'hard'): with n_j = e^{s_j/t} and weights n_j^beta,
-R = sum_j n_j^beta n_j / mean_j n_j^beta,  Ng = max((R - tau+ N e^{s+/t}) / (1 - tau+), N e^{-1/t}),
-L = -log e^{s+/t} / (e^{s+/t} + Ng); beta = 1, tau+ = 0.1, t = 0.5, gradient through the weights too.
-What we do: the same over the N in-batch documents that a row may have as negatives, in log space, at the
-suite's temperature; beta = 0 is `debiased`. beta acts on s / t, so at a temperature of 0.05 beta = 1 is ten
-times as sharp as the paper's and comes near a hard maximum; tune beta and tau+ (see `debiased` for the floor).
-No mined negatives, which would count hardness twice.
+What the paper says: draw negatives from q(x-) ~ e^{beta s(x, x-)} p(x-) among those of another class. Inside a batch
+that is importance weighting, with the correction of debiased contrastive learning on top.
+What the released code does (joshr17/HCL, estimator 'hard'): with n_j = e^{s_j/t} and weights n_j^beta, R = sum_j
+n_j^beta n_j / mean_j n_j^beta, Ng = max((R - tau+ N e^{s+/t}) / (1 - tau+), N e^{-1/t}), L = -log e^{s+/t} /
+(e^{s+/t} + Ng); beta = 1, tau+ = 0.1, t = 0.5, gradient through the weights too.
+What we do: the same over the N in-batch documents that a row may have as negatives, in log space, at the suite's
+temperature; beta = 0 is `debiased`. beta acts on s / t, so at a temperature of 0.05 beta = 1 is ten times as sharp as
+the paper's and comes near a hard maximum. By default the product is the paper's: beta = t / 0.5, which is 0.1 there.
+tau+ is 0.001 in the controlled track, the paper's 0.1 in the faithful one (see `debiased`), whose temperature needs
+`budget: {temperature: 0.5}`. No mined negatives, which would count hardness twice.
 Cost per step: nothing beyond the batch.
 """
 
@@ -19,7 +20,10 @@ from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
-from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried
+from negmark.methods.debiased import class_prior
+from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried, When
+
+PAPERS_TEMPERATURE = 0.5
 
 
 class HCL(Method):
@@ -30,20 +34,28 @@ class HCL(Method):
     citation = "Robinson et al. 2021, ICLR, arXiv 2010.04592"
     needs_vectors = IN_BATCH
     footnotes = (
-        Footnote("the suite's temperature instead of the paper's 0.5, which makes the same beta sharper"),
+        Footnote(
+            "the suite's temperature t instead of the paper's 0.5, and so by default beta = t / 0.5, as sharp as the "
+            "paper's 1, and tau+ of 0.001 instead of 0.1",
+            {When.CONTROLLED},
+        ),
+        Footnote("the suite's encoder, steps, batch size and optimiser", {When.FAITHFUL}),
         Footnote(
             "queries against in-batch documents instead of two views of an image: N is at most B - 1, not 2B - 2"
         ),
         Footnote("in-batch documents are its only negatives"),
     )
 
+    faithful = True
+
     class Params(base.Params):
         """Parameters of weights and correction."""
 
-        beta: float = Field(default=1.0, ge=0)
-        """Concentration: weights are e^{beta s / temperature}; 0 weighs all alike."""
-        tau_plus: float = Field(default=0.1, ge=0, lt=1)
-        """Chance that an in-batch document is an unlabelled positive (tau+)."""
+        beta: float | None = Field(default=None, ge=0)
+        """Concentration: weights are e^{beta s / temperature}; 0 weighs all alike. If None, temperature / 0.5."""
+        tau_plus: float | None = Field(default=None, ge=0, lt=1)
+        """Chance that an in-batch document is an unlabelled positive (tau+). If None, the paper's 0.1 in the faithful
+        track and 0.001 in the controlled one."""
         detach: bool = False
         """Keep the gradient out of the weights; the released code does not."""
 
@@ -52,8 +64,8 @@ class HCL(Method):
         """Tune the concentration."""
         return {
             "beta": Tried(
-                (0.05, 0.1, 0.2, 0.5, 1.0),
-                "ours: at a temperature of 0.05 it takes 0.1 to be as sharp as the paper's 1 at 0.5",
+                (None, 0.05, 0.2, 0.5, 1.0),
+                "ours: None is as sharp as the paper's, which is 0.1 at a temperature of 0.05",
             )
         }
 
@@ -64,4 +76,6 @@ class HCL(Method):
     def loss(self, step: Step) -> torch.Tensor:
         """Return InfoNCE with weighted negatives and the debiased denominator."""
         p = self.params
-        return losses.debiased_info_nce(step.scores, step.temperature, p.tau_plus, p.beta, p.detach)
+        beta = step.temperature / PAPERS_TEMPERATURE if p.beta is None else p.beta
+        prior = class_prior(p.tau_plus, self.services.track)
+        return losses.debiased_info_nce(step.scores, step.temperature, prior, beta, p.detach)

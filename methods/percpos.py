@@ -1,29 +1,32 @@
 """NV-Retriever (TopK-PercPos): the hardest candidates below 95 % of the positive's score.
 
-What the paper says: a candidate that scores nearly as high as the positive is likely a false negative, so
-the ceiling of a negative hangs on its positive. TopK-PercPos keeps s(n) < 0.95 s(p) and is best; others are
-TopK-MarginPos, s(n) < s(p) - 0.05, and TopK-Abs, s(n) < 0.7. Of the rest the top k are taken (4 in the main
-study), mined once with a teacher model before training.
-What the released code does: none of the authors is known to us. sentence-transformers' `mine_hard_negatives`
-drops what scores above the ceiling, so a candidate that meets it exactly is kept there and dropped here.
-What we do: the three rules with the paper's strict "<" on the teacher's scores of the `depth` best candidates
-of the dense pool; those left are ranked by the teacher and the first M taken. `sample` draws M uniformly from
-the first `sample` instead; the paper's variants weigh by softmax or always keep the best. For a negative s(p)
-the ceiling is s(p) - 5 % of |s(p)|, as 0.95 s(p) would lie above s(p). Where fewer than M are left, places
-stay empty: on a narrow range of scores 0.95 can reject nearly all. Without a teacher the warm-up encoder's
-scores decide, which are those of the pool.
+What the paper says: a candidate that scores nearly as high as the positive is likely a false negative, so the ceiling
+of a negative hangs on its positive. TopK-PercPos keeps s(n) < 0.95 s(p) and is best; others are TopK-MarginPos, s(n)
+< s(p) - 0.05, and TopK-Abs, s(n) < 0.7. Of the rest the top k are taken (4 in the main study), mined once with a
+teacher model before training.
+What the released code does: none of the authors is known to us. sentence-transformers' `mine_hard_negatives` drops
+what scores above the ceiling, so a candidate that meets it exactly is kept there and dropped here.
+What we do: the three rules with the paper's strict "<" on the teacher's scores of the `depth` best candidates of the
+dense pool; those left are ranked by the teacher and the first M taken. `sample` draws M uniformly from the first
+`sample` instead; the paper's variants weigh by softmax or always keep the best. For a negative s(p) the ceiling is
+s(p) - 5 % of |s(p)|, as 0.95 s(p) would lie above s(p). Where fewer than M are left, places stay empty. Without a
+teacher the warm-up encoder decides. Encoders use different ranges of the cosine, E5 some .7 to 1.0, where 0.95 would
+reject nearly all or nothing: so the rules read cosines on a scale on which the mean of random pairs is 0 and equality
+1 (`scale.py`).
 Cost per step: M document vectors and `depth` + 2 teacher vectors per query (the paper mines once, offline).
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, sampling, teacher
-from negmark.methods.base import Method
+from negmark.methods.base import Method, Services
+from negmark.methods.scale import CHANCE_IS_0
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried
 
 
@@ -34,10 +37,12 @@ class PercPos(Method):
     title = "NV-Retriever PercPos"
     citation = "Moreira et al. 2024, arXiv 2407.15831"
     pools = frozenset({"dense"})
+    cosine_thresholds = True
     uses_teacher = True
     footnotes = (
         Footnote("the teacher ranks only the best candidates of the warm-up encoder, not the whole corpus"),
-        Footnote("the teacher is the suite's; the paper's best single one is e5-mistral-7b"),
+        Footnote("the teacher is {teacher}; the paper's best single one is e5-mistral-7b"),
+        Footnote(CHANCE_IS_0),
         Footnote("the suite's number of negatives instead of the paper's four"),
     )
     claims = (
@@ -65,8 +70,8 @@ class PercPos(Method):
         """`abs`: the score that a negative must stay below."""
         sample: int | None = Field(default=None, ge=1)
         """Draw uniformly from this many of the best that are left; None takes the very best."""
-        depth: int = Field(default=100, ge=1)
-        """Candidates of the pool that the rule is applied to; ours."""
+        depth: int = Field(default=base.DEPTH, ge=1)
+        """Candidates of the pool that the rule is applied to; that of all rows here."""
 
     @classmethod
     def space(cls, params: "PercPos.Params", track: str) -> Mapping[str, Tried]:
@@ -79,12 +84,30 @@ class PercPos(Method):
         }
         return spaces[params.rule]
 
+    def __init__(self, params: Any, services: Services) -> None:
+        super().__init__(params, services)
+        self.judged = torch.zeros(2, dtype=torch.int64)
+        """Candidates judged, and those of them that were rejected."""
+
+    def idle(self) -> str:
+        """Return that all candidates were judged alike."""
+        return teacher.all_alike(*self.judged.tolist())
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return what has been judged."""
+        return {"judged": self.judged}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.judged = state["judged"]
+
     def negatives(self, batch: Batch) -> Negatives:
         """Take the best candidates below the ceiling."""
         ids, scores, positive = teacher.score_pool(
             self.services, batch.queries, batch.positives, self.params.depth
         )
         ranked = below(ids, scores, ceilings(positive, self.params))
+        self.judged += teacher.judged(ids, ranked)
         if self.params.sample is None:
             return Negatives(ids=sampling.first(ranked, self.services.negatives))
         rng = self.services.rng(batch.step)

@@ -73,7 +73,15 @@ def _check_kinds(method: type[Method], where: str) -> None:
     for attribute in ("citation", "needs_vectors"):
         if not isinstance(getattr(method, attribute), str):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
-    for attribute in ("faithful", "gives_documents", "gives_positives", "knows_hidden", "uses_teacher"):
+    flags = (
+        "faithful",
+        "gives_documents",
+        "gives_positives",
+        "knows_hidden",
+        "uses_teacher",
+        "cosine_thresholds",
+    )
+    for attribute in flags:
         if not isinstance(getattr(method, attribute), bool):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be True or False")
     if not isinstance(method.lends_loss, Lends):

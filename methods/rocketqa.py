@@ -1,28 +1,32 @@
 """RocketQA: hard negatives, but only those that a teacher is confident about.
 
-What the paper says: most errors of hard negatives are unlabelled positives. A cross-encoder, trained on the
-first retriever's results, judges the retriever's top candidates; only those scored below 0.1 stay as hard
-negatives. Also cross-batch negatives (those of all GPUs), and as the last stage pseudo-positives, scored
-above 0.9, of unlabelled queries.
+What the paper says: most errors of hard negatives are unlabelled positives. A cross-encoder, trained on the first
+retriever's results, judges the retriever's top candidates; only those scored below 0.1 stay as hard negatives. Also
+cross-batch negatives (those of all GPUs), and as the last stage pseudo-positives, scored above 0.9, of unlabelled
+queries.
 What the released code does: we have not read it; the thresholds and stages are from notes on the paper ([S]).
-What we do: denoising alone. Of the `depth` best dense candidates those stay that the teacher gives a
-probability below `low`; M of them are drawn uniformly, and `backfill` fills places left empty with random
-documents that are no candidates. Our teacher is an encoder without calibrated probabilities, so we take
-p = 1 / (1 + exp(-(s(n) - s(p)) / temperature)), the two-way softmax of candidate and labelled positive
-under the suite's loss: a candidate as good as the positive has 1/2, and p < 0.1 means 2.197 temperatures
-below it (that is a margin, `low` sets how wide). Augmentation with pseudo-positives is not done (all methods
-see the same positives), nor are cross-batch negatives (one process sees the whole batch).
+What we do: denoising alone. Of the `depth` best dense candidates those stay that the teacher gives a probability
+below `low`; M of them are drawn uniformly, and `backfill` fills places left empty with random documents that are no
+candidates. Our teacher is an encoder without calibrated probabilities, so we take p = 1 / (1 + exp(-(s(n) - s(p)) /
+temperature)), the two-way softmax of candidate and labelled positive under the suite's loss: a candidate as good as
+the positive has 1/2, and p < 0.1 means 2.197 temperatures below it (that is a margin, `low` sets how wide). Cosines
+are read on a scale on which the mean of random pairs is 0 and equality 1 (`scale.py`), so that the margin fits an
+encoder with a narrow range. Augmentation with pseudo-positives is not done (all methods see the same positives), nor
+are cross-batch negatives (one process sees the whole batch).
 Cost per step: M document vectors and `depth` + 2 teacher vectors per query (the paper mines once per stage).
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, sampling, teacher
-from negmark.methods.base import Method
+from negmark.methods.base import Method, Services
+from negmark.methods.scale import CHANCE_IS_0
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried
 
 
@@ -33,11 +37,11 @@ class RocketQA(Method):
     title = "RocketQA (denoised)"
     citation = "Qu et al. 2021, NAACL, arXiv 2010.08191"
     pools = frozenset({"dense"})
+    cosine_thresholds = True
     uses_teacher = True
     footnotes = (
-        Footnote(
-            "the teacher is the suite's encoder instead of a cross-encoder trained on the retriever's results"
-        ),
+        Footnote("the teacher is {teacher} instead of a cross-encoder trained on the retriever's results"),
+        Footnote(CHANCE_IS_0),
         Footnote(
             "its probability is the logistic of (candidate - labelled positive) / temperature, as an encoder has "
             "none of its own"
@@ -76,8 +80,8 @@ class RocketQA(Method):
 
         low: float = Field(default=0.1, gt=0, lt=1)
         """A candidate stays if the teacher's probability is below this."""
-        depth: int = Field(default=100, ge=1)
-        """Candidates of the pool that the teacher judges; ours."""
+        depth: int = Field(default=base.DEPTH, ge=1)
+        """Candidates of the pool that the teacher judges; that of all rows here."""
         backfill: bool = True
         """Fill places left empty with random documents of the corpus; else they stay empty."""
 
@@ -86,6 +90,23 @@ class RocketQA(Method):
         """Tune the threshold."""
         return {"low": Tried((0.01, 0.05, 0.1, 0.2, 0.4), "the paper's 0.1 and, ours, both sides of it")}
 
+    def __init__(self, params: Any, services: Services) -> None:
+        super().__init__(params, services)
+        self.judged = torch.zeros(2, dtype=torch.int64)
+        """Candidates judged, and those of them that were rejected."""
+
+    def idle(self) -> str:
+        """Return that all candidates were judged alike."""
+        return teacher.all_alike(*self.judged.tolist())
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return what has been judged."""
+        return {"judged": self.judged}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.judged = state["judged"]
+
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the candidates that the teacher is confident about."""
         count, rng = self.services.negatives, self.services.rng(batch.step)
@@ -93,7 +114,9 @@ class RocketQA(Method):
             self.services, batch.queries, batch.positives, self.params.depth
         )
         kept = confident(probabilities(scores, positive, self.services.temperature), self.params.low)
-        chosen = sampling.draw_uniform(np.where(kept, ids, NO_DOCUMENT), count, rng)
+        left = np.where(kept, ids, NO_DOCUMENT)
+        self.judged += teacher.judged(ids, left)
+        chosen = sampling.draw_uniform(left, count, rng)
         empty = chosen == NO_DOCUMENT
         if self.params.backfill:
             rng = self.services.rng(batch.step, "backfill")

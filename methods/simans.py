@@ -15,8 +15,8 @@ and no weight underflows). a, b and tau act on dot products whose gaps are of or
 similarities are first divided by the suite's temperature: that is the scale of the loss, as the dot product is
 in the paper. s+ comes from the scoring pass that made the pool, whether or not the positive was retrieved;
 `missing_positive: last` does what the code does where it was not. The faithful track takes the code's loss with
-the suite's teacher, a bi-encoder that stays as it is; where the suite names none, that is the run's own start,
-which has nothing to teach, so name one.
+the suite's teacher, which stays as it is; a suite without one is refused, as the run's own start has nothing to
+teach. `target: labels` takes the cross-entropy of the labelled positive over the same 1 + M documents instead.
 Cost per step: M document vectors per query; the dense pool is made once and shared. With `refresh_steps`, also B
 searches per step and the whole corpus at a refresh; in the faithful track 1 + M more teacher vectors per query.
 """
@@ -42,6 +42,7 @@ from negmark.methods.types import (
     Step,
     Tried,
     When,
+    Work,
 )
 
 Kernel = Literal["gaussian", "laplace", "far"]
@@ -67,10 +68,6 @@ class SimANS(Method):
             "`refresh_steps` is set"
         ),
         Footnote("InfoNCE instead of distillation from a cross-encoder (AR2)", {When.CONTROLLED}),
-        Footnote(
-            "the teacher is the suite's bi-encoder, never trained, instead of a cross-encoder trained in turns",
-            {When.FAITHFUL},
-        ),
         Footnote("the suite's number of negatives instead of 15", {When.FAITHFUL}),
     )
     faithful = True
@@ -97,10 +94,13 @@ class SimANS(Method):
         in the released code calls, prefers scores far above the lowest candidate's and ignores the positive's."""
         tau: float | None = Field(default=None, gt=0)
         """Sharpness of `laplace` and `far`; the released code's if None: 3 and 0.5."""
-        depth: int = Field(default=200, ge=1)
+        depth: int = Field(default=base.DEPTH, ge=1)
         """Candidates of the pool that are drawn from (top-k)."""
         refresh_steps: int | None = Field(default=None, ge=1)
         """Steps between refreshes of the pool with the encoder as it is; None keeps the static one."""
+        target: Literal["teacher", "labels"] = "teacher"
+        """Faithful track: what scores over 1 + M documents are trained towards, the teacher's as in the paper or, an
+        adaptation, the labels."""
         missing_positive: Literal["score", "last"] = "score"
         """Where the positive lies below all candidates: `score` compares with its score as elsewhere, `last`
         takes the last M candidates, as the released code does."""
@@ -118,6 +118,35 @@ class SimANS(Method):
     def __init__(self, params: "SimANS.Params", services: Services) -> None:
         super().__init__(params, services)
         self._snapshot: Snapshot | None = None
+        self.refreshed = torch.zeros(1, dtype=torch.int64)
+        """Refreshes after the first."""
+
+    @classmethod
+    def asks_teacher(cls, params: "SimANS.Params", track: str) -> bool:
+        """Say whether the row distils."""
+        return track == "faithful" and params.target == "teacher"
+
+    @classmethod
+    def needs_teacher(cls, params: "SimANS.Params", track: str) -> bool:
+        """Say the same: no label enters that loss."""
+        return cls.asks_teacher(params, track)
+
+    @classmethod
+    def work(cls, params: "SimANS.Params", track: str, steps: int, batch_size: int) -> Work:
+        """Return a corpus encoded at each refresh and a search per query, if the pool is refreshed."""
+        every = params.refresh_steps
+        return Work(-(-steps // every), steps * batch_size) if every else Work()
+
+    @classmethod
+    def own_notes(cls, params: "SimANS.Params", track: str) -> list[str]:
+        """Return what the paper's loss is trained towards here."""
+        if track != "faithful":
+            return []
+        if params.target == "labels":
+            return [
+                "the labels as target instead of a teacher: cross-entropy over the positive and M negatives"
+            ]
+        return ["the teacher is {teacher}, which stays as it is, instead of a cross-encoder trained in turns"]
 
     @classmethod
     def vectors_needed(cls, params: "SimANS.Params", track: str) -> str:
@@ -128,7 +157,13 @@ class SimANS(Method):
         """Freeze the encoder as it is now, on the steps that are due, if the pool is to be refreshed."""
         every = self.params.refresh_steps
         if every is not None and (self._snapshot is None or step % every == 0):
+            self.refreshed += self._snapshot is not None
             self._snapshot = self.services.snapshot()
+
+    def idle(self) -> str:
+        """Return that a pool which was to be refreshed is that of the start."""
+        every = self.params.refresh_steps
+        return f"no refresh: the first is after {every:,} steps" if every and not self.refreshed else ""
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M candidates by how near their score is to the positive's."""
@@ -141,9 +176,11 @@ class SimANS(Method):
         return Negatives(ids=sampling.take(ids, columns))
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
-        """Return the divergence of the scores over positive and negatives from the teacher's."""
+        """Return the divergence of the scores over positive and negatives from the teacher's, or from the labels."""
         assert step.negatives.ids is not None
         batch, scores = step.batch, step.scores
+        if self.params.target == "labels":
+            return losses.cross_batch_balanced(scores, step.temperature)
         documents = np.concatenate([batch.positives[:, None], step.negatives.ids], axis=1)
         aim = torch.from_numpy(teacher.score(self.services, batch.queries, documents))
         student = torch.cat([scores.positive[:, None], scores.negatives], dim=1)
@@ -152,11 +189,13 @@ class SimANS(Method):
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """Return the snapshot that negatives are drawn from, if the pool is refreshed."""
-        return {} if self._snapshot is None else self._snapshot.state_dict()
+        return {} if self._snapshot is None else {**self._snapshot.state_dict(), "refreshed": self.refreshed}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore the snapshot."""
-        self._snapshot = self.services.snapshot(state) if state else None
+        if state:
+            self.refreshed = state["refreshed"]
+            self._snapshot = self.services.snapshot({key: state[key] for key in state if key != "refreshed"})
 
     def _candidates(self, batch: Batch) -> tuple[Ids, NDArray[np.float32], NDArray[np.float32]]:
         """Return ids and scores [B, K] and the positives' scores [B], all of one scoring pass."""

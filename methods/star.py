@@ -66,7 +66,7 @@ class STAR(Method):
     class Params(base.Params):
         """Parameters of STAR."""
 
-        depth: int = Field(default=200, ge=1)
+        depth: int = Field(default=base.DEPTH, ge=1)
         """Candidates of the static pool that are drawn from, best first."""
         alpha: float | None = Field(default=None, ge=0)
         """Faithful track: weight of the random part beside a hard part of weight 1, from memory of the paper.

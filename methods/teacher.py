@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.methods.base import Services
+from negmark.methods.scale import rescaled
 from negmark.methods.types import NO_DOCUMENT, Ids
 
 
@@ -20,8 +21,22 @@ def score_pool(
 ) -> tuple[Ids, NDArray[np.float32], NDArray[np.float32]]:
     """Return the dense pool's best candidates [B, K], the teacher's scores of them and of the positives [B].
 
-    All scores come from one pass of the teacher, so they can be compared.
+    All scores come from one pass of the teacher, so they can be compared, and are on the scale of `scale.rescaled`.
     """
     ids, _ = services.pool("dense").candidates(queries, depth)
-    scores = score(services, queries, np.column_stack([positives, ids]))
+    raw = score(services, queries, np.column_stack([positives, ids]))
+    scores = rescaled(raw, services.chance(of_teacher=True))
     return ids, scores[:, 1:], scores[:, 0]
+
+
+def judged(candidates: Ids, left: Ids) -> torch.Tensor:
+    """Return how many candidates there were and how many of them were rejected: [2]."""
+    total = int((candidates != NO_DOCUMENT).sum())
+    return torch.tensor([total, total - int((left != NO_DOCUMENT).sum())])
+
+
+def all_alike(count: int, rejected: int) -> str:
+    """Return in a few words that a threshold rejected none or all of the candidates; empty if it told them apart."""
+    if 0 < rejected < count:
+        return ""
+    return f"its threshold rejected {'all' if rejected else 'none'} of {count:,} candidates"

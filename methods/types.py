@@ -160,6 +160,16 @@ class Lends(Enum):
 
 
 @dataclass(frozen=True)
+class Work:
+    """What a run of a method costs beside its batches, in counts: a plan multiplies them with the corpus."""
+
+    corpus_encodings: int = 0
+    """Times that the whole corpus is encoded."""
+    searches: int = 0
+    """Queries searched over the whole corpus."""
+
+
+@dataclass(frozen=True)
 class Tried:
     """Values of a parameter that tuning tries, the default among them."""
 

@@ -78,7 +78,8 @@ def test_ruff_refuses_what_can_run_code() -> None:
 
 
 PLAIN = {
-    "threads", "wildcards.figure", "input.start", "params.launcher", "params.module", "params.pools", "params.options",
+    "threads", "wildcards.figure", "input.start", "input.teachers", "params.launcher", "params.module", "params.pools",
+    "params.options",
     "params.vectors", "params.command",
 }  # fmt: skip
 """What stands in a shell line as it is: options, and paths whose parts are names that the settings bound."""

@@ -54,7 +54,12 @@ def test_data_stage_knows_no_encoder():
 def test_method_depends_on_its_own_file_alone():
     found = method_sources(registry.available()["simans"])
     wanted = {"methods/simans.py", "methods/types.py", "methods/base.py", "methods/losses.py"}
-    assert set(found) == wanted | {"methods/sampling.py", "methods/teacher.py", "methods/values.py"}
+    assert set(found) == wanted | {
+        "methods/sampling.py",
+        "methods/scale.py",
+        "methods/teacher.py",
+        "methods/values.py",
+    }
     assert "methods/sampling.py" not in method_sources(registry.available()["inbatch"])
 
 

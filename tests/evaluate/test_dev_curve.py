@@ -133,7 +133,8 @@ def test_a_point_of_a_whole_encoder_is_what_evaluation_computes(texts, tmp_path)
 
 
 def test_cost_is_counted_up_to_the_point(bench, tmp_path):
-    out = bench.train(tmp_path / "run", bench.spec("adore", **CURVE))
+    spec = bench.spec("adore", **CURVE)
+    out = bench.train(tmp_path / "run", {**spec, "params": {**spec["params"], "refresh_steps": 1}})
     curve = pd.read_parquet(out / "dev.parquet")
     assert curve["searches"].tolist() == [0, 4 * 16, 8 * 16, 12 * 16]
     assert curve["refreshes"].tolist() == [0, 4, 8, 12]  # the corpus of 90 is encoded again at each step

@@ -1,5 +1,7 @@
 """ADORE against numbers that the released loss was run for, and its live search against brute force."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -95,20 +97,29 @@ def test_negatives_of_equal_rank_gain_may_be_permuted():
 
 
 def test_defaults_are_the_readmes():
-    assert ADORE.Params().model_dump() == {"depth": 200, "cut": 200}
+    assert ADORE.Params().model_dump() == {"refresh_steps": 100, "depth": 200, "cut": 200}
 
 
-def brute_force(run, batch, documents):
-    """Rows of all documents, best first, by the vectors as they are now."""
-    vectors = run.encoder.documents(np.arange(documents))
+def brute_force(run, batch, documents, encoder=None):
+    """Rows of all documents, best first, by the vectors as they are now, or with the documents of another encoder."""
+    vectors = (encoder or run.encoder).documents(np.arange(documents))
     return (-(batch.query_vectors @ vectors.T)).argsort(dim=1, stable=True).numpy()
+
+
+def refreshing(world, every, **training):
+    run = world.run("adore", **training)
+    run.method.params = ADORE.Params(refresh_steps=every)
+    return run
 
 
 @pytest.mark.parametrize("name", ["adore", "adore/faithful"])
 def test_negatives_are_the_best_unlabelled_of_the_moment(name, world):
-    run = world.run(name, learning_rate=0.1)
+    """In the controlled track with the corpus encoded at every step."""
+    run = world.run(name, learning_rate=0.1) if "/" in name else refreshing(world, 1, learning_rate=0.1)
+    run.method.refresh(0)
     at_first = brute_force(run, _example(run, 2).batch, world.documents)
     for step in range(3):
+        run.method.refresh(step)
         example = _example(run, step)
         order = brute_force(run, example.batch, world.documents)
         for query, row, found in zip(example.batch.queries, order, example.negatives.ids, strict=True):
@@ -120,12 +131,32 @@ def test_negatives_are_the_best_unlabelled_of_the_moment(name, world):
     assert (order[:, :4] != at_first[:, :4]).any()  # else a search of the untrained vectors would pass
 
 
-def test_controlled_trains_both_towers_and_encodes_the_corpus_at_each_step(world):
-    run = world.run("adore")
+@pytest.mark.parametrize(("every", "refreshes"), [(1, 3), (2, 2), (100, 1)])
+def test_controlled_trains_both_towers_and_encodes_the_corpus_when_it_is_due(world, every, refreshes):
+    run = refreshing(world, every)
     take_steps(run, 3)
     assert run.method.trained_towers() == {"query", "document"}
-    assert run.services.counters.refreshes == 3
+    assert run.services.counters.refreshes == refreshes
     assert run.services.counters.searches == 24
+
+
+def test_between_refreshes_todays_queries_search_the_documents_of_the_last_one(world):
+    run = refreshing(world, 2, learning_rate=0.1)
+    differs = 0
+    for step in range(4):
+        if step % 2 == 0:
+            encoded = copy.deepcopy(run.encoder)
+        run.encoder.begin(run.seed, step)
+        run.method.refresh(step)
+        example = _example(run, step)
+        today = brute_force(run, example.batch, world.documents)
+        then = brute_force(run, example.batch, world.documents, encoded)
+        for query, row, found in zip(example.batch.queries, then, example.negatives.ids, strict=True):
+            free = [document for document in row if (query, document) not in world.positives]
+            assert found.tolist() == free[:4]
+        differs += step % 2 and int((today[:, :4] != then[:, :4]).sum())
+        one_step(run, step, keep_scores=False)
+    assert differs > 0
 
 
 def test_faithful_leaves_documents_as_they_were_and_encodes_the_corpus_once(world):

@@ -98,7 +98,7 @@ def test_nothing_is_kept_before_the_first_refresh(world):
     assert run.method.state_dict() == {}
     run.method.load_state_dict({})
     run.method.refresh(7)  # a run may begin anywhere
-    assert set(run.method.state_dict()) == {"query", "document"}
+    assert set(run.method.state_dict()) == {"query", "document", "refreshed"}
 
 
 def test_faithful_loss_is_the_mean_over_triples_without_in_batch_negatives(world, tiny_world):

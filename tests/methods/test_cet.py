@@ -70,7 +70,7 @@ def test_empty_places_are_no_pairs():
 
 
 def test_weights_of_a_step_are_the_selection_models_own(world):
-    run = run_of(world, params={"noise": 0.0})
+    run = run_of(world, params={"noise": 0.0, "standardise": False})
     example = _example(run, 0)
     ids = example.negatives.ids
     left = run.services.warmup_queries(example.batch.queries)
@@ -117,7 +117,7 @@ def test_the_total_trains_each_model_by_its_own_part_alone(world, track):
 
 
 def test_the_faithful_loss_is_both_pairwise_losses(world):
-    run = run_of(world, "faithful", params={"temperature": 2.0})
+    run = run_of(world, "faithful", params={"temperature": 2.0, "standardise": False})
     example = _example(run, 0)
     batch, scores = example.batch, example.scores
     pairs = np.column_stack([batch.positives, example.negatives.ids])
@@ -137,9 +137,9 @@ def test_the_selection_model_is_trained(world):
     assert not torch.equal(run.method.selection.query, before)
 
 
-def weights_of(logits, used=None, step=0, **params):
+def weights_of(logits, used=None, step=0, standardise=False, ranker=None, **params):
     method = CET.__new__(CET)
-    method.params = CET.Params(**params)
+    method.params, method._ranker = CET.Params(standardise=standardise, **params), ranker
     logits = torch.tensor(logits)
     used = torch.ones_like(logits, dtype=torch.bool) if used is None else torch.tensor(used)
     return method.weights(logits, used, step)
@@ -165,7 +165,29 @@ def test_weights_are_one_in_the_first_steps_if_asked():
 
 def test_defaults_are_those_of_the_released_script():
     params = CET.Params()
-    assert (params.temperature, params.clip, params.normalise, params.warmup_steps) == (10, None, False, 0)
+    assert (params.clip, params.normalise, params.warmup_steps) == (None, False, 0)
+    assert weights_of([[5.0]]).item() == pytest.approx(1 + np.exp(5 / 10))  # T = 10, as in ranker.sh
+    ranker = torch.nn.Identity()
+    assert weights_of([[5.0, 7.0]], standardise=True, ranker=ranker)[0, 0] == weights_of([[5.0]])[0, 0]
+
+
+def test_standardised_logits_weigh_alike_wherever_they_lie():
+    """Two standard deviations apart: 1 + e^(-1/2) and 1 + e^(1/2), T being 2; the empty place counts for nothing."""
+    for logits in ([[6.0, 8.0, 99.0]], [[-0.1, 0.1, -9.0]]):
+        found = weights_of(logits, used=[[True, True, False]], standardise=True)
+        torch.testing.assert_close(found, torch.tensor([[1.606531, 2.648721, 1.0]]))
+    assert weights_of([[3.0, 3.0]], standardise=True).tolist() == [[2.0, 2.0]]
+
+
+def test_weights_of_a_bi_encoder_spread(world):
+    """The released T = 10 on cosine / .05 left them constant."""
+    spreads = {}
+    for name, params in (("default", {}), ("raw", {"standardise": False})):
+        run = run_of(world, params=params)
+        take_steps(run, 3)
+        spreads[name] = [row["weight_spread"] / row["weight_mean"] for row in run.history]
+    assert min(spreads["default"]) > 0.25
+    assert max(spreads["raw"]) < 0.2
 
 
 def test_each_pair_through_the_selection_model_is_counted(world, shallow_world):

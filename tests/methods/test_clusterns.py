@@ -8,6 +8,7 @@ from torch.nn import functional
 from contract_checks import assert_fit, finite_gradients, same
 from negmark.methods import losses
 from negmark.methods.clusterns import ClusterNS, far_from_the_last, moved, nearest_two, suspected_gaps
+from negmark.methods.types import Batch
 from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.run import set_up
@@ -78,6 +79,30 @@ def test_suspects_and_their_margin_by_hand():
 def test_the_start_goes_far_from_the_last_one_by_hand():
     assert far_from_the_last(COSINES, 0, 3) == [0, 3, 1]
     assert sorted(far_from_the_last(COSINES, 2, 4)) == [0, 1, 2, 3]
+
+
+def test_the_second_nearest_is_taken_by_the_centroids_after_their_move_by_hand():
+    """(.96, -.28) has c nearest and b second, .8 against a's .352, until (-.6, -.8), b's own, has drawn b away.
+
+    With gamma a half b moves to (0, -.8), at cosine .28, so that a is second; c moves to (.98, -.14).
+    """
+    method = ClusterNS.__new__(ClusterNS)
+    method.params = ClusterNS.Params(clusters=3, gamma=0.5)
+    method.centroids = torch.tensor([[0.6, 0.8], [0.6, -0.8], [1.0, 0.0]])
+    queries = torch.tensor([[0.96, -0.28], [-0.6, -0.8]])
+    assert nearest_two(queries, method.centroids).tolist() == [[2, 1], [1, 2]]
+    given = method.negatives(Batch(1, np.arange(2), np.arange(2), queries, queries))
+    torch.testing.assert_close(
+        given.vectors[:, 0], torch.tensor([[0.6, 0.8], [0.989949, -0.141421]]), atol=1e-5, rtol=0
+    )
+
+
+def test_clusters_that_never_start_are_told(world):
+    run = run_of(world, params={"clusters": 4, "start_step": 3})
+    take_steps(run, 3)
+    assert run.method.idle() == "clustering never started: it starts at step 3"
+    take_steps(run, 1, 3)
+    assert run.method.idle() == ""
 
 
 @pytest.mark.parametrize("track", ["", "faithful"])

@@ -243,6 +243,38 @@ def test_pools_are_left_as_they_were(name, world):
 
 
 @every_method
+def test_the_declared_work_is_what_a_run_counts(name, world):
+    """What a plan multiplies with the corpus; where a parameter decides it, with several values of that too."""
+    kind, track = METHODS[name], "faithful" if "/" in name else "controlled"
+    refreshed = "refresh_steps" in kind.Params.model_fields
+    for params in [{}, *({"refresh_steps": every} for every in (1, 3, 7) if refreshed)]:
+        run = world.run(name)
+        run.method.params = kind.Params(**params)
+        take_steps(run, 7)
+        work, counted = kind.work(run.method.params, track, 7, 8), run.services.counters
+        assert (work.corpus_encodings, work.searches) == (counted.refreshes, counted.searches), params
+
+
+@every_method
+def test_all_rows_look_at_one_depth_by_default(name):
+    depths = {
+        field.default for key, field in METHODS[name].Params.model_fields.items() if key in {"depth", "top"}
+    }
+    assert depths <= {base.DEPTH} == {200}
+
+
+@every_method
+def test_what_was_idle_is_said_in_a_few_words_and_survives_a_restart(name, world):
+    run, other = world.run(name), world.run(name)
+    take_steps(run, 3)
+    words = run.method.idle()
+    assert len(words) < 120
+    assert not words.endswith(".")
+    other.method.load_state_dict(run.method.state_dict())
+    assert other.method.idle() == words
+
+
+@every_method
 def test_the_docstring_answers_the_four_questions(name):
     text = sys.modules[METHODS[name].__module__].__doc__
     parts = ["What the paper says", "What the released code does", "What we do", "Cost per step"]

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -171,20 +172,43 @@ def test_the_worst_row_costs_two_over_the_temperature():
     assert loss.item() == pytest.approx(200.0)
 
 
-def test_defaults_are_the_papers():
-    assert Debiased.Params().model_dump() == {"tau_plus": 0.1}
-    assert HCL.Params().model_dump() == {"beta": 1.0, "tau_plus": 0.1, "detach": False}
-
-
 class OneStep:
     """As much of a step as a loss reads."""
 
     scores, temperature = scores_of([POSITIVE], [NEGATIVES]), TEMPERATURE
 
 
+def in_track(track):
+    """As much of the services as these methods read."""
+    return SimpleNamespace(track=track)
+
+
+def test_the_faithful_track_has_the_papers_prior_and_at_its_temperature_its_sharpness():
+    for kind, beta in ((Debiased, 0.0), (HCL, 1.0)):
+        found = kind(kind.Params(), in_track("faithful")).faithful_loss(OneStep).item()
+        assert found == pytest.approx(released(POSITIVE, NEGATIVES, 0.5, 0.1, beta)), kind
+
+
+def test_the_controlled_track_has_a_prior_of_retrieval_and_keeps_the_sharpness_at_any_temperature():
+    """beta s / t is 2 s, as the paper's 1 s / 0.5: 0.1 at 0.05."""
+    step = SimpleNamespace(scores=scores_of([POSITIVE], [NEGATIVES]), temperature=0.05)
+    for kind, beta in ((Debiased, 0.0), (HCL, 0.1)):
+        found = kind(kind.Params(), in_track("controlled")).loss(step).item()
+        assert found == pytest.approx(released(POSITIVE, NEGATIVES, 0.05, 0.001, beta), rel=1e-6), kind
+
+
+def test_the_default_prior_leaves_gradient_where_the_papers_has_none():
+    """The positive at .45, 63 others from 0 to .35: the sum of e^{s/.05} is about 10,300, that of the prior .001 times
+    63 e^9, 510, and of .1 51,000, so that there the row rests on the floor."""
+    for prior, on_floor in ((0.001, False), (0.1, True)):
+        scores = scores_of([0.45], [np.linspace(0, 0.35, 63).tolist()], grad=True)
+        losses.debiased_info_nce(scores, 0.05, prior).backward()
+        assert bool((scores.in_batch.grad == 0).all()) is on_floor
+
+
 @pytest.mark.parametrize("beta", [row[0] for row in HCL_TABLE])
 def test_methods_pass_their_parameters_on(beta):
-    found = HCL(HCL.Params(beta=beta, tau_plus=0.2), None).loss(OneStep).item()
+    found = HCL(HCL.Params(beta=beta, tau_plus=0.2), in_track("controlled")).loss(OneStep).item()
     assert found == pytest.approx(released(POSITIVE, NEGATIVES, TEMPERATURE, 0.2, beta))
-    debiased = Debiased(Debiased.Params(tau_plus=0.2), None).loss(OneStep).item()
+    debiased = Debiased(Debiased.Params(tau_plus=0.2), in_track("controlled")).loss(OneStep).item()
     assert debiased == pytest.approx(released(POSITIVE, NEGATIVES, TEMPERATURE, 0.2, 0.0))

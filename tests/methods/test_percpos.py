@@ -6,6 +6,7 @@ import torch
 
 from builders import unit
 from negmark.methods.percpos import PercPos, below, ceilings
+from negmark.methods.scale import rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch
 
 POSITIVE = 0.80
@@ -77,7 +78,8 @@ TAUGHT = [0.79, 0.77, 0.765, 0.74, 0.70, 0.50]
 class Services:
     """One query's candidates in the order of the pool, and a teacher that scores them as it is told."""
 
-    def __init__(self, ids, teacher, positive, negatives):
+    def __init__(self, ids, teacher, positive, negatives, zero=0.0):
+        self.zero = zero
         self.ids, self.negatives, self.asked = ids, negatives, []
         self.table = np.zeros(200)
         self.table[ids], self.table[150] = teacher, positive
@@ -97,6 +99,10 @@ class Services:
     def teacher_documents(self, documents):
         cosine = torch.from_numpy(self.table[np.maximum(documents, 0)]).float()
         return torch.stack([cosine, (1 - cosine**2).sqrt()], dim=-1)
+
+    def chance(self, of_teacher=False):
+        assert of_teacher
+        return self.zero
 
     def rng(self, step, purpose=""):
         return np.random.default_rng([step, *purpose.encode()])
@@ -142,7 +148,9 @@ def test_without_a_teacher_the_scores_are_those_of_the_pool(world):
     ids = run.method.negatives(Batch(0, queries, positives, None, None)).ids
     pool = world.pools["dense"]
     candidates, scores = pool.candidates(queries)
-    limit = ceilings(pool.positive_scores(queries, positives), PercPos.Params())
+    chance = run.services.chance(of_teacher=True)
+    scores, own = (rescaled(each, chance) for each in (scores, pool.positive_scores(queries, positives)))
+    limit = ceilings(own, PercPos.Params())
     np.testing.assert_array_equal(ids, below(candidates, scores, limit)[:, :4])
     assert (ids != NO_DOCUMENT).any()
 
@@ -162,9 +170,33 @@ def test_unit_vectors_of_another_length_are_a_teacher_too(world):
     queries, positives = run.labels.batch(0, 0, 8)
     ids = run.method.negatives(Batch(0, queries, positives, None, None)).ids
     documents, asked = run.services._teacher
-    scores = np.einsum("be,bke->bk", asked[queries], documents[ids])
-    own = (asked[queries] * documents[positives]).sum(axis=1)
+    chance = run.services.chance(of_teacher=True)
+    scores = rescaled(np.einsum("be,bke->bk", asked[queries], documents[ids]), chance)
+    own = rescaled((asked[queries] * documents[positives]).sum(axis=1), chance)
     limit = np.broadcast_to((own - 0.05 * np.abs(own))[:, None], ids.shape)
     real = ids != NO_DOCUMENT
     assert real.any()
     assert (scores[real] < limit[real]).all()
+
+
+def test_an_encoder_of_a_narrow_range_keeps_the_same_candidates():
+    """Cosines squeezed into .7 to 1.0, with random pairs at .7: the raw rule would keep another set."""
+    squeezed = [0.7 + 0.3 * score for score in TAUGHT]
+    found = choose(Services(IDS, squeezed, 0.7 + 0.3 * POSITIVE, 3, zero=0.7))
+    assert found.tolist() == choose(Services(IDS, TAUGHT, POSITIVE, 3)).tolist() == [[74, 70, 50]]
+    assert choose(Services(IDS, squeezed, 0.7 + 0.3 * POSITIVE, 3)).tolist() != found.tolist()
+
+
+def test_a_ceiling_that_tells_no_candidates_apart_is_told():
+    for positive, words in ((2.0, "its threshold rejected none of 6 candidates"),
+                            (0.1, "its threshold rejected all of 6 candidates"), (POSITIVE, "")):  # fmt: skip
+        services = Services(IDS, TAUGHT, positive, 2)
+        method = PercPos(PercPos.Params(), services)
+        method.services.teacher_documents = lambda documents, table=services.table: torch.stack(
+            [torch.from_numpy(table[np.maximum(documents, 0)]).float(), torch.zeros(documents.shape)], dim=-1
+        )
+        method.negatives(Batch(0, np.arange(1), np.full(1, 150), None, None))
+        assert method.idle() == words
+        other = PercPos(PercPos.Params(), services)
+        other.load_state_dict(method.state_dict())
+        assert other.idle() == words

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from negmark.methods.rocketqa import RocketQA, confident, filled, probabilities, within
+from negmark.methods.scale import rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch
 
 CROSS_ENCODER = [0.95, 0.50, 0.09, 0.02, 0.11]
@@ -70,9 +71,10 @@ def given_by(run, step=0, **params):
 
 
 def stays(world, queries, positives, low, temperature=0.05):
-    pool = world.pools["dense"]
+    pool, chance = world.pools["dense"], world.run("rocketqa").services.chance(of_teacher=True)
     ids, scores = pool.candidates(queries)
-    kept = confident(probabilities(scores, pool.positive_scores(queries, positives), temperature), low)
+    scores, own = rescaled(scores, chance), rescaled(pool.positive_scores(queries, positives), chance)
+    kept = confident(probabilities(scores, own, temperature), low)
     return [set(row[keep].tolist()) for row, keep in zip(ids, kept, strict=True)], [*map(set, ids.tolist())]
 
 

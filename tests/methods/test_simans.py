@@ -76,7 +76,7 @@ def test_larger_a_is_a_narrower_band():
 def test_defaults_are_the_papers():
     assert SimANS.Params().model_dump() == {
         "a": 0.5, "b": 0.0, "kernel": "gaussian", "tau": None, "depth": 200,
-        "refresh_steps": None, "missing_positive": "score",
+        "refresh_steps": None, "target": "teacher", "missing_positive": "score",
     }  # fmt: skip
 
 
@@ -339,3 +339,34 @@ def test_faithful_comes_nearer_to_its_teacher_whatever_the_labels_say(world, tmp
     run = with_teacher(world, tmp_path / "teacher", turned)
     take_steps(run, 60)
     assert np.mean([row["loss"] for row in run.history[-5:]]) < 0.8 * run.history[0]["loss"]
+
+
+def test_labels_as_target_are_the_cross_entropy_over_one_positive_and_the_negatives(world):
+    spec = {**world.spec("simans/faithful"), "params": {"target": "labels"}}
+    run = set_up(spec, train.load_materials(world.dataset, world.vectors, {"dense": world.pools["dense"]}))
+    example = _example(run, 0)
+    positive = example.scores.positive.detach().double().numpy() / 0.05
+    negatives = example.scores.negatives.detach().double().numpy() / 0.05
+    expected = np.log1p(np.exp(negatives - positive[:, None]).sum(axis=1)).mean()
+    assert run.method.faithful_loss(example).item() == pytest.approx(expected, rel=1e-4)
+    assert run.services.counters.teacher_vectors == 0
+
+
+def test_who_teaches_is_asked_of_the_faithful_track_with_a_teacher_alone():
+    for track, target, asks in (
+        ("controlled", "teacher", False), ("faithful", "teacher", True), ("faithful", "labels", False),
+    ):  # fmt: skip
+        params = SimANS.Params(target=target)
+        assert SimANS.asks_teacher(params, track) is SimANS.needs_teacher(params, track) is asks
+
+
+def test_a_refresh_that_never_comes_is_told(world, tmp_path):
+    run = world.run("simans")
+    take_steps(run, 3)
+    assert run.method.idle() == ""
+    late = world.run("simans")
+    late.method.params = SimANS.Params(refresh_steps=4)
+    take_steps(late, 4)
+    assert late.method.idle() == "no refresh: the first is after 4 steps"
+    take_steps(late, 1, 4)
+    assert late.method.idle() == ""

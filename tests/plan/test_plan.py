@@ -2,12 +2,14 @@
 
 import base64
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
 from negmark.core.errors import UserError
+from negmark.methods.types import Work
 from negmark.plan import durations, jobs, plan
 from negmark.plan.durations import Encoding, Machine, RowCost
 from negmark.plan.jobs import Done, Job
@@ -98,19 +100,37 @@ def test_seconds_of_stages() -> None:
     assert durations.dense_pool_seconds(SIZE, HOW, MACHINE) == pytest.approx(2 + 1.6)
     assert durations.bm25_pool_seconds(SIZE, MACHINE) == pytest.approx(2 + 10 + 10)
     budget = {"steps": 100, "batch_size": 4, "negatives": 2}
-    seconds = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, 3, "adapter")
+    seconds = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, Work(3, 400), "adapter")
     assert seconds == pytest.approx(1 + 1 + 100 * 0.5 + 3 * 1.5)
     # three times the tokens of 100 steps of 4 queries of 10 tokens, each with 3 documents of 64
-    seconds = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, 0, "finetune")
+    seconds = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, Work(), "finetune")
     assert seconds == pytest.approx(3 * 100 * 4 * (10 + 3 * 64) / 1000)
-    seconds = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, 0, "rerank")
+    # the corpus twice, and 400 queries searched on one of the two cores
+    more = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, Work(2, 400), "finetune")
+    assert more - seconds == pytest.approx(2 * 65_500 / 1000 + 400 * 1000 * 16 / 0.5e6)
+    gpu = replace(MACHINE, own_products=4e6)
+    on_gpu = durations.train_seconds(SIZE, HOW, gpu, "simans", budget, Work(2, 400), "finetune")
+    assert more - on_gpu == pytest.approx(400 * 1000 * 16 * (1 / 0.5e6 - 1 / 4e6))
+    seconds = durations.train_seconds(SIZE, HOW, MACHINE, "simans", budget, Work(), "rerank")
     assert seconds == pytest.approx(3 * 100 * 4 * 3 * (10 + 64) / 1000)
 
 
-def test_refreshes() -> None:
-    assert durations.refreshes_of({"refresh_steps": 100}, 250) == 3
-    assert durations.refreshes_of({"refresh_steps": None}, 250) == 1
-    assert durations.refreshes_of({}, 250) == 1
+def test_what_methods_say_of_their_corpus_is_planned() -> None:
+    """Between rows of one method that differ in how often they encode: the encodings; searches are those of all."""
+    rows = {f"every_{every}": {"method": "adore", "refresh_steps": every} for every in (1, 50)}
+    config = {
+        "suite": "s", "tier": "finetune", "datasets": {"msmarco": None}, "methods": {**rows, "dense_topk": None},
+        "finetune": {"steps": 100, "batch_size": 4, "negatives": 2},
+    }  # fmt: skip
+    planner = Planner(Layout(load(config, "a test")), MACHINE, Network(16, 70_000, 50_000, True))
+    often, seldom, never = (
+        planner.estimate(Job("train_0", {"dataset": "msmarco", "row": row})).seconds
+        for row in ("every_1", "every_50", "dense_topk")
+    )
+    size = planner.size(planner._layout.datasets["msmarco"])
+    corpus = sum(durations.corpus_tokens(size, planner._how)) / 1000
+    assert often - seldom == pytest.approx(98 * corpus)
+    assert seldom - never == pytest.approx(2 * corpus + 400 * 8_841_823 * 16 / 0.5e6)
 
 
 @pytest.mark.parametrize(

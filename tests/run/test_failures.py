@@ -77,12 +77,12 @@ def test_what_a_run_said_itself_stays_unless_it_was_killed(tmp_path, monkeypatch
 def test_heirs_of_a_failed_row_fail_with_it() -> None:
     """c starts from b, which starts from a; away is evaluated with the runs of home."""
     rows = "abc"
-    needs = {("home", row): None for row in rows} | {
-        ("away", row): (("home", row), "trained on home") for row in rows
+    needs = {("home", row): [] for row in rows} | {
+        ("away", row): [(("home", row), "trained on home")] for row in rows
     }
     needs |= {
-        ("home", "b"): (("home", "a"), "starts from a"),
-        ("home", "c"): (("home", "b"), "starts from b"),
+        ("home", "b"): [(("home", "a"), "starts from a")],
+        ("home", "c"): [(("home", "a"), "its teacher is a"), (("home", "b"), "starts from b")],
     }
     found = with_heirs([Failure(dataset="home", row="b", status="diverged", reason="nan")], needs)
     assert {place: one.reason for place, one in found.items()} == {

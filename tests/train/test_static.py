@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file
+from safetensors.torch import save_file
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from torch.nn.functional import normalize
@@ -84,6 +85,24 @@ def words(tmp_path_factory) -> Words:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NEGMARK_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield Words(tmp_path_factory.mktemp("words"))
+
+
+def test_a_trained_row_teaches_with_the_vectors_it_is_judged_by(words, tmp_path):
+    run = words.run("random", learning_rate=0.5)
+    for step in range(3):
+        one_step(run, step, keep_scores=False)
+    save_file(
+        {name: value.contiguous() for name, value in run.encoder.weights().items()},
+        tmp_path / "model.safetensors",
+    )
+    documents, queries = words.evaluated(tmp_path)
+    materials = load_materials(words.dataset, words.vectors, {"dense": CandidatePool(words.pool)})
+    spec = words.spec("simans", track="faithful")
+    services = set_up(spec, materials, None, tmp_path / "model.safetensors").services
+    rows = np.array([[3, 9], [9, 40]])
+    np.testing.assert_allclose(services.teacher_documents(rows).numpy(), documents[rows], atol=1e-6)
+    np.testing.assert_allclose(services.teacher_queries(rows[0]).numpy(), queries[rows[0]], atol=1e-6)
+    assert not np.allclose(documents[rows], services.warmup_documents(rows).numpy(), atol=1e-2)
 
 
 def plain(table: torch.Tensor, weights: torch.Tensor | None, bench: Words, side: str, rows) -> torch.Tensor:

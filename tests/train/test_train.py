@@ -17,6 +17,7 @@ from builders import ROOT, Bench
 from killed_runs import same
 from negmark.core.errors import UserError
 from negmark.store.pool import CandidatePool
+from negmark.train import services
 from negmark.train import step as step_module
 from negmark.train import train as stage_train
 from negmark.train.run import rate_factor, set_up
@@ -261,3 +262,14 @@ def test_command_shows_its_options():
     assert done.returncode == 0
     for option in ("--spec", "--dataset", "--vectors", "--state", "--start", "--pool", "--threads"):
         assert option in done.stdout
+
+
+@pytest.mark.parametrize("block", [1, 7, 40, 90, 1000])
+def test_a_search_in_blocks_finds_what_a_whole_one_does(block):
+    generator = torch.Generator().manual_seed(0)
+    queries, documents = torch.randn(5, 6, generator=generator), torch.randn(90, 6, generator=generator)
+    rows, scores = services.top(queries, documents, 8, block)
+    expected = (queries @ documents.T).sort(dim=1, descending=True)
+    np.testing.assert_array_equal(rows, expected.indices[:, :8].numpy())
+    np.testing.assert_allclose(scores, expected.values[:, :8].numpy(), atol=1e-6)
+    assert services.top(queries, documents, 200, block)[0].shape == (5, 90)

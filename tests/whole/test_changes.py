@@ -101,12 +101,26 @@ def test_a_dataset_without_training_asks_for_no_model(project: Path) -> None:
 
 
 def test_a_teacher_is_encoded_once_and_read_by_those_who_ask(project: Path) -> None:
+    """A controlled SimANS doesn't."""
     changed = plain()
+    changed["methods"]["guided"] = {"method": "gist"}
     write_suite(project, {**changed, "teacher": {**changed["encoder"], "document_length": 16}})
     made = scheduled(project)
     vectors = {path for path in made if path.startswith("results/embeddings") and path.endswith(".npy")}
     assert len({Path(path).parent for path in vectors if "/parts/" not in path}) == 1
-    assert rows(made) == SIMANS - {"simans_tuned"}
+    assert rows(made) == {"guided"}
+
+
+def test_a_row_that_teaches_is_left_alone_and_a_change_of_it_reaches_those_it_teaches(project: Path) -> None:
+    changed = plain()
+    changed["methods"]["taught"] = {"method": "simans", "track": "faithful"}
+    write_suite(project, {**changed, "teacher": {"row": "simans"}})
+    made = scheduled(project)
+    assert rows(made) == {"taught"}
+    assert not [path for path in made if path.startswith("results/embeddings")]
+    changed["methods"]["simans"]["a"] = 1.0
+    write_suite(project, {**changed, "teacher": {"row": "simans"}})
+    assert rows(scheduled(project)) == {"simans", "taught"}
 
 
 def test_a_failing_row_is_tried_again_alone(failed: Path) -> None:

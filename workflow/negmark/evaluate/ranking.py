@@ -69,7 +69,7 @@ def measure(split: TestSplit, run: Run, evaluator: Evaluator) -> dict[str, list[
     """Return one row per query of the split: its id, slice, cluster and metrics, in the order of the dataset."""
     by_query = evaluator.values(run)
     metrics = {metric: [by_query[name][metric] for name in split.names] for metric in evaluator.names}
-    return {"query": split.names, "slice": split.slices, "cluster": split.clusters, **metrics}
+    return {"query": split.names, "slice": split.slices, "cluster": split.clusters.tolist(), **metrics}
 
 
 def clusters(labels: Qrels, queries: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -24,7 +24,7 @@ from negmark.store.pool import CandidatePool
 from negmark.store.trials import Trial, Trials, read_trials, write_trials
 from negmark.suite.tuning import rate_of
 from negmark.train.checkpoint import Checkpoint, code_of
-from negmark.train.inputs import Materials, load_materials, origins
+from negmark.train.inputs import Materials, load_materials, models_of, origins
 from negmark.train.run import Run, set_up
 from negmark.train.step import train_until
 
@@ -64,13 +64,20 @@ class Workbench:
         self,
         spec: Mapping[str, Any],
         starts: Mapping[int, Path | None],
+        teachers: Mapping[int, Path | None],
         materials: Materials,
         state: Path,
         decides: Mapping[str, Any],
     ) -> None:
-        """`starts` are the models to start from, by trial seed; `decides` is what decides beside the spec."""
+        """`starts` are the models to start from, by trial seed, `teachers` those that teach.
+
+        `decides` is what decides beside the spec.
+        """
         self._spec, self._starts, self._materials, self._state = spec, starts, materials, state
+        self._teachers = teachers
         self._decides = {**decides, "start": {seed: _hash(model) for seed, model in starts.items()}}
+        if any(teachers.values()):
+            self._decides["teachers"] = {seed: _hash(model) for seed, model in teachers.items()}
         self._curve = Curve(materials.dataset, spec["training"])
         self._slice, self._deciding = self._curve.deciding()
         code = code_of(spec, MODULE)
@@ -103,7 +110,7 @@ class Workbench:
         checkpoint = Checkpoint(self._state / "running", decides, training["checkpoint_steps"])
         run: Run | None = None
         try:
-            run = set_up(spec, self._materials, self._starts[seed])
+            run = set_up(spec, self._materials, self._starts[seed], self._teachers[seed])
             train_until(run, training["steps"], checkpoint)
             trial = self._measured(run, setting, seed)
         except UnwritableError:
@@ -159,17 +166,20 @@ def main(
     threads: Annotated[int, Option(help="threads of torch")] = 1,
     rates: Annotated[Path | None, Option(help="trials of the first stage")] = None,
     grid: Annotated[Path | None, Option(help="the factors that all rows try")] = None,
+    teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
 ) -> None:
     """Train the trials of one row."""
     torch.set_num_threads(threads)
     asked = json.loads(task)
     files = dict(entry.split("=", 1) for entry in pool or [])
     pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
-    models: list[Path | None] = [Path(model) for model in start.split()]
-    starts = dict(zip(asked["seeds"], models or [None] * len(asked["seeds"]), strict=True))
+    seeds = asked["seeds"]
+    starts, taught_by = (
+        dict(zip(seeds, models_of(option, len(seeds)), strict=True)) for option in (start, teachers)
+    )
     materials = load_materials(dataset, vectors, pools, teacher)
     decides = {"data": origins(dataset, vectors, teacher), "pools": files}
-    bench = Workbench(asked["spec"], starts, materials, state, decides)
+    bench = Workbench(asked["spec"], starts, taught_by, materials, state, decides)
     if rates is None or grid is None:
         bench.write(output, bench.tried([Setting(factor, {}) for factor in asked["rates"]]))
         return

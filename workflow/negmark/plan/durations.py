@@ -6,10 +6,10 @@ Only what dominates is counted: tokens encoded, products of vectors searched, st
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import ceil
 from typing import Any
 
 from negmark.core.tiers import TIERS
+from negmark.methods.types import Work
 from negmark.plan.sizes import Size
 
 COLLATING = 1.5
@@ -37,6 +37,8 @@ class Machine:
     rows: Mapping[str, "RowCost"]
     """The cost of a run, for each row of the adapter tier."""
     cores: int = 1
+    own_products: float = 0.0
+    """Multiplications per second of a run's own searches on a GPU; 0 where they are done by its threads."""
 
 
 @dataclass(frozen=True)
@@ -101,22 +103,27 @@ def train_seconds(
     machine: Machine,
     row: str,
     training: Mapping[str, Any],
-    refreshes: int,
+    work: Work,
     tier: str,
 ) -> float:
     """Train one run: as measured for the adapter tier, by the tokens through the network for the others.
 
-    A training step costs three times the encoding of its texts: one forward pass, and twice as much backward.
+    A training step costs three times the encoding of its texts: one forward pass, and twice as much backward. What the
+    method encodes and searches of the corpus is added; a run searches where it computes, on its GPU or its own threads.
+    In the adapter tier the searches are among what was measured.
     """
     if not TIERS[tier].reads_texts:
-        return machine.rows[row].seconds(size.documents, training["steps"], refreshes)
+        return machine.rows[row].seconds(size.documents, training["steps"], work.corpus_encodings)
     query = min(size.query_tokens + 2, how.query_length)
     document = min(size.document_tokens + 2, how.document_length)
     passages = 1 + training["negatives"]
     texts = passages * (query + document) if TIERS[tier].scores_pairs else query + passages * document
     encoded = 3 * training["steps"] * training["batch_size"] * texts
-    refreshed = 0.0 if TIERS[tier].scores_pairs else refreshes * sum(corpus_tokens(size, how))
-    return (encoded + refreshed) / _tokens_per_second(tier, machine)
+    refreshed = 0.0 if TIERS[tier].scores_pairs else work.corpus_encodings * sum(corpus_tokens(size, how))
+    threads = min(training.get("threads", 1), machine.cores)
+    products = machine.own_products or machine.products * threads / machine.cores
+    searched = work.searches * size.documents * how.dimension / products
+    return (encoded + refreshed) / _tokens_per_second(tier, machine) + searched
 
 
 def evaluate_seconds(size: Size, how: Encoding, machine: Machine, tier: str) -> float:
@@ -130,9 +137,3 @@ def evaluate_seconds(size: Size, how: Encoding, machine: Machine, tier: str) -> 
 
 def _tokens_per_second(tier: str, machine: Machine) -> float:
     return LOOKUPS if TIERS[tier].starts_from_table else machine.tokens
-
-
-def refreshes_of(params: Mapping[str, Any], steps: int) -> int:
-    """Return how often a row re-encodes or re-searches its corpus in so many steps."""
-    every = params.get("refresh_steps")
-    return ceil(steps / every) if every else 1

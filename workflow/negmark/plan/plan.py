@@ -22,6 +22,7 @@ from negmark.core import stage
 from negmark.core.files import read_json, write_json
 from negmark.core.names import LEXICAL
 from negmark.core.notation import clock
+from negmark.methods.types import Work
 from negmark.plan import durations
 from negmark.plan.disk import Disk
 from negmark.plan.durations import Encoding, Machine
@@ -128,7 +129,7 @@ class Planner:
         tier = "static" if "table" in suite.start() else "finetune"
         size = self._size_of(job)
         start = self._machine.start["torch"]
-        return start + durations.train_seconds(size, self._how, self._machine, "", budget, 0, tier)
+        return start + durations.train_seconds(size, self._how, self._machine, "", budget, Work(), tier)
 
     def _dense_pool(self, job: Job) -> float:
         gathers = self._layout.paths.pool_shares("dense") != (1, 1)
@@ -180,8 +181,9 @@ class Planner:
     def _run(self, job: Job, row: Row, training: Mapping[str, Any], points: int) -> float:
         """Return the seconds of a run with so many searches of its dev queries."""
         tier, size = row.tier.name, self._size_of(job)
-        refreshes = durations.refreshes_of(row.parameters(job.wildcards["dataset"]), training["steps"])
-        run = durations.train_seconds(size, self._how, self._machine, row.original, training, refreshes, tier)
+        params = row.method.Params.model_validate(row.parameters(job.wildcards["dataset"]))
+        work = row.method.work(params, row.track, training["steps"], training["batch_size"])
+        run = durations.train_seconds(size, self._how, self._machine, row.original, training, work, tier)
         searched = replace(size, test=training.get("curve_queries") or size.test)
         return run + points * durations.evaluate_seconds(searched, self._how, self._machine, tier)
 

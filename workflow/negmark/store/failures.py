@@ -1,7 +1,7 @@
 """The failed runs of a suite: read from their records, with the rows that need them."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -53,7 +53,7 @@ def read_failures(suite: str, places: Iterable[Place], seeds: Iterable[int]) -> 
 
 
 def with_heirs(
-    failures: Iterable[Failure], needs: Mapping[Place, tuple[Place, str] | None]
+    failures: Iterable[Failure], needs: Mapping[Place, Sequence[tuple[Place, str]]]
 ) -> dict[Place, Failure]:
     """Return failures by place, and as failed also the rows of `needs` that need the runs of a failed row."""
     by_place = {(one.dataset, one.row): one for one in failures}
@@ -66,8 +66,9 @@ def with_heirs(
                 status=by_place[need[0]].status,
                 reason=f"{need[1]}: {by_place[need[0]].reason}",
             )
-            for place, need in needs.items()
-            if place not in by_place and need and need[0] in by_place
+            for place, all_needed in needs.items()
+            for need in all_needed
+            if place not in by_place and need[0] in by_place
         }
         by_place |= heirs
         grows = bool(heirs)

@@ -89,6 +89,9 @@ class About:
             sentences=home.has_sentences,
             graded=bool(home.settings.graded),
         )
+        params = row.method.Params.model_validate(row.parameters(home.name))
+        footnotes += row.method.own_notes(params, row.track)
+        footnotes = [note.replace("{teacher}", self._suite.teacher_text()) for note in footnotes]
         if row.own_budget:
             own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
             changes = ", ".join(f"{key} {value:,}" for key, value in own.items())

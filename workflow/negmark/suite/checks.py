@@ -35,6 +35,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     if suite.tier not in TIERS:
         raise UserError(f"{file}: tier: unknown tier {suite.tier!r}; {nearest(suite.tier, list(TIERS))}")
     _check_rows(suite, file)
+    _check_teacher(suite, file)
     _check_reference(suite, file)
     for name in suite.gates:
         _check_gate(suite, name, f"{file}: gates.{name}")
@@ -55,6 +56,38 @@ def _check_rows(suite: Suite, file: str) -> None:
             raise UserError(f"{where}: this is the name of a baseline; use another name for the row")
     for name in suite.row_settings:
         _check_row(suite, name, f"{file}: methods.{name}")
+
+
+def _check_teacher(suite: Suite, file: str) -> None:
+    """Check that a row which only distils has a teacher, and that a row which teaches can be trained first."""
+    for row in suite.rows.values() if suite.teacher is None else ():
+        if row.needs_teacher:
+            raise UserError(
+                f"{file}: methods.{row.name}: this row learns from a teacher alone and the suite names none; add "
+                "`teacher: {row: <another row>}` or `teacher: {model: <encoder>}`, or set this row's `target: labels`"
+            )
+    if (name := suite.teacher_row) is None:
+        return
+    where, rows = f"{file}: teacher.row", suite.rows
+    if name not in rows:
+        raise UserError(f"{where}: unknown row {name!r}; {nearest(name, list(rows))}")
+    seen: str | None = name
+    while seen is not None:
+        if rows[seen].asks_teacher:
+            raise UserError(
+                f"{where}: {seen} asks the teacher itself, so it can't be trained first; name another row"
+            )
+        seen = rows[seen].start
+    for row in rows.values():
+        if row.asks_teacher and row.tier.name != rows[name].tier.name:
+            raise UserError(
+                f"{where}: {name} is of the tier {rows[name].tier.name}, {row.name}, which asks it, of the tier "
+                f"{row.tier.name}; name a row of the same tier, or an encoder"
+            )
+    if rows[name].tier.scores_pairs:
+        raise UserError(
+            f"{where}: {name} scores pairs and has no vectors; name a row of another tier, or an encoder"
+        )
 
 
 def _check_reference(suite: Suite, file: str) -> None:
@@ -114,6 +147,12 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
     method = _method(settings.method or name, where)
     _check_track(settings, method, where)
     _check_loss(suite, name, method, where)
+    scoring = suite.teacher_encoder if method.uses_teacher and suite.teacher_encoder else suite.encoder
+    if method.cosine_thresholds and scoring.similarity == "dot":
+        raise UserError(
+            f"{where}: {method.name} has thresholds on cosines, and {scoring.model} is compared by dot products; "
+            "leave the row out, or set `similarity: cosine`"
+        )
     _check_tier(suite, name, where)
     _check_budget(suite, settings, where)
     params = validated(method.Params, settings.given, where, separator=".")
@@ -240,6 +279,9 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
     """Call all of a method that planning calls, and return what vectors it needs; its code may raise anything."""
     try:
         method.notes(track, scores_pairs=tier.scores_pairs, sentences=False, graded=False)
+        method.own_notes(params, track)
+        method.asks_teacher(params, track)
+        method.work(params, track, 1, 1)
         if not all(tried.values for tried in method.space(params, track).values()):
             raise ValueError("space() names a parameter without values to try")
         return method.vectors_needed(params, track)
@@ -285,6 +327,15 @@ def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
     if suite.tuned == "alone" and row.start in {one.name for one in suite.tuned_rows()}:
         raise UserError(
             f"{file}: tuned: alone: trials of {row.name} start from {row.start} as it is, which isn't run then; use "
+            "`tuned: true`, or name rows in `tuning: {methods: [...]}` without one of both"
+        )
+    if (
+        suite.tuned == "alone"
+        and row.asks_teacher
+        and suite.teacher_row in {one.name for one in suite.tuned_rows()}
+    ):
+        raise UserError(
+            f"{file}: tuned: alone: trials of {row.name} ask {suite.teacher_row} as it is, which isn't run then; use "
             "`tuned: true`, or name rows in `tuning: {methods: [...]}` without one of both"
         )
     if f"{row.name}{TUNED}" in suite.rows:

@@ -55,19 +55,23 @@ class Layout:
         if not is_partial():
             return {}
         places = [(name, row) for name in self.datasets for row in self.rows]
-        return with_heirs(self.recorded_failures(), {place: self._heir_of(*place) for place in places})
+        return with_heirs(self.recorded_failures(), {place: self._needs_of(*place) for place in places})
 
     def recorded_failures(self) -> list[Failure]:
         """Return the failures of runs that were recorded since they last began."""
         places = [(name, row) for name in self.datasets for row in self.rows]
         return read_failures(self.suite.suite, places, {seeds[0] for seeds in self.batches()})
 
-    def _heir_of(self, dataset: str, row: str) -> tuple[Place, str] | None:
-        """Return the row without whose runs this one has none, if any, and how it depends on it."""
+    def _needs_of(self, dataset: str, name: str) -> list[tuple[Place, str]]:
+        """Return the rows without whose runs this one has none, and how it depends on each."""
         if (home := self.datasets[dataset].home) != dataset:
-            return (home, row), f"it is trained on {home}"
-        start = self.rows[row].start
-        return ((dataset, start), f"it starts from {start}") if start else None
+            return [((home, name), f"it is trained on {home}")]
+        row, needs = self.rows[name], []
+        if row.start:
+            needs.append(((dataset, row.start), f"it starts from {row.start}"))
+        if (teacher := self.suite.teacher_row) and row.asks_teacher:
+            needs.append(((dataset, teacher), f"its teacher is {teacher}"))
+        return needs
 
     def batches(self) -> list[list[int]]:
         """Return the seeds of each job: `seeds_per_job` at a time, so that start-up is paid once for all."""

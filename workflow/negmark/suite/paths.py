@@ -70,7 +70,7 @@ class Paths:
     @property
     def teacher_key(self) -> str | None:
         """The folder name of the teacher; None where the encoder is asked."""
-        return self._suite.encoder_key(teacher=True) if self._suite.teacher is not None else None
+        return self._suite.encoder_key(teacher=True) if self._suite.teacher_encoder is not None else None
 
     def encoder_of(self, dataset: Dataset) -> dict[str, Any]:
         """Return the settings of the encoder from which a dataset's runs start: of the warmed-up one, if any."""
@@ -118,8 +118,13 @@ class Paths:
 
     def teacher(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the teacher's document vectors where a row's method asks a teacher other than the encoder."""
-        has_teacher = any(method.uses_teacher for method in row.methods) and self._suite.teacher
+        has_teacher = row.asks_teacher and self._suite.teacher_encoder
         return [f"{self.vectors(dataset, teacher=True)}/documents.npy"] if has_teacher else []
+
+    def teachers(self, dataset: Dataset, row: Row, seeds: Sequence[int]) -> list[str]:
+        """Return the models that teach a row's runs, one for each seed, where the teacher is a row of the suite."""
+        asked = self._suite.teacher_row if row.asks_teacher else None
+        return self._models(dataset.name, asked, seeds) if asked else []
 
     def texts(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts again."""
@@ -159,11 +164,12 @@ class Paths:
             "pools": list(self.pools(dataset, row).values()),
             "teacher": self.teacher(dataset, row),
             "start": self.start(dataset, row, seeds),
+            "teachers": self.teachers(dataset, row, seeds),
             "texts": self.texts(dataset, row),
         }
 
     def options(self, dataset: Dataset, row: Row) -> str:
-        """Return the same as options of the stage that trains, `start` aside."""
+        """Return the same as options of the stage that trains, `start` and `teachers` aside."""
         pools = [f"--pool {kind}={path}" for kind, path in self.pools(dataset, row).items()]
         teachers = [f"--teacher {Path(file).parent}" for file in self.teacher(dataset, row)]
         places = [f"--dataset {self.collection(dataset)}", f"--vectors {self.vectors(dataset)}"]

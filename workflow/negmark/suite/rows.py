@@ -89,7 +89,13 @@ class Row(BaseModel):
     @property
     def methods(self) -> list[type[Method]]:
         """The methods whose code its training runs: its own, and that of its loss."""
-        return [self.method, *([self.lender.method] if self.lender else [])]
+        return [method for method, _ in self.methods_given]
+
+    @property
+    def methods_given(self) -> list[tuple[type[Method], dict[str, Any]]]:
+        """The same methods, each with the parameters that it is given."""
+        lent = [(self.lender.method, self.lender.params)] if self.lender else []
+        return [(self.method, self.given), *lent]
 
     @property
     def loss(self) -> str:
@@ -112,6 +118,22 @@ class Row(BaseModel):
         """Negatives a query that its method may give: the budget's, unless its recipe takes another number."""
         own = self.method.recipe_negatives if self.track == "faithful" else None
         return self.budget.negatives if own is None else own
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Does it, or the method of its loss, read the suite's teacher?"""
+        return any(
+            method.asks_teacher(method.Params.model_validate(given), self.track)
+            for method, given in self.methods_given
+        )
+
+    @property
+    def needs_teacher(self) -> bool:
+        """Does it learn from the suite's teacher alone?"""
+        return any(
+            method.needs_teacher(method.Params.model_validate(given), self.track)
+            for method, given in self.methods_given
+        )
 
     def parameters(self, dataset: str) -> dict[str, Any]:
         """Return all parameters of the method on a dataset."""

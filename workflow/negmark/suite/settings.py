@@ -7,7 +7,7 @@ of one method's parameters re-runs only that method.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
 from negmark.core.metrics import DEFAULT, canonical
 from negmark.data.catalogue import STS_TASKS
@@ -172,6 +172,27 @@ class EncoderSettings(Settings):
     """Precision of the forward pass; `auto` is bfloat16 where the hardware supports it."""
     output: Literal["float32", "float16"] = "float32"
     """Number format of the stored vectors; float16 takes half the space."""
+
+
+class RowTeacher(Settings):
+    """A teacher that the suite trains itself: with each seed, the model of another row of the same seed."""
+
+    row: Name
+    """The row, of the tier of those that ask it, and none that asks a teacher."""
+
+
+def _kind_of_teacher(value: Any) -> str:
+    """Return which model describes a teacher."""
+    is_row = isinstance(value, RowTeacher) or (isinstance(value, Mapping) and "row" in value)
+    return "trained row" if is_row else "teaching encoder"
+
+
+Teacher = Annotated[
+    Annotated[RowTeacher, Tag("trained row")] | Annotated[EncoderSettings, Tag("teaching encoder")],
+    Discriminator(_kind_of_teacher),
+]
+TEACHERS: dict[str, type[BaseModel]] = {"trained row": RowTeacher, "teaching encoder": EncoderSettings}
+"""The models of `teacher`, by the tags of their union."""
 
 
 class TrainingSettings(Settings):

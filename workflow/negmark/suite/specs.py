@@ -79,8 +79,8 @@ class Specs:
 
     def encoder(self, dataset: Dataset, key: str) -> str:
         """Return the settings of the encoder or teacher that a folder name belongs to."""
-        if self._suite.teacher and key == self._paths.teacher_key:
-            return canonical(self._suite.teacher.model_dump())
+        if self._suite.teacher_encoder and key == self._paths.teacher_key:
+            return canonical(self._suite.teacher_encoder.model_dump())
         return canonical(self._paths.encoder_of(dataset))
 
     def pools(self) -> str:

@@ -25,9 +25,11 @@ from negmark.suite.settings import (
     Number,
     PoolSettings,
     RerankSettings,
+    RowTeacher,
     Settings,
     ShardSettings,
     StaticSettings,
+    Teacher,
     Text,
     TrackingSettings,
     TrainingSettings,
@@ -84,8 +86,10 @@ class Suite(Settings):
     models: Text | None = None
     """Folder that is searched first for encoders; default: the environment variable NEGMARK_MODELS."""
     encoder: EncoderSettings = EncoderSettings()
-    teacher: EncoderSettings | None = None
-    """Encoder of methods with a guide or a teacher; if left out, the one that every run starts from."""
+    teacher: Teacher | None = None
+    """Who methods with a guide or a teacher ask: an encoder, with the keys of `encoder`, or `{row: simans}`, a row of
+    the suite, which is trained first and whose model of the same seed is asked. If left out, the encoder that every run
+    starts from, where it has something to say: a row that only distils is refused."""
     training: TrainingSettings = TrainingSettings()
     static: StaticSettings = StaticSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -178,9 +182,29 @@ class Suite(Settings):
         table = {"table": self.static.start_settings()} if TIERS[self.tier].starts_from_table else {}
         return {**self.encoder.model_dump(), **table}
 
+    @property
+    def teacher_encoder(self) -> EncoderSettings | None:
+        """The teacher's settings, if it is an encoder."""
+        return None if isinstance(self.teacher, RowTeacher) else self.teacher
+
+    @property
+    def teacher_row(self) -> str | None:
+        """The row whose models teach, if the teacher is one."""
+        return self.teacher.row if isinstance(self.teacher, RowTeacher) else None
+
+    def teacher_text(self) -> str:
+        """Return in a few words who the teacher is."""
+        if self.teacher is None:
+            return f"the encoder that the run starts from ({self.start_text()})"
+        return (
+            f"the trained row {self.teacher.row}"
+            if isinstance(self.teacher, RowTeacher)
+            else self.teacher.model
+        )
+
     def encoder_key(self, teacher: bool = False) -> str:
         """Return the folder name of the encoder, or of the teacher, with its settings."""
-        settings = self.teacher if teacher and self.teacher else self.encoder
+        settings = self.teacher_encoder if teacher and self.teacher_encoder else self.encoder
         decides = self.start() if settings is self.encoder else settings.model_dump()
         if settings is self.encoder and self.encoder.warmup_steps:
             decides["warmup"] = self.warmup_budget().decides()

@@ -8,10 +8,13 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from negmark.core.errors import UserError
-from negmark.suite.settings import HIDINGS, DatasetSettings, GateSettings
+from negmark.suite.settings import HIDINGS, TEACHERS, DatasetSettings, GateSettings
 
 ENTRIES: dict[str, type[BaseModel]] = {"datasets": DatasetSettings, "gates": GateSettings}
 """The models of entries under names of the user's own, by section."""
+
+UNIONS = {**HIDINGS, **TEACHERS}
+"""The models of settings of several kinds, by the tags that pydantic's locations name them with."""
 
 
 def validated(model: type[BaseModel], value: Any, where: str, separator: str = ": ") -> Any:
@@ -22,7 +25,7 @@ def validated(model: type[BaseModel], value: Any, where: str, separator: str = "
         return model.model_validate(dict(value))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"] if part not in {"[key]", *HIDINGS})
+        key = ".".join(str(part) for part in first["loc"] if part not in {"[key]", *UNIONS})
         raise UserError(f"{where}{separator}{key}: {_message(model, first)}") from None
 
 
@@ -56,8 +59,8 @@ def _message(model: type[BaseModel], error: Any) -> str:
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:
     """Follow one of pydantic's locations through nested models to the model with the key."""
     for part in location:
-        if str(part) in HIDINGS:
-            model = HIDINGS[str(part)]
+        if str(part) in UNIONS:
+            model = UNIONS[str(part)]
         field = _fields(model).get(str(part))
         if field is None:
             continue

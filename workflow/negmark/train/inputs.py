@@ -68,3 +68,8 @@ def origins(dataset: Path, vectors: Path, teacher: Path | None = None) -> dict[s
 
 def _key(vectors: Path) -> str:
     return str(read_json(vectors / "embeddings.json")["key"])
+
+
+def models_of(option: str, count: int) -> list[Path | None]:
+    """Return the models that an option lists, one a seed; None for each where it lists none."""
+    return [Path(model) for model in option.split()] or [None] * count

@@ -50,14 +50,17 @@ class Run:
     curve: list[dict[str, Any]] = field(default_factory=list)
 
 
-def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = None) -> Run:
+def set_up(
+    spec: Mapping[str, Any], materials: Materials, start: Path | None = None, teacher: Path | None = None
+) -> Run:
     """Build a run from its spec: encoder, method, optimiser and labels, all at step 0.
 
-    `start` is the model of another run to continue from.
+    `start` is the model of another run to continue from, `teacher` that of the run which teaches this one.
     """
     training, seed = spec["training"], spec["seed"]
     # a copy of a row with other settings draws as the row it is compared with
     row = spec.get("drawn_as", spec["row"])
+    teacher_model = _trained(spec, materials, teacher) if teacher is not None else None
     torch.manual_seed(torch_seed(seed, "weights"))
     encoder = tier_module("train", spec.get("tier")).open_encoder(spec, materials)
     if start is not None:
@@ -75,6 +78,7 @@ def set_up(spec: Mapping[str, Any], materials: Materials, start: Path | None = N
         track=spec.get("track", "controlled"),
         graded=materials.graded,
         hidden=hidden_labels(materials) if method_class.knows_hidden else None,
+        teacher_model=teacher_model,
     )
     method = method_class(method_class.Params.model_validate(spec["params"]), services)
     objective = _objective(spec["loss"], services) if "loss" in spec else method
@@ -110,6 +114,13 @@ def _objective(lent: Mapping[str, Any], services: TrainingServices) -> Method:
     """Return the method whose loss another row lends."""
     kind = registry.available()[lent["method"]]
     return kind(kind.Params.model_validate(lent["params"]), services)
+
+
+def _trained(spec: Mapping[str, Any], materials: Materials, model: Path) -> TrainedEncoder:
+    """Return another run's encoder, of the same tier, as it was at the end: it is only asked."""
+    encoder: TrainedEncoder = tier_module("train", spec.get("tier")).open_encoder(spec, materials)
+    encoder.load(model)
+    return encoder
 
 
 def rate_factor(step: int, steps: int, warmup: float) -> float:

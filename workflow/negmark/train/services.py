@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -13,6 +14,11 @@ from negmark.methods.types import NO_DOCUMENT, Graded, Ids
 from negmark.store.labels import Labels
 from negmark.store.vectors import Vectors, float32
 from negmark.train.tiers.protocol import Moment, TrainedEncoder
+
+BLOCK = 1 << 20
+"""Documents that are searched at once: their scores for a batch of 256 take a gigabyte."""
+CHANCE_ROWS = 2048
+"""Queries and documents of which the mean cosine of random pairs is taken."""
 
 
 @dataclass
@@ -43,8 +49,14 @@ class Counters:
 class EncoderSnapshot:
     """The encoder of one moment, searchable: a `negmark.methods.base.Snapshot`."""
 
-    def __init__(self, moment: Moment, labels: Labels, counters: Counters) -> None:
+    def __init__(self, moment: Moment, labels: Labels, counters: Counters, device: torch.device) -> None:
         self._moment, self._labels, self._counters = moment, labels, counters
+        self._device = device
+
+    @cached_property
+    def _documents(self) -> torch.Tensor:
+        """The documents where they are searched; moved there once, at the first search."""
+        return self._moment.documents.to(self._device)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return what `Services.snapshot` needs to restore the snapshot."""
@@ -54,7 +66,7 @@ class EncoderSnapshot:
         """Return the best documents of each query that carry no label of it, nor the text of one that does."""
         vectors = self._moment.queries(queries)
         self._counters.searches += len(queries)
-        ids, scores = top(vectors, self._moment.documents, depth + self._labels.most_positives(queries))
+        ids, scores = top(vectors, self._documents, depth + self._labels.most_positives(queries))
         usable = ~self._labels.is_positive(queries, ids)
         best = np.argsort(~usable, axis=1, kind="stable")[:, :depth]
         mask = np.take_along_axis(usable, best, axis=1)
@@ -62,6 +74,11 @@ class EncoderSnapshot:
             padded(np.where(mask, np.take_along_axis(ids, best, axis=1), NO_DOCUMENT), depth, NO_DOCUMENT),
             padded(np.where(mask, np.take_along_axis(scores, best, axis=1), -np.inf), depth, -np.inf),
         )
+
+    def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
+        """Search the documents of that moment with other query vectors."""
+        self._counters.searches += len(query_vectors)
+        return top(query_vectors.detach(), self._documents, depth)
 
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores of pairs."""
@@ -71,10 +88,26 @@ class EncoderSnapshot:
         return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
 
 
-def top(queries: torch.Tensor, documents: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
-    """Return rows and scores [B, depth] of the best documents by inner product, fewer in a smaller corpus."""
-    best = torch.topk(queries @ documents.T, min(depth, len(documents)), dim=1)
-    return best.indices.numpy(), best.values.numpy()
+def top(
+    queries: torch.Tensor, documents: torch.Tensor, depth: int, block: int = BLOCK
+) -> tuple[Ids, NDArray[np.float32]]:
+    """Return rows and scores [B, depth] of the best documents by inner product, fewer in a smaller corpus.
+
+    Searched where the documents are, `block` of them at a time.
+    """
+    queries = queries.to(documents.device)
+    found = [torch.topk(queries @ part.T, min(depth, len(part)), dim=1) for part in documents.split(block)]
+    scores = torch.cat([part.values for part in found], dim=1)
+    rows = torch.cat([part.indices + number * block for number, part in enumerate(found)], dim=1)
+    if len(found) > 1:
+        best = torch.topk(scores, min(depth, scores.shape[1]), dim=1)
+        scores, rows = best.values, rows.gather(1, best.indices)
+    return rows.cpu().numpy(), scores.cpu().numpy()
+
+
+def device_of(encoder: TrainedEncoder) -> torch.device:
+    """Return where a run computes, and so searches: on a GPU if its encoder is there."""
+    return next(iter(encoder.parameters())).device
 
 
 def padded(array: NDArray, width: int, value: float) -> NDArray:
@@ -98,11 +131,16 @@ class TrainingServices:
         track: str = "controlled",
         graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
         hidden: Labels | None = None,
+        teacher_model: TrainedEncoder | None = None,
     ) -> None:
         self._track = track
         self._encoder, self._labels, self._pools = encoder, labels, pools
         self._teacher, self._graded, self._hidden = teacher, graded, hidden
+        self._teacher_model = teacher_model
+        self._chances: dict[bool, float] = {}
         self._matrix: tuple[int, torch.Tensor] | None = None
+        self._searched: tuple[torch.Tensor, torch.Tensor] | None = None
+        """The corpus, and the same where it is searched."""
         self._row, self._seed = row, seed
         self._negatives, self._temperature = negatives, temperature
         self.counters = Counters()
@@ -159,23 +197,52 @@ class TrainingServices:
         """Freeze the encoder as it is now, or restore a snapshot from a checkpoint."""
         if state is None:
             self.counters.refreshes += 1
-        return EncoderSnapshot(self._encoder.moment(state), self._labels, self.counters)
+        return EncoderSnapshot(
+            self._encoder.moment(state), self._labels, self.counters, device_of(self._encoder)
+        )
 
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the current document vectors."""
         self.counters.searches += len(query_vectors)
-        return top(query_vectors.detach(), self._all_documents(), depth)
+        documents = self._all_documents()
+        if self._searched is None or self._searched[0] is not documents:
+            self._searched = None  # one corpus at a time on a GPU
+            self._searched = (documents, documents.to(device_of(self._encoder)))
+        return top(query_vectors.detach(), self._searched[1], depth)
 
     def teacher_queries(self, queries: Ids) -> torch.Tensor:
         """Return the teacher's vectors of queries."""
         self.counters.teacher_vectors += queries.size
-        return self.warmup_queries(queries) if self._teacher is None else _rows(self._teacher[1], queries)
+        return self._of_teacher("query", queries)
 
     def teacher_documents(self, documents: Ids) -> torch.Tensor:
         """Return the teacher's vectors of documents."""
         self.counters.teacher_vectors += int((documents != NO_DOCUMENT).sum())
-        rows = np.maximum(documents, 0)
-        return self.warmup_documents(rows) if self._teacher is None else _rows(self._teacher[0], rows)
+        return self._of_teacher("document", np.maximum(documents, 0))
+
+    def _of_teacher(self, side: str, rows: Ids) -> torch.Tensor:
+        if self._teacher_model is not None:
+            unique, places = np.unique(rows, return_inverse=True)
+            return self._teacher_model.still(side, unique)[torch.from_numpy(places.reshape(rows.shape))]
+        if self._teacher is not None:
+            return _rows(self._teacher[side == "query"], rows)
+        return self.warmup_queries(rows) if side == "query" else self.warmup_documents(rows)
+
+    def chance(self, of_teacher: bool = False) -> float:
+        """Return the mean cosine of random pairs before training: of all pairs of so many queries and documents.
+
+        For unit vectors that is the inner product of both sides' means.
+        """
+        if of_teacher not in self._chances:
+            rows = spread(len(self._labels.queries), CHANCE_ROWS)
+            queries, documents = self._labels.queries[rows], spread(self.documents, CHANCE_ROWS)
+            if of_teacher:
+                sides = self._of_teacher("query", queries), self._of_teacher("document", documents)
+            else:
+                sides = self.warmup_queries(queries), self.warmup_documents(documents)
+            left, right = (vectors.double().mean(dim=0) for vectors in sides)
+            self._chances[of_teacher] = float(left @ right)
+        return self._chances[of_teacher]
 
     def warmup_queries(self, queries: Ids) -> torch.Tensor:
         """Return the vectors of queries before training."""
@@ -232,6 +299,11 @@ class TrainingServices:
     @staticmethod
     def _shaped(vectors: torch.Tensor, rows: Ids) -> torch.Tensor:
         return vectors.reshape(*rows.shape, -1)
+
+
+def spread(count: int, most: int) -> Ids:
+    """Return at most so many of `count` rows, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
 
 
 def _rows(vectors: Vectors, rows: Ids) -> torch.Tensor:

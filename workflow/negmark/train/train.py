@@ -21,7 +21,7 @@ from negmark.store.collection import write_table
 from negmark.store.filled import filled, gave_none
 from negmark.store.pool import CandidatePool
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.inputs import load_materials, origins
+from negmark.train.inputs import load_materials, models_of, origins
 from negmark.train.run import Run, set_up
 from negmark.train.step import Curve, train_until
 
@@ -40,6 +40,7 @@ def main(
     start: Annotated[str, Option(help="models to start from, one a seed, spaces between")] = "",
     teacher: Annotated[Path | None, Option(help="folder of the teacher's embeddings")] = None,
     threads: Annotated[int, Option(help="threads of torch")] = 1,
+    teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
 ) -> None:
     """Train one method with one or several seeds and write model, history, ledger and manifest of each."""
     torch.set_num_threads(threads)
@@ -50,14 +51,16 @@ def main(
     data = origins(dataset, vectors, teacher)
     curve = _curve(dataset, json.loads(spec)["training"])
     folders = [model.parent for model in models]
-    starts: list[Path | None] = [Path(model) for model in start.split()]
     checkpoints = []
-    for folder, model in zip(folders, starts or [None] * len(folders), strict=True):
+    for folder, model, taught_by in zip(
+        folders, models_of(start, len(folders)), models_of(teachers, len(folders)), strict=True
+    ):
         run_spec = {**json.loads(spec), "seed": seed_of(folder)}
         start_hash = sha256_file(model) if model else None
-        manifest = {"run": run_spec, "collection": dataset.name, "data": {**data, "start": start_hash}}
+        origin = {**data, "start": start_hash, **({"teacher": sha256_file(taught_by)} if taught_by else {})}
+        manifest = {"run": run_spec, "collection": dataset.name, "data": origin}
         with process_cost() as preparation:
-            run = set_up(run_spec, materials, model)
+            run = set_up(run_spec, materials, model, taught_by)
         steps, every = run_spec["training"]["steps"], run_spec["training"]["checkpoint_steps"]
         checkpoint = Checkpoint(
             state / folder.name, {**run_spec, "data": manifest["data"], "pools": files}, every

@@ -53,7 +53,7 @@ def test_a_row_takes_the_loss_the_budget_and_the_number_of_negatives_of_another(
     assert told["track"] == "faithful"
     assert told["title"] == "Random, loss of star_faithful"
     assert told["adaptations"] == [
-        "trained with the loss, towers and budget of star_faithful, 1 negatives a query"
+        "trained with the loss, towers and budget of star_faithful, 1 negative a query"
     ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from negmark import __version__
 from negmark.core.files import canonical
 from negmark.core.names import BASELINES, LEXICAL, STS, UNTRAINED
-from negmark.core.notation import listed
+from negmark.core.notation import counted, listed
 from negmark.core.tiers import DEFAULT
 from negmark.suite.datasets import Dataset
 from negmark.suite.paths import Paths
@@ -97,9 +97,8 @@ class About:
             changes = ", ".join(f"{key} {value:,}" for key, value in own.items())
             footnotes.append(f"trained with a budget of its own: {changes}")
         if row.lender:
-            footnotes.append(
-                f"trained with the loss, towers and budget of {row.lender.row}, {row.granted} negatives a query"
-            )
+            given = counted(row.granted, "negative")
+            footnotes.append(f"trained with the loss, towers and budget of {row.lender.row}, {given} a query")
         if chain := self._suite.chain(row):
             steps = {one.name: one.budget.steps for one in chain}
             whole = row.budget.steps + sum(steps.values())

@@ -58,6 +58,8 @@ def reason(*rows: Any, **more: Any) -> str:
     return str(judged["reason"].item())
 
 
+NEAR = 0.5955
+"""Below .6 by so much that one comparison shows it and the first of two does not."""
 HIGH, LOW, SAME = noisy("a", 0.6, 1), noisy("b", 0.4, 2), noisy("c", 0.4, 2)
 
 
@@ -267,6 +269,15 @@ def test_p_is_adjusted_for_each_verdict_once() -> None:
     assert twice["adjusted"].tolist() == one["p"].tolist() * 2, "the same comparison is no second one"
     two = verdicts(judge({"x": (claim("a", "b"), claim("a", "c"))}, rows))
     assert two["adjusted"].min() == pytest.approx(min(1, 2 * two["p"].min()))
+
+
+def test_the_verdict_is_by_the_adjusted_p() -> None:
+    near, same = noisy("b", NEAR, 2), noisy("c", 0.6, 7)
+    alone = verdicts(judge({"x": (claim("a", "b"),)}, dataset_of(HIGH, near, same)))
+    assert alone["verdict"].tolist() == ["reproduced"]
+    both = verdicts(judge({"x": (claim("a", "b"), claim("a", "c"))}, dataset_of(HIGH, near, same)))
+    assert (both["p"] < 0.05).tolist() == [True, False]
+    assert both["verdict"].tolist() == ["not shown", "not shown"]
 
 
 def test_holm_is_over_the_verdicts_of_the_whole_board_and_not_over_datasets() -> None:

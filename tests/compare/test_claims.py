@@ -20,7 +20,9 @@ from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores
-from score_rows import row, scores, write_run
+from negmark.train.services import Counters
+from score_rows import row, scores
+from score_rows import write_run as write_scores
 
 QUERIES = ["unseen"] * 8
 
@@ -339,6 +341,39 @@ def test_the_stage_judges_nothing_where_no_row_reaches_its_start(
     assert found["reason"] == (
         "d: undertrained: every trained row is below untrained (nDCG@10 0.600); the best, simans, has 0.467"
     )
+
+
+def write_run(folder: Path, name: str, seed: int | None, values: list[float], idle: str = "") -> None:
+    """A run with what the manifest of its training says; a baseline has none."""
+    write_scores(folder, name, seed, values)
+    if seed is not None:
+        wall = {"wall_seconds": 1.0}
+        manifest = {
+            "hardware": {"cpu": "Z80", "cores": 2, "gpus": []},
+            "cost": {"training": wall, "own": wall, "peak_mebibytes": 1.0},
+            "counters": dict.fromkeys(Counters().as_dict(), 0),
+            "filled": {},
+            "idle": idle,
+        }
+        place = folder / "results/runs/s/d" / name / f"seed-{seed}"
+        (place / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_the_stage_judges_no_row_that_never_acted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, values, idle in (
+        ("simans", [0.9, 0.8, 0.9], "no query came back"),
+        ("random", [0.1, 0.2, 0.2], ""),
+    ):
+        for seed in (0, 1):
+            write_run(tmp_path, name, seed, values, idle)
+    for name in ("untrained", "bm25_search"):
+        write_run(tmp_path, name, None, [0.1, 0.2, 0.2])
+    write_cards(tmp_path / "board")
+    contents = Contents(suite="s", cards={"d": "x"}, rows=["simans", "random"], seeds=[0, 1])
+    claims.main(contents_file(contents, tmp_path), tmp_path / "board")
+    found = read_claims(tmp_path / "board/claims.csv").query("tier == 'adapter'").iloc[0]
+    assert (found["verdict"], found["reason"]) == (NOT_TESTABLE, "d: did not act, simans no query came back")
 
 
 def write_cards(board: Path) -> None:

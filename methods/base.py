@@ -157,6 +157,13 @@ class Services(Protocol):
     def teacher_documents(self, documents: Ids) -> torch.Tensor:
         """Return unit vectors [*, E] of the teacher; those of document 0 in empty places."""
 
+    def judgments(self, queries: Ids, documents: Ids) -> NDArray[np.float32] | None:
+        """Return logits [B, K] of queries [B] with documents [B, K] by the cross-encoder that teaches; -inf if empty.
+
+        None if the teacher has vectors. Raises KeyError for a document that is neither in the query's dense pool nor
+        labelled (`Method.asks_beyond_pool`).
+        """
+
     def chance(self, of_teacher: bool = False) -> float:
         """Return the mean cosine of random pairs of a training query and a document before training.
 
@@ -269,6 +276,11 @@ class Method(ABC):
     def asks_teacher(cls, params: Any, track: str) -> bool:
         """Say whether a row reads the suite's teacher."""
         return cls.uses_teacher
+
+    @classmethod
+    def asks_beyond_pool(cls, params: Any, track: str) -> bool:
+        """Say whether a row asks the teacher about documents outside the dense pool, which no ranker has judged."""
+        return False
 
     @classmethod
     def needs_teacher(cls, params: Any, track: str) -> bool:

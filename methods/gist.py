@@ -95,6 +95,11 @@ class GIST(Method):
         """Restore what `state_dict` returned."""
         self.judged = state["judged"]
 
+    @classmethod
+    def asks_beyond_pool(cls, params: "GIST.Params", track: str) -> bool:
+        """Say that the guide compares all texts of a batch."""
+        return True
+
     def negatives(self, batch: Batch) -> Negatives:
         """Mask what the guide finds better than the positive."""
         queries = self.services.teacher_queries(batch.queries)

@@ -113,7 +113,9 @@ class RocketQA(Method):
         ids, scores, positive = teacher.score_pool(
             self.services, batch.queries, batch.positives, self.params.depth
         )
-        kept = confident(probabilities(scores, positive, self.services.temperature), self.params.low)
+        own = teacher.is_ranker(self.services)  # a cross-encoder's scores are probabilities, as in the paper
+        probable = scores if own else probabilities(scores, positive, self.services.temperature)
+        kept = confident(probable, self.params.low) & (ids != NO_DOCUMENT)
         left = np.where(kept, ids, NO_DOCUMENT)
         self.judged += teacher.judged(ids, left)
         chosen = sampling.draw_uniform(left, count, rng)

@@ -153,6 +153,11 @@ class SimANS(Method):
         """Return what a refreshed pool needs, else what every method does."""
         return "a corpus encoded anew" if params.refresh_steps else super().vectors_needed(params, track)
 
+    @classmethod
+    def asks_beyond_pool(cls, params: "SimANS.Params", track: str) -> bool:
+        """Say that a refreshed pool has candidates of its own."""
+        return params.refresh_steps is not None
+
     def refresh(self, step: int) -> None:
         """Freeze the encoder as it is now, on the steps that are due, if the pool is to be refreshed."""
         every = self.params.refresh_steps
@@ -185,7 +190,9 @@ class SimANS(Method):
         aim = torch.from_numpy(teacher.score(self.services, batch.queries, documents))
         student = torch.cat([scores.positive[:, None], scores.negatives], dim=1)
         used = torch.from_numpy(documents != NO_DOCUMENT)
-        return losses.kl_from_teacher(student / step.temperature, aim / step.temperature, used)
+        if not teacher.is_ranker(self.services):
+            aim = aim / step.temperature
+        return losses.kl_from_teacher(student / step.temperature, aim, used)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """Return the snapshot that negatives are drawn from, if the pool is refreshed."""

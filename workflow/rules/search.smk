@@ -92,3 +92,28 @@ rule dense_pool:
         "NEGMARK_LOG={log:q} python -m {params.command}"
         " --dataset {params.dataset:q} --vectors {params.vectors:q}"
         " --settings {params.settings:q} --output {output.pool:q} --threads {threads}"
+
+
+# A cross-encoder that teaches scores the candidates once, for all rows and seeds.
+rule judgments:
+    input:
+        pool=rules.dense_pool.output.pool,
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        sources=sources("negmark.train.judgments"),
+    output:
+        judgments="results/judgments/{collection}/{encoder}/{settings}/{ranker}.safetensors",
+    log:
+        "results/logs/judgments/{collection}/{encoder}-{settings}-{ranker}.log",
+    priority: 10
+    threads: 64
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(COLLECTIONS[wildcards.collection])),
+        runtime="12h",
+        gpu=LAYOUT.resources.gpus(),
+    params:
+        settings=LAYOUT.judgments_settings(),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.train.judgments --pool {input.pool:q} --dataset {params.dataset:q}"
+        " --settings {params.settings:q} --output {output.judgments:q} --threads {threads}"

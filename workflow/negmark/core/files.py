@@ -41,6 +41,16 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
+def link_or_copy(source: Path, target: Path) -> None:
+    """Put a file in another place too: as a hard link if possible, so it costs no space."""
+    with replacing(target) as partial:
+        partial.unlink()
+        try:
+            partial.hardlink_to(source)
+        except OSError:
+            partial.write_bytes(source.read_bytes())
+
+
 @contextlib.contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside `path` that becomes `path` if the block succeeds.

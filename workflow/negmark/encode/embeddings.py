@@ -22,7 +22,7 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.cache import alone
-from negmark.core.files import canonical, replacing, reserve, write_json
+from negmark.core.files import canonical, link_or_copy, replacing, reserve, write_json
 from negmark.core.folders import cache_folder
 from negmark.core.integrity import damage
 from negmark.core.provenance import process_cost
@@ -137,7 +137,7 @@ def main(
             table = options.get("table")
             cached, facts = embed_by_table(dataset, options) if table else embed(dataset, options, threads)
             for name, file in cached.items():
-                _place(file, folder / name)
+                link_or_copy(file, folder / name)
     record = "embeddings.json" if part is None else shards.part_name(part, parts)
     write_json(folder / record, {**facts, "cost": cost.as_dict()})
 
@@ -191,16 +191,6 @@ def _is_whole(path: Path) -> bool:
     if trouble:
         stage.say(f"{path}: damaged: {trouble}; the texts are encoded again")
     return path.is_file() and not trouble
-
-
-def _place(source: Path, target: Path) -> None:
-    """Put a cached file into the results: as a hard link if possible, so it costs no space."""
-    with replacing(target) as partial:
-        partial.unlink()
-        try:
-            partial.hardlink_to(source)
-        except OSError:
-            partial.write_bytes(source.read_bytes())
 
 
 if __name__ == "__main__":

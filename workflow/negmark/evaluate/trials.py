@@ -167,6 +167,7 @@ def main(
     rates: Annotated[Path | None, Option(help="trials of the first stage")] = None,
     grid: Annotated[Path | None, Option(help="the factors that all rows try")] = None,
     teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
+    judgments: Annotated[Path | None, Option(help="scores by the cross-encoder that teaches")] = None,
 ) -> None:
     """Train the trials of one row."""
     torch.set_num_threads(threads)
@@ -177,8 +178,8 @@ def main(
     starts, taught_by = (
         dict(zip(seeds, models_of(option, len(seeds)), strict=True)) for option in (start, teachers)
     )
-    materials = load_materials(dataset, vectors, pools, teacher)
-    decides = {"data": origins(dataset, vectors, teacher), "pools": files}
+    materials = load_materials(dataset, vectors, pools, teacher, judgments)
+    decides = {"data": origins(dataset, vectors, teacher, judgments), "pools": files}
     bench = Workbench(asked["spec"], starts, taught_by, materials, state, decides)
     if rates is None or grid is None:
         bench.write(output, bench.tried([Setting(factor, {}) for factor in asked["rates"]]))

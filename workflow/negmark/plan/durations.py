@@ -97,6 +97,13 @@ def bm25_pool_seconds(size: Size, machine: Machine) -> float:
     )
 
 
+def judgments_seconds(size: Size, how: Encoding, machine: Machine, depth: int) -> float:
+    """Score the positive and the candidates of every training query by a cross-encoder of the encoder's size."""
+    query = min(size.query_tokens + 2, how.query_length)
+    document = min(size.document_tokens + 2, how.document_length)
+    return machine.start["torch"] + size.train * (1 + depth) * (query + document) / machine.tokens
+
+
 def train_seconds(
     size: Size,
     how: Encoding,

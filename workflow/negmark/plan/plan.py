@@ -43,6 +43,7 @@ COLLATING_RULES = (
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (
     ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool"),
+    ("judgments",),
     ("try_rates",), ("rate_grid",), ("try_values",),
     ("train", "evaluate", "evaluate_baseline", "gate"),
 )  # fmt: skip
@@ -79,6 +80,7 @@ class Planner:
             "pool_part": self._pool_part,
             "bm25_pool": self._bm25_pool,
             "dense_pool": self._dense_pool,
+            "judgments": self._judgments,
             "try_rates": self._try,
             "try_values": self._try,
             "train": self._train,
@@ -134,6 +136,14 @@ class Planner:
     def _dense_pool(self, job: Job) -> float:
         gathers = self._layout.paths.pool_shares("dense") != (1, 1)
         return self._collating(job) if gathers else self._searched(job, "dense")
+
+    def _judgments(self, job: Job) -> float:
+        ranker = self._layout.suite.teacher_ranker
+        assert ranker is not None
+        lengths = {"query_length": ranker.query_length, "document_length": ranker.document_length}
+        how = replace(self._how, **lengths)
+        depth = self._layout.suite.pools.depth
+        return durations.judgments_seconds(self._size_of(job), how, self._machine, depth)
 
     def _bm25_pool(self, job: Job) -> float:
         gathers = self._layout.paths.pool_shares("bm25") != (1, 1)

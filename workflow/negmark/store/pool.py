@@ -19,10 +19,7 @@ class CandidatePool:
     """Candidates of the training queries: a `negmark.methods.base.Pool`."""
 
     def __init__(self, path: Path) -> None:
-        try:
-            arrays = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise UserError(f"{path}: can't be read ({error}); delete it and run again") from error
+        arrays = read_arrays(path)
         self._ids, self._scores = arrays["ids"], arrays["scores"]
         self._row = np.full(int(arrays["queries"].max()) + 1, -1, dtype=np.int64)
         self._row[arrays["queries"]] = np.arange(len(arrays["queries"]))
@@ -54,6 +51,14 @@ class CandidatePool:
         if (places >= len(self._keys)).any() or (self._keys[places] != keys).any():
             raise KeyError("a pair that carries no training label has no score in the pool")
         return self._positive_scores[places]
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """Read the arrays of a pool. Raises a `UserError` that names a broken file."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: can't be read ({error}); delete it and run again") from error
 
 
 def read_index_facts(pool: Path) -> dict[str, Any]:

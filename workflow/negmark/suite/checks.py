@@ -66,6 +66,12 @@ def _check_teacher(suite: Suite, file: str) -> None:
                 f"{file}: methods.{row.name}: this row learns from a teacher alone and the suite names none; add "
                 "`teacher: {row: <another row>}` or `teacher: {model: <encoder>}`, or set this row's `target: labels`"
             )
+    for row in suite.rows.values() if suite.teacher_ranker else ():
+        if row.asks_beyond_pool:
+            raise UserError(
+                f"{file}: methods.{row.name}: this row asks the teacher about documents outside the dense pool, which "
+                "a cross-encoder has not judged; name an encoder or a row as `teacher`, or leave the row out"
+            )
     if (name := suite.teacher_row) is None:
         return
     where, rows = f"{file}: teacher.row", suite.rows

@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from negmark.core.files import canonical
 from negmark.core.names import LEXICAL
 from negmark.store.contents import Contents
 from negmark.store.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
@@ -147,6 +148,11 @@ class Layout:
     def table_modules(self) -> list[str]:
         """Return the module that encodes by a token table, where the suite's runs start from one."""
         return ["negmark.encode.static_vectors"] if "table" in self.suite.start() else []
+
+    def judgments_settings(self) -> str:
+        """Return the settings of the cross-encoder that teaches, as canonical JSON; empty where none does."""
+        ranker = self.suite.teacher_ranker
+        return canonical(ranker.model_dump()) if ranker else ""
 
     def vector_facts(self) -> dict[str, dict[str, str]]:
         """Return the files about each dataset's vectors, by whose they are and by dataset."""

@@ -126,6 +126,14 @@ class Paths:
         asked = self._suite.teacher_row if row.asks_teacher else None
         return self._models(dataset.name, asked, seeds) if asked else []
 
+    def judgments(self, dataset: Dataset, row: Row) -> list[str]:
+        """Return the scores of the dense pool by the cross-encoder that teaches a row's runs, if one does."""
+        ranker = self._suite.teacher_ranker
+        if ranker is None or not row.asks_teacher:
+            return []
+        pool = Path(self.pool(dataset, "dense")).relative_to("results/pools").parent
+        return [f"results/judgments/{pool}/{self._suite.ranker_key(ranker)}.safetensors"]
+
     def texts(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts again."""
         if not row.tier.reads_texts:
@@ -165,6 +173,7 @@ class Paths:
             "teacher": self.teacher(dataset, row),
             "start": self.start(dataset, row, seeds),
             "teachers": self.teachers(dataset, row, seeds),
+            "judgments": self.judgments(dataset, row),
             "texts": self.texts(dataset, row),
         }
 
@@ -173,7 +182,8 @@ class Paths:
         pools = [f"--pool {kind}={path}" for kind, path in self.pools(dataset, row).items()]
         teachers = [f"--teacher {Path(file).parent}" for file in self.teacher(dataset, row)]
         places = [f"--dataset {self.collection(dataset)}", f"--vectors {self.vectors(dataset)}"]
-        return " ".join([*places, *pools, *teachers])
+        judged = [f"--judgments {file}" for file in self.judgments(dataset, row)]
+        return " ".join([*places, *pools, *teachers, *judged])
 
     def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
         """Return a file of the runs of these seeds, dataset and row as wildcards."""

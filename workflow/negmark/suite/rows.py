@@ -128,6 +128,15 @@ class Row(BaseModel):
         )
 
     @property
+    def asks_beyond_pool(self) -> bool:
+        """Does it ask the teacher about documents outside the dense pool?"""
+        mine = any(
+            method.asks_beyond_pool(method.Params.model_validate(given), self.track)
+            for method, given in self.methods_given
+        )
+        return self.asks_teacher and (mine or self.lender is not None)
+
+    @property
     def needs_teacher(self) -> bool:
         """Does it learn from the suite's teacher alone?"""
         return any(

@@ -181,17 +181,37 @@ class RowTeacher(Settings):
     """The row, of the tier of those that ask it, and none that asks a teacher."""
 
 
+class RankerTeacher(Settings):
+    """A teacher that reads a query and a document together: it scores the dense pool's candidates once."""
+
+    ranker: Text = Field(min_length=1)
+    """A cross-encoder with one label: a folder, or a hub name."""
+    query_length: Whole = Field(default=64, ge=2)
+    document_length: Whole = Field(default=256, ge=2)
+    """A pair is cut to the sum of both lengths, in tokens, or to the model's limit."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Precision of the forward pass; `auto` is bfloat16 where the hardware supports it."""
+
+
 def _kind_of_teacher(value: Any) -> str:
     """Return which model describes a teacher."""
-    is_row = isinstance(value, RowTeacher) or (isinstance(value, Mapping) and "row" in value)
-    return "trained row" if is_row else "teaching encoder"
+    for key, kind in (("row", RowTeacher), ("ranker", RankerTeacher)):
+        if isinstance(value, kind) or (isinstance(value, Mapping) and key in value):
+            return "trained row" if key == "row" else "teaching ranker"
+    return "teaching encoder"
 
 
 Teacher = Annotated[
-    Annotated[RowTeacher, Tag("trained row")] | Annotated[EncoderSettings, Tag("teaching encoder")],
+    Annotated[RowTeacher, Tag("trained row")]
+    | Annotated[RankerTeacher, Tag("teaching ranker")]
+    | Annotated[EncoderSettings, Tag("teaching encoder")],
     Discriminator(_kind_of_teacher),
 ]
-TEACHERS: dict[str, type[BaseModel]] = {"trained row": RowTeacher, "teaching encoder": EncoderSettings}
+TEACHERS: dict[str, type[BaseModel]] = {
+    "trained row": RowTeacher,
+    "teaching ranker": RankerTeacher,
+    "teaching encoder": EncoderSettings,
+}
 """The models of `teacher`, by the tags of their union."""
 
 

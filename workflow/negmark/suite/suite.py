@@ -24,6 +24,7 @@ from negmark.suite.settings import (
     Name,
     Number,
     PoolSettings,
+    RankerTeacher,
     RerankSettings,
     RowTeacher,
     Settings,
@@ -87,9 +88,10 @@ class Suite(Settings):
     """Folder that is searched first for encoders; default: the environment variable NEGMARK_MODELS."""
     encoder: EncoderSettings = EncoderSettings()
     teacher: Teacher | None = None
-    """Who methods with a guide or a teacher ask: an encoder, with the keys of `encoder`, or `{row: simans}`, a row of
-    the suite, which is trained first and whose model of the same seed is asked. If left out, the encoder that every run
-    starts from, where it has something to say: a row that only distils is refused."""
+    """Who methods with a guide or a teacher ask: an encoder, with the keys of `encoder`; `{ranker: folder}`, a
+    cross-encoder, which scores the dense pool's candidates once; or `{row: simans}`, a row of the suite, which is
+    trained first and whose model of the same seed is asked. If left out, the encoder that every run starts from, where
+    it has something to say: a row that only distils is refused."""
     training: TrainingSettings = TrainingSettings()
     static: StaticSettings = StaticSettings()
     finetune: FinetuneSettings = FinetuneSettings()
@@ -185,17 +187,24 @@ class Suite(Settings):
     @property
     def teacher_encoder(self) -> EncoderSettings | None:
         """The teacher's settings, if it is an encoder."""
-        return None if isinstance(self.teacher, RowTeacher) else self.teacher
+        return self.teacher if isinstance(self.teacher, EncoderSettings) else None
 
     @property
     def teacher_row(self) -> str | None:
         """The row whose models teach, if the teacher is one."""
         return self.teacher.row if isinstance(self.teacher, RowTeacher) else None
 
+    @property
+    def teacher_ranker(self) -> RankerTeacher | None:
+        """The teacher's settings, if it is a cross-encoder."""
+        return self.teacher if isinstance(self.teacher, RankerTeacher) else None
+
     def teacher_text(self) -> str:
         """Return in a few words who the teacher is."""
         if self.teacher is None:
             return f"the encoder that the run starts from ({self.start_text()})"
+        if isinstance(self.teacher, RankerTeacher):
+            return f"the cross-encoder {self.teacher.ranker}"
         return (
             f"the trained row {self.teacher.row}"
             if isinstance(self.teacher, RowTeacher)
@@ -208,8 +217,11 @@ class Suite(Settings):
         decides = self.start() if settings is self.encoder else settings.model_dump()
         if settings is self.encoder and self.encoder.warmup_steps:
             decides["warmup"] = self.warmup_budget().decides()
-        name = re.sub(r"[^a-z0-9._-]+", "-", Path(settings.model).name.lower()).strip(".-")[:48]
-        return f"{name}-{short_hash(decides)}"
+        return f"{_slug(settings.model)}-{short_hash(decides)}"
+
+    def ranker_key(self, ranker: RankerTeacher) -> str:
+        """Return the file name of a cross-encoder's judgments."""
+        return f"{_slug(ranker.ranker)}-{short_hash(ranker.model_dump())}"
 
     def pool_key(self) -> str:
         """Return the folder name of the candidate pools with their settings."""
@@ -246,3 +258,8 @@ class Suite(Settings):
     def trial_start_seeds(self) -> list[int]:
         """Return the seeds of the runs that trials start from where a row starts from another: the suite's, in turn."""
         return [self.seeds[place % len(self.seeds)] for place in range(len(self.trial_seeds()))]
+
+
+def _slug(model: str) -> str:
+    """Return the name of a model as part of a path."""
+    return re.sub(r"[^a-z0-9._-]+", "-", Path(model).name.lower()).strip(".-")[:48]

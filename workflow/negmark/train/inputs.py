@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from negmark.core.files import read_json
+from negmark.core.files import read_json, sha256_file
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
 from negmark.store.copies import read_copies
+from negmark.store.judgments import Judgments
 from negmark.store.labels import Labels
 from negmark.store.pool import CandidatePool
 from negmark.store.vectors import Vectors
@@ -27,6 +28,8 @@ class Materials:
     queries: Vectors
     labels: Labels
     pools: Mapping[str, CandidatePool]
+    judgments: Judgments | None = None
+    """Scores by the cross-encoder that teaches."""
     teacher: tuple[Vectors, Vectors] | None = None
     """Vectors of another encoder: documents and queries."""
     graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
@@ -34,9 +37,13 @@ class Materials:
 
 
 def load_materials(
-    dataset: Path, vectors: Path, pools: Mapping[str, CandidatePool], teacher: Path | None = None
+    dataset: Path,
+    vectors: Path,
+    pools: Mapping[str, CandidatePool],
+    teacher: Path | None = None,
+    judgments: Path | None = None,
 ) -> Materials:
-    """Read labels and vectors; `teacher` is the folder of another encoder's vectors."""
+    """Read labels and vectors; `teacher` is the folder of another encoder's vectors, `judgments` a ranker's scores."""
     documents, queries = load_vectors(vectors)
     labels = Labels(collection.qrels(dataset, "train"), len(documents), read_copies(dataset))
     rows, scores = collection.graded_pairs(dataset)
@@ -46,8 +53,9 @@ def load_materials(
         queries,
         labels,
         pools,
-        load_vectors(teacher) if teacher else None,
-        (rows, scores) if len(rows) else None,
+        teacher=load_vectors(teacher) if teacher else None,
+        graded=(rows, scores) if len(rows) else None,
+        judgments=Judgments(judgments) if judgments else None,
     )
 
 
@@ -57,12 +65,15 @@ def hidden_labels(materials: Materials) -> Labels:
     return Labels(hidden, materials.labels.documents, read_copies(materials.dataset))
 
 
-def origins(dataset: Path, vectors: Path, teacher: Path | None = None) -> dict[str, Any]:
-    """Return what the data of runs came from: the dataset's card, and the keys of the vectors."""
+def origins(
+    dataset: Path, vectors: Path, teacher: Path | None = None, judgments: Path | None = None
+) -> dict[str, Any]:
+    """Return what the data of runs came from: the dataset's card, and the keys of vectors and of the teacher."""
+    taught = _key(teacher) if teacher else sha256_file(judgments) if judgments else None
     return {
         "dataset": read_json(dataset / "card.json"),
         "vectors": _key(vectors),
-        "teacher": _key(teacher) if teacher else None,
+        "teacher": taught,
     }
 
 

@@ -79,6 +79,7 @@ def set_up(
         graded=materials.graded,
         hidden=hidden_labels(materials) if method_class.knows_hidden else None,
         teacher_model=teacher_model,
+        judgments=materials.judgments,
     )
     method = method_class(method_class.Params.model_validate(spec["params"]), services)
     objective = _objective(spec["loss"], services) if "loss" in spec else method

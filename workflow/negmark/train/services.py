@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from negmark.core.seeds import stream
 from negmark.methods.base import Pool
 from negmark.methods.types import NO_DOCUMENT, Graded, Ids
+from negmark.store.judgments import Judgments
 from negmark.store.labels import Labels
 from negmark.store.vectors import Vectors, float32
 from negmark.train.tiers.protocol import Moment, TrainedEncoder
@@ -132,11 +133,12 @@ class TrainingServices:
         graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None,
         hidden: Labels | None = None,
         teacher_model: TrainedEncoder | None = None,
+        judgments: Judgments | None = None,
     ) -> None:
         self._track = track
         self._encoder, self._labels, self._pools = encoder, labels, pools
         self._teacher, self._graded, self._hidden = teacher, graded, hidden
-        self._teacher_model = teacher_model
+        self._teacher_model, self._judgments = teacher_model, judgments
         self._chances: dict[bool, float] = {}
         self._matrix: tuple[int, torch.Tensor] | None = None
         self._searched: tuple[torch.Tensor, torch.Tensor] | None = None
@@ -219,6 +221,10 @@ class TrainingServices:
         """Return the teacher's vectors of documents."""
         self.counters.teacher_vectors += int((documents != NO_DOCUMENT).sum())
         return self._of_teacher("document", np.maximum(documents, 0))
+
+    def judgments(self, queries: Ids, documents: Ids) -> NDArray[np.float32] | None:
+        """Return the logits of the cross-encoder that teaches, if one does."""
+        return None if self._judgments is None else self._judgments.scores(queries, documents)
 
     def _of_teacher(self, side: str, rows: Ids) -> torch.Tensor:
         if self._teacher_model is not None:

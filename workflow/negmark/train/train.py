@@ -41,14 +41,15 @@ def main(
     teacher: Annotated[Path | None, Option(help="folder of the teacher's embeddings")] = None,
     threads: Annotated[int, Option(help="threads of torch")] = 1,
     teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
+    judgments: Annotated[Path | None, Option(help="scores by the cross-encoder that teaches")] = None,
 ) -> None:
     """Train one method with one or several seeds and write model, history, ledger and manifest of each."""
     torch.set_num_threads(threads)
     files = dict(entry.split("=", 1) for entry in pool or [])
     with process_cost() as loading:
         pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
-        materials = load_materials(dataset, vectors, pools, teacher)
-    data = origins(dataset, vectors, teacher)
+        materials = load_materials(dataset, vectors, pools, teacher, judgments)
+    data = origins(dataset, vectors, teacher, judgments)
     curve = _curve(dataset, json.loads(spec)["training"])
     folders = [model.parent for model in models]
     checkpoints = []

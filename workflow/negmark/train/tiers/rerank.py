@@ -119,19 +119,20 @@ class Logit(nn.Linear):
 
 
 def build(
-    encoder: Mapping[str, Any], budget: Mapping[str, Any], dropout: float | None = None
+    encoder: Mapping[str, Any],
+    budget: Mapping[str, Any],
+    dropout: float | None = None,
+    key: str = "rerank.model",
 ) -> tuple[nn.Module, bool]:
     """Return the cross-encoder of a suite and whether its head must still be drawn.
 
-    Raises `UserError` if `rerank.model` isn't a cross-encoder with one label.
+    `key` is what names a ready one; raises `UserError` if that isn't a cross-encoder with one label.
     """
     keep_freed_memory()
-    model = model_folder(encoder, budget)
+    model = model_folder(encoder, budget, key)
     labels = open_config(model).num_labels
     if budget["model"] and labels != 1:
-        raise UserError(
-            f"rerank.model: {budget['model']} has {labels} labels; a cross-encoder with one is needed"
-        )
+        raise UserError(f"{key}: {budget['model']} has {labels} labels; a cross-encoder with one is needed")
     config = open_config(model, num_labels=1)
     set_dropout(config, dropout)
     network = open_network(AutoModelForSequenceClassification, model, config=config, dtype=torch.float32)
@@ -141,9 +142,9 @@ def build(
     return network, not budget["model"]
 
 
-def model_folder(encoder: Mapping[str, Any], budget: Mapping[str, Any]) -> Path:
+def model_folder(encoder: Mapping[str, Any], budget: Mapping[str, Any], key: str = "rerank.model") -> Path:
     """Return the folder of what the cross-encoder starts from."""
-    return find_model(budget["model"], "rerank.model") if budget["model"] else find_model(encoder["model"])
+    return find_model(budget["model"], key) if budget["model"] else find_model(encoder["model"])
 
 
 def draw_head(network: Any, seed: int, name: str) -> None:

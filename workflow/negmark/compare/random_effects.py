@@ -9,7 +9,9 @@ variance v_k. DerSimonian & Laird (1986, https://doi.org/10.1016/0197-2456(86)90
 
 The variances v_k are only known from a few runs, so they are drawn as `negmark.compare.inference` draws them, and
 theta has the distribution that these draws give it. On one dataset this is that dataset's own test. With two or three,
-tau^2 is hardly known: the interval may be too short where datasets disagree.
+tau^2 is hardly known, and the interval is too short where datasets disagree: of 300 simulated experiments at the 5 %
+level, on two datasets of 2,119 and 1,766 queries with five seeds and no mean difference, 4 % found one where tau was 0,
+6 % where it was .002, and 14 % where it was .005.
 """
 
 from collections.abc import Mapping

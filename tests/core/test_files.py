@@ -190,3 +190,17 @@ def test_hashes_are_those_of_sha256(tmp_path):
     assert files.short_hash({"b": 1, "a": 2}) == hashlib.sha256(b'{"a":2,"b":1}').hexdigest()[:8]
     assert files.short_hash({"a": 2, "b": 1}) == files.short_hash({"b": 1, "a": 2})
     assert files.short_hash({"a": 2}) != files.short_hash({"a": "2"})
+
+
+def test_a_file_that_cannot_be_linked_is_copied(tmp_path, monkeypatch):
+    def refuse(self, target):
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    (tmp_path / "cached").write_bytes(b"vectors")
+    files.link_or_copy(tmp_path / "cached", tmp_path / "linked")
+    assert (tmp_path / "linked").samefile(tmp_path / "cached")
+    monkeypatch.setattr(Path, "hardlink_to", refuse)
+    files.link_or_copy(tmp_path / "cached", tmp_path / "copied")
+    assert (tmp_path / "copied").read_bytes() == b"vectors"
+    assert not (tmp_path / "copied").samefile(tmp_path / "cached")
+    assert names(tmp_path) == ["cached", "copied", "linked"]

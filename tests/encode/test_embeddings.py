@@ -259,20 +259,6 @@ def test_damaged_tokens_are_named_and_made_again(dataset, tmp_path, caplog):
     assert sum("damaged; the texts are tokenised again" in record.message for record in caplog.records) == 2
 
 
-def test_place_falls_back_to_a_copy(tmp_path, monkeypatch):
-    def refuse(self, target):
-        raise OSError(18, "Invalid cross-device link")
-
-    (tmp_path / "cached").write_bytes(b"vectors")
-    embeddings._place(tmp_path / "cached", tmp_path / "linked")
-    assert (tmp_path / "linked").samefile(tmp_path / "cached")
-    monkeypatch.setattr(Path, "hardlink_to", refuse)
-    embeddings._place(tmp_path / "cached", tmp_path / "copied")
-    assert (tmp_path / "copied").read_bytes() == b"vectors"
-    assert not (tmp_path / "copied").samefile(tmp_path / "cached")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["cached", "copied", "linked"]
-
-
 def test_two_runs_at_once_encode_once(long_dataset, tmp_path, monkeypatch):
     """The second asks while the first is in the middle; it waits and takes the same vectors."""
     calls, middle, go_on = [], threading.Event(), threading.Event()

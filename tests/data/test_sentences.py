@@ -325,7 +325,8 @@ def board(tmp_path) -> list[Path]:
 
 
 CARD = {
-    "name": "wiki", "dataset": "wiki", "kind": "sentences", "source": "own file x.txt", "licence": "x", "sha256": "0" * 64, "documents": 9,
+    "name": "wiki", "dataset": "wiki",
+    "kind": "sentences", "source": "own file x.txt", "licence": "x", "sha256": "0" * 64, "documents": 9,
     "documents_full": 9, "duplicates": 2, "blank_lines": 1, "queries": {"train": 9}, "regime": "unsupervised",
     "sts": {"a": 30, "b": 20},
 }  # fmt: skip

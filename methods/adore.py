@@ -162,7 +162,11 @@ class ADORE(Method):
         )
 
     def _list(self, queries: Ids, retrieved: Ids) -> tuple[Ids, np.ndarray]:
-        """Return ids and labels [B, K + P]: the retrieved documents, and all positives if none was retrieved."""
+        """Return ids and labels [B, K + P]: the retrieved documents, and all positives if none was retrieved.
+
+        The query's own text is neither relevant nor irrelevant: its place is empty.
+        """
+        retrieved = np.where(self.services.is_own(queries, retrieved), NO_DOCUMENT, retrieved)
         relevant = self.services.is_positive(queries, retrieved)
         without_positive = ~relevant.any(axis=1, keepdims=True)
         appended = np.where(without_positive, self.services.positives(queries), NO_DOCUMENT)

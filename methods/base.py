@@ -71,7 +71,7 @@ class Params(BaseModel):
 
 
 class Pool(Protocol):
-    """Static candidates of every training query, labelled positives and copies of their texts removed, best first."""
+    """Static candidates of every training query, best first, without positives and what else is no negative."""
 
     def candidates(self, queries: Ids, depth: int | None = None) -> tuple[Ids, NDArray[np.float32]]:
         """Return ids [B, K] and scores [B, K]; short rows end in `NO_DOCUMENT` with score -inf."""
@@ -87,12 +87,12 @@ class Snapshot(Protocol):
     """
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
-        """Return ids [B, depth] and scores without labelled positives, best first, as a `Pool` does."""
+        """Return ids [B, depth] and scores, best first, of what may be a negative, as a `Pool` does."""
 
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the snapshot's documents with other vectors [B, D]: ids and scores [B, depth], best first.
 
-        Labelled positives are among them.
+        What is no negative (`Services.is_positive`) is among them.
         """
 
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
@@ -128,7 +128,16 @@ class Services(Protocol):
         """Return a candidate pool; its name must be in the method's `pools`."""
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Return for queries [B] and documents [B, K] which are labelled positives or copies of their texts: [B, K]."""
+        """Return for queries [B] and documents [B, K] which are no negatives: [B, K].
+
+        Labelled positives, copies of their texts, and the query's own text where the corpus holds it.
+        """
+
+    def is_own(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
+        """Return for the same pairs in which the document is the query's own text and no positive of it: [B, K].
+
+        `is_positive` marks it as no negative, but nothing says that it is relevant.
+        """
 
     def most_positives(self, queries: Ids) -> int:
         """Return how many documents `is_positive` marks for one of these queries [B], at most."""
@@ -148,7 +157,7 @@ class Services(Protocol):
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the current document vectors with vectors [B, D]: ids and scores [B, depth], best first.
 
-        Labelled positives are among them. The document vectors are recomputed only if they have changed.
+        What is no negative (`is_positive`) is among them. The document vectors are recomputed only if they have changed.
         """
 
     def teacher_queries(self, queries: Ids) -> torch.Tensor:

@@ -414,7 +414,7 @@ def test_telemetry_gives_columns_of_the_history_empty_where_a_step_has_none(star
     take_steps(run, 6)
     fixed = [
         "step", "loss", "learning_rate", "positive_score", "in_batch_score", "negative_score",
-        "negative_score_max", "places", "places_empty", "queries_without", "in_batch_copies",
+        "negative_score_max", "places", "places_empty", "queries_without", "in_batch_copies", "in_batch_own",
     ]  # fmt: skip
     assert [list(row) for row in run.history] == [[*fixed, "seen", "late"]] * 6
     assert [row["seen"] is None for row in run.history] == [True, False] * 3

@@ -17,7 +17,7 @@ from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store import vectors as stored
 from negmark.store.collection import Qrels, qrels, texts
-from negmark.store.copies import read_copies
+from negmark.store.left_out import read_left_out
 from negmark.store.pool import CandidatePool
 from negmark.train import train
 from negmark.train.run import Run, set_up
@@ -97,6 +97,7 @@ def write_world(
     hidden: Sequence[tuple[int, int]] = (),
     copied: Callable[[NDArray[np.int64]], Mapping[int, int]] = lambda labels: {},
     keeps_copies: bool = False,
+    own: Mapping[int, int] | None = None,
 ) -> World:
     """Write a world whose positives stand on top of both rankings, so that unfiltered draws would meet them.
 
@@ -104,6 +105,7 @@ def write_world(
     has no BM25 candidate; every third query has two positives. `change` may overwrite document vectors, query
     vectors in place; it is given the training labels too. `hidden` are pairs that are hidden from training.
     `copied` says for the training labels which documents get which other's text and vector, but for case and space.
+    `own` says which documents are which query: even ones are under its id, odd ones have its text; all have its vector.
     """
     rng = np.random.default_rng(20260101)
     counts = np.where(np.arange(queries + OUTSIDE) % 3 == 2, 2, 1)
@@ -125,16 +127,24 @@ def write_world(
     query_matrix = unit(unit(np.stack([matrix[rows].sum(axis=0) for rows in chosen])) + noise)
     if change:
         change(matrix, query_matrix, splits["train"])
+    for document, query in (own or {}).items():
+        matrix[document] = query_matrix[query]
     lines = [rng.choice(WORDS, size=6, replace=False).tolist() for _ in range(documents)]
     for copy, original in same.items():
         lines[copy] = [lines[original][0].upper(), *lines[original][1:3], " ", *lines[original][3:]]
     asked = [" ".join(lines[rows[0]][:4]) for rows in chosen]
     asked[1] = "incomparable"
+    names = [f"d{row}" for row in range(documents)]
+    for document, query in (own or {}).items():
+        if document % 2:
+            lines[document] = asked[query].split(" ")
+        else:
+            names[document] = f"q{query}"
 
     dataset, vectors = folder / "dataset", folder / "vectors"
     prepare.write(
         prepare.Collection(
-            [f"d{row}" for row in range(documents)],
+            names,
             [line[0] for line in lines],
             [" ".join(line[1:]) for line in lines],
             [f"q{row}" for row in range(queries + OUTSIDE)],
@@ -155,7 +165,7 @@ def write_world(
     pools = {}
     for kind, searcher in searchers.items():
         save_file(
-            build_pool(searcher, labelled, documents, depth, read_copies(dataset)),
+            build_pool(searcher, labelled, documents, depth, read_left_out(dataset)),
             folder / f"{kind}.safetensors",
         )
         pools[kind] = CandidatePool(folder / f"{kind}.safetensors")

@@ -45,8 +45,10 @@ def test_empty_and_backfilled_places_are_in_manifest_and_audit(world, tmp_path):
         read_ledger(tmp_path / train.LEDGER).to_pandas(), qrels(world.dataset, "train"), np.arange(60), 4,
         history=pd.read_parquet(tmp_path / train.HISTORY),
     )  # fmt: skip
-    columns = ["places_empty", "queries_without", "backfilled", "in_batch_copies"]
-    assert table[columns].to_numpy().tolist() == [[0.75, 0.5, 0.5, 0]] * 5, "four windows and the whole run"
+    columns = ["places_empty", "queries_without", "backfilled", "in_batch_copies", "in_batch_own"]
+    assert table[columns].to_numpy().tolist() == [[0.75, 0.5, 0.5, 0, 0]] * 5, (
+        "four windows and the whole run"
+    )
 
 
 def test_a_method_that_never_gave_a_negative_did_not_act(world, tmp_path):

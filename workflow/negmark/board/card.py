@@ -25,11 +25,12 @@ from negmark.encode.lengths import lengths_of
 from negmark.encode.pretrained import find_model
 from negmark.store import collection
 from negmark.store.collection import HIDDEN, SPLITS, Qrels
-from negmark.store.copies import copies_of, first_of_equal, with_copies
+from negmark.store.copies import copies_of, first_of_equal, hashes_of, with_copies
+from negmark.store.left_out import Pairs, read_left_out, unlabelled_own
 from negmark.store.pool import read_index_facts
 
 PERCENTILES = (50, 90, 99)
-SELF_IDS = "a document under the query's own id is left out of every ranking"
+SELF_IDS = "a document under the query's own id is left out of every ranking, and is no negative"
 
 
 def describe(dataset: Path, encoder: dict[str, Any], metric: str = DEFAULT[0]) -> dict[str, Any]:
@@ -54,6 +55,9 @@ def describe(dataset: Path, encoder: dict[str, Any], metric: str = DEFAULT[0]) -
         "labels_a_query": {split: label_facts(rows) for split, rows in labels.items()},
         "copies": copies(documents, queries, labels),
         "self_ids": {"queries": _self_ids(dataset, labels), "policy": SELF_IDS},
+        **(
+            {"own_texts": own_texts(labels["train"], read_left_out(dataset).own)} if "train" in labels else {}
+        ),
     }
 
 
@@ -109,6 +113,15 @@ def copies(documents: list[str], queries: list[str], labels: dict[str, Qrels]) -
     }
 
 
+def own_texts(labels: Qrels, own: Pairs) -> dict[str, int]:
+    """Count the training queries that are in the corpus themselves, and their documents, but not as positives.
+
+    Under their id or with their text: these are no negatives.
+    """
+    pairs = unlabelled_own(labels, own)
+    return {"queries": len(np.unique(pairs[:, 0])), "documents": len(np.unique(pairs[:, 1]))}
+
+
 def main(
     dataset: Annotated[Path, Option(help="folder of the prepared dataset")],
     settings: Annotated[str, Option(help="settings of the suite's encoder, as JSON")],
@@ -134,7 +147,7 @@ def _seen_by_text(codes: NDArray[np.int64], labels: dict[str, Qrels]) -> int:
 
 
 def _of_positives(documents: list[str], labels: Qrels) -> dict[str, int]:
-    copies = with_copies(labels, copies_of(first_of_equal(documents)))
+    copies = with_copies(labels, copies_of(first_of_equal(hashes_of(documents))))
     unlabelled = copies.documents[len(labels.positives().documents) :]
     return {"documents": len(np.unique(unlabelled)), "pairs": len(unlabelled)}
 

@@ -71,6 +71,7 @@ def counted(card: Mapping[str, Any]) -> list[Fact]:
         *_overlap(card),
         *_duplicates(card),
         ("self-ids", _self_ids(card["self_ids"])),
+        *_own_texts(card),
         *_index(card),
     ]
 
@@ -147,6 +148,15 @@ def _index(card: Mapping[str, Any]) -> list[Fact]:
 
 def _self_ids(counts: Mapping[str, Any]) -> str:
     return f"{counts['policy']}; {counts['queries']:,} queries have one"
+
+
+def _own_texts(card: Mapping[str, Any]) -> list[Fact]:
+    if not (own := card.get("own_texts")):
+        return []
+    queries = notation.counted(own["queries"], "training query", "training queries")
+    documents = notation.counted(own["documents"], "document")
+    text = f"{documents} under the id or with the text of {queries}, not labelled as relevant: kept out of the negatives"
+    return [("queries in the corpus", text)]
 
 
 def hidden_words(card: Mapping[str, Any]) -> str:

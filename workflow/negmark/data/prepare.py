@@ -30,8 +30,9 @@ from negmark.data.records import Records
 from negmark.data.sts import Pair, as_queries, read_task
 from negmark.data.wordnet import build_wordnet
 from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT, SPLITS, joined, write_table
-from negmark.store.copies import COPY_OF, first_of_equal
+from negmark.store.copies import COPY_OF, first_of_equal, hashes_of
 from negmark.store.graph import RELATIONS, Graph, as_columns, relation_of
+from negmark.store.left_out import OWN, own_documents
 
 BUILDERS = {"wordnet": build_wordnet, "icd10cm": build_icd10cm}
 """The builders of collections that nobody publishes, by name."""
@@ -192,13 +193,15 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
 
 def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]] | None = None) -> None:
     """Write the three tables of a prepared dataset; `columns` are those of the queries besides id and text."""
+    hashes = hashes_of(joined(collection.titles, collection.texts))
+    own = own_documents(collection.query_ids, hashes_of(collection.queries), collection.document_ids, hashes)
     write_table(
         folder / DOCUMENTS,
         {
             "id": collection.document_ids,
             "title": collection.titles,
             "text": collection.texts,
-            COPY_OF: _copy_of(collection),
+            COPY_OF: _copy_of(collection, hashes),
             **as_columns(collection.graph),
         },
     )
@@ -207,6 +210,7 @@ def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]]
         {
             "id": collection.query_ids,
             "text": collection.queries,
+            OWN: pa.array(own, pa.list_(pa.int32())),
             **(columns or {"slice": slices(collection)}),
         },
     )
@@ -224,9 +228,9 @@ def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]]
     )
 
 
-def _copy_of(collection: Collection) -> pa.Array:
-    """Return the column of copies, all null where they are kept as negatives."""
-    first = first_of_equal(joined(collection.titles, collection.texts))
+def _copy_of(collection: Collection, hashes: NDArray[np.uint64]) -> pa.Array:
+    """Return the column of copies, given the hashes [N] of texts; all null where they are kept as negatives."""
+    first = first_of_equal(hashes)
     return pa.array(first.astype(np.int32), mask=(first < 0) | collection.keeps_copies)
 
 

@@ -21,16 +21,17 @@ from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
 from negmark.store.copies import normalised
-from negmark.store.filled import BACKFILLED, EMPTY, WITHOUT
+from negmark.store.filled import BACKFILLED, EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.graph import Graph, holds, read_graph, related_to_positives
 from negmark.store.ledger import VECTOR, read_ledger
+from negmark.store.left_out import NOTHING, Pairs, read_left_out, unlabelled_own
 
 WINDOWS = 10
 WHOLE_RUN = -1
 """The window that is all steps."""
 QUANTILES = (0.1, 0.5, 0.9)
-IN_BATCH_COPIES = "in_batch_copies"
-NOT_KNOWN = dict.fromkeys((EMPTY, WITHOUT, IN_BATCH_COPIES), math.nan)
+OF_HISTORY = (EMPTY, WITHOUT, IN_BATCH_COPIES, IN_BATCH_OWN)
+NOT_KNOWN = dict.fromkeys(OF_HISTORY, math.nan)
 
 
 def audit(
@@ -41,17 +42,19 @@ def audit(
     hidden: Qrels | None = None,
     graph: Graph | None = None,
     history: pd.DataFrame | None = None,
+    own: Pairs = NOTHING.own,
 ) -> pd.DataFrame:
     """Return one row per window of steps (a tenth of the run each), and one, `window` -1, over all steps.
 
     Columns: `negatives`, their number; `labelled_positive_rate`, the share that are labelled positives of the query;
-    `text_duplicate_rate`, the share that are not, but have the same text as one; `score_q10/q50/q90`, quantiles of
-    the cosine similarity to the query (hardness); `turnover`, the share of negatives that the query did not have at
+    `text_duplicate_rate`, the share that are not, but have the same text as one; `own_text_rate`, the share that are
+    the query's own text and no positive (0: none is a candidate); `score_q10/q50/q90`, quantiles of the cosine similarity to the query (hardness); `turnover`, the share of negatives that the query did not have at
     its previous visit, empty where no query was visited twice; `backfilled`, the share that are random documents in
     places that the method's own rule left empty. Negatives that are vectors count only in `negatives` and in the
     quantiles. From the history, empty without one: `places_empty`, the share of the places for negatives that stayed
-    empty, `queries_without`, the share of queries without any negative, and `in_batch_copies`, how many pairs of a
-    query and another's positive were no negatives as the document has the text of the query's own.
+    empty, `queries_without`, the share of queries without any negative, `in_batch_copies`, how many pairs of a
+    query and another's positive were no negatives as the document has the text of the query's own positive, and
+    `in_batch_own`, how many were none as the document is the query itself.
 
     Where labels are hidden from training, two more columns are exact (else empty): `false_negative_rate`, the share
     relevant to the query by all labels, hidden ones included, and `false_negative_weight`, the same with each
@@ -63,7 +66,7 @@ def audit(
     relevant.
 
     Takes the ledger, the training labels, one number per document (equal for equal texts), the hidden labels, the
-    relations, and the history.
+    relations, the history, and the pairs of a query and its own document.
     """
     graph = graph or {}
     rows = ledger.assign(
@@ -71,6 +74,7 @@ def audit(
         is_document=ledger["document"] != VECTOR,
         labelled=_is_labelled(ledger, labels, len(text_codes)),
         duplicate=_is_duplicate(ledger, labels, text_codes),
+        own=_is_own(ledger, labels, own, len(text_codes)),
         is_new=_is_new(ledger),
         false=false_negatives(ledger, labels, hidden, len(text_codes)),
         **{name: _is_related(ledger, labels, graph, name) for name in graph},
@@ -110,6 +114,7 @@ def main(
     listed = read_contents(contents)
     labels, codes = collection.qrels(dataset, "train"), text_codes(dataset)
     hidden, graph = collection.qrels(dataset, collection.HIDDEN), read_graph(dataset)
+    own = read_left_out(dataset).own
     parts = []
     for run in listed.runs(name):
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
@@ -117,7 +122,7 @@ def main(
             steps = read_json(run / "manifest.json")["run"]["training"]["steps"]
             history = pq.read_table(run / "history.parquet").to_pandas()
             windows = audit(
-                ledger, labels, codes, steps, hidden if len(hidden.queries) else None, graph, history
+                ledger, labels, codes, steps, hidden if len(hidden.queries) else None, graph, history, own
             )
             windows.insert(0, "seed", seed_of(run))
             windows.insert(0, "row", run.parent.name)
@@ -137,6 +142,7 @@ def _of_history(history: pd.DataFrame | None, steps: int) -> dict[int, dict[str,
             EMPTY: part[EMPTY].mean(),
             WITHOUT: part[WITHOUT].mean(),
             IN_BATCH_COPIES: part[IN_BATCH_COPIES].sum(),
+            IN_BATCH_OWN: part[IN_BATCH_OWN].sum(),
         }
         for name, part in parts
     }
@@ -162,6 +168,14 @@ def _is_duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64])
         np.isin(ledger_keys, positive_keys)
         & (documents != VECTOR)
         & ~_is_labelled(ledger, labels, len(codes))
+    )
+
+
+def _is_own(ledger: pd.DataFrame, labels: Qrels, own: Pairs, documents: int) -> NDArray[np.bool_]:
+    pairs = unlabelled_own(labels, own)
+    ledger_keys = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
+    return np.isin(ledger_keys, _keys(pairs[:, 0], pairs[:, 1], documents)) & (
+        ledger["document"].to_numpy() != VECTOR
     )
 
 
@@ -201,6 +215,7 @@ def _statistics(part: pd.DataFrame) -> dict[str, float]:
         "negatives": len(part),
         "labelled_positive_rate": documents["labelled"].mean(),
         "text_duplicate_rate": documents["duplicate"].mean(),
+        "own_text_rate": documents["own"].mean(),
         **{f"score_q{round(100 * level)}": float(part["score"].quantile(level)) for level in QUANTILES},
         "turnover": part["is_new"].mean(),
         "false_negative_rate": documents["false"].mean(),

@@ -39,8 +39,8 @@ from negmark.evaluate.audit import false_negatives
 from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
-from negmark.store.copies import read_copies
 from negmark.store.labels import Labels
+from negmark.store.left_out import read_left_out
 from negmark.store.ledger import VECTOR, read_ledger
 from negmark.store.vectors import Vectors, float32
 from negmark.store.vectors import load as load_vectors
@@ -136,7 +136,7 @@ def main(
     listed = read_contents(contents)
     train, hidden = collection.qrels(dataset, "train"), collection.qrels(dataset, collection.HIDDEN)
     loaded = load_vectors(vectors)
-    labels = Labels(train, len(loaded[0]), read_copies(dataset))
+    labels = Labels(train, len(loaded[0]), read_left_out(dataset))
     rows = []
     for run in listed.runs(name):
         ledger = read_ledger(run / "negatives.parquet").to_pandas()

@@ -1,6 +1,6 @@
 """Stages bm25_pool and dense_pool: candidates of every training query, computed once and shared by all methods.
 
-A pool excludes labelled positives and copies of their texts, but stores the positives' scores from the same scoring
+A pool excludes what is no negative (`negmark.store.left_out`), but stores the positives' scores from the same scoring
 pass, as samplers such as SimANS compare the two.
 """
 
@@ -21,9 +21,9 @@ from negmark.core.files import replacing
 from negmark.search.approximate import ApproximateSearcher, cells_used
 from negmark.search.index import BM25Searcher, DenseSearcher, Hits, Searcher
 from negmark.store import collection
-from negmark.store import copies as texts
+from negmark.store import left_out as others
 from negmark.store.collection import Qrels
-from negmark.store.copies import Copies, read_copies, with_copies
+from negmark.store.left_out import LeftOut, read_left_out, with_left_out
 from negmark.store.pool import INDEX
 from negmark.store.vectors import load as load_vectors
 
@@ -48,10 +48,10 @@ class PoolSearches:
     """
 
     def __init__(
-        self, labels: collection.Qrels, documents: int, depth: int, copies: Copies = texts.NONE
+        self, labels: collection.Qrels, documents: int, depth: int, left_out: LeftOut = others.NOTHING
     ) -> None:
-        left_out = with_copies(labels, copies)
-        self._left_out = np.sort(left_out.queries * documents + left_out.documents)
+        pairs = with_left_out(labels, left_out)
+        self._left_out = np.unique(pairs.queries * documents + pairs.documents)
         labels = labels.positives()
         order = np.lexsort((labels.documents, labels.queries))
         self.labels = collection.Qrels(labels.queries[order], labels.documents[order], labels.grades[order])
@@ -74,7 +74,7 @@ class PoolSearches:
         return chunks
 
     def candidates(self, chunk: Chunk, hits: Hits) -> Hits:
-        """Return ids and scores [rows, depth] of a chunk without its positives and copies of their texts.
+        """Return ids and scores [rows, depth] of a chunk without its positives and what else is no negative.
 
         Short rows end in -1 and -inf.
         """
@@ -99,10 +99,14 @@ def search(searcher: Searcher, searches: PoolSearches, chunk: Chunk) -> tuple[Hi
 
 
 def build_pool(
-    searcher: Searcher, labels: collection.Qrels, documents: int, depth: int, copies: Copies = texts.NONE
+    searcher: Searcher,
+    labels: collection.Qrels,
+    documents: int,
+    depth: int,
+    left_out: LeftOut = others.NOTHING,
 ) -> dict[str, NDArray[Any]]:
     """Search all training queries and separate positives from candidates. Returns the arrays of a pool."""
-    searches = PoolSearches(labels, documents, depth, copies)
+    searches = PoolSearches(labels, documents, depth, left_out)
     return gather(searches, lambda chunk: search(searcher, searches, chunk))
 
 
@@ -158,17 +162,17 @@ def main(
     started = time.perf_counter()
     options = json.loads(settings)
     searcher = open_searcher(kind, dataset, options, vectors, threads)
-    labels, copies = collection.qrels(dataset, "train"), read_copies(dataset)
-    pool = build_pool(searcher, labels, searcher.documents, options["depth"], copies)
+    labels, left_out = collection.qrels(dataset, "train"), read_left_out(dataset)
+    pool = build_pool(searcher, labels, searcher.documents, options["depth"], left_out)
     del searcher  # frees the index's vectors, which are read again to measure its recall
-    facts = index_facts(pool, labels, copies, options, vectors, threads)
+    facts = index_facts(pool, labels, left_out, options, vectors, threads)
     write_pool(output, pool, f"{kind} pool of {dataset.name}", started, facts)
 
 
 def index_facts(
     pool: dict[str, NDArray[Any]],
     labels: collection.Qrels,
-    copies: Copies,
+    left_out: LeftOut,
     options: dict[str, Any],
     vectors: Path | None,
     threads: int,
@@ -177,7 +181,7 @@ def index_facts(
     if "index" not in options or vectors is None:
         return {}
     searcher, sample = DenseSearcher(*load_vectors(vectors), threads), sample_labels(labels)
-    exact = build_pool(searcher, sample, searcher.documents, options["depth"], copies)
+    exact = build_pool(searcher, sample, searcher.documents, options["depth"], left_out)
     depths = sorted({min(10, options["depth"]), options["depth"]})
     recalls = {str(depth): recall(pool, exact, depth) for depth in depths}
     settings = dict(options["index"])

@@ -30,7 +30,7 @@ from negmark.search.candidates import (
 )
 from negmark.search.index import Hits, merge
 from negmark.store import collection
-from negmark.store.copies import read_copies
+from negmark.store.left_out import read_left_out
 
 
 def make_part(
@@ -47,7 +47,7 @@ def make_part(
     kind = "dense" if vectors else "bm25"
     searcher = open_searcher(kind, dataset, options, vectors, threads, (part % documents, documents))
     labels = collection.qrels(dataset, "train")
-    searches = PoolSearches(labels, searcher.documents, options["depth"], read_copies(dataset))
+    searches = PoolSearches(labels, searcher.documents, options["depth"], read_left_out(dataset))
     arrays: dict[str, NDArray] = {}
     for chunk in stage.progress(searches.chunks()[part // documents :: queries], f"part {part}"):
         (ids, scores), positives = search(searcher, searches, chunk)
@@ -92,10 +92,14 @@ def main(
     if part is not None:
         make_part(part, shares, dataset, settings, output, vectors, threads)
         return
-    labels, copies, options = collection.qrels(dataset, "train"), read_copies(dataset), json.loads(settings)
-    searches = PoolSearches(labels, collection.count(dataset), options["depth"], copies)
+    labels, left_out, options = (
+        collection.qrels(dataset, "train"),
+        read_left_out(dataset),
+        json.loads(settings),
+    )
+    searches = PoolSearches(labels, collection.count(dataset), options["depth"], left_out)
     pool = gather(searches, lambda chunk: find(parts or [], shares, chunk))
-    facts = index_facts(pool, labels, copies, options, vectors, threads)
+    facts = index_facts(pool, labels, left_out, options, vectors, threads)
     name = f"{output.stem} pool of {dataset.name}, in {len(parts or [])} parts"
     write_pool(output, pool, name, started, facts)
 

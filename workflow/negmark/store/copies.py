@@ -35,13 +35,16 @@ def normalised(text: str) -> str:
     return " ".join(text.lower().split())
 
 
-def first_of_equal(texts: Iterable[str]) -> NDArray[np.int64]:
-    """Return the first row [N] that has each text, -1 where no other row has it.
+def hashes_of(texts: Iterable[str]) -> NDArray[np.uint64]:
+    """Return a hash [N] of each normalised text, by which texts are compared.
 
-    Texts are compared by hashes of 64 bits: among 8.8 million passages two differing ones meet once in half a million
-    corpora.
+    Among 8.8 million passages two differing ones meet once in half a million corpora.
     """
-    hashes = np.fromiter(map(_hash, texts), dtype=np.uint64)
+    return np.fromiter(map(_hash, texts), dtype=np.uint64)
+
+
+def first_of_equal(hashes: NDArray[np.uint64]) -> NDArray[np.int64]:
+    """Return the first row [N] that has each hash of a text, -1 where no other row has it."""
     _, first, group, sizes = np.unique(hashes, return_index=True, return_inverse=True, return_counts=True)
     return np.where(sizes[group] > 1, first[group], -1)
 

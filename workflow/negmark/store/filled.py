@@ -8,6 +8,9 @@ import pandas as pd
 EMPTY, WITHOUT, BACKFILLED = "places_empty", "queries_without", "backfilled"
 """Shares of the places that stayed empty, of the queries without a negative in a step, and of the negatives that are
 random documents in places that the method's own rule left empty."""
+IN_BATCH_COPIES, IN_BATCH_OWN = "in_batch_copies", "in_batch_own"
+"""Counts of the pairs of a query and another's positive that are no negatives: it has the text of a positive of the
+query, or is the query itself."""
 SHARES = (EMPTY, WITHOUT, BACKFILLED)
 TOLD = 0.005
 """The smallest share that is said: it rounds to 1 %."""

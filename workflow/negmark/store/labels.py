@@ -4,34 +4,42 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmark.core.seeds import stream
-from negmark.store import copies as texts
+from negmark.store import left_out as others
 from negmark.store.collection import Qrels
-from negmark.store.copies import Copies, with_copies
+from negmark.store.left_out import LeftOut, unlabelled_own, with_left_out
 
 
 class Labels:
     """Positives of the training queries: membership and seeded draws, for whole batches at once.
 
-    A copy of a positive's text under another id counts as one wherever positives are left out, but is never drawn.
+    What else is no negative (`negmark.store.left_out`) counts as one wherever positives are left out, but is never
+    drawn.
     """
 
-    def __init__(self, qrels: Qrels, documents: int, copies: Copies = texts.NONE) -> None:
+    def __init__(self, qrels: Qrels, documents: int, left_out: LeftOut = others.NOTHING) -> None:
         self.documents = documents
+        own = unlabelled_own(qrels, left_out.own)
+        self._own = np.unique(own[:, 0] * documents + own[:, 1])
         self._keys, self._all = (
             np.unique(pairs.queries * documents + pairs.documents)
-            for pairs in (qrels.positives(), with_copies(qrels, copies))
+            for pairs in (qrels.positives(), with_left_out(qrels, left_out))
         )
         self.queries, self._starts, self._counts = np.unique(
             self._keys // documents, return_index=True, return_counts=True
         )
 
     def is_positive(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say for queries [B] and documents [B, K] (or [K], for all) which are positives or copies of one: [B, K]."""
+        """Say for queries [B] and documents [B, K] (or [K], for all) which are no negatives: [B, K]."""
         return self._among(self._all, queries, documents)
 
     def is_copy(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Say of the same pairs which have the text of a positive, but no label: [B, K]."""
-        return self.is_positive(queries, documents) & ~self._among(self._keys, queries, documents)
+        """Say of the same pairs which have the text of a positive, but no label, nor are the query's own: [B, K]."""
+        known = self._among(self._keys, queries, documents) | self.is_own(queries, documents)
+        return self.is_positive(queries, documents) & ~known
+
+    def is_own(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Say of the same pairs in which the document is the query itself, but no positive of it: [B, K]."""
+        return self._among(self._own, queries, documents)
 
     def most_positives(self, queries: NDArray[np.int64]) -> int:
         """Return how many documents `is_positive` marks for one of these queries [B], at most."""

@@ -14,6 +14,7 @@ from negmark.store.collection import HIDDEN
 from negmark.store.copies import read_copies
 from negmark.store.judgments import Judgments
 from negmark.store.labels import Labels
+from negmark.store.left_out import LeftOut, read_left_out
 from negmark.store.pool import CandidatePool
 from negmark.store.vectors import Vectors
 from negmark.store.vectors import load as load_vectors
@@ -45,7 +46,7 @@ def load_materials(
 ) -> Materials:
     """Read labels and vectors; `teacher` is the folder of another encoder's vectors, `judgments` a ranker's scores."""
     documents, queries = load_vectors(vectors)
-    labels = Labels(collection.qrels(dataset, "train"), len(documents), read_copies(dataset))
+    labels = Labels(collection.qrels(dataset, "train"), len(documents), read_left_out(dataset))
     rows, scores = collection.graded_pairs(dataset)
     return Materials(
         dataset,
@@ -60,9 +61,9 @@ def load_materials(
 
 
 def hidden_labels(materials: Materials) -> Labels:
-    """Read the positives that the dataset hides from training, if any: for controls only."""
+    """Read the positives that the dataset hides from training, if any, with their copies: for controls only."""
     hidden = collection.qrels(materials.dataset, HIDDEN)
-    return Labels(hidden, materials.labels.documents, read_copies(materials.dataset))
+    return Labels(hidden, materials.labels.documents, LeftOut(read_copies(materials.dataset)))
 
 
 def origins(

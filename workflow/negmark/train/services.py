@@ -64,7 +64,7 @@ class EncoderSnapshot:
         return self._moment.state_dict()
 
     def candidates(self, queries: Ids, depth: int) -> tuple[Ids, NDArray[np.float32]]:
-        """Return the best documents of each query that carry no label of it, nor the text of one that does."""
+        """Return the best documents of each query that may be its negatives."""
         vectors = self._moment.queries(queries)
         self._counters.searches += len(queries)
         ids, scores = top(vectors, self._documents, depth + self._labels.most_positives(queries))
@@ -178,8 +178,12 @@ class TrainingServices:
         return self._pools[name]
 
     def is_positive(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
-        """Return which pairs have a training label, or the text of a document that has."""
+        """Return which pairs have a training label, or are no negatives for another reason."""
         return self._labels.is_positive(queries, documents)
+
+    def is_own(self, queries: Ids, documents: Ids) -> NDArray[np.bool_]:
+        """Return in which pairs the document is the query itself, but no positive of it."""
+        return self._labels.is_own(queries, documents)
 
     def most_positives(self, queries: Ids) -> int:
         """Return how many documents `is_positive` marks for one query, at most."""

@@ -8,7 +8,7 @@ import torch
 from negmark.core import stage
 from negmark.methods.base import Method
 from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Scores, Step
-from negmark.store.filled import EMPTY, WITHOUT
+from negmark.store.filled import EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.ledger import VECTOR, Ledger
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.contract import check_loss, check_negatives
@@ -123,7 +123,8 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
         "places": float(places.shape[1]),
         EMPTY: 1 - places.float().mean().item() if places.shape[1] else None,
         WITHOUT: 1 - places.any(dim=1).float().mean().item() if places.shape[1] else None,
-        "in_batch_copies": float(run.labels.is_copy(example.batch.queries, example.batch.positives).sum()),
+        IN_BATCH_COPIES: float(run.labels.is_copy(example.batch.queries, example.batch.positives).sum()),
+        IN_BATCH_OWN: float(run.labels.is_own(example.batch.queries, example.batch.positives).sum()),
     }
     _add_to_history(run.history, row, run.method)
     _add_to_ledger(run.ledger, example, run.method.name)

@@ -25,8 +25,8 @@ from negmark.core.provenance import Cost, environment, process_cost
 from negmark.core.seeds import torch_seed
 from negmark.encode.pretrained import find_model
 from negmark.store import collection
-from negmark.store.copies import read_copies
 from negmark.store.labels import Labels
+from negmark.store.left_out import read_left_out
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import Materials
 from negmark.train.run import Run, set_up
@@ -64,7 +64,7 @@ def materials(dataset: Path, dimension: int) -> Materials:
         len(collection.column(dataset, table, "id")) for table in (collection.DOCUMENTS, collection.QUERIES)
     ]
     documents, queries = (np.broadcast_to(np.float32(0), (size, dimension)) for size in sizes)
-    labels = Labels(collection.qrels(dataset, "train"), sizes[0], read_copies(dataset))
+    labels = Labels(collection.qrels(dataset, "train"), sizes[0], read_left_out(dataset))
     return Materials(dataset, documents, queries, labels, {})
 
 

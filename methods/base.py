@@ -157,7 +157,7 @@ class Services(Protocol):
     def search(self, query_vectors: torch.Tensor, depth: int) -> tuple[Ids, NDArray[np.float32]]:
         """Search the current document vectors with vectors [B, D]: ids and scores [B, depth], best first.
 
-        What is no negative (`is_positive`) is among them. The document vectors are recomputed only if they have changed.
+        What is no negative (`is_positive`) is among them. The document vectors are recomputed only if they changed.
         """
 
     def teacher_queries(self, queries: Ids) -> torch.Tensor:

@@ -13,7 +13,7 @@ from negmark.search import parts as pool_parts
 from negmark.search.approximate import ApproximateSearcher, cells_of
 from negmark.search.candidates import recall
 from negmark.search.index import DenseSearcher
-from negmark.store.pool import CandidatePool, read_index_facts
+from negmark.store.pool import CandidatePool, read_pool_facts
 from world import World, write_world
 
 IVF = {"kind": "ivf", "cells": 8, "probes": 2}
@@ -58,17 +58,17 @@ def test_parts_make_the_pool_of_one_ivf(made: World, documents: int, queries: in
 def test_all_cells_are_the_exact_search(made: World) -> None:
     whole = {**IVF, "probes": 8}
     assert (ids(pool(made, whole, "all")) == ids(pool(made, None, "flat"))).all()
-    assert read_index_facts(made.dataset.parent / "all.safetensors")["recall"] == {"9": 1.0}
+    assert read_pool_facts(made.dataset.parent / "all.safetensors")["index"]["recall"] == {"9": 1.0}
 
 
 @pytest.mark.parametrize("kind", [IVF, HNSW])
 def test_what_is_missed_is_measured(made: World, kind: dict[str, Any]) -> None:
     found, exact = ids(pool(made, kind, "some")), ids(pool(made, None, "flat"))
     share = np.mean([len(np.intersect1d(*pair)) / 9 for pair in zip(found, exact, strict=True)])
-    told = read_index_facts(made.dataset.parent / "some.safetensors")
-    assert told == {"settings": kind, "queries": 60, "recall": {"9": pytest.approx(share)}}
+    told = read_pool_facts(made.dataset.parent / "some.safetensors")
+    assert told["index"] == {"settings": kind, "queries": 60, "recall": {"9": pytest.approx(share)}}
     assert 0.3 < share < 1, "some is missed"
-    assert read_index_facts(made.dataset.parent / "flat.safetensors") == {}
+    assert read_pool_facts(made.dataset.parent / "flat.safetensors") == {"queries": 60, "without": 0}
 
 
 @pytest.mark.parametrize("kind", [IVF, HNSW])
@@ -115,7 +115,8 @@ def test_the_card_tells_it() -> None:
         "recall": {"10": 0.991, "200": 0.9},
     }
     card = {
-        "metric": "nDCG@10", "graded": False, "lengths": {}, "labels_a_query": {}, "index": facts,
+        "metric": "nDCG@10", "graded": False, "lengths": {}, "labels_a_query": {},
+        "pools": {"dense": {"queries": 1000, "without": 0, "index": facts}},
         "copies": {"documents": 0, "queries": {}, "queries_across": {}, "positives_across": 0},
         "self_ids": {"policy": "none", "queries": 0},
     }  # fmt: skip

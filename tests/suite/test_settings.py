@@ -59,7 +59,7 @@ def test_configs_that_come_with_negmark_are_suites():
         ({"metods": 1}, "metods: unknown key; did you mean 'methods'? allowed: data, datasets, encoder, finetune, "),
         ({"training": {"step": 5}}, "training.step: unknown key; did you mean 'steps'? allowed: batch_size, "),
         ({"encoder": {"query_len": 5}}, "encoder.query_len: unknown key; did you mean 'query_length'? allowed: "),
-        ({"pools": {"k1": 5}}, "pools.k1: unknown key; allowed: bm25_b, bm25_k1, depth, index"),
+        ({"pools": {"k1": 5}}, "pools.k1: unknown key; allowed: bm25_analyzer, bm25_b, bm25_k1, depth, index"),
         ({"tracking": {"xyz": 5}}, "tracking.xyz: unknown key; allowed: every, mode, models, project"),
         ({"datasets": {"scifact": {"regim": "strict"}}},
          f"datasets.scifact.regim: unknown key; did you mean 'regime'? allowed: {SIZES}"),
@@ -359,8 +359,9 @@ def test_encoder_key_follows_nothing_else():
 def test_pool_key_follows_the_pools_alone():
     key = suite(pools={}).pool_key()
     assert suite(pools={}, training={"steps": 1}, encoder={}).pool_key() == key
-    for change in ({"depth": 201}, {"bm25_k1": 0.9}, {"bm25_b": 0.4}):
+    for change in ({"depth": 201}, {"bm25_k1": 0.9}, {"bm25_b": 0.4}, {"bm25_analyzer": "bigrams"}):
         assert suite(pools=change).pool_key() != key
+    assert suite(pools={"bm25_analyzer": "auto"}).pool_key() == key, "as before there was a choice"
 
 
 def test_config_data_goes_before_the_environment(tmp_path, monkeypatch):

@@ -51,11 +51,13 @@ def test_empty_and_backfilled_places_are_in_manifest_and_audit(world, tmp_path):
     )
 
 
-def test_a_method_that_never_gave_a_negative_did_not_act(world, tmp_path):
+def test_a_method_that_never_gave_a_negative_did_not_act(world, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("NEGMARK_LOG", "log")
     run = giving(world, lambda ids: Negatives(ids=np.full_like(ids, NO_DOCUMENT)))
     told = manifest(run, tmp_path)
     assert told["filled"] == {"places_empty": 1, "queries_without": 1, "backfilled": None}
     assert told["idle"] == "it never gave a negative"
+    assert capsys.readouterr().err.endswith(", seed 0: it never gave a negative\n")
 
 
 def test_a_method_without_places_of_its_own_lacks_nothing(world, tmp_path):

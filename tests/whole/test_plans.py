@@ -23,7 +23,7 @@ def test_the_target_models_plans_one_export_a_row_with_vectors(bare: Path) -> No
     assert not [path for path in scheduled(bare) if path.startswith("results/models")]
 
 
-def test_the_card_reads_the_pool_where_its_index_is_approximate(bare: Path) -> None:
+def test_the_card_reads_the_pools_that_rows_read(bare: Path) -> None:
     card = f"{BOARD}/cards/pydoc.json"
     config = {**SUITE, "methods": {"simans": {"depth": 10}}}
     write_suite(bare, {**config, "pools": {"depth": 10, "index": {"kind": "ivf", "cells": 8, "probes": 2}}})
@@ -31,9 +31,10 @@ def test_the_card_reads_the_pool_where_its_index_is_approximate(bare: Path) -> N
     text = told.stdout + told.stderr
     assert "rule dense_pool:" in text
     assert "python -m negmark.board.card --pool results/pools/pydoc-" in text
-    write_suite(bare, config)
+    write_suite(bare, {**config, "methods": {"inbatch": None}})
     told = planned(bare, card, "--printshellcmds")
     assert "rule dense_pool:" not in told.stdout + told.stderr
+    assert "--pool" not in told.stdout + told.stderr
 
 
 def test_a_board_is_rebuilt_from_its_manifest_with_runs_of_its_own(project: Path) -> None:

@@ -5,7 +5,7 @@ rule card:
         queries=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/queries.parquet",
         qrels=lambda wildcards: PATHS.shared(DATASETS[wildcards.dataset])["qrels"],
         card=lambda wildcards: PATHS.card(DATASETS[wildcards.dataset]),
-        pools=lambda wildcards: LAYOUT.approximate(DATASETS[wildcards.dataset]),
+        pools=lambda wildcards: LAYOUT.pools(DATASETS[wildcards.dataset]),
         sources=sources("negmark.board.card"),
     output:
         card=f"{PATHS.board}/cards/{{dataset}}.json",

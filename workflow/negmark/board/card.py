@@ -27,7 +27,7 @@ from negmark.store import collection
 from negmark.store.collection import HIDDEN, SPLITS, Qrels
 from negmark.store.copies import copies_of, first_of_equal, hashes_of, with_copies
 from negmark.store.left_out import Pairs, read_left_out, unlabelled_own
-from negmark.store.pool import read_index_facts
+from negmark.store.pool import read_pool_facts
 
 PERCENTILES = (50, 90, 99)
 SELF_IDS = "a document under the query's own id is left out of every ranking, and is no negative"
@@ -127,12 +127,12 @@ def main(
     settings: Annotated[str, Option(help="settings of the suite's encoder, as JSON")],
     output: Annotated[Path, Option(help="the JSON file that is written, Markdown beside it")],
     metric: Annotated[str, Option(help="the metric that ranks the board")] = DEFAULT[0],
-    pool: Annotated[Path | None, Option(help="the dense pool, if its index is approximate")] = None,
+    pool: Annotated[list[Path] | None, Option(help="the candidate pools that methods read")] = None,
 ) -> None:
     """Write the card of a dataset."""
     card = describe(dataset, json.loads(settings), metric)
-    if pool is not None:
-        card["index"] = read_index_facts(pool)
+    if pool:
+        card["pools"] = {path.stem: read_pool_facts(path) for path in pool}
     write_json(output, card)
     write_text(output.with_suffix(".md"), markdown(card))
 

@@ -7,9 +7,11 @@ from tabulate import tabulate
 
 from negmark.core import notation
 from negmark.core.notation import plain
+from negmark.search.scripts import ENGLISH, TITLES
 from negmark.store.collection import SPLITS
 
 Fact = tuple[str, str]
+NAMES = {"bm25": "BM25", "dense": "dense"}
 INDEXES = {"ivf": "IVF", "hnsw": "HNSW"}
 
 
@@ -72,7 +74,7 @@ def counted(card: Mapping[str, Any]) -> list[Fact]:
         *_duplicates(card),
         ("self-ids", _self_ids(card["self_ids"])),
         *_own_texts(card),
-        *_index(card),
+        *_pools(card),
     ]
 
 
@@ -137,13 +139,27 @@ def _duplicates(card: Mapping[str, Any]) -> list[Fact]:
     return facts
 
 
-def _index(card: Mapping[str, Any]) -> list[Fact]:
-    if not (index := card.get("index")):
-        return []
-    settings = ", ".join(f"{key} {value:,}" for key, value in index["settings"].items() if key != "kind")
-    recalls = ", ".join(f"{100 * share:.1f} % of the top {depth}" for depth, share in index["recall"].items())
-    text = f"{recalls} of the exact search, over {index['queries']:,} training queries"
-    return [(f"dense pool by {INDEXES[index['settings']['kind']]} ({settings})", text)]
+def _pools(card: Mapping[str, Any]) -> list[Fact]:
+    return [fact for kind, pool in card.get("pools", {}).items() for fact in _pool(kind, pool)]
+
+
+def _pool(kind: str, pool: Mapping[str, Any]) -> list[Fact]:
+    """Return the facts of a pool: those of its index, its words, and how many queries it has nothing for."""
+    facts = []
+    if index := pool.get("index"):
+        settings = ", ".join(f"{key} {value:,}" for key, value in index["settings"].items() if key != "kind")
+        recalls = ", ".join(
+            f"{100 * share:.1f} % of the top {depth}" for depth, share in index["recall"].items()
+        )
+        text = f"{recalls} of the exact search, over {index['queries']:,} training queries"
+        facts.append((f"dense pool by {INDEXES[index['settings']['kind']]} ({settings})", text))
+    if kind == "bm25":
+        facts.append(("BM25 compares", TITLES[pool.get("analyzer", ENGLISH)]))
+    if pool["without"]:
+        queries = f"{pool['without']:,} of {pool['queries']:,} training queries"
+        text = f"{queries} have no candidate: methods that choose from it give them no negative"
+        facts.append((f"{NAMES[kind]} pool", text))
+    return facts
 
 
 def _self_ids(counts: Mapping[str, Any]) -> str:
@@ -155,8 +171,8 @@ def _own_texts(card: Mapping[str, Any]) -> list[Fact]:
         return []
     queries = notation.counted(own["queries"], "training query", "training queries")
     documents = notation.counted(own["documents"], "document")
-    text = f"{documents} under the id or with the text of {queries}, not labelled as relevant: kept out of the negatives"
-    return [("queries in the corpus", text)]
+    found = f"{documents} under the id or with the text of {queries}, not labelled as relevant"
+    return [("queries in the corpus", f"{found}: kept out of the negatives")]
 
 
 def hidden_words(card: Mapping[str, Any]) -> str:

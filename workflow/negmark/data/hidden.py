@@ -24,6 +24,7 @@ from scipy.sparse import csr_array
 from negmark.core.errors import UserError
 from negmark.core.seeds import stream
 from negmark.search.index import BM25Searcher, Searcher
+from negmark.search.scripts import analyzer_of
 from negmark.store.collection import Qrels
 from negmark.store.graph import Graph, related_to_positives
 
@@ -52,7 +53,9 @@ def hide(
         return train, hidden, {**how, **_related_counts(train, hidden)}
     if how["how"] == "pooled":
         documents, queries = map(list, texts)
-        visible = found_by(BM25Searcher(documents, queries, how["k1"], how["b"]), train, how["depth"])
+        analyzer = how.get("analyzer") or analyzer_of(documents, len(documents))
+        searcher = BM25Searcher(documents, queries, how["k1"], how["b"], analyzer)
+        visible = found_by(searcher, train, how["depth"])
     else:
         visible = share_of(train, how["share"], settings["seed"])
     positive = train[:, 2] > 0

@@ -48,13 +48,14 @@ def audit(
 
     Columns: `negatives`, their number; `labelled_positive_rate`, the share that are labelled positives of the query;
     `text_duplicate_rate`, the share that are not, but have the same text as one; `own_text_rate`, the share that are
-    the query's own text and no positive (0: none is a candidate); `score_q10/q50/q90`, quantiles of the cosine similarity to the query (hardness); `turnover`, the share of negatives that the query did not have at
-    its previous visit, empty where no query was visited twice; `backfilled`, the share that are random documents in
-    places that the method's own rule left empty. Negatives that are vectors count only in `negatives` and in the
-    quantiles. From the history, empty without one: `places_empty`, the share of the places for negatives that stayed
-    empty, `queries_without`, the share of queries without any negative, `in_batch_copies`, how many pairs of a
-    query and another's positive were no negatives as the document has the text of the query's own positive, and
-    `in_batch_own`, how many were none as the document is the query itself.
+    the query's own text and no positive (0: none is a candidate); `score_q10/q50/q90`, quantiles of the cosine
+    similarity to the query (hardness); `turnover`, the share of negatives that the query did not have at its previous
+    visit, empty where no query was visited twice; `backfilled`, the share that are random documents in places that the
+    method's own rule left empty. Negatives that are vectors count only in `negatives` and in the quantiles. From the
+    history, empty without one: `places_empty`, the share of the places for negatives that stayed empty,
+    `queries_without`, the share of queries without any negative, and how many pairs of a query and another's positive
+    were no negatives, `in_batch_copies` as the document has the text of the query's own positive, `in_batch_own` as it
+    is the query itself.
 
     Where labels are hidden from training, two more columns are exact (else empty): `false_negative_rate`, the share
     relevant to the query by all labels, hidden ones included, and `false_negative_weight`, the same with each

@@ -20,8 +20,8 @@ from negmark.core.run_folders import seed_of
 from negmark.core.tier_modules import tier_module
 from negmark.evaluate.metrics import Evaluator, Run
 from negmark.evaluate.ranking import TestSplit, means, measure, rank
-from negmark.search.index import BM25Searcher, DenseSearcher, Searcher
-from negmark.store import collection
+from negmark.search.index import BM25Searcher, DenseSearcher, Searcher, open_bm25
+from negmark.search.scripts import AUTO, ENGLISH
 from negmark.store.collection import write_table
 from negmark.store.vectors import load as load_vectors
 
@@ -48,6 +48,8 @@ def main(
         model = (models or folder.parent) / folder.name / MODEL if trained else None
         searcher = _searcher(facts, dataset, vectors, model, split, threads)
         seed = seed_of(folder) if trained else None
+        if isinstance(searcher, BM25Searcher) and searcher.analyzer != ENGLISH:
+            facts["params"]["analyzer"] = searcher.analyzer
         _evaluate(searcher, split, evaluator, {**facts, "seed": seed}, folder)
 
 
@@ -64,6 +66,9 @@ def _evaluate(
     first = facts["metrics"][0]
     slice_means = ", ".join(f"{values[first]:.4f} on {name}" for name, values in slices.items())
     stage.say(f"{facts['dataset']}: {facts['title']}{seed}: {first} {slice_means}")
+    if nothing := sum(not documents for documents in run.values()):
+        of = f"{nothing:,} of {len(run):,} test queries"
+        stage.say(f"{facts['dataset']}: {facts['title']}{seed}: finds no document for {of}")
 
 
 def _searcher(
@@ -83,7 +88,8 @@ def _searcher(
             facts, model, dataset, first_stage, split.place, threads
         )
     if vectors is None:
-        return BM25Searcher(*collection.streamed(dataset), facts["params"]["k1"], facts["params"]["b"])
+        params = facts["params"]
+        return open_bm25(dataset, params["k1"], params["b"], params.get("analyzer", AUTO))
     if model is None:
         return DenseSearcher(*load_vectors(vectors), threads)
     side = tier_module("evaluate", facts["tier"]).trained_side

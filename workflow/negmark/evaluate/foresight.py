@@ -40,8 +40,8 @@ from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
 from negmark.store.labels import Labels
-from negmark.store.left_out import read_left_out
 from negmark.store.ledger import VECTOR, read_ledger
+from negmark.store.left_out import read_left_out
 from negmark.store.vectors import Vectors, float32
 from negmark.store.vectors import load as load_vectors
 

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from negmark.search.scripts import BIGRAMS, ENGLISH, spaced
+
 TEXTS_AT_A_TIME = 1 << 16
+WORD = r"(?u)\b\w\w+\b"
 
 
 class Lines(Sequence[list[int]]):
@@ -50,20 +53,25 @@ class Words:
         return sparse.coo_array((ones, (rows, columns)), shape=shape).tocsr()
 
 
-def words_of(texts: Iterable[str]) -> Words:
+def words_of(texts: Iterable[str], analyzer: str = ENGLISH) -> Words:
     """Split into lower-case words, drop English stop words, stem (Snowball): the analyser of the board's BM25.
 
+    The analyser `bigrams` first writes spaces where other scripts have none (`negmark.search.scripts`).
     bm25s does the work on a batch of texts at a time, as its lists of lists take a hundred bytes per word. Texts from
     an iterator are never all in memory.
     """
     import bm25s
     import Stemmer
 
+    pattern = WORD if analyzer == ENGLISH else r"\S+"
     vocabulary: dict[str, int] = {}
     parts, lengths, rest = [np.empty(0, np.int32)], [np.empty(0, np.int64)], iter(texts)
+    if analyzer == BIGRAMS:
+        rest = map(spaced, rest)
     while batch := list(islice(rest, TEXTS_AT_A_TIME)):
+        stemmer = Stemmer.Stemmer("english")
         lines, stems = bm25s.tokenize(
-            batch, stopwords="en", stemmer=Stemmer.Stemmer("english"), show_progress=False
+            batch, token_pattern=pattern, stopwords="en", stemmer=stemmer, show_progress=False
         )
         number = np.zeros(len(stems), np.int32)
         number[list(stems.values())] = [vocabulary.setdefault(word, len(vocabulary)) for word in stems]

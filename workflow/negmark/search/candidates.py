@@ -19,12 +19,13 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.files import replacing
 from negmark.search.approximate import ApproximateSearcher, cells_used
-from negmark.search.index import BM25Searcher, DenseSearcher, Hits, Searcher
+from negmark.search.index import BM25Searcher, DenseSearcher, Hits, Searcher, open_bm25
+from negmark.search.scripts import AUTO, ENGLISH, TITLES
 from negmark.store import collection
 from negmark.store import left_out as others
 from negmark.store.collection import Qrels
 from negmark.store.left_out import LeftOut, read_left_out, with_left_out
-from negmark.store.pool import INDEX
+from negmark.store.pool import ANALYZER, INDEX
 from negmark.store.vectors import load as load_vectors
 
 NO_DOCUMENT = -1
@@ -147,7 +148,7 @@ def open_searcher(
         if index := options.get("index"):
             return ApproximateSearcher(*load_vectors(vectors), threads, share, index)
         return DenseSearcher(*load_vectors(vectors), threads, share)
-    return BM25Searcher(*collection.streamed(dataset), options["bm25_k1"], options["bm25_b"])
+    return open_bm25(dataset, options["bm25_k1"], options["bm25_b"], options.get("bm25_analyzer", AUTO))
 
 
 def main(
@@ -164,9 +165,15 @@ def main(
     searcher = open_searcher(kind, dataset, options, vectors, threads)
     labels, left_out = collection.qrels(dataset, "train"), read_left_out(dataset)
     pool = build_pool(searcher, labels, searcher.documents, options["depth"], left_out)
+    analyzer = analyzer_in(searcher)
     del searcher  # frees the index's vectors, which are read again to measure its recall
     facts = index_facts(pool, labels, left_out, options, vectors, threads)
-    write_pool(output, pool, f"{kind} pool of {dataset.name}", started, facts)
+    write_pool(output, pool, f"{kind} pool of {dataset.name}", started, facts, analyzer)
+
+
+def analyzer_in(searcher: DenseSearcher | BM25Searcher) -> str:
+    """Return the analyser of a search by words; empty for one by vectors."""
+    return searcher.analyzer if isinstance(searcher, BM25Searcher) else ""
 
 
 def index_facts(
@@ -191,14 +198,30 @@ def index_facts(
 
 
 def write_pool(
-    output: Path, pool: dict[str, NDArray[Any]], name: str, started: float, facts: dict[str, Any]
+    output: Path,
+    pool: dict[str, NDArray[Any]],
+    name: str,
+    started: float,
+    facts: dict[str, Any],
+    analyzer: str = "",
 ) -> None:
-    """Write the arrays of a pool, with the facts about an approximate index, and report it."""
+    """Write the arrays of a pool, with the facts about an approximate index and its analyser, and report it.
+
+    The analyser is written if it isn't the English one. Queries without a candidate are told: methods have no negative
+    for them.
+    """
+    header = {INDEX: json.dumps(facts)} if facts else {}
+    header |= {ANALYZER: analyzer} if analyzer not in ("", ENGLISH) else {}
     with replacing(output) as partial:
-        save_file(pool, partial, {INDEX: json.dumps(facts)} if facts else None)
+        save_file(pool, partial, header or None)
     queries, depth = pool["ids"].shape
-    recalls = "".join(f", recall@{at} {share:.3f}" for at, share in facts.get("recall", {}).items())
-    stage.say(f"{name}: {queries:,} queries, {depth} deep{recalls}, {time.perf_counter() - started:.1f} s")
+    told = "".join(f", recall@{at} {share:.3f}" for at, share in facts.get("recall", {}).items())
+    told += f", by {TITLES[analyzer]}" if ANALYZER in header else ""
+    stage.say(f"{name}: {queries:,} queries, {depth} deep{told}, {time.perf_counter() - started:.1f} s")
+    if without := int((pool["ids"][:, 0] == NO_DOCUMENT).sum()):
+        stage.say(
+            f"{name}: {without:,} of {queries:,} queries have no candidate, so its methods give them no negative"
+        )
 
 
 SAMPLE_QUERIES = 1000

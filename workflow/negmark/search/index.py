@@ -1,6 +1,7 @@
 """Search over a whole corpus: BM25 by words (bm25s) and exact inner product by vectors (FAISS)."""
 
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -8,6 +9,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from negmark.search.bm25_words import words_of
+from negmark.search.scripts import AUTO, ENGLISH, analyzer_of
+from negmark.store import collection
 from negmark.store.vectors import ROWS_AT_A_TIME, Vectors, float32
 
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
@@ -112,10 +115,18 @@ class BM25Searcher:
     many times faster, as only documents that share a word are touched.
     """
 
-    def __init__(self, documents: Iterable[str], queries: Iterable[str], k1: float, b: float) -> None:
+    def __init__(
+        self,
+        documents: Iterable[str],
+        queries: Iterable[str],
+        k1: float,
+        b: float,
+        analyzer: str = ENGLISH,
+    ) -> None:
         import bm25s
 
-        words = words_of(documents)
+        self.analyzer = analyzer
+        words = words_of(documents, analyzer)
         self._vocabulary, count = words.vocab, len(words.ids)
         by_word = sparse.csc_array((count, 0), dtype=np.float32)
         if words.vocab:  # bm25s can't index a corpus of nothing but stop words
@@ -126,7 +137,7 @@ class BM25Searcher:
             by_word = sparse.csc_array(parts, shape=(count, len(words.vocab)))
         self._by_document = by_word.tocsr()
         self._by_word = by_word.T.tocsr()
-        self._queries = words_of(queries).counts(self._vocabulary)
+        self._queries = words_of(queries, analyzer).counts(self._vocabulary)
 
     @property
     def documents(self) -> int:
@@ -162,6 +173,13 @@ class BM25Searcher:
         """Return BM25 scores of pairs; 0 if no word is shared."""
         products = self._queries[queries].multiply(self._by_document[documents])
         return np.asarray(products.sum(axis=1), dtype=np.float32).ravel()
+
+
+def open_bm25(dataset: Path, k1: float, b: float, analyzer: str = AUTO) -> BM25Searcher:
+    """Open BM25 over a prepared dataset; `auto` is the analyser that fits its documents."""
+    if analyzer == AUTO:
+        analyzer = analyzer_of(collection.streamed(dataset)[0], collection.count(dataset))
+    return BM25Searcher(*collection.streamed(dataset), k1, b, analyzer)
 
 
 def _ties_by_row(ids: NDArray[np.int64], scores: NDArray[np.float32]) -> Hits:

@@ -22,6 +22,7 @@ from negmark.core.files import replacing
 from negmark.search.candidates import (
     Chunk,
     PoolSearches,
+    analyzer_in,
     gather,
     index_facts,
     open_searcher,
@@ -31,6 +32,7 @@ from negmark.search.candidates import (
 from negmark.search.index import Hits, merge
 from negmark.store import collection
 from negmark.store.left_out import read_left_out
+from negmark.store.pool import ANALYZER
 
 
 def make_part(
@@ -57,7 +59,7 @@ def make_part(
             f"{chunk.number}.{name}": np.ascontiguousarray(part) for name, part in chunk_arrays.items()
         }
     with replacing(output) as partial:
-        save_file(arrays, partial)
+        save_file(arrays, partial, {ANALYZER: analyzer_in(searcher)})
 
 
 def find(parts: list[Path], shares: tuple[int, int], chunk: Chunk) -> tuple[Hits, NDArray[np.float32]]:
@@ -68,6 +70,11 @@ def find(parts: list[Path], shares: tuple[int, int], chunk: Chunk) -> tuple[Hits
         *(_read(path, chunk.number) for path in parts[first : first + documents]), strict=True
     )
     return functools.reduce(lambda one, other: merge(one, other, chunk.depth), hits), positives[0]
+
+
+def _analyzer(parts: list[Path]) -> str:
+    with safe_open(parts[0], "numpy") as arrays:
+        return (arrays.metadata() or {}).get(ANALYZER, "")
 
 
 def _read(path: Path, number: int) -> tuple[Hits, NDArray[np.float32]]:
@@ -101,7 +108,7 @@ def main(
     pool = gather(searches, lambda chunk: find(parts or [], shares, chunk))
     facts = index_facts(pool, labels, left_out, options, vectors, threads)
     name = f"{output.stem} pool of {dataset.name}, in {len(parts or [])} parts"
-    write_pool(output, pool, name, started, facts)
+    write_pool(output, pool, name, started, facts, _analyzer(parts or []))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ def gave_none(shares: Mapping[str, float | None]) -> bool:
 
 
 def words(shares: Mapping[str, float]) -> list[str]:
-    """Return the shares worth telling of a row, as its footnotes."""
+    """Return the shares worth telling of a run or a row, as its footnotes."""
     told = {
         WITHOUT: "of its queries had no negative",
         EMPTY: "of its places for negatives were empty",

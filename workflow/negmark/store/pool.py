@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 
 from negmark.core.errors import UserError
 
-INDEX = "index"
-"""Key of a pool's header."""
+INDEX, ANALYZER = "index", "analyzer"
+"""Keys of a pool's header: facts about an approximate index, and BM25's analyser if it isn't the English one."""
 
 
 class CandidatePool:
@@ -61,10 +61,16 @@ def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
         raise UserError(f"{path}: can't be read ({error}); delete it and run again") from error
 
 
-def read_index_facts(pool: Path) -> dict[str, Any]:
-    """Return the facts about the approximate index that made a pool; none for an exact search."""
+def read_pool_facts(pool: Path) -> dict[str, Any]:
+    """Return what a card says of a pool: its `queries`, how many are `without` a candidate, and the rest of its header.
+
+    `index` is there for an approximate search, `analyzer` for BM25 if it isn't the English one.
+    """
     try:
         with safe_open(pool, "numpy") as arrays:
-            return json.loads((arrays.metadata() or {}).get(INDEX, "{}"))
+            first, header = arrays.get_slice("ids")[:, :1], arrays.metadata() or {}
     except (OSError, SafetensorError) as error:
         raise UserError(f"{pool}: can't be read ({error}); delete it and run again") from error
+    facts: dict[str, Any] = {"queries": len(first), "without": int((first < 0).sum())}
+    facts |= {INDEX: json.loads(header[INDEX])} if INDEX in header else {}
+    return facts | ({ANALYZER: header[ANALYZER]} if ANALYZER in header else {})

@@ -111,12 +111,11 @@ class About:
     def baseline(self, dataset: Dataset, name: str) -> str:
         """Return what a baseline's metrics.json says about it."""
         title, summary = BASELINES[name]
-        pools = self._suite.pools
         facts = self._common(dataset, name, title)
         facts |= {"track": "baseline", "adaptations": [], "paper": "", "method": None, "tier": None}
         facts |= {"conditions": {}, "chain": [], "before": ""}
         facts |= {"start": self._suite.start_text(), "summary": summary}
-        facts["params"] = {"k1": pools.bm25_k1, "b": pools.bm25_b} if name == LEXICAL else {}
+        facts["params"] = self._suite.pools.bm25() if name == LEXICAL else {}
         return canonical(facts)
 
     def gate(self, name: str) -> str:

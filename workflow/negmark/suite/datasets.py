@@ -71,7 +71,7 @@ def dataset_of(name: str, settings: DatasetSettings, trains: bool, pools: PoolSe
     if alone:
         decides["test_only"] = True
     if (decides.get("hide") or {}).get("how") == "pooled":
-        decides["hide"] |= {"k1": pools.bm25_k1, "b": pools.bm25_b}
+        decides["hide"] |= pools.bm25()
     if decides.get("copies") == "masked":
         del decides[
             "copies"

@@ -133,10 +133,10 @@ class Layout:
         sent = [] if paths.rebuilds else [paths.wandb, paths.wandb_board]
         return [f"{board}/leaderboard.html", f"{board}/claims.md", paths.manifest, *audits, *sent]
 
-    def approximate(self, dataset: Dataset) -> list[str]:
-        """Return the pools of a dataset whose index the card describes: the dense one, if its search isn't exact."""
-        rows = self.rows.values() if dataset.is_home and self.suite.pools.index.used() else []
-        return sorted({self.paths.pool(dataset, "dense") for row in rows if "dense" in row.method.pools})
+    def pools(self, dataset: Dataset) -> list[str]:
+        """Return the pools of a dataset that its rows read, which the card describes."""
+        rows = self.rows.values() if dataset.is_home else []
+        return sorted({self.paths.pool(dataset, kind) for row in rows for kind in row.method.pools})
 
     @property
     def warmup_modules(self) -> list[str]:

@@ -70,7 +70,7 @@ class Pooled(Settings):
 
     how: Literal["pooled"]
     retriever: Literal["bm25"] = "bm25"
-    """The retriever, with the `bm25_k1` and `bm25_b` of the suite's pools."""
+    """The retriever, with the BM25 settings of the suite's pools."""
     depth: Whole = Field(default=100, ge=1)
     """Documents per query; a positive must be among them to be kept."""
 
@@ -335,12 +335,25 @@ class PoolSettings(Settings):
     """Term frequency saturation."""
     bm25_b: Number = Field(default=0.75, ge=0, le=1)
     """Length normalisation."""
+    bm25_analyzer: Literal["auto", "english", "bigrams"] = "auto"
+    """What BM25 takes for words: `english` ones, stemmed; or `bigrams`, the same but for pairs of signs in Chinese,
+    Japanese, Korean, Thai, Lao, Khmer and Burmese, and with the marks of letters. `auto` is `bigrams` where at least
+    1 % of the corpus' letters need it; the card says which."""
     index: IndexSettings = IndexSettings()
 
     def decides(self) -> dict[str, Any]:
         """Return what decides the candidates."""
         index = self.index.used()
-        return {**self.model_dump(exclude={"index"}), **({"index": index} if index else {})}
+        decides = {
+            **self.model_dump(exclude={"index", "bm25_analyzer"}),
+            **({"index": index} if index else {}),
+        }
+        return decides | ({} if self.bm25_analyzer == "auto" else {"bm25_analyzer": self.bm25_analyzer})
+
+    def bm25(self) -> dict[str, Any]:
+        """Return the parameters of BM25; the analyser only if it is given, so that names and tuned rows hold."""
+        given = {} if self.bm25_analyzer == "auto" else {"analyzer": self.bm25_analyzer}
+        return {"k1": self.bm25_k1, "b": self.bm25_b, **given}
 
 
 class ShardSettings(Settings):
@@ -391,7 +404,7 @@ class RerankSettings(TrainingSettings):
 
     def first(self, pools: PoolSettings) -> dict[str, Any]:
         """Return what decides the ranking that is re-ranked."""
-        bm25 = {"k1": pools.bm25_k1, "b": pools.bm25_b} if self.first_stage == "bm25_search" else {}
+        bm25 = pools.bm25() if self.first_stage == "bm25_search" else {}
         return {"name": self.first_stage, "depth": self.depth, **bm25}
 
 

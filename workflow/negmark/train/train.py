@@ -18,7 +18,7 @@ from negmark.core.run_folders import seed_of
 from negmark.core.tier_modules import curve_module
 from negmark.store import collection
 from negmark.store.collection import write_table
-from negmark.store.filled import filled, gave_none
+from negmark.store.filled import filled, gave_none, words
 from negmark.store.pool import CandidatePool
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.inputs import load_materials, models_of, origins
@@ -112,6 +112,9 @@ def write_run(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
     )
     shares = filled(run.history, run.ledger.backfilled())
     idle = run.method.idle() or ("it never gave a negative" if gave_none(shares) else "")
+    if told := idle or ", ".join(words({name: share or 0 for name, share in shares.items()})):
+        dataset, row = folder.absolute().parts[-3:-1]
+        stage.say(f"{dataset}: {row}, seed {run.seed}: {told}")
     ledger = {"negatives": len(run.ledger), "bytes": (folder / LEDGER).stat().st_size}
     counters = run.services.counters.as_dict()
     write_json(

@@ -14,7 +14,8 @@ Either may have `graph.tsv`: document, tab, other document, tab, the relation of
 
 Any file may be gzipped; if both copies exist, the plain one is read. Judgments may end in .tsv, .txt, .qrels or .trec
 and are recognised by their content: three tab-separated columns are BEIR's (query, document, grade; a header is
-optional), four columns are TREC's (query, anything, document, grade). Blank lines are skipped, Windows line ends and
+optional), four columns are TREC's (query, anything, document, grade). A header is a first line with a word in the place
+of the grade, whatever the word. Blank lines are skipped, Windows line ends and
 byte order marks are removed, and `Records.met` counts them. A line that can't be read raises `UserError` with its file
 and number.
 """
@@ -24,7 +25,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from negmark.core.errors import UserError
 from negmark.data.beir import Source, opened
@@ -43,6 +44,10 @@ TOPICS = {
 SPLIT_FILE = re.compile(r"(qrels|queries)[./]([^/]+)")
 GRADE = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
 """A whole number that fits into 32 bits; `int` alone would also accept 1_0 and digits of other scripts."""
+WORD = re.compile(r"""\s*["']?(?!(nan|inf|infinity)\W*$)[^\W\d_]""", re.IGNORECASE)
+"""How the last column of a header begins; any other column of judgments is a number."""
+LONGEST_SHOWN = 60
+"""Characters of a line in a message."""
 LONGEST_LINE = 1 << 26
 """Bytes of the longest line that is read: a gzipped file could hold gigabytes without a line end."""
 SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -99,16 +104,22 @@ class Records:
 
     def judgments(self, split: str) -> Iterator[Judgment]:
         """Yield the judgments of a split; the first line after a header decides if the columns are BEIR's or TREC's."""
-        name, columns = self.judged(split), 0
+        name, columns, met = self.judged(split), 0, False
         for number, line in self._lines(name):
             fields = _columns(line)
-            if not columns and len(fields) == 3 and fields[-1].lower() == "score":
+            is_first, met = not met, True
+            if is_first and fields and WORD.match(fields[-1]):
                 continue
             columns = columns or len(fields)
             if not fields or len(fields) != columns or not GRADE.fullmatch(fields[-1]):
+                found = (
+                    f"the score {fields[-1]!r}"
+                    if len(fields) == columns and fields
+                    else repr(line[:LONGEST_SHOWN])
+                )
                 raise UserError(
                     f"{self.place(name, number)}: expected query-id, corpus-id and a whole score, tab-separated, "
-                    "or TREC's four columns: query, anything, document, grade; fix the line"
+                    f"or TREC's four columns: query, anything, document, grade; found {found}; fix the line"
                 )
             yield Judgment(number, fields[0], fields[-2], int(fields[-1]))
 
@@ -118,7 +129,7 @@ class Records:
             for number, line in self._lines(name):
                 document, _, rest = line.partition("\t")
                 other, _, relation = rest.partition("\t")
-                if number == 1 and relation == "relation":
+                if number == 1 and relation.strip(" \"'").lower() == "relation":
                     continue
                 if not document or not other or relation not in RELATIONS:
                     raise UserError(
@@ -183,14 +194,24 @@ class Records:
         for number, line in self._lines(name):
             try:
                 row = json.loads(line)
-                text = Text(number, row["_id"], row.get("title") or "", row["text"])
-                valid = all(isinstance(part, str) for part in text[1:])
-            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-                valid = False
-            if not valid:
+            except (ValueError, RecursionError):
+                row = None
+            if not isinstance(row, dict):
                 raise UserError(
                     f'{self.place(name, number)}: expected a JSON object with strings "_id" and "text"; fix the line'
                 )
+            if (odd := _odd_field(row)) is not None:
+                found = (
+                    f"found {json.dumps(row[odd], ensure_ascii=False)[:LONGEST_SHOWN]}"
+                    if odd in row
+                    else "there is none"
+                )
+                wanted = "a string, or left out" if odd == "title" else "a string"
+                raise UserError(
+                    f'{self.place(name, number)}: "{odd}": expected {wanted}, {found}; a line is a JSON object with '
+                    'strings "_id" and "text"; fix the line'
+                )
+            text = Text(number, row["_id"], row.get("title") or "", row["text"])
             if SURROGATE.search(line) and _is_broken(text):
                 raise UserError(
                     f"{self.place(name, number)}: an escape \\ud8.. to \\udf.. is half a character; fix it"
@@ -304,6 +325,13 @@ def _columns(line: str) -> list[str]:
     if len(fields) not in (3, 4):
         fields = line.split()
     return fields if len(fields) == 4 or ("\t" in line and len(fields) == 3) else []
+
+
+def _odd_field(row: dict[str, Any]) -> str | None:
+    """Return the first key of a document or query whose value is no string; a title may be null or left out."""
+    if row.get("title") is None:
+        row = {**row, "title": ""}
+    return next((key for key in ("_id", "title", "text") if not isinstance(row.get(key), str)), None)
 
 
 def _is_broken(text: Text) -> bool:

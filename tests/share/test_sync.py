@@ -1,7 +1,9 @@
 """Offline runs are uploaded by W&B's own command; what didn't arrive stays and can be sent again."""
 
 import json
+import socket
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,8 +29,26 @@ OUTPUT = Path("results/tracking/s.synced.json")
 
 
 @pytest.fixture
-def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Two runs and a board that wait, and a stub in the place of `wandb sync`."""
+def server() -> Iterator[str]:
+    """A server that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.fixture
+def nowhere() -> str:
+    """An address that nobody listens at."""
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        return f"http://127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> list[Path]:
+    """Two runs and a board that wait, a stub in the place of `wandb sync`, and a server that can be reached."""
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("WANDB_BASE_URL", server)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "stub.py").write_text(STUB)
     monkeypatch.setattr(sync, "COMMAND", (sys.executable, "stub.py"))
@@ -86,6 +106,33 @@ def test_without_a_network_it_ends(folders: list[Path], monkeypatch) -> None:
         sync.main(RECEIPTS, OUTPUT)
 
 
+def test_a_server_that_takes_no_connection_is_told_at_once(folders, monkeypatch, nowhere: str) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", nowhere)
+    with pytest.raises(UserError) as told:
+        sync.main(RECEIPTS, OUTPUT)
+    reason = f"{nowhere} can't be reached: Connection refused"
+    assert str(told.value).startswith(f"sync: 0 of 3 runs have arrived at W&B ({reason}); nothing is lost")
+    assert not Path("calls.txt").exists(), "W&B, which tries on, was not called"
+
+
+def test_the_proxy_is_what_must_be_reached(folders, monkeypatch, nowhere: str, server: str) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", "http://wandb.invalid")
+    monkeypatch.setenv("http_proxy", nowhere)
+    with pytest.raises(UserError, match=r"http://wandb.invalid can't be reached: Connection refused"):
+        sync.main(RECEIPTS, OUTPUT)
+    monkeypatch.setenv("http_proxy", server)
+    sync.main(RECEIPTS, OUTPUT)
+    assert OUTPUT.exists()
+
+
+def test_what_has_arrived_needs_no_network(folders, monkeypatch, nowhere: str) -> None:
+    monkeypatch.setenv("WANDB_BASE_URL", nowhere)
+    for folder in folders:
+        (folder / f"run-{folder.name[12:]}.wandb.synced").touch()
+    sync.main(RECEIPTS, OUTPUT)
+    assert OUTPUT.exists()
+
+
 def test_one_that_hangs_after_the_last_run_has_done_its_work(folders: list[Path], monkeypatch) -> None:
     monkeypatch.setattr(sync, "PATIENCE", 1.0)
     Path("hang").touch()
@@ -113,7 +160,6 @@ def test_the_command_is_that_of_wandb(folders: list[Path], monkeypatch, tmp_path
     monkeypatch.setattr(sync, "COMMAND", (sys.executable, "-m", "wandb", "sync"))
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     for name in ("WANDB_API_KEY", "WANDB_IDENTITY_TOKEN_FILE"):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(UserError, match=r"0 of 3 runs have arrived at W&B \(.*API key.*\); nothing is lost"):
@@ -123,7 +169,6 @@ def test_the_command_is_that_of_wandb(folders: list[Path], monkeypatch, tmp_path
 def test_a_run_that_a_full_disk_cut_off_is_found_by_wandb(folders: list[Path], monkeypatch) -> None:
     """Before it asks for the server, which is none."""
     monkeypatch.setattr(sync, "COMMAND", (sys.executable, "-m", "wandb", "sync"))
-    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
     with pytest.raises(
         UserError, match=r"0 of 3 runs .* \(wandb: ERROR Failed to .*\); .* on a full disk: make"

@@ -4,11 +4,15 @@ W&B's own `wandb sync` uploads and puts a file `*.wandb.synced` beside each run 
 here. So an interrupted call loses nothing: the next one continues with the runs that lack the file.
 """
 
+import os
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from typer import Argument, Option
 
@@ -22,6 +26,8 @@ AT_ONCE = 50
 PATIENCE = 180.0
 """Seconds without an arrival before W&B's process is ended: without a network it would retry for ever."""
 POLL = 0.5
+CONNECT_S = 10.0
+"""Seconds within which W&B's server, or the proxy before it, must take a connection."""
 AGAIN = (
     "nothing is lost: the runs lie under results/wandb; see to the network and to the key (`wandb login`, or "
     "WANDB_API_KEY) and run `snakemake sync` again, which goes on with those that are missing; a run that W&B can't "
@@ -40,6 +46,31 @@ def upload(folders: list[Path]) -> str:
         if not all(map(arrived, batch)):
             return message or "W&B gave no reason"
     return ""
+
+
+def unreachable() -> str:
+    """Return why W&B's server takes no connection; empty if it does.
+
+    W&B itself tries on for ever. Where a proxy leads to it, that is what must take one.
+    """
+    server = urlsplit(os.environ.get("WANDB_BASE_URL") or _server())
+    asked = server
+    proxy = getproxies().get(server.scheme)
+    if proxy and not proxy_bypass(server.hostname or ""):
+        asked = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    port = asked.port or (80 if asked.scheme == "http" else 443)
+    try:
+        socket.create_connection((asked.hostname or "", port), CONNECT_S).close()
+    except OSError as error:
+        return f"{server.geturl()} can't be reached: {error.strerror or error}"
+    return ""
+
+
+def _server() -> str:
+    """Return W&B's own server, or the one that `wandb login --host` has saved."""
+    import wandb
+
+    return str(wandb.setup().settings.base_url)
 
 
 def arrived(folder: Path) -> bool:
@@ -64,7 +95,8 @@ def main(
             f"delete {' and '.join(map(str, receipts))} and run the suite again, then sync"
         )
     folders = [Path(entry["folder"]) for entry in entries]
-    reason = upload(folders)
+    reason = unreachable() if not all(map(arrived, folders)) else ""
+    reason = reason or upload(folders)
     uploaded = [folder for folder in folders if arrived(folder)]
     if len(uploaded) < len(folders):
         raise UserError(

@@ -17,10 +17,11 @@ sys.path.insert(0, PACKAGE)
 
 from negmark.suite.study import is_study
 
-# Jobs run with this interpreter, also where its environment is not activated.
+# Jobs run with this interpreter, also where its environment is not activated. `python -m` would look into the working
+# folder first: a folder `negmark` there must not be what runs.
 shell.prefix(
     f"export PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH"
-    f" PYTHONPATH={shlex.quote(PACKAGE)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
+    f" PYTHONSAFEPATH=1 PYTHONPATH={shlex.quote(PACKAGE)}${{{{PYTHONPATH:+:$PYTHONPATH}}}}; "
 )
 
 

@@ -144,7 +144,7 @@ OBJECT = 'expected a JSON object with strings "_id" and "text"; fix the line'
         ("corpus.jsonl", '"d3"', '""', "corpus.jsonl: line 4: the id '' is empty or has a NUL in it; use another"),
         ("corpus.jsonl", '"d3"', '"d\\u0000"', "corpus.jsonl: line 4: the id 'd\\x00' is empty or has a NUL"),
         ("queries.jsonl", '"q3"', '"\\u0000"', "queries.jsonl: line 4: the id '\\x00' is empty or has a NUL"),
-        ("queries.jsonl", '"q3"', "3", 'queries.jsonl: line 4: "_id": expected a string, found 3; a line is a JSON obj'),
+        ("queries.jsonl", '"q3"', "3", 'queries.jsonl: line 4: "_id": expected a string, found 3; a line is a'),
         ("queries.jsonl", '"q3"', '"\\ud800"', "queries.jsonl: line 4: an escape \\ud8.. to \\udf.. is half"),
         ("queries.jsonl", "}", '}{"_id": "q3"}', f"queries.jsonl: line 1: {OBJECT}"),
     ],

@@ -69,7 +69,7 @@ def judgments_key(model: Path, options: Mapping[str, Any], dataset: Path, candid
         for texts, side in sides
     ]
     asked = ("queries", "ids", "positive_queries", "positive_documents")
-    parts += [hashlib.sha256(np.ascontiguousarray(candidates[name])).hexdigest() for name in asked]
+    parts += [hashlib.sha256(np.ascontiguousarray(candidates[name]).data).hexdigest() for name in asked]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 

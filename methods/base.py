@@ -306,16 +306,20 @@ class Method(ABC):
         return {}
 
     @classmethod
-    def notes(cls, track: str, *, scores_pairs: bool, sentences: bool, graded: bool) -> list[str]:
+    def notes(
+        cls, track: str, *, scores_pairs: bool, sentences: bool, graded: bool, ranker_teaches: bool = False
+    ) -> list[str]:
         """Return the texts of the footnotes that apply to a row, in order; `{teacher}` in one is who the teacher is.
 
-        `scores_pairs` describes its tier; `sentences` and `graded` describe the dataset it is trained on.
+        `scores_pairs` describes its tier; `sentences` and `graded` describe the dataset it is trained on;
+        `ranker_teaches` says that the suite's teacher is a cross-encoder.
         """
         conditions = {
             When(track),
             When.PAIRS if scores_pairs else When.VECTORS,
             When.SENTENCES if sentences else When.RETRIEVAL,
             When.GRADED if graded else When.UNGRADED,
+            When.RANKER_TEACHES if ranker_teaches else When.ENCODER_TEACHES,
         }
         shared = [] if any(When.PAIRS in note.when for note in cls.footnotes) else [RANKER]
         return [note.text for note in (*cls.footnotes, *shared) if note.when <= conditions]

@@ -27,7 +27,7 @@ from pydantic import Field
 from negmark.methods import base, sampling, teacher
 from negmark.methods.base import Method, Services
 from negmark.methods.scale import CHANCE_IS_0
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried, When
 
 
 class PercPos(Method):
@@ -42,7 +42,8 @@ class PercPos(Method):
     footnotes = (
         Footnote("the teacher ranks only the best candidates of the warm-up encoder, not the whole corpus"),
         Footnote("the teacher is {teacher}; the paper's best single one is e5-mistral-7b"),
-        Footnote(CHANCE_IS_0),
+        Footnote(CHANCE_IS_0, {When.ENCODER_TEACHES}),
+        Footnote("its thresholds read the cross-encoder's probabilities", {When.RANKER_TEACHES}),
         Footnote("the suite's number of negatives instead of the paper's four"),
     )
     claims = (

@@ -27,7 +27,7 @@ from pydantic import Field
 from negmark.methods import base, sampling, teacher
 from negmark.methods.base import Method, Services
 from negmark.methods.scale import CHANCE_IS_0
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried, When
 
 
 class RocketQA(Method):
@@ -40,11 +40,16 @@ class RocketQA(Method):
     cosine_thresholds = True
     uses_teacher = True
     footnotes = (
-        Footnote("the teacher is {teacher} instead of a cross-encoder trained on the retriever's results"),
-        Footnote(CHANCE_IS_0),
+        Footnote(
+            "the teacher is {teacher} instead of a cross-encoder trained on the retriever's results",
+            {When.ENCODER_TEACHES},
+        ),
+        Footnote("the teacher is {teacher}, not trained on the retriever's results", {When.RANKER_TEACHES}),
+        Footnote(CHANCE_IS_0, {When.ENCODER_TEACHES}),
         Footnote(
             "its probability is the logistic of (candidate - labelled positive) / temperature, as an encoder has "
-            "none of its own"
+            "none of its own",
+            {When.ENCODER_TEACHES},
         ),
         Footnote("no augmentation with pseudo-positives and no cross-batch negatives"),
         Footnote("static pool of the warm-up encoder; negatives are drawn anew at every step"),
@@ -55,8 +60,8 @@ class RocketQA(Method):
             worse="dense_topk",
             metric="RR@10",
             condition="MS MARCO dev: 36.38 denoised against 26.03 without denoising (secondary notes [S])",
-            differs="there a cross-encoder denoises and both draw from the list; here an encoder does, and dense_topk "
-            "takes the very top",
+            differs="there both draw from the list; here dense_topk takes the very top, and the suite's teacher "
+            "denoises",
         ),
         Claim(
             better="rocketqa",

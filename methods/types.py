@@ -120,6 +120,10 @@ class When(Enum):
     """The tier trains a bi-encoder."""
     PAIRS = "pairs"
     """The tier trains a cross-encoder, which scores pairs."""
+    ENCODER_TEACHES = "encoder teaches"
+    """Who teaches, if anybody, has vectors."""
+    RANKER_TEACHES = "ranker teaches"
+    """A cross-encoder teaches."""
 
 
 @dataclass(frozen=True)

@@ -11,15 +11,14 @@ import pytest
 from builders import contents_file
 from negmark.compare import claims
 from negmark.compare.claims import NOT_TESTABLE, Doubts, chance_text, judge, markdown, read_claims, sentence
-from negmark.compare.inference import compare
-from negmark.compare.random_effects import compare_pooled
+from negmark.compare.inference import compare, compare_average
 from negmark.compare.rising import Rise
 from negmark.core.metrics import DEFAULT
 from negmark.core.names import records
 from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import Contents
-from negmark.store.query_scores import QueryScores
+from negmark.store.query_scores import QueryScores, Row
 from negmark.train.services import Counters
 from score_rows import row, scores
 from score_rows import write_run as write_scores
@@ -99,14 +98,28 @@ def test_datasets_that_disagree_give_one_verdict_by_their_mean() -> None:
     assert verdicts(judge({"x": (claim(),)}, alike))["verdict"].tolist() == ["reproduced"]
 
 
-def test_the_pooled_difference_is_that_of_random_effects() -> None:
+def test_the_difference_is_the_mean_over_datasets_all_alike_in_weight() -> None:
     both = dataset_of(HIGH, LOW) | {"e": scores(noisy("a", 0.5, 3), LOW, slices=QUERIES)}
     found = verdicts(judge({"x": (claim(),)}, both)).iloc[0]
     runs = {
         name: tuple(table.of(row, "nDCG@10", "unseen") for row in ("a", "b")) for name, table in both.items()
     }
-    wanted = compare_pooled(runs)
+    wanted = compare_average(runs)
     assert (found["difference"], found["p"]) == pytest.approx((wanted.difference, wanted.p))
+    assert wanted.difference == pytest.approx(np.mean([compare(*pair).difference for pair in runs.values()]))
+
+
+def with_seeds(one: Row, name: str, *seeds: int) -> Row:
+    """The runs of a row with these seeds, as a row of its own."""
+    kept = {seed: runs for seed, runs in one.scores["nDCG@10"].items() if seed in seeds}
+    return Row({**one.about, "title": name}, {"nDCG@10": kept})
+
+
+@pytest.mark.parametrize("seeds", [(1, 2), (2, 3)])
+def test_rows_of_a_method_whose_other_seeds_failed_stop_nothing(seeds: tuple[int, int]) -> None:
+    rows = [with_seeds(HIGH, "a", 0, 1), with_seeds(HIGH, "a2", *seeds), LOW]
+    found = verdicts(judge({"x": (claim(),)}, {"d": scores(*rows, slices=QUERIES)}))
+    assert found["verdict"].isin(["reproduced", "not shown"]).tolist() == [True]
 
 
 def test_a_dataset_that_is_not_counted_is_shown_and_decides_nothing() -> None:

@@ -38,3 +38,8 @@ def test_the_slice_that_ranks_decides() -> None:
 
 def test_a_tier_without_its_baseline_is_left_out() -> None:
     assert undertrained_tiers(scores(low("a", 0.1))) == {}
+
+
+def test_a_control_lifts_no_tier() -> None:
+    told = undertrained_tiers(scores(low("a", 0.2), low("oracle", 0.9), *BASELINES), controls=["oracle"])
+    assert list(told) == ["adapter"]

@@ -14,8 +14,15 @@ ALTERNATIVES = (
     (When.VECTORS, When.PAIRS),
     (When.RETRIEVAL, When.SENTENCES),
     (When.UNGRADED, When.GRADED),
+    (When.ENCODER_TEACHES, When.RANKER_TEACHES),
 )
-PLAIN = {"track": "controlled", "scores_pairs": False, "sentences": False, "graded": False}
+PLAIN = {
+    "track": "controlled",
+    "scores_pairs": False,
+    "sentences": False,
+    "graded": False,
+    "ranker_teaches": False,
+}
 
 
 def notes(method: type[Method], **changes) -> list[str]:
@@ -26,8 +33,8 @@ def with_footnotes(*footnotes: Footnote) -> type[Method]:
     return type("Made", (Method,), {"footnotes": footnotes})
 
 
-def conditions(track: str, scores_pairs: bool, sentences: bool, graded: bool) -> set[When]:
-    places = (track == "faithful", scores_pairs, sentences, graded)
+def conditions(track: str, *flags: bool) -> set[When]:
+    places = (track == "faithful", *flags)
     return {pair[place] for pair, place in zip(ALTERNATIVES, places, strict=True)}
 
 
@@ -35,11 +42,11 @@ def test_a_footnote_applies_where_all_its_conditions_hold_and_order_is_kept():
     combinations = [[], *([one] for one in When), *itertools.combinations(When, 2)]
     footnotes = [Footnote(str(number), set(whens)) for number, whens in enumerate(combinations)]
     method = with_footnotes(*footnotes)
-    for track, *flags in itertools.product(("controlled", "faithful"), *[(False, True)] * 3):
+    for track, *flags in itertools.product(("controlled", "faithful"), *[(False, True)] * 4):
         holding = conditions(track, *flags)
         expected = [note.text for note in footnotes if all(condition in holding for condition in note.when)]
-        scores_pairs, sentences, graded = flags
-        assert method.notes(track, scores_pairs=scores_pairs, sentences=sentences, graded=graded) == expected
+        told = dict(zip(("scores_pairs", "sentences", "graded", "ranker_teaches"), flags, strict=True))
+        assert method.notes(track, **told) == expected
 
 
 def test_a_method_for_bi_encoders_has_the_shared_footnote_of_a_cross_encoder():

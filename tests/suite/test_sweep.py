@@ -94,3 +94,72 @@ def test_every_mistake_has_one_line(entries: Any, rows: Any, more: dict[str, Any
         sweep(entries, rows, **more)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_row_sweep_changes_the_budget_of_the_rows_own_tier() -> None:
+    methods = {"random": {}, "mine": {"method": "simans", "tier": "finetune"}}
+    config = {"tier": "adapter", "static": {}, "methods": methods}
+    found = sweep(rows={"mine": {"learning_rate": [0.1]}}, **config)
+    changed = next(one.config for one in found.variants if one.suite.startswith("s-mine"))
+    assert changed["finetune"] == {"learning_rate": 0.1}
+    assert "training" not in changed
+
+
+def test_rows_that_have_the_key_from_elsewhere_run_with_the_base_alone() -> None:
+    star = {"method": "star", "track": "faithful"}
+    own = {"method": "simans", "track": "faithful", "target": "labels", "budget": {"negatives": 3}}
+    methods = {
+        "random": {},
+        "simans": {},
+        "star_f": star,
+        "lent": {"method": "random", "loss": "star_f"},
+        "own": own,
+    }
+    by_name = {
+        one.suite: one.config["methods"] for one in sweep({"negatives": [2]}, methods=methods).variants
+    }
+    assert set(by_name["s-base"]) == set(methods)
+    # the reference is every row of the method: its lent copy stays, and so does whose loss that is
+    assert set(by_name["s-negatives-2"]) == {"random", "simans", "lent", "star_f"}
+
+
+def test_what_a_swept_row_needs_runs_with_it() -> None:
+    methods = {"random": {}, "simans": {"a": 0.5}, "star": {}, "after": {"method": "star", "start": "simans"}}
+    found = sweep(rows={"after": {"depth": [30]}}, methods=methods)
+    assert set(found.variants[-1].config["methods"]) == {"random", "simans", "after"}
+
+
+def test_a_row_that_starts_from_one_without_negatives_goes_with_it() -> None:
+    methods = {"random": {}, "inbatch": {}, "after": {"method": "simans", "start": "inbatch"}}
+    found = sweep({"in_batch": [False]}, methods=methods)
+    assert set(found.variants[-1].config["methods"]) == {"random"}
+
+
+def test_values_are_compared_as_the_suite_reads_them() -> None:
+    assert sweep({"negatives": ["8", 4]}).axes == {"negatives": ["4", "8"]}
+    assert sweep({"temperature": ["1e-2"]}).axes == {"temperature": ["0.01", "0.05"]}
+
+
+def test_a_negative_value_has_a_board_of_its_own() -> None:
+    found = sweep(rows={"simans": {"b": [-1, 0, 1]}})
+    assert [one.suite for one in found.variants] == ["s-base", "s-simans-b-minus-1-0", "s-simans-b-1-0"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "more", "message"),
+    [
+        ({"temperature": [0.1, "0.1"]}, {}, "sweep.temperature: a value is listed twice"),
+        ({"negatives": [0]}, {}, "file.yaml: sweep.negatives: input should be greater than or equal to 1"),
+        ({"negatives": [8]}, {"tuned": "alone"}, "file.yaml: tuned: rows of a sweep run as the config has them"),
+        ({"in_batch": [False]}, {"reference": "inbatch"}, "reference: inbatch can't run with in_batch false"),
+        ({"negatives": [8]}, {"suite": "s" * 60}, "needs a name of at most 64; shorten the suite's"),
+        ({"negatives": [8]}, {"methods": ["random"]}, "file.yaml: methods: "),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_swept_is_refused_in_one_line(
+    entries: Any, more: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError) as caught:
+        sweep(entries, **more)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

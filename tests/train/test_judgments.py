@@ -177,6 +177,8 @@ def test_judgments_are_an_input_of_the_rows_that_ask():
     assert json.loads(layout.judgments_settings())["ranker"] == "./ranker"
     notes = json.loads(layout.about.runs(dataset, percpos))["adaptations"]
     assert any("the cross-encoder ./ranker" in note for note in notes)
+    assert any("read the cross-encoder's probabilities" in note for note in notes)
+    assert not any("cosines" in note for note in notes)
 
 
 @pytest.mark.parametrize(

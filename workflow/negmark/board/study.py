@@ -52,7 +52,7 @@ class Part(NamedTuple):
     def scores(self, dataset: str) -> QueryScores:
         """Return the query scores of the rows that are ranked."""
         if dataset not in self.read:
-            self.read[dataset] = self.board.query_scores(dataset).ranked()
+            self.read[dataset] = self.board.query_scores(dataset).ranked().acting()
         return self.read[dataset]
 
 

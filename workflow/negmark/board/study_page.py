@@ -90,7 +90,7 @@ def reading(study: Study) -> str:
         return (
             f"{text} One key at a time has another value than the suite's own ({own}). Differences from a row's own "
             "result at that value see other seeds and other queries; p is adjusted (Holm) for all rows and values of a "
-            "key."
+            "key on a dataset. Steps are fixed, so a larger batch sees more queries."
         )
     if study.against is None:
         return (

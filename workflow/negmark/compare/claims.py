@@ -17,9 +17,8 @@ from typer import Option
 
 from negmark.compare.differences import once_each
 from negmark.compare.idle import Idle, read_idle
-from negmark.compare.inference import RESOLUTION, Difference, compare, holm
+from negmark.compare.inference import RESOLUTION, Difference, compare, compare_average, holm
 from negmark.compare.pairing import Pair, obstacle, pairs
-from negmark.compare.random_effects import compare_pooled
 from negmark.compare.rising import Rises, read_rises
 from negmark.compare.statistics import CONFIDENCE
 from negmark.compare.undertrained import undertrained_tiers
@@ -44,18 +43,17 @@ COLUMNS = (
 )  # fmt: skip
 """A line with a verdict is a claim's, over all datasets that are judged; the lines without one are its comparisons."""
 RULE = (
-    "A claim compares rows of one dataset, tier and track that have the same loss, steps, training queries, "
-    "negatives, temperature and learning rate before tuning, and that draw from equally many candidates; the steps of "
-    "a row count those of the rows that it starts from. It has one verdict in a tier, from the faithful track where "
-    "the suite has such rows there, as that is the paper's own loss, else from the controlled track. The verdict is "
-    "by the mean difference over all datasets that are trained on, each collection once (in its strict regime if "
-    "there is one), which may differ by dataset (random effects, DerSimonian and Laird); on one dataset it is that "
-    "dataset's own test. The claim is reproduced where the method is better and the p-value, adjusted (Holm) for all "
+    "A claim compares rows of one dataset, tier and track that have the same loss, steps, training queries, negatives, "
+    "temperature, and before tuning the same learning rate and number of candidates to draw from; the steps of a row "
+    "count those of the rows that it starts from. It has one verdict in a tier, from the faithful track where the "
+    "suite has such rows, as that is the paper's own loss, else from the controlled track. The verdict is by the mean "
+    "difference over all datasets that are trained on, each collection once (in its strict regime if there is one) and "
+    "all alike in weight. The claim is reproduced where the method is better and the p-value, adjusted (Holm) for all "
     "verdicts of the board, is below .05, contradicted where it is significantly worse, and not shown otherwise. A "
-    "dataset is not judged where one of the two rows was still getting better on dev queries at its last step, did "
-    "not act, or where no trained row of the tier reaches what it started from. Intervals and p-values account for "
-    "other seeds and other queries; with two or three datasets it is hardly known how much a difference varies from "
-    "one to another. Our setting is not the paper's, so a claim that is contradicted here may hold there."
+    "dataset is not judged where one of the two rows was still getting better on dev queries at its last step, did not "
+    "act, or where no trained row of the tier reaches what it started from. Intervals and p-values account for other "
+    "seeds and other queries of these datasets, not for other datasets: two or three can't show what another would. "
+    "Our setting is not the paper's, so a claim that is contradicted here may hold there."
 )
 Undertrained = Mapping[str, Mapping[str, str]]
 """By dataset and tier: what `negmark.compare.undertrained` found."""
@@ -176,7 +174,9 @@ def main(
     doubts = Doubts(
         rises=read_rises(listed_contents),
         idle=read_idle(listed_contents),
-        undertrained={name: undertrained_tiers(table) for name, table in scores.items()},
+        undertrained={
+            name: undertrained_tiers(table, listed_contents.controls) for name, table in scores.items()
+        },
         counted=once_each({name: cards[name] for name in listed_contents.trained()}),
     )
     known = {name: method.claims for name, method in registry.available().items()}
@@ -214,9 +214,15 @@ def _doubt(pair: Pair, track: str, scores: Mapping[str, QueryScores], doubts: Do
 def _verdicts(tests: Sequence[Test], scores: Mapping[str, QueryScores]) -> dict[tuple[Pair, ...], Difference]:
     """Return what each test finds, by its comparisons: claims that share them all share it, and count once for Holm."""
     keys = list(dict.fromkeys(test.judged for test in tests if test.judged))
-    found = [compare_pooled(_by_dataset(key, scores), family=len(keys)) for key in keys]
+    found = [_mean_difference(_by_dataset(key, scores), len(keys)) for key in keys]
     adjusted = holm([one.p for one in found])
     return {key: one._replace(adjusted=p) for key, one, p in zip(keys, found, adjusted, strict=True)}
+
+
+def _mean_difference(runs: Mapping[str, tuple[Runs, Runs]], family: int) -> Difference:
+    """Return the mean difference over datasets; that of one is its own, to the last digit."""
+    alone = len(runs) == 1
+    return compare(*next(iter(runs.values())), family=family) if alone else compare_average(runs, family)
 
 
 def _by_dataset(judged: Sequence[Pair], scores: Mapping[str, QueryScores]) -> dict[str, tuple[Runs, Runs]]:
@@ -233,6 +239,8 @@ def _by_dataset(judged: Sequence[Pair], scores: Mapping[str, QueryScores]) -> di
 def _mean(runs: Sequence[Runs]) -> Runs:
     """Return the mean of several rows by seed, for the seeds that all of them have."""
     seeds = [seed for seed in runs[0] if all(seed in one for one in runs)]
+    if not seeds:
+        return runs[0]  # rows whose other seeds failed: the first one stands for them
     mean = {seed: np.mean([one[seed] for one in runs], axis=0) for seed in seeds}
     clusters = clusters_of(*runs)
     return mean if clusters is None else ClusteredRuns(mean, clusters)

@@ -1,9 +1,9 @@
 """Which rows a claim may compare: those that differ by what it is about, and by nothing else.
 
-Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, depth of the pool,
-steps and training queries (with those of the rows that they start from), negatives a query and of the batch,
-temperature, and learning rate before tuning. Where no two rows are alike, the claim can't be tested, and `obstacle`
-says what stands in its way.
+Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, steps and training
+queries (with those of the rows that they start from), negatives a query and of the batch, temperature, and as they were
+before tuning the learning rate and the depth of the pool. Where no two rows are alike, the claim can't be tested, and
+`obstacle` says what stands in its way.
 """
 
 from collections.abc import Iterator, Mapping

@@ -3,7 +3,7 @@
 The order of such rows is that of how far each was from being trained. It says nothing of methods.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from negmark.core.metrics import decimals
@@ -41,14 +41,14 @@ def undertrained(rows: Iterable[Trained], baselines: Mapping[str, float], metric
     return found
 
 
-def undertrained_tiers(scores: QueryScores) -> dict[str, str]:
-    """Return the same for the rows of a dataset, by the metric and on the slice that rank it."""
+def undertrained_tiers(scores: QueryScores, controls: Collection[str] = ()) -> dict[str, str]:
+    """Return the same for the rows of a dataset but controls, by the metric and on the slice that rank it."""
     means = {name: _mean(scores, name) for name in scores.rows}
     abouts = {name: row.about for name, row in scores.rows.items()}
     trained = [
         Trained(name, about["tier"], about["before"], means[name])
         for name, about in abouts.items()
-        if about["track"] != "baseline"
+        if about["track"] != "baseline" and name not in controls
     ]
     baselines = {name: means[name] for name, about in abouts.items() if about["track"] == "baseline"}
     return undertrained(trained, baselines, scores.metric)

@@ -55,9 +55,7 @@ class About:
         trained = [row, *self._suite.chain(row)]
         return {
             "loss": row.loss,
-            "depth": row.method.drawn_from(
-                row.method.Params.model_validate(row.parameters(home.name)), row.track
-            ),
+            "depth": row.method.drawn_from(row.method.Params.model_validate(row.defaults), row.track),
             "steps": sum(one.budget.steps for one in trained),
             "training_queries": sum(one.budget.steps * one.budget.batch_size for one in trained),
             "negatives": row.granted,
@@ -88,6 +86,7 @@ class About:
             scores_pairs=row.tier.scores_pairs,
             sentences=home.has_sentences,
             graded=bool(home.settings.graded),
+            ranker_teaches=self._suite.teacher_ranker is not None,
         )
         params = row.method.Params.model_validate(row.parameters(home.name))
         footnotes += row.method.own_notes(params, row.track)

@@ -61,6 +61,10 @@ def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
             refuse_repeated_keys(Path(file))
         file = " + ".join(map(str, files)) or "--config"
         study = study_in(config, file)
+        if (Path(BOARDS) / study.name / "leaderboard.csv").is_file():
+            raise UserError(
+                f"{file}: suite: {BOARDS}/{study.name} is the board of a suite; give the study another name"
+            )
         for variant in study.variants:
             load(variant.config, f"{file}: {' and '.join(variant.labels)}")
     except UserError as error:

@@ -14,6 +14,7 @@ also where the list leaves it out. It is a study (`negmark.suite.study`) whose v
 from the base along one axis.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from negmark.core.errors import UserError
 from negmark.core.tiers import TIERS
 from negmark.methods.types import IN_BATCH
 from negmark.suite.checks import load
-from negmark.suite.settings import TrainingSettings
+from negmark.suite.rows import Row
 from negmark.suite.study import (
     AGAINST,
     SWEEP,
@@ -34,12 +35,14 @@ from negmark.suite.study import (
     slug,
 )  # fmt: skip
 from negmark.suite.suite import Suite
-from negmark.suite.validation import nearest, shown
+from negmark.suite.validation import nearest, shown, validated
 
 BASE = "base"
 WATCHES = frozenset({"curve_every", "curve_queries", "checkpoint_steps"})
 """Keys of a budget that change no result."""
 FEWEST_VALUES = 2
+LONGEST = 64
+"""Letters of a suite's name."""
 
 
 class Axis(NamedTuple):
@@ -50,8 +53,8 @@ class Axis(NamedTuple):
     values: list[Any]
     own: Any
     row: str | None
-    of_method: bool
-    """Is it a parameter of the row's method? Otherwise it is a key of the budget."""
+    section: str
+    """Of the suite: that of the tier whose budget has the key; empty for a parameter of the row's method."""
 
     def labels(self) -> list[str]:
         """Return the values as text."""
@@ -65,6 +68,10 @@ def sweep_of(config: Mapping[str, Any], file: str) -> Study:
         raise UserError(
             f"{file}: {both[0]}: a sweep changes one key at a time; leave out {both[0]}, or {SWEEP}"
         )
+    if config.get("tuned"):
+        raise UserError(
+            f"{file}: tuned: rows of a sweep run as the config has them; leave it out, or {SWEEP}"
+        )
     given = _without_sweeps(config)
     suite = load(given, file)
     axes = list(_axes(config, suite, file))
@@ -74,7 +81,7 @@ def sweep_of(config: Mapping[str, Any], file: str) -> Study:
         for value in axis.values:
             if value != axis.own:
                 labels = (*base[:place], label_of(value), *base[place + 1 :])
-                variants.append(Variant(labels, _changed(given, suite, axis, value, name)))
+                variants.append(Variant(labels, _changed(given, suite, axis, value, file)))
     if len({variant.suite for variant in variants}) < len(variants):
         raise UserError(f"{file}: {SWEEP}: two values give the same name of a board; use other values")
     return Study(name, {axis.name: axis.labels() for axis in axes}, None, variants, base)
@@ -86,62 +93,86 @@ def label_of(value: Any) -> str:
 
 
 def _without_sweeps(config: Mapping[str, Any]) -> dict[str, Any]:
-    rows = {
-        name: {key: value for key, value in row.items() if key != SWEEP} if isinstance(row, Mapping) else row
-        for name, row in (config.get("methods") or {}).items()
-    }
-    return {**{key: value for key, value in config.items() if key != SWEEP}, "methods": rows}
+    """Return the suite as it is; what isn't in the form of one is left for `load` to refuse."""
+    given = {key: value for key, value in config.items() if key != SWEEP}
+    rows = config.get("methods")
+    if isinstance(rows, Mapping):
+        given["methods"] = {name: _without_sweep(row) for name, row in rows.items()}
+    return given
+
+
+def _without_sweep(row: Any) -> Any:
+    return {key: value for key, value in row.items() if key != SWEEP} if isinstance(row, Mapping) else row
 
 
 def _axes(config: Mapping[str, Any], suite: Suite, file: str) -> Iterator[Axis]:
     """Yield the axes of the suite, then those of its rows."""
-    budget = suite.budget(suite.tier)
     swept: dict[str | None, Any] = {None: config[SWEEP]} if SWEEP in config else {}
     swept.update(row_sweeps(config))
     for row, entries in swept.items():
         where = f"{file}: {SWEEP}" if row is None else f"{file}: methods.{row}.{SWEEP}"
         if not isinstance(entries, Mapping) or not entries:
             raise UserError(f"{where}: expected keys, each with a list of values, found {shown(entries)}")
-        own_params = suite.rows[row].defaults if row else {}
-        own_budget = suite.rows[row].budget if row else budget
         for key, values in entries.items():
-            own = _own_value(key, own_params, own_budget, where)
-            name = f"{row}.{key}" if row else key
-            yield Axis(name, key, _values(values, own, f"{where}.{key}"), own, row, key in own_params)
+            yield _axis(suite, row, key, values, where)
 
 
-def _own_value(key: str, params: Mapping[str, Any], budget: TrainingSettings, where: str) -> Any:
+def _axis(suite: Suite, row: str | None, key: str, values: Any, where: str) -> Axis:
+    """Return the axis of a key, with values as the suite reads them: 8 and 8.0 are one."""
+    mine = suite.rows[row] if row else None
+    params = mine.defaults if mine else {}
+    budget = mine.budget if mine else suite.budget(suite.tier)
     allowed = [*params, *(name for name in type(budget).model_fields if name not in WATCHES)]
     if key not in allowed:
         raise UserError(f"{where}: unknown key {shown(key)}; {nearest(str(key), allowed)}")
-    return params[key] if key in params else getattr(budget, key)
-
-
-def _values(given: Any, own: Any, where: str) -> list[Any]:
-    """Return the values with the suite's own, numbers in rising order."""
-    if not isinstance(given, list) or any(isinstance(value, list | Mapping) for value in given):
-        raise UserError(f"{where}: expected a list of values, found {shown(given)}")
-    if len(set(map(label_of, given))) < len(given):
-        raise UserError(f"{where}: a value is listed twice; list each once")
-    values = given if own in given else [*given, own]
-    if len(values) < FEWEST_VALUES:
-        raise UserError(f"{where}: expected a value other than the suite's own, found {shown(given)}")
-    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
-    return sorted(values) if numbers else values
-
-
-def _changed(given: Mapping[str, Any], suite: Suite, axis: Axis, value: Any, name: str) -> dict[str, Any]:
-    """Return the suite with another value of an axis, without the rows that it says nothing of."""
-    board = "-".join([name, *map(slug, (axis.name, label_of(value)))])
-    if axis.of_method:
-        changes: dict[str, Any] = {"methods": {axis.row: {axis.key: value}}}
+    if not isinstance(values, list) or any(isinstance(value, list | Mapping) for value in values):
+        raise UserError(f"{where}.{key}: expected a list of values, found {shown(values)}")
+    if mine and key in params:
+        section, own = "", params[key]
+        read = [
+            validated(mine.method.Params, {**mine.given, key: value}, where, ".").model_dump(mode="json")[key]
+            for value in values
+        ]
     else:
-        changes = {TIERS[suite.tier].section: {axis.key: value}}
-    config = merged(_with_sections(given), changes)
-    kept = {
-        row: config["methods"][row] for row in config["methods"] if _says_something(suite, axis, value, row)
-    }
-    return {**config, "methods": kept, "suite": board}
+        section, own = (mine.tier if mine else TIERS[suite.tier]).section, getattr(budget, key)
+        whole = budget.model_dump()
+        read = [getattr(validated(type(budget), {**whole, key: value}, where, "."), key) for value in values]
+    return Axis(
+        f"{row}.{key}" if row else key, key, _with_own(read, own, f"{where}.{key}"), own, row, section
+    )
+
+
+def _with_own(values: list[Any], own: Any, where: str) -> list[Any]:
+    """Return the values with the suite's own, numbers in rising order."""
+    if len(set(map(label_of, values))) < len(values):
+        raise UserError(f"{where}: a value is listed twice; list each once")
+    every = values if own in values else [*values, own]
+    if len(every) < FEWEST_VALUES:
+        raise UserError(f"{where}: expected a value other than the suite's own, found {shown(values)}")
+    numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in every)
+    return sorted(every) if numbers else every
+
+
+def _changed(given: Mapping[str, Any], suite: Suite, axis: Axis, value: Any, file: str) -> dict[str, Any]:
+    """Return the suite with another value of an axis, without the rows that it says nothing of."""
+    label = re.sub(r"^-", "minus ", label_of(value))
+    name = "-".join([suite.suite, slug(axis.name), slug(label)])
+    if len(name) > LONGEST:
+        raise UserError(
+            f"{file}: suite: the board {name!r} needs a name of at most {LONGEST}; shorten the suite's"
+        )
+    if axis.section:
+        changes: dict[str, Any] = {axis.section: {axis.key: value}}
+    else:
+        changes = {"methods": {axis.row: {axis.key: value}}}
+    config = {**merged(_with_sections(given), changes), "suite": name}
+    kept = _kept(suite, axis, value)
+    if lost := [row for row in suite.rows.values() if _is_reference(suite, row) and row.name not in kept]:
+        raise UserError(
+            f"{file}: reference: {lost[0].name} can't run with {axis.key} {label_of(value)}; name another row as "
+            "`reference`"
+        )
+    return {**config, "methods": {row: config["methods"][row] for row in config["methods"] if row in kept}}
 
 
 def _with_sections(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,10 +180,43 @@ def _with_sections(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**config, "methods": {name: row or {} for name, row in config["methods"].items()}}
 
 
-def _says_something(suite: Suite, axis: Axis, value: Any, name: str) -> bool:
-    """Say whether a row runs with another value: it, or any, and the reference; without in-batch negatives not all."""
+def _kept(suite: Suite, axis: Axis, value: Any) -> set[str]:
+    """Return the rows that run with another value: those that have the key, the reference, and what they need."""
+    able = {
+        row.name for row in suite.rows.values() if not (_leaves_none(axis, value) and _has_none_else(row))
+    }
+    able = {name for name in able if _needs(suite, name) <= able}
+    mine = {row.name for row in suite.rows.values() if _has_key(row, axis) or _is_reference(suite, row)}
+    needed: set[str] = set()
+    for name in mine & able:
+        needed |= {name} | _needs(suite, name)
+    return needed
+
+
+def _has_key(row: Row, axis: Axis) -> bool:
+    """Say whether a row would run otherwise: it may be of another tier, or have the key from elsewhere."""
+    if axis.row is not None:
+        return row.name == axis.row
+    elsewhere = axis.key in row.own_budget or row.lender is not None
+    recipe = axis.key == "negatives" and row.granted != row.budget.negatives
+    return row.tier.section == axis.section and not elsewhere and not recipe
+
+
+def _is_reference(suite: Suite, row: Row) -> bool:
+    return suite.reference in {row.name, row.method.name}
+
+
+def _leaves_none(axis: Axis, value: Any) -> bool:
+    return axis.key == "in_batch" and value is False
+
+
+def _has_none_else(row: Row) -> bool:
+    return row.method.needs_vectors == IN_BATCH
+
+
+def _needs(suite: Suite, name: str) -> set[str]:
+    """Return the rows without which a row can't run: whose model, loss or teaching it has, and theirs."""
     row = suite.rows[name]
-    reference = suite.reference in {name, row.method.name}
-    if axis.row is not None and name != axis.row and not reference:
-        return False
-    return not (axis.key == "in_batch" and value is False and row.method.needs_vectors == IN_BATCH)
+    teacher = suite.teacher_row if row.asks_teacher else None
+    direct = {other for other in (row.start, row.lender and row.lender.row, teacher) if other}
+    return direct.union(*(_needs(suite, other) for other in direct))

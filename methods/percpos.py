@@ -17,20 +17,19 @@ Cost per step: M document vectors and `depth` + 2 teacher vectors per query (the
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, sampling, teacher
-from negmark.methods.base import Method, Services
+from negmark.methods.base import Method
 from negmark.methods.scale import CHANCE_IS_0
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried, When
 
 
-class PercPos(Method):
+class PercPos(teacher.Rejecting, Method):
     """Positive-aware mining: a ceiling set by the positive's score."""
 
     name = "percpos"
@@ -85,30 +84,13 @@ class PercPos(Method):
         }
         return spaces[params.rule]
 
-    def __init__(self, params: Any, services: Services) -> None:
-        super().__init__(params, services)
-        self.judged = torch.zeros(2, dtype=torch.int64)
-        """Candidates judged, and those of them that were rejected."""
-
-    def idle(self) -> str:
-        """Return that all candidates were judged alike."""
-        return teacher.all_alike(*self.judged.tolist())
-
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Return what has been judged."""
-        return {"judged": self.judged}
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` returned."""
-        self.judged = state["judged"]
-
     def negatives(self, batch: Batch) -> Negatives:
         """Take the best candidates below the ceiling."""
         ids, scores, positive = teacher.score_pool(
             self.services, batch.queries, batch.positives, self.params.depth
         )
         ranked = below(ids, scores, ceilings(positive, self.params))
-        self.judged += teacher.judged(ids, ranked)
+        self.count_rejected(ids, ranked)
         if self.params.sample is None:
             return Negatives(ids=sampling.first(ranked, self.services.negatives))
         rng = self.services.rng(batch.step)

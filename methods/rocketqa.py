@@ -17,20 +17,18 @@ Cost per step: M document vectors and `depth` + 2 teacher vectors per query (the
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, sampling, teacher
-from negmark.methods.base import Method, Services
+from negmark.methods.base import Method
 from negmark.methods.scale import CHANCE_IS_0
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried, When
 
 
-class RocketQA(Method):
+class RocketQA(teacher.Rejecting, Method):
     """Denoised hard negatives."""
 
     name = "rocketqa"
@@ -95,23 +93,6 @@ class RocketQA(Method):
         """Tune the threshold."""
         return {"low": Tried((0.01, 0.05, 0.1, 0.2, 0.4), "the paper's 0.1 and, ours, both sides of it")}
 
-    def __init__(self, params: Any, services: Services) -> None:
-        super().__init__(params, services)
-        self.judged = torch.zeros(2, dtype=torch.int64)
-        """Candidates judged, and those of them that were rejected."""
-
-    def idle(self) -> str:
-        """Return that all candidates were judged alike."""
-        return teacher.all_alike(*self.judged.tolist())
-
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Return what has been judged."""
-        return {"judged": self.judged}
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` returned."""
-        self.judged = state["judged"]
-
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the candidates that the teacher is confident about."""
         count, rng = self.services.negatives, self.services.rng(batch.step)
@@ -122,7 +103,7 @@ class RocketQA(Method):
         probable = scores if own else probabilities(scores, positive, self.services.temperature)
         kept = confident(probable, self.params.low) & (ids != NO_DOCUMENT)
         left = np.where(kept, ids, NO_DOCUMENT)
-        self.judged += teacher.judged(ids, left)
+        self.count_rejected(ids, left)
         chosen = sampling.draw_uniform(left, count, rng)
         empty = chosen == NO_DOCUMENT
         if self.params.backfill:

@@ -4,6 +4,9 @@ A bi-encoder's scores are cosines. A cross-encoder has judged the dense pool's c
 training; its scores are logits, whose logistic function is a probability.
 """
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -47,14 +50,30 @@ def is_ranker(services: Services) -> bool:
     return services.judgments(nobody, nobody[:, None]) is not None
 
 
-def judged(candidates: Ids, left: Ids) -> torch.Tensor:
-    """Return how many candidates there were and how many of them were rejected: [2]."""
-    total = int((candidates != NO_DOCUMENT).sum())
-    return torch.tensor([total, total - int((left != NO_DOCUMENT).sum())])
+class Rejecting:
+    """A part of methods that reject candidates by a threshold: counts them, to say if it told none apart."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.judged = torch.zeros(2, dtype=torch.int64)
+        """Candidates judged, and those of them that were rejected."""
 
-def all_alike(count: int, rejected: int) -> str:
-    """Return in a few words that a threshold rejected none or all of the candidates; empty if it told them apart."""
-    if 0 < rejected < count:
-        return ""
-    return f"its threshold rejected {'all' if rejected else 'none'} of {count:,} candidates"
+    def count_rejected(self, candidates: Ids, left: Ids) -> None:
+        """Count the candidates of a batch, and those of them that are no longer `left`."""
+        total = int((candidates != NO_DOCUMENT).sum())
+        self.judged += torch.tensor([total, total - int((left != NO_DOCUMENT).sum())])
+
+    def idle(self) -> str:
+        """Return that the threshold rejected none or all of the candidates; empty if it told them apart."""
+        count, rejected = self.judged.tolist()
+        if 0 < rejected < count:
+            return ""
+        return f"its threshold rejected {'all' if rejected else 'none'} of {count:,} candidates"
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return what has been judged."""
+        return {"judged": self.judged}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.judged = state["judged"]

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from contract_checks import METHODS
 from negmark.board.card import own_texts
@@ -23,8 +22,7 @@ from negmark.store.left_out import (
     unlabelled_own,
     with_left_out,
 )
-from negmark.train.step import one_step
-from world import World, take_steps, write_world
+from world import World, masked_in_batch, take_steps, write_world
 
 QUERIES = {"a": "What is it?", "b": "Who", "c": "Where"}
 CORPUS = {"b": "Wer", "x": " what  IS it?", "y": "wer", "z": "else", "c": "Where", "w": "who"}
@@ -132,15 +130,8 @@ def test_no_method_trains_against_the_query_itself(
 def test_the_batch_holds_no_query_against_itself(world: tuple[World, set[tuple[int, int]]]) -> None:
     """A query's own text may be another query's positive."""
     made, own = world
-    run, steps = made.run("inbatch", batch_size=30), []
-    loss = run.method.loss
-    run.method.loss = lambda step: steps.append(step) or loss(step)  # type: ignore[method-assign, func-returns-value]
-    one_step(run, 0, keep_scores=True)
-    batch, mask = steps[0].batch, steps[0].scores.in_batch_mask
-    masked = {
-        (int(batch.queries[row]), int(batch.positives[column]))
-        for row, column in torch.nonzero(~mask).tolist()
-    }
+    run = made.run("inbatch", batch_size=30)
+    masked = masked_in_batch(run)
     assert masked & own
     assert masked <= own | made.positives
     assert run.history[0]["in_batch_own"] == len(masked & own)

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from builders import unit
 from negmark.data import prepare
 from negmark.methods import registry
-from negmark.methods.types import Batch, Negatives
+from negmark.methods.types import Batch, Negatives, Step
 from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store import vectors as stored
@@ -170,3 +171,16 @@ def write_world(
         )
         pools[kind] = CandidatePool(folder / f"{kind}.safetensors")
     return World(dataset, vectors, pools, labelled, documents)
+
+
+def masked_in_batch(run: Run) -> set[tuple[int, int]]:
+    """Take a step and return the pairs of a query and another's positive that its mask leaves out."""
+    steps: list[Step] = []
+    loss = run.method.loss
+    run.method.loss = lambda step: steps.append(step) or loss(step)  # type: ignore[method-assign, func-returns-value]
+    one_step(run, 0, keep_scores=True)
+    batch, mask = steps[0].batch, steps[0].scores.in_batch_mask
+    return {
+        (int(batch.queries[row]), int(batch.positives[column]))
+        for row, column in torch.nonzero(~mask).tolist()
+    }

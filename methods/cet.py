@@ -97,7 +97,8 @@ class CET(Method):
             worse="dense_uniform",
             metric="RR@10",
             condition="three retrieval benchmarks, by the abstract better than other ways of sampling; no figures here",
-            differs="a ranker there; dense_uniform draws from the same depth of the same pool without weights",
+            differs="other data; dense_uniform draws from the same depth of the same pool without weights",
+            of_rankers=True,
         ),
         Claim(
             better="bm25",
@@ -105,7 +106,8 @@ class CET(Method):
             metric="RR@10",
             condition="MS MARCO: a ranker has about 9 % less MRR@10 with negatives of RepBERT, the stronger retriever, "
             "than with BM25's (secondary notes [S])",
-            differs="a ranker there; the pool is that of the encoder which is trained here",
+            differs="the dense pool is that of the suite's untrained encoder",
+            of_rankers=True,
         ),
     )
     faithful = True

@@ -150,6 +150,8 @@ class Claim:
     """Where our setting differs from the paper's."""
     own_depth: bool = False
     """Is the number of candidates that is drawn from part of the methods? Then rows of different depths may test it."""
+    of_rankers: bool = False
+    """Is it about cross-encoders? Then only tiers that train one test it; other claims aren't tested there."""
 
 
 class Lends(Enum):

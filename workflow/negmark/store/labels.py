@@ -1,5 +1,7 @@
 """Training labels as the training loop and the methods look them up."""
 
+import functools
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -72,7 +74,13 @@ class Labels:
         epochs, offsets = np.divmod(places, len(self.queries))
         rows = np.empty(size, dtype=np.int64)
         for epoch in np.unique(epochs):
-            order = stream(seed, "data order", step=int(epoch)).permutation(len(self.queries))
+            order = _order(seed, int(epoch), len(self.queries))
             rows[epochs == epoch] = order[offsets[epochs == epoch]]
         draws = (stream(seed, "positives", step=step).random(size) * self._counts[rows]).astype(np.int64)
         return self.queries[rows], self._keys[self._starts[rows] + draws] % self.documents
+
+
+@functools.lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, queries: int) -> NDArray[np.int64]:
+    """Return the order of an epoch's queries, kept for its next batch: drawing half a million anew takes 10 ms."""
+    return stream(seed, "data order", step=epoch).permutation(queries)

@@ -3,11 +3,10 @@
 What a step costs is memory traffic: its tokens' rows and their two moments are read and written once, six passes over
 [R, D] floats for R distinct tokens, beside the reading of the rows for the means. So gradients of whole tables never
 exist, in whatever form: the backward pass keeps the gradient of each text's sum [T, D], and the optimiser adds those up
-for some tokens at a time, moves their rows and writes them back. Measured by `tests/benchmarks/static_step.py`.
+a token at a time and moves its row (`negmark.train.tiers.row_kernels`).
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,58 +14,35 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import embedding_bag
-from torch.optim.adamw import adamw
 
 from negmark.encode.token_table import even
+from negmark.train.tiers import row_kernels
 
-ROWS_AT_A_TIME = 1024
-"""Rows that the optimiser moves at a time: fewer would stay in a core's own cache, but each call costs 0.1 ms."""
+Floats = NDArray[np.float32]
+NO_WEIGHTS = np.empty(0, np.float32)
+"""Stands for weights where all tokens count alike."""
 
 
 class Bags(NamedTuple):
     """Texts as numbers of tokens, one after the other: `tokens` [n], and `starts` [T + 1] where texts begin and end."""
 
-    tokens: torch.Tensor
-    starts: torch.Tensor
-
-
-@dataclass(frozen=True)
-class Touched:
-    """The distinct tokens of a step, and the texts that hold them: a bag of texts for each token."""
-
-    tokens: torch.Tensor
-    """[R] in rising order."""
-    texts: torch.Tensor
-    """[n] texts of the first token, then of the second, and so on."""
+    tokens: NDArray[np.int32]
     starts: NDArray[np.int32]
-    """[R + 1] where the texts of each token begin and end."""
-
-    def blocks(self) -> Iterator[tuple[torch.Tensor, Bags]]:
-        """Yield some tokens at a time with their bags of texts."""
-        for first in range(0, len(self.tokens), ROWS_AT_A_TIME):
-            starts = self.starts[first : first + ROWS_AT_A_TIME + 1]
-            bags = Bags(self.texts[starts[0] : starts[-1]], torch.from_numpy(starts - starts[0]))
-            yield self.tokens[first : first + ROWS_AT_A_TIME], bags
 
 
 def means(bags: Bags, rows: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return unit vectors [T, D] of texts by rows [U, D], and the lengths [T, 1] of the sums they come from.
+    """Return unit vectors [T, D] of texts by rows [U, D], and the lengths [T] of the sums they come from.
 
     The sum of rows has the direction of their mean. A text without tokens, or whose rows add up to nothing, gets the
     vector whose numbers are all equal, and a length without end, so that no gradient comes back from it.
     """
-    scale = None if weights is None else weights[bags.tokens]
-    vectors = embedding_bag(
-        bags.tokens, rows, bags.starts, mode="sum", per_sample_weights=scale, include_last_offset=True
-    )
-    lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    vectors.div_(lengths)
+    count = len(bags.starts) - 1
+    vectors, lengths = np.empty((count, rows.shape[1]), np.float32), np.empty(count, np.float32)
+    row_kernels.fill_means(bags.tokens, bags.starts, _array(rows), _array(weights), vectors, lengths)
     if not lengths.all():
-        nothing = lengths[:, 0] == 0
-        vectors[nothing] = even(rows.shape[1])
-        lengths[nothing] = torch.inf
-    return vectors, lengths
+        nothing = lengths == 0
+        vectors[nothing], lengths[nothing] = even(rows.shape[1]), np.inf
+    return torch.from_numpy(vectors), torch.from_numpy(lengths)
 
 
 class _Means(torch.autograd.Function):
@@ -85,10 +61,9 @@ class _Means(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None, None, None]:
         vectors, lengths = ctx.saved_tensors
-        along = (gradient * vectors).sum(dim=1, keepdim=True)
-        ctx.table.collected.append(
-            (ctx.bags, torch.addcmul(gradient, vectors, along, value=-1).div_(lengths))
-        )
+        sums = np.empty(tuple(vectors.shape), np.float32)
+        row_kernels.fill_gradients(_array(gradient), _array(vectors), _array(lengths), sums)
+        ctx.table.collected.append((ctx.bags, sums))
         return None, None, None, None
 
 
@@ -99,7 +74,7 @@ class TrainedTable(nn.Module):
         super().__init__()
         self.rows = nn.Parameter(rows)
         self.weights = None if weights is None else nn.Parameter(weights)
-        self.collected: list[tuple[Bags, torch.Tensor]] = []
+        self.collected: list[tuple[Bags, Floats]] = []
         """Texts of the backward passes since the last `zero_grad`, and the gradient [T, D] of the sum of each."""
 
     def forward(self, bags: Bags) -> torch.Tensor:
@@ -115,43 +90,18 @@ class TrainedTable(nn.Module):
         """Return a copy of the rows, times their weights."""
         return self.rows.clone() if self.weights is None else self.rows * self.weights[:, None]
 
-    def touched(self) -> tuple[Touched, torch.Tensor]:
-        """Return the distinct tokens of all texts so far, and the gradients [T, D] of those texts' sums."""
-        counts = [np.diff(bags.starts.numpy()) for bags, _ in self.collected]
-        tokens = np.concatenate([bags.tokens.numpy() for bags, _ in self.collected])
-        texts = np.repeat(np.arange(sum(map(len, counts)), dtype=np.int32), np.concatenate(counts))
-        # numbers of 16 bits are sorted by radix, nine times as fast
-        keys = tokens.astype(np.uint16) if len(self.rows) <= 1 << 16 else tokens
-        order = np.argsort(keys, kind="stable")
-        tokens = tokens[order]
-        first = np.flatnonzero(np.diff(tokens, prepend=-1))
-        touched = Touched(
-            torch.from_numpy(tokens[first].astype(np.int64)),
-            torch.from_numpy(texts[order]),
-            np.append(first, len(tokens)).astype(np.int32),
-        )
-        return touched, torch.cat([gradient for _, gradient in self.collected])
-
-    def gradient(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the distinct tokens [R] so far, and the whole gradient [R, D] of their rows."""
-        touched, sums = self.touched()
-        parts = [self.block_gradients(tokens, bags, sums)[0] for tokens, bags in touched.blocks()]
-        return touched.tokens, torch.cat(parts)
-
-    @torch.no_grad()
-    def block_gradients(
-        self, tokens: torch.Tensor, bags: Bags, sums: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return the gradients of some rows [r, D], and of their weights [r] if there are any."""
-        gradient = embedding_bag(bags.tokens, sums, bags.starts, mode="sum", include_last_offset=True)
-        if self.weights is None:
-            return gradient, None
-        of_weights = torch.linalg.vecdot(gradient, self.rows[tokens])
-        return gradient.mul_(self.weights[tokens][:, None]), of_weights
+    def gathered(self) -> tuple[Bags, Floats]:
+        """Return all texts so far, one after the other, and the gradients [T, D] of their sums."""
+        bags, sums = zip(*self.collected, strict=True)
+        begins = np.cumsum([0, *(len(part.tokens) for part in bags)], dtype=np.int32)
+        starts = [part.starts[:-1] + begin for part, begin in zip(bags, begins, strict=False)]
+        return Bags(
+            np.concatenate([part.tokens for part in bags]), np.concatenate([*starts, begins[-1:]])
+        ), np.concatenate(sums)
 
 
 class RowAdam(torch.optim.AdamW):
-    """AdamW (Loshchilov and Hutter 2019, arXiv 1711.05101) that moves the rows of a step's tokens and no others.
+    """AdamW that moves the rows of a step's tokens and no others (`row_kernels.adam`).
 
     A row that a step doesn't touch stays as it is: its moments don't decay, it isn't pushed on by old gradients,
     and no weight decay draws at it. The bias of the moments is corrected by the steps of the run, not of the row, as
@@ -180,47 +130,34 @@ class RowAdam(torch.optim.AdamW):
         return loss
 
     def _move(self, table: TrainedTable) -> None:
-        touched, sums = table.touched()
-        parameters = [table.rows] if table.weights is None else [table.rows, table.weights]
-        for parameter in parameters:
-            if not self.state[parameter]:
-                names = "exp_avg", "exp_avg_sq"
-                self.state[parameter] = {
-                    "step": torch.tensor(0.0),
-                    **{name: _zeros(parameter) for name in names},
-                }
-        for tokens, bags in touched.blocks():
-            for parameter, gradient in zip(
-                parameters, table.block_gradients(tokens, bags, sums), strict=False
-            ):
-                assert gradient is not None
-                self._move_rows(parameter, tokens, gradient)
-        for parameter in parameters:
-            self.state[parameter]["step"] += 1
+        bags, sums = table.gathered()
+        rows, weights = self._with_moments(table.rows), (NO_WEIGHTS,) * 3
+        if table.weights is not None:
+            weights = self._with_moments(table.weights)
+        last = np.full(len(table.rows), -1, np.int32)
+        settings = self._settings(self.state[table.rows]["step"].item())
+        row_kernels.move_rows(*bags, sums, last, *rows, *weights, settings)
 
-    def _move_rows(self, parameter: nn.Parameter, rows: torch.Tensor, gradient: torch.Tensor) -> None:
-        """Gather some rows and their moments, move them by PyTorch's own AdamW in one pass, and write them back."""
-        state, group = self.state[parameter], self.param_groups[0]
-        whole = parameter.detach(), state["exp_avg"], state["exp_avg_sq"]
-        moved, first, second = (tensor.index_select(0, rows) for tensor in whole)
-        adamw(
-            [moved],
-            [gradient],
-            [first],
-            [second],
-            [],
-            [state["step"].clone()],
-            fused=True,
-            amsgrad=False,
-            beta1=group["betas"][0],
-            beta2=group["betas"][1],
-            lr=group["lr"],
-            weight_decay=group["weight_decay"],
-            eps=group["eps"],
-            maximize=False,
-        )
-        for tensor, part in zip(whole, (moved, first, second), strict=True):
-            tensor.index_copy_(0, rows, part)
+    def _with_moments(self, parameter: nn.Parameter) -> tuple[Floats, Floats, Floats]:
+        """Return a parameter and its moments as arrays that share their memory, and count the step."""
+        if not self.state[parameter]:
+            moments = {name: _zeros(parameter) for name in ("exp_avg", "exp_avg_sq")}
+            self.state[parameter] = {"step": torch.tensor(0.0), **moments}
+        state = self.state[parameter]
+        state["step"] += 1
+        return _array(parameter), _array(state["exp_avg"]), _array(state["exp_avg_sq"])
+
+    def _settings(self, step: float) -> tuple[np.float32, ...]:
+        """Return what `row_kernels.adam` wants to know at a step that is counted from 1."""
+        group = self.param_groups[0]
+        rate, (beta1, beta2) = float(group["lr"]), group["betas"]
+        kept, corrections = 1 - rate * group["weight_decay"], (1 - beta1**step, 1 - beta2**step)
+        return tuple(map(np.float32, (rate, kept, 1 - beta1, beta2, 1 - beta2, group["eps"], *corrections)))
+
+
+def _array(tensor: torch.Tensor | None) -> Floats:
+    """Return the numbers of a tensor where they lie; `NO_WEIGHTS` for None."""
+    return NO_WEIGHTS if tensor is None else tensor.detach().contiguous().numpy()
 
 
 def _zeros(parameter: nn.Parameter) -> torch.Tensor:

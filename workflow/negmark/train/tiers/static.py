@@ -62,9 +62,7 @@ class Vocabulary:
 
     def bags(self, tokens: Tokens) -> Bags:
         """Return texts as numbers of tokens."""
-        return Bags(
-            torch.from_numpy(self._places[tokens.ids]), torch.from_numpy(tokens.starts.astype(np.int32))
-        )
+        return Bags(self._places[tokens.ids], tokens.starts.astype(np.int32))
 
     def places(self, ids: Rows) -> NDArray[np.int32]:
         """Return the numbers of tokens, -1 of those that no text holds."""

@@ -4,6 +4,7 @@ Only this stage reads the test split (the card counts its labels). Its outputs c
 configs give equal bytes: a TREC run, one row per query, and the means over all, seen and unseen queries.
 """
 
+import functools
 import gzip
 import json
 import re
@@ -106,8 +107,8 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     White space separates its columns, so white space within an id is percent-encoded: `a b` as `a%20b`.
     """
     lines = (
-        f"{_trec_id(query)} Q0 {_trec_id(document)} {place} {score:.9g} {tag}\n"
-        for query, documents in run.items()
+        f"{topic} Q0 {_trec_id(document)} {place} {score:.9g} {tag}\n"
+        for topic, documents in ((_trec_id(query), documents) for query, documents in run.items())
         for place, (document, score) in enumerate(documents.items(), start=1)
     )
     compressed = gzip.compress("".join(lines).encode(), compresslevel=3, mtime=0)
@@ -115,6 +116,7 @@ def write_run(path: Path, run: Run, tag: str) -> None:
         partial.write_bytes(compressed)
 
 
+@functools.lru_cache(maxsize=1 << 20)
 def _trec_id(name: str) -> str:
     return SPACE.sub(lambda space: quote(space[0]), name)
 

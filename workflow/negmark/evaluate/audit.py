@@ -153,11 +153,16 @@ def _keys(queries: NDArray, documents: NDArray, width: int) -> NDArray[np.int64]
     return queries.astype(np.int64) * width + documents
 
 
+def _among(keys: NDArray[np.int64], known: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Return which keys are among known ones, by hash: numpy's `isin` sorts all of a ledger."""
+    return pd.Series(keys).isin(known).to_numpy()
+
+
 def _is_labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray[np.bool_]:
     positives = labels.positives()
     positive_keys = _keys(positives.queries, positives.documents, documents)
     ledger_keys = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
-    return np.isin(ledger_keys, positive_keys) & (ledger["document"].to_numpy() != VECTOR)
+    return _among(ledger_keys, positive_keys) & (ledger["document"].to_numpy() != VECTOR)
 
 
 def _is_duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -166,16 +171,14 @@ def _is_duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64])
     documents = ledger["document"].to_numpy()
     ledger_keys = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
     return (
-        np.isin(ledger_keys, positive_keys)
-        & (documents != VECTOR)
-        & ~_is_labelled(ledger, labels, len(codes))
+        _among(ledger_keys, positive_keys) & (documents != VECTOR) & ~_is_labelled(ledger, labels, len(codes))
     )
 
 
 def _is_own(ledger: pd.DataFrame, labels: Qrels, own: Pairs, documents: int) -> NDArray[np.bool_]:
     pairs = unlabelled_own(labels, own)
     ledger_keys = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
-    return np.isin(ledger_keys, _keys(pairs[:, 0], pairs[:, 1], documents)) & (
+    return _among(ledger_keys, _keys(pairs[:, 0], pairs[:, 1], documents)) & (
         ledger["document"].to_numpy() != VECTOR
     )
 
@@ -199,12 +202,13 @@ def _is_new(ledger: pd.DataFrame) -> NDArray[np.float64]:
     """Return whether each negative is new since its query's previous visit: 1 or 0, NaN at the first visit."""
     query, step = ledger["query"].to_numpy(np.int64), ledger["step"].to_numpy(np.int64)
     document = ledger["document"].to_numpy(np.int64)
-    visits, place = np.unique(np.stack([query, step]), axis=1, return_inverse=True)
-    starts = np.searchsorted(visits[0], visits[0])
-    visit = (np.arange(visits.shape[1]) - starts)[place.ravel()]
+    steps = int(step.max(initial=0)) + 1
+    visits, place = np.unique(query * steps + step, return_inverse=True)
+    starts = np.searchsorted(visits // steps, visits // steps)
+    visit = (np.arange(len(visits)) - starts)[place]
     width, many = int(document.max(initial=0)) + 1, int(visit.max(initial=0)) + 2
     now = (query * many + visit) * width + document
-    new = ~np.isin(now - width, now)
+    new = ~_among(now - width, now)
     return np.where((visit == 0) | (document == VECTOR), np.nan, new)
 
 

@@ -91,7 +91,7 @@ def test_rows_of_all_variants_stand_side_by_side(tmp_path: Path, monkeypatch) ->
     assert top["difference"] == pytest.approx(0.06, abs=0.003)
     assert top["difference_low"] < top["difference"] < top["difference_high"]
     text = (folder / "study.md").read_text()
-    assert "SIMANS is above the reference everywhere." in text
+    assert "SIMANS is above INBATCH everywhere." in text
     assert (folder / "figures" / "wordnet-response.svg").is_file()
     assert not (folder / "agreement.csv").exists()
 
@@ -121,8 +121,8 @@ def test_rows_of_one_title_are_told_apart_by_their_track(tmp_path: Path, monkeyp
     }
     folder = written(tmp_path, monkeypatch, {("a",): settings, ("b",): settings})
     text = (folder / "study.md").read_text()
-    assert "SIMANS is above the reference everywhere." in text
-    assert "SIMANS (faithful) is above the reference nowhere, below it at a and b." in text
+    assert "SIMANS is above INBATCH everywhere." in text
+    assert "SIMANS (faithful) is above INBATCH nowhere, below it at a and b." in text
 
 
 def test_two_axes_give_a_panel_each_and_a_row_that_one_variant_lacks_is_left_out_there(
@@ -133,7 +133,7 @@ def test_two_axes_give_a_panel_each_and_a_row_that_one_variant_lacks_is_left_out
     folder = written(tmp_path, monkeypatch, boards, axes=("table", "steps"))
     rows = pd.read_csv(folder / "study.csv", dtype=str)
     assert len(rows) == 4 * 4 - 1
-    assert "TOP is above the reference everywhere." in (folder / "study.md").read_text()
+    assert "TOP is above INBATCH everywhere." in (folder / "study.md").read_text()
 
 
 def test_one_seed_has_values_and_no_verdicts(tmp_path: Path, monkeypatch) -> None:

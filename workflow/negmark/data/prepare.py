@@ -17,7 +17,7 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import canonical, write_json
-from negmark.core.folders import local_data
+from negmark.core.folders import expanded, local_data
 from negmark.core.seeds import stream
 from negmark.data.archive import unpack
 from negmark.data.beir import fetch_beir, find_local
@@ -332,7 +332,7 @@ def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
         if local := find_local(source, local_data()):
             return local, {"source": "local data setting", "licence": known.licence}
         return folder, dict(fetch_beir(source, folder))
-    path, owner = Path(source).resolve(), {"licence": "as its owner states"}
+    path, owner = expanded(source).resolve(), {"licence": "as its owner states"}
     if path.is_dir():
         return path, {"source": f"own folder {path.name}", **owner}
     if not path.is_file():
@@ -362,7 +362,7 @@ def _checked_sha256(source: str, records: Records, test_split: str) -> str:
 
 def _shown_name(source: str) -> str:
     """Return a source's name on the card: its known name, or that of the folder, even if given as `.` or `..`."""
-    return source if source in known_datasets() else Path(source).resolve().name
+    return source if source in known_datasets() else expanded(source).resolve().name
 
 
 def _numbered(reading: Reading, relevant: Mapping[str, int]) -> Collection:

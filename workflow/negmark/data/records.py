@@ -278,6 +278,11 @@ class Records:
         )
 
 
+def files_of_collection(folder: Path) -> list[Path]:
+    """Return the files of a folder that `Records` reads."""
+    return [folder / name for name in _plain_first(folder) if role(name)]
+
+
 def role(name: str) -> str | None:
     """Return what a file of a collection's folder holds, by its name; None if it isn't part of the collection."""
     name = name.removesuffix(".gz")

@@ -7,8 +7,10 @@ from typing import Any
 from negmark.core.names import BASELINES
 from negmark.core.run_folders import run_folder
 from negmark.encode.shards import part_name
+from negmark.suite import own_files
 from negmark.suite.datasets import Dataset
 from negmark.suite.rows import Row
+from negmark.suite.settings import RerankSettings
 from negmark.suite.suite import Suite
 
 BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
@@ -175,6 +177,7 @@ class Paths:
             "teachers": self.teachers(dataset, row, seeds),
             "judgments": self.judgments(dataset, row),
             "texts": self.texts(dataset, row),
+            "own": own_files.of_model(row.budget.model) if isinstance(row.budget, RerankSettings) else [],
         }
 
     def options(self, dataset: Dataset, row: Row) -> str:

@@ -67,9 +67,11 @@ def check_loss(loss: Any, step: int, method: Method) -> None:
     if not isinstance(loss, torch.Tensor) or loss.ndim or not loss.requires_grad:
         raise _breach(method, f"the loss must be a scalar tensor with gradient, found {_shape(loss)}")
     if not torch.isfinite(loss):
-        raise DivergedError(
-            f"{method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
+        first = (
+            "no step was taken yet: raise the temperature, unless the vectors it starts from aren't finite"
         )
+        mend = "lower the learning rate" if step else first
+        raise DivergedError(f"{method.name}: the loss is {loss.item()} at step {step}; {mend}")
 
 
 def check_weights(weights: Mapping[str, torch.Tensor], method: Method) -> None:

@@ -1,5 +1,6 @@
 """Which files of the user's a suite names, so that Snakemake makes results anew when they change."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -34,6 +35,17 @@ def test_of_a_folder_the_files_that_are_read(here):
     assert own_files.of_dataset("./mine") == read
     assert own_files.of_dataset("~/mine") == [str(here / file) for file in read]
     assert len(own_files.sizes(read).split()) == 4
+
+
+def test_a_brace_is_no_wildcard(here):
+    """Snakemake would take it for one; the size and the time tell of a change instead."""
+    (here / "a {w}.zip").write_bytes(b"123")
+    files = own_files.of_dataset("./a {w}.zip")
+    before = own_files.sizes(files)
+    assert own_files.inputs([*files, "b.zip"]) == ["b.zip"]
+    assert before.startswith("3@")
+    os.utime(here / "a {w}.zip", (1, 1))
+    assert own_files.sizes(files) == "3@1000000000" != before
 
 
 def test_records_of_questions_and_archives_are_files_too(here):

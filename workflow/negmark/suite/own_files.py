@@ -36,9 +36,17 @@ def of_model(name: str | None) -> list[str]:
     return _named(file for level in ("*", "*/*") for file in folder.glob(level) if file.suffix in OF_A_MODEL)
 
 
+def inputs(files: Iterable[str]) -> list[str]:
+    """Return the files that can be inputs: Snakemake takes a brace in a path for a wildcard, and knows no escape."""
+    return [file for file in files if "{" not in file]
+
+
 def sizes(files: Iterable[str]) -> str:
-    """Return the sizes of files in bytes, in their order; nothing for one that isn't there."""
-    return " ".join(str(Path(file).stat().st_size) for file in files if Path(file).is_file())
+    """Return the sizes of files in bytes, in their order; with the time of one that can't be an input."""
+    states = [(Path(file).stat(), "{" in file) for file in files if Path(file).is_file()]
+    return " ".join(
+        f"{found.st_size}@{found.st_mtime_ns}" if alone else str(found.st_size) for found, alone in states
+    )
 
 
 def _named(files: Iterable[Path]) -> list[str]:

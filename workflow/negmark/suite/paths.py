@@ -177,8 +177,12 @@ class Paths:
             "teachers": self.teachers(dataset, row, seeds),
             "judgments": self.judgments(dataset, row),
             "texts": self.texts(dataset, row),
-            "own": own_files.of_model(row.budget.model) if isinstance(row.budget, RerankSettings) else [],
+            "own": own_files.inputs(self.ranker_files(row)),
         }
+
+    def ranker_files(self, row: Row) -> list[str]:
+        """Return the files of the cross-encoder that a row's runs start from, where the suite names its folder."""
+        return own_files.of_model(row.budget.model) if isinstance(row.budget, RerankSettings) else []
 
     def options(self, dataset: Dataset, row: Row) -> str:
         """Return the same as options of the stage that trains, `start` and `teachers` aside."""

@@ -59,11 +59,11 @@ def _message(model: type[BaseModel], error: Any) -> str:
 
 def _unquoted(error: Any) -> str:
     """Return how to write a text that YAML takes for something else: a name such as no, null, 007 or 2024-01-01."""
-    if error["type"] != "string_type" or not isinstance(error["input"], bool | int | float | date | None):
+    found = error["input"]
+    if error["type"] != "string_type" or not isinstance(found, bool | int | float | date | None):
         return ""
-    taken = {True: "yes, on or true", False: "no, off or false"} if isinstance(error["input"], bool) else {}
-    what = f" ({taken[error['input']]})" if taken else ""
-    return f"; YAML takes what was written{what} for this value: put it in quotes"
+    words = " (yes, on or true)" if found is True else " (no, off or false)" if found is False else ""
+    return f"; YAML takes what was written{words} for this value: put it in quotes"
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:

@@ -1,28 +1,29 @@
-"""Folders outside the results are named by variables; a name that leads nowhere is told at once."""
+"""Folders outside the results: what variables and configs may say of them."""
+
+from pathlib import Path
 
 import pytest
 
-from negmark.core.errors import UserError
-from negmark.core.folders import cache_folder, local_data, local_models
+from negmark.core.folders import cache_folder, expanded, local_data, local_models
 
 
-def test_cache_folder_follows_the_environment(tmp_path, monkeypatch):
-    monkeypatch.setenv("NEGMARK_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("NEGMARK_CACHE")
-    assert cache_folder().name == "negmark"
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "there").mkdir()
+    return tmp_path
 
 
 @pytest.mark.parametrize(
-    ("variable", "find"), [("NEGMARK_DATA", local_data), ("NEGMARK_MODELS", local_models)]
+    ("variable", "folder"),
+    [("NEGMARK_CACHE", cache_folder), ("NEGMARK_DATA", local_data), ("NEGMARK_MODELS", local_models)],
 )
-def test_a_local_folder_is_there_or_not_named(tmp_path, monkeypatch, variable, find):
-    monkeypatch.setenv(variable, str(tmp_path))
-    assert find() == tmp_path
-    monkeypatch.setenv(variable, "")
-    assert find() is None
-    monkeypatch.setenv(variable, str(tmp_path / "gone"))
-    with pytest.raises(
-        UserError, match=rf"^{variable}: there is no folder .*gone; fix the variable or unset it"
-    ):
-        find()
+def test_a_tilde_is_the_home_folder(home, variable, folder, monkeypatch):
+    """A service or a container hands variables over as they are written: a folder `~` would be made where it runs."""
+    monkeypatch.setenv(variable, "~/there")
+    assert folder() == home / "there"
+
+
+def test_other_paths_stay_as_they_are(home):
+    assert expanded("./a~b/~") == Path("a~b/~")
+    assert expanded("~") == home

@@ -1,5 +1,6 @@
 """The frame around every stage: exit codes, one line on the terminal, the whole story in the log."""
 
+import io
 import os
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import sys
 import pytest
 
 from builders import ROOT
+from negmark.core import stage
 
 SCRIPT = """
 import errno, sys, warnings
@@ -116,3 +118,14 @@ def test_unknown_option_is_a_usage_error(run):
     done = run("--who", "me")
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_a_terminal_without_a_sign_shows_another(monkeypatch, encoding):
+    """The board's table at the end has lines and signs that few encodings have."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding=encoding))
+    monkeypatch.setattr(sys, "stderr", io.StringIO())  # what isn't a stream of bytes stays as it is
+    stage.show_any_sign()
+    print("0.5 \u2500\u00b1\u5317", flush=True)
+    assert written.getvalue().startswith(b"0.5 ")

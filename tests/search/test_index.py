@@ -10,7 +10,9 @@ import pytest
 import Stemmer
 
 from builders import ROOT
+from negmark.core.errors import UserError
 from negmark.search import index
+from negmark.search.approximate import ApproximateSearcher
 from negmark.search.index import BM25Searcher, DenseSearcher
 
 DOCUMENTS = [
@@ -227,3 +229,26 @@ def test_corpus_in_which_no_word_is_left_finds_nothing(documents):
 def test_queries_in_which_no_word_is_left_find_nothing():
     ids, _ = BM25Searcher(DOCUMENTS, ["the", "", "of and"], 1.2, 0.75).search(np.arange(3), 4)
     assert (ids == -1).all()
+
+
+FLAT, IVF, HNSW = {}, {"kind": "ivf", "cells": 2, "probes": 2}, {"kind": "hnsw", "links": 4, "breadth": 8}
+
+
+@pytest.mark.parametrize("kind", [FLAT, IVF, HNSW])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("side", ["document", "query"])
+def test_a_vector_that_is_not_finite_is_named(kind, value, side, monkeypatch):
+    """FAISS finds no such document, and nothing for such a query, and says nothing."""
+    monkeypatch.setattr(index, "ROWS_AT_A_TIME", 16)
+    vectors = np.random.default_rng(5).normal(size=(40, 4)).astype(np.float32)
+    queries = vectors[:4].copy()
+    {"document": vectors, "query": queries}[side][{"document": 37, "query": 3}[side], 2] = value
+    wanted = {"document": "document 37 |a sampled document", "query": "query 3 "}[side]
+    with pytest.raises(UserError, match=f"the vector of ({wanted}).*is not finite"):
+        found_by(kind, vectors, queries)
+
+
+def found_by(kind, vectors, queries):
+    if not kind:
+        return DenseSearcher(vectors, queries, 1).search(np.arange(4), 10)
+    return ApproximateSearcher(vectors, queries, 1, (0, 1), kind).search(np.arange(4), 10)

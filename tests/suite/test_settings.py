@@ -13,6 +13,7 @@ from negmark.core.folders import local_data
 from negmark.methods import registry
 from negmark.suite.checks import export_folders, load
 from negmark.suite.layout import Layout
+from negmark.suite.open import check_docstrings
 from negmark.suite.suite import Suite
 
 METHODS = ", ".join(sorted(registry.available()))
@@ -91,6 +92,8 @@ def test_configs_that_come_with_negmark_are_suites():
         ({"methods": {"simans": None, "adore": {"start": "simans", "tier": "finetune"}}},
          "methods.adore.start: simans is of the tier adapter, this row of the tier finetune; a run can only start"),
         ({"tracking": {"mode": "on"}}, "tracking.mode: input should be 'offline', 'online' or 'disabled', found 'on'"),
+        ({"tracking": {"project": "team/mine"}}, "tracking.project: string should match pattern "),
+        ({"tracking": {"project": "p" * 129}}, "tracking.project: "),
         ({"encoder": {"dtype": "fp16"}}, "encoder.dtype: input should be 'auto', 'float32' or 'bfloat16', found"),
         ({"datasets": {"scifact": {"regime": "lax"}}},
          "datasets.scifact.regime: input should be 'standard' or 'strict', found 'lax'"),
@@ -241,7 +244,7 @@ def test_mistakes_about_where_runs_were_trained(changes, expected):
 
 def test_first_of_many_mistakes_is_told_alone():
     message = mistake(metods=1, seeds=5, suite=3)
-    assert message == "suite: input should be a valid string, found 3"
+    assert message.startswith("suite: input should be a valid string, found 3; ")
 
 
 def test_missing_key_is_named():
@@ -627,3 +630,10 @@ def test_thresholds_on_cosines_are_refused_where_scores_are_dot_products():
         methods={"conan": None}, encoder={"similarity": "dot"}, teacher={}
     )
     suite(methods={"inbatch": None, "simans": None, "gist": None}, encoder={"similarity": "dot"})
+
+
+@pytest.mark.parametrize("optimize", [0, 1])
+def test_docstrings_are_needed(optimize):
+    check_docstrings(optimize)
+    with pytest.raises(UserError, match="PYTHONOPTIMIZE: Python drops docstrings"):
+        check_docstrings(2)

@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy, normalize
 
 from builders import ROOT, Bench
 from killed_runs import same
-from negmark.core.errors import UserError
+from negmark.core.errors import DivergedError, UserError
 from negmark.store.pool import CandidatePool
 from negmark.train import services
 from negmark.train import step as step_module
@@ -33,6 +33,14 @@ def bench(tmp_path_factory) -> Bench:
 def start(bench, method="dense_topk", **training):
     materials = load_materials(bench.dataset, bench.vectors, {"dense": CandidatePool(bench.pool)})
     return set_up(bench.spec(method, **training), materials)
+
+
+def test_a_run_that_diverges_at_its_last_step_is_no_run(bench, tmp_path):
+    """The loss of a step is that of the weights before it."""
+    spec = bench.spec("inbatch", steps=1, learning_rate=1e30, weight_decay=1e30)
+    with pytest.raises(DivergedError, match="inbatch: a weight is no finite number; lower the learning rate"):
+        bench.train(tmp_path, spec)
+    assert not list(tmp_path.rglob("model.safetensors"))
 
 
 @pytest.mark.parametrize(
@@ -182,7 +190,9 @@ def test_loss_that_is_no_number_ends_the_run_in_one_line(bench, tmp_path):
     broken = bench.document_vectors.copy()
     broken[:, 3] = np.nan
     np.save(tmp_path / "vectors" / "documents.npy", broken)
-    with pytest.raises(UserError, match=r"^inbatch: the loss is nan at step 0; lower the learning rate$"):
+    with pytest.raises(
+        UserError, match=r"^inbatch: the loss is nan at step 0; no step was taken yet: raise the temp"
+    ):
         stage_train.main(
             [tmp_path / "out" / "seed-0" / "model.safetensors"],
             json.dumps(bench.spec("inbatch")),

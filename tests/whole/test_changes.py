@@ -57,6 +57,18 @@ def test_editing_the_loop_runs_every_method_but_no_shared_stage(project: Path) -
     assert not [path for path in made if path.startswith(shared)]
 
 
+def test_an_edit_of_the_users_own_data_makes_all_that_hangs_on_it_anew(project: Path) -> None:
+    """Also where a copy with an older time takes the place of a file."""
+    file = project / "pydoc" / "corpus.jsonl"
+    age = file.stat().st_mtime - 3600
+    with file.open("a", encoding="utf-8") as stream:
+        stream.write('{"_id": "new", "text": "one more document"}\n')
+    os.utime(file, (age, age))
+    made = scheduled(project)
+    assert [path for path in made if path.startswith("results/datasets/pydoc")]
+    assert len(models(made)) == len({*GOOD, *BAD, "heir", *TUNED})
+
+
 def test_adding_a_seed_schedules_its_jobs_only(project: Path) -> None:
     write_suite(project, {**plain(), "seeds": [0, 1, 2], "tuned": True})
     made = scheduled(project)

@@ -4,6 +4,7 @@ rule dataset:
     input:
         sources=lambda wildcards: sources(*COLLECTIONS[wildcards.collection].preparers),
         tables=asset("workflow/negmark/data/datasets.yaml"),
+        own=lambda wildcards: inputs(COLLECTIONS[wildcards.collection].own_files),
     output:
         documents="results/datasets/{collection}/documents.parquet",
         queries="results/datasets/{collection}/queries.parquet",
@@ -17,6 +18,7 @@ rule dataset:
         runtime="4h",  # MS MARCO has 8.8 million passages to read
     params:
         settings=lambda wildcards: canonical(COLLECTIONS[wildcards.collection].decides),
+        sizes=lambda wildcards: sizes(COLLECTIONS[wildcards.collection].own_files),
         folder=lambda wildcards, output: Path(output.card).parent,
         module=lambda wildcards: COLLECTIONS[wildcards.collection].preparers[0],
     shell:

@@ -3,6 +3,7 @@ rule warm_up:
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
         qrels=rules.dataset.output.qrels,
+        own=lambda wildcards: inputs(LAYOUT.encoder_files(wildcards.encoder)),
         sources=sources(*LAYOUT.warmup_modules, "negmark.methods.inbatch"),
     output:
         model="results/warmups/{collection}/{encoder}/model.safetensors",
@@ -17,6 +18,7 @@ rule warm_up:
         gpu=LAYOUT.resources.gpus(),
     params:
         settings=canonical(SUITE.encoder.model_dump()),
+        sizes=lambda wildcards: sizes(LAYOUT.encoder_files(wildcards.encoder)),
         training=canonical(SUITE.warmup_budget().decides()),
         module=LAYOUT.warmup_modules[0],
         dataset=lambda wildcards, input: Path(input.qrels).parent,
@@ -34,6 +36,7 @@ rule encode_part:
         warmup=lambda wildcards: PATHS.warmup(wildcards.collection, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
+        own=lambda wildcards: inputs(LAYOUT.encoder_files(wildcards.encoder)),
         sources=sources("negmark.encode.embeddings"),
     output:
         record=temp("results/embeddings/{collection}/{encoder}/parts/part-{part}-of-{parts}.json"),
@@ -47,6 +50,7 @@ rule encode_part:
         gpu=LAYOUT.resources.gpus(),
     params:
         settings=lambda wildcards: LAYOUT.specs.encoder(COLLECTIONS[wildcards.collection], wildcards.encoder),
+        sizes=lambda wildcards: sizes(LAYOUT.encoder_files(wildcards.encoder)),
         dataset=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.record).parent,
     shell:
@@ -62,6 +66,7 @@ rule embeddings:
         warmup=lambda wildcards: PATHS.warmup(wildcards.collection, wildcards.encoder),
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
+        own=lambda wildcards: inputs(LAYOUT.encoder_files(wildcards.encoder)),
         sources=sources("negmark.encode.embeddings", *LAYOUT.table_modules()),
     output:
         documents="results/embeddings/{collection}/{encoder}/documents.npy",
@@ -77,6 +82,7 @@ rule embeddings:
         gpu=0 if SUITE.shards.encode > 1 else LAYOUT.resources.gpus(),  # gathering needs none
     params:
         settings=lambda wildcards: LAYOUT.specs.encoder(COLLECTIONS[wildcards.collection], wildcards.encoder),
+        sizes=lambda wildcards: sizes(LAYOUT.encoder_files(wildcards.encoder)),
         dataset=lambda wildcards, input: Path(input.documents).parent,
         folder=lambda wildcards, output: Path(output.facts).parent,
     shell:

@@ -100,6 +100,7 @@ rule judgments:
         pool=rules.dense_pool.output.pool,
         documents=rules.dataset.output.documents,
         queries=rules.dataset.output.queries,
+        own=inputs(LAYOUT.ranker_files()),
         sources=sources("negmark.train.judgments"),
     output:
         judgments="results/judgments/{collection}/{encoder}/{settings}/{ranker}.safetensors",
@@ -113,6 +114,7 @@ rule judgments:
         gpu=LAYOUT.resources.gpus(),
     params:
         settings=LAYOUT.judgments_settings(),
+        sizes=sizes(LAYOUT.ranker_files()),
         dataset=lambda wildcards, input: Path(input.documents).parent,
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.train.judgments --pool {input.pool:q} --dataset {params.dataset:q}"

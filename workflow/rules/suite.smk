@@ -5,6 +5,7 @@ from negmark.core.tier_modules import training_modules
 from negmark.run.suite_run import open_run
 from negmark.suite.figures import OF_DATASET, OF_SUITE, planned
 from negmark.suite.memory import Footprint, memory
+from negmark.suite.own_files import inputs, sizes
 from negmark.suite.row_code import evaluation_sources, training_sources
 from negmark.suite.tuned_rows import rate_task, tuning_task, value_task
 

@@ -33,6 +33,7 @@ for SEEDS in LAYOUT.batches():
             spec=lambda wildcards: canonical(
                 LAYOUT.specs.run(DATASETS[wildcards.dataset], ROWS[wildcards.row])
             ),
+            sizes=lambda wildcards: sizes(PATHS.ranker_files(ROWS[wildcards.row])),
             options=lambda wildcards: PATHS.options(DATASETS[wildcards.dataset], ROWS[wildcards.row]),
             launcher=lambda wildcards: LAYOUT.resources.launcher(ROWS[wildcards.row]),
             state="results/state/{suite}/{dataset}/{row}",

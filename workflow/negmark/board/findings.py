@@ -13,6 +13,7 @@ from negmark.compare.rising import Rises
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core.errors import UserError
 from negmark.core.names import records
+from negmark.core.spreadsheet import read_table
 from negmark.core.tiers import in_order
 from negmark.evaluate.audit import WHOLE_RUN
 
@@ -50,7 +51,7 @@ def _audit_columns(card: dict[str, Any]) -> dict[str, str]:
 def _rates(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     """Return the columns of an audit under the board's names: means over seeds, one line per row."""
     try:
-        table = pd.read_csv(path)
+        table = read_table(path)
         whole = table[table["window"] == WHOLE_RUN].groupby("row", as_index=False)
         means = whole[list(columns.values())].mean()
     except (OSError, ValueError, KeyError) as error:

@@ -25,6 +25,7 @@ from negmark.core.formats import BOARD
 from negmark.core.metrics import is_fraction
 from negmark.core.names import SLICES
 from negmark.core.provenance import environment, sources_sha256
+from negmark.core.spreadsheet import read_table
 from negmark.encode.model_files import CONFIG, TOKENIZER, WEIGHTS
 from negmark.encode.pretrained import find_model
 from negmark.store.failures import OK
@@ -62,7 +63,7 @@ def describe(layout: Layout, table: Path) -> dict[str, Any]:
 
 def tolerances(table: Path, fraction: float) -> dict[str, float]:
     """Return the tolerance of each metric of a table: for correlations x 100, a hundred times that of fractions."""
-    names = dict.fromkeys(metric for metric, _ in means(pd.read_csv(table, nrows=0).columns))
+    names = dict.fromkeys(metric for metric, _ in means(read_table(table).columns))
     return {metric: fraction if is_fraction(metric) else 100 * fraction for metric in names}
 
 
@@ -128,7 +129,7 @@ def _dataset(layout: Layout, name: str, facts: Mapping[str, Mapping[str, Any]]) 
 
 def _rows(table: Path) -> list[tuple[str, str]]:
     """Return dataset and row of each row that has a result."""
-    frame = pd.read_csv(table, usecols=["dataset", "row", "status"], dtype=str)
+    frame = read_table(table)
     frame = frame[frame["status"] == OK]
     return sorted(zip(frame["dataset"], frame["row"], strict=True))
 

@@ -39,6 +39,7 @@ from negmark.core.notation import (
     signs,
 )
 from negmark.core.run_folders import run_folder
+from negmark.core.spreadsheet import read_table
 from negmark.store.failures import FailedRow
 from negmark.suite.figures import OF_DATASET, OF_SUITE
 
@@ -228,7 +229,7 @@ def _foresight(path: Path, frame: pd.DataFrame) -> list[dict[str, str]]:
     """The scores of each method's first negatives: means over seeds, in the board's order; empty without a table."""
     if not path.exists():
         return []
-    means = pd.read_csv(path).groupby("row").mean(numeric_only=True)
+    means = read_table(path).groupby("row").mean(numeric_only=True)
     shown = [name for name in FORESIGHT if name in means and means[name].notna().any()]
     return [
         {

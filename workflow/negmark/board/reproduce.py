@@ -27,7 +27,7 @@ from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import sha256_file, write_text
 from negmark.core.names import SLICES
-from negmark.core.spreadsheet import csv
+from negmark.core.spreadsheet import csv, read_table
 from negmark.store.board import read_board
 from negmark.store.failures import OK
 from negmark.suite.paths import MANIFEST
@@ -144,7 +144,7 @@ def main(
 def _read(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; run the suite, or restore the committed board")
-    frame = pd.read_csv(path)
+    frame = read_table(path)
     if lacking := [key for key in KEYS if key not in frame]:
         raise UserError(f"{path}: lacks the column {lacking[0]}, as boards of an older format do; rebuild it")
     results = frame[frame["status"] == OK] if "status" in frame else frame  # failed rows have no values

@@ -23,7 +23,12 @@ def local_models() -> Path | None:
 
 def cache_folder() -> Path:
     """Return the cache folder: NEGMARK_CACHE, else the user's own."""
-    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("negmark"))
+    return expanded(os.environ.get(CACHE_VARIABLE) or user_cache_dir("negmark"))
+
+
+def expanded(path: str) -> Path:
+    """Return a path as a shell would read it: `~` is the user's home, which neither YAML nor a variable says."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 (never raises)
 
 
 def is_folder(path: Path) -> bool:
@@ -42,6 +47,6 @@ def is_file(path: Path) -> bool:
 
 def _from_variable(variable: str) -> Path | None:
     folder = os.environ.get(variable)
-    if folder and not is_folder(Path(folder)):
+    if folder and not is_folder(expanded(folder)):
         raise UserError(f"{variable}: there is no folder {folder}; fix the variable or unset it")
-    return Path(folder) if folder else None
+    return expanded(folder) if folder else None

@@ -12,6 +12,13 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 """What a spreadsheet takes for the start of a formula, https://owasp.org/www-community/attacks/CSV_Injection."""
 
 
+NAMES = (
+    "dataset", "row", "title", "tier", "track", "method", "start", "reference", "better_row", "worse_row", "claimed_by",
+    "better", "worse", "groups", "params", "status",
+)  # fmt: skip
+"""Columns that hold names: text, also where a row is called `nan` or all datasets are years."""
+
+
 def csv(table: pd.DataFrame, digits: str | None = None) -> str:
     """Return a table as CSV in full precision, or with numbers in a format such as `%.6g`.
 
@@ -26,10 +33,18 @@ def read_csv(path: Path, columns: Iterable[str], numbers: Iterable[str], what: s
     A missing or broken file raises a `UserError` that names it and says `what` it should hold.
     """
     try:
-        table = pd.read_csv(path, keep_default_na=False, na_values={name: [""] for name in numbers})
-        return table[list(columns)]
+        return _read(path, {name: [""] for name in numbers})[list(columns)]
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{path}: can't be read as {what} ({error}); delete it and run again") from None
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """Return a table as `csv` wrote it: an empty cell is NaN, names are text."""
+    return _read(path, [""])
+
+
+def _read(path: Path, empty: Any) -> pd.DataFrame:
+    return pd.read_csv(path, dtype=dict.fromkeys(NAMES, str), keep_default_na=False, na_values=empty)
 
 
 def _inert(cell: Any) -> Any:

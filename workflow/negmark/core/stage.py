@@ -38,6 +38,7 @@ def _guarded(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def guarded(*arguments: Any, **options: Any) -> None:
         end_with_the_run()
+        show_any_sign()
         log = os.environ.get(LOG_VARIABLE)
         try:
             _log_to(Path(log) if log else None)
@@ -85,6 +86,13 @@ def _write_log(handler: logging.Handler) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.INFO, force=True)
     logging.captureWarnings(True)
+
+
+def show_any_sign() -> None:
+    """Let a terminal without UTF-8 show `?` for a sign that it lacks, as the lines of a table: no print ends a run."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def say(line: str) -> None:

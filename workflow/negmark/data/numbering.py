@@ -6,8 +6,8 @@ fewer than two documents.
 
 Handled and counted: labels of documents missing from the corpus are left out (ArguAna has five), exact duplicate
 records count once, documents without a text stay in the corpus, test queries without a relevant document stay in the
-test split (and score 0), training queries without one are never used. All counts are of the original collection,
-before any cut.
+test split (and score 0), training queries without one are never used, splits but train, dev and the test split are
+not read. All counts are of the original collection, before any cut.
 """
 
 from array import array
@@ -20,9 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmark.core.errors import UserError
-from negmark.data.records import Records, Text
+from negmark.data.records import TOPICS, Records, Text
 from negmark.store.collection import SPLITS
 
+TREC = frozenset(place.partition("/")[2] for place in TOPICS.values())
+"""Splits that lie beside each other, of which a suite tests on one."""
 Labels = dict[str, dict[str, int]]
 """Grades by query and document."""
 
@@ -89,6 +91,8 @@ def read(records: Records, test_split: str | None = "test") -> Reading:
         odd[f"{split} queries that lost all their labels so"] = len(part) - len(np.unique(qrels[split][:, 0]))
     odd["documents that come again"] = len(documents.repeated)
     odd["documents without a text"] = documents.empty
+    if unread := sorted({*available} - {*names.values(), "test", *TREC}):
+        odd[f"splits that nothing reads ({', '.join(unread)})"] = len(unread)
     for (kind, _), count in records.met.items():
         odd[kind] += count
     return Reading(

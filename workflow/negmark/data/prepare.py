@@ -17,7 +17,7 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import canonical, write_json
-from negmark.core.folders import local_data
+from negmark.core.folders import expanded, local_data
 from negmark.core.seeds import stream
 from negmark.data.archive import unpack
 from negmark.data.beir import fetch_beir, find_local
@@ -86,11 +86,14 @@ def with_dev(collection: Collection, most: int, seed: int) -> Collection:
 def strict(collection: Collection, name: str) -> Collection:
     """Drop training pairs whose document is a positive of a test query: every test query is then unseen.
 
+    Pairs of a query that is tested, under its id or by its text, go too.
+
     Refused if fewer than 50 training queries or a tenth of the pairs are left: that would be another dataset, of
     odd documents that no test query is about (NFCorpus keeps 3.7 % of its pairs).
     """
     all_pairs = collection.qrels.get("train", np.empty((0, 3), np.int64))
-    train = all_pairs[~np.isin(all_pairs[:, 1], _positives(collection, "test"))]
+    tested = np.isin(all_pairs[:, 1], _positives(collection, "test"))
+    train = all_pairs[~tested & ~np.isin(all_pairs[:, 0], _asked_again(collection))]
     left = len(np.unique(train[train[:, 2] >= collection.relevant.get("train", 1), 0]))
     if left < MINIMUM_TRAINING_QUERIES:
         raise UserError(
@@ -133,15 +136,16 @@ def with_documents(collection: Collection, count: int | None, seed: int, name: s
 def slices(collection: Collection) -> list[str | None]:
     """Return the slice of each query: `seen` if one of its test positives is also a training positive, else `unseen`.
 
-    Training positives are those that training sees: a hidden label makes no test query seen. None for queries
-    outside the test split, and for all queries of a dataset without a training split.
+    A test query that training has under the same id, with whatever positives, is seen too. Training positives are those
+    that training sees: a hidden label makes no test query seen. None for queries outside the test split, and for all
+    queries of a dataset without a training split.
     """
     if "train" not in collection.qrels:
         return [None] * len(collection.query_ids)
-    trained = _positives(collection, "train")
+    trained, asked = _positives(collection, "train"), _answered(collection, "train")
     test = collection.qrels["test"]
     test = test[test[:, 2] >= collection.relevant.get("test", 1)]
-    seen = set(test[np.isin(test[:, 1], trained), 0].tolist())
+    seen = {*test[np.isin(test[:, 1], trained), 0].tolist(), *asked.tolist()}
     tested = set(collection.qrels["test"][:, 0].tolist())
     return [
         ("seen" if query in seen else "unseen") if query in tested else None
@@ -332,7 +336,7 @@ def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
         if local := find_local(source, local_data()):
             return local, {"source": "local data setting", "licence": known.licence}
         return folder, dict(fetch_beir(source, folder))
-    path, owner = Path(source).resolve(), {"licence": "as its owner states"}
+    path, owner = expanded(source).resolve(), {"licence": "as its owner states"}
     if path.is_dir():
         return path, {"source": f"own folder {path.name}", **owner}
     if not path.is_file():
@@ -362,7 +366,7 @@ def _checked_sha256(source: str, records: Records, test_split: str) -> str:
 
 def _shown_name(source: str) -> str:
     """Return a source's name on the card: its known name, or that of the folder, even if given as `.` or `..`."""
-    return source if source in known_datasets() else Path(source).resolve().name
+    return source if source in known_datasets() else expanded(source).resolve().name
 
 
 def _numbered(reading: Reading, relevant: Mapping[str, int]) -> Collection:
@@ -397,6 +401,19 @@ def _graph(records: Records, document_ids: Sequence[str]) -> Graph:
 def _positives(collection: Collection, split: str) -> NDArray[np.int64]:
     rows = collection.qrels.get(split, np.empty((0, 3), np.int64))
     return np.unique(rows[rows[:, 2] >= collection.relevant.get(split, 1), 1])
+
+
+def _answered(collection: Collection, split: str) -> NDArray[np.int64]:
+    """Return the queries of a split that have a positive."""
+    rows = collection.qrels.get(split, np.empty((0, 3), np.int64))
+    return np.unique(rows[rows[:, 2] >= collection.relevant.get(split, 1), 0])
+
+
+def _asked_again(collection: Collection) -> NDArray[np.int64]:
+    """Return the queries with positives for training that are tested too, or have the text of one that is."""
+    asked, tested = _answered(collection, "train"), np.unique(collection.qrels["test"][:, 0])
+    texts = hashes_of(collection.queries)
+    return asked[np.isin(texts[asked], texts[tested])]
 
 
 def _with_rows(collection: Collection, documents: NDArray[np.int64]) -> Collection:

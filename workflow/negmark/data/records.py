@@ -41,11 +41,27 @@ TOPICS = {
     "msmarco-test2020-queries": "queries/dl20",
 }
 """What the files of the TREC Deep Learning tracks hold, by their published names without endings."""
-SPLIT_FILE = re.compile(r"(qrels|queries)[./]([^/]+)")
+SPLIT_FILE = re.compile(r"(qrels|queries)[./]([^./][^/]*)")
 GRADE = re.compile(r"\s*[+-]?[0-9]{1,9}\s*")
 """A whole number that fits into 32 bits; `int` alone would also accept 1_0 and digits of other scripts."""
 WORD = re.compile(r"""\s*["']?(?!(nan|inf|infinity)\W*$)[^\W\d_]""", re.IGNORECASE)
 """How the last column of a header begins; any other column of judgments is a number."""
+OF_DOCUMENTS = re.compile(r"doc|corpus|passage|\bpid", re.IGNORECASE)
+OF_QUERIES = re.compile(r"quer|topic|qid", re.IGNORECASE)
+OF_GRADES = re.compile(r"score|grade|label|rel", re.IGNORECASE)
+"""What the columns of judgments are called."""
+KEYS = ("_id", "title", "text")
+"""The keys of a record that are read."""
+STARTS = {
+    b"\x1f\x8b": "gzipped: end its name in .gz",
+    b"PK\x03\x04": "a zip archive: unpack it",
+    b"\x28\xb5\x2f\xfd": "compressed by zstd: unpack it",
+    b"\xfd7zXZ": "compressed by xz: unpack it",
+    b"BZh": "compressed by bzip2: unpack it",
+    b"\xff\xfe": "UTF-16: save the file as UTF-8",
+    b"\xfe\xff": "UTF-16: save the file as UTF-8",
+}
+"""What a file that is not UTF-8 is, by its first bytes."""
 LONGEST_SHOWN = 60
 """Characters of a line in a message."""
 LONGEST_LINE = 1 << 26
@@ -109,6 +125,7 @@ class Records:
             fields = _columns(line)
             is_first, met = not met, True
             if is_first and fields and WORD.match(fields[-1]):
+                self._check_header(fields, name, number)
                 continue
             columns = columns or len(fields)
             if not fields or len(fields) != columns or not GRADE.fullmatch(fields[-1]):
@@ -122,6 +139,16 @@ class Records:
                     f"or TREC's four columns: query, anything, document, grade; found {found}; fix the line"
                 )
             yield Judgment(number, fields[0], fields[-2], int(fields[-1]))
+
+    def _check_header(self, fields: list[str], name: str, number: int) -> None:
+        """Refuse a header that says of a column that it holds something else than is read from it."""
+        query, document = fields[0], fields[-2]
+        swapped = OF_DOCUMENTS.search(query) and OF_QUERIES.search(document)
+        if swapped or (len(fields) == 4 and OF_GRADES.search(document)):
+            raise UserError(
+                f"{self.place(name, number)}: the columns are {', '.join(fields)}; expected query-id, corpus-id and "
+                "score, or TREC's query, anything, document, grade; put them in this order"
+            )
 
     def relations(self) -> Iterator[Related]:
         """Yield the pairs of related documents; none if the folder has no `graph.tsv`."""
@@ -198,7 +225,12 @@ class Records:
                 row = None
             if not isinstance(row, dict):
                 raise UserError(
-                    f'{self.place(name, number)}: expected a JSON object with strings "_id" and "text"; fix the line'
+                    f'{self.place(name, number)}: expected a JSON object with strings "_id" and "text"; fix the line, '
+                    f"which begins with {line[:LONGEST_SHOWN]!r}"
+                )
+            if (twice := _repeated(line)) is not None:
+                raise UserError(
+                    f'{self.place(name, number)}: "{twice}" is there twice in one object; keep one of the two'
                 )
             if (odd := _odd_field(row)) is not None:
                 found = (
@@ -244,7 +276,7 @@ class Records:
             try:
                 line = raw.decode("utf-8").rstrip("\r\n")
             except UnicodeDecodeError:
-                raise UserError(f"{self.place(name, number)}: not UTF-8; save the file as UTF-8") from None
+                raise _not_utf8(self.place(name, number), raw) from None
             if not line or line.isspace():
                 blank += 1
                 continue
@@ -278,6 +310,11 @@ class Records:
         )
 
 
+def files_of_collection(folder: Path) -> list[Path]:
+    """Return the files of a folder that `Records` reads."""
+    return [folder / name for name in _plain_first(folder) if role(name)]
+
+
 def role(name: str) -> str | None:
     """Return what a file of a collection's folder holds, by its name; None if it isn't part of the collection."""
     name = name.removesuffix(".gz")
@@ -297,7 +334,13 @@ def text_lines(file: Source) -> Iterator[tuple[str, str]]:
         try:
             yield f"{file}: line {number}", raw.decode("utf-8").rstrip("\r\n")
         except UnicodeDecodeError:
-            raise UserError(f"{file}: line {number}: not UTF-8; save the file as UTF-8") from None
+            raise _not_utf8(f"{file}: line {number}", raw) from None
+
+
+def _not_utf8(place: str, raw: bytes) -> UserError:
+    """Return the error for a line that is not UTF-8: what the file is, if its first bytes tell, and how to mend it."""
+    found = next((told for start, told in STARTS.items() if raw.startswith(start)), "save the file as UTF-8")
+    return UserError(f"{place}: not UTF-8; {found}")
 
 
 def _raw_lines(file: Source, shown: str) -> Iterator[tuple[int, bytes]]:
@@ -331,7 +374,20 @@ def _odd_field(row: dict[str, Any]) -> str | None:
     """Return the first key of a document or query whose value is no string; a title may be null or left out."""
     if row.get("title") is None:
         row = {**row, "title": ""}
-    return next((key for key in ("_id", "title", "text") if not isinstance(row.get(key), str)), None)
+    return next((key for key in KEYS if not isinstance(row.get(key), str)), None)
+
+
+def _repeated(line: str) -> str | None:
+    """Return a key that a record has twice; JSON alone would take the last one. Few lines are read again for it."""
+    if all(line.count(f'"{key}"') < 2 for key in KEYS):
+        return None
+    names: list[str] = []
+
+    def named(pairs: list[tuple[str, Any]]) -> None:
+        names[:] = [name for name, _ in pairs]  # the outermost object comes last
+
+    json.loads(line, object_pairs_hook=named)
+    return next((key for key in KEYS if names.count(key) > 1), None)
 
 
 def _is_broken(text: Text) -> bool:

@@ -17,7 +17,7 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import canonical, write_json
-from negmark.core.folders import local_data
+from negmark.core.folders import expanded, local_data
 from negmark.core.seeds import stream
 from negmark.data.catalogue import known_datasets
 from negmark.data.prepare import Collection, write
@@ -56,7 +56,7 @@ def read_sentences(file: Path) -> Sentences:
 def find_file(source: str, data: Path | None) -> Path:
     """Return the file of a source: the path itself, or the only text file in `<data>/<name>/`."""
     if source not in known_datasets():
-        return Path(source)
+        return expanded(source)
     folder = Path(data or "<data>", source)
     files = sorted(file for ending in ("*.txt", "*.txt.gz") for file in folder.glob(ending)) if data else []
     if len(files) != 1:

@@ -22,6 +22,7 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.cache import alone
+from negmark.core.errors import UserError
 from negmark.core.files import canonical, link_or_copy, replacing, reserve, write_json
 from negmark.core.folders import cache_folder
 from negmark.core.integrity import damage
@@ -32,7 +33,7 @@ from negmark.encode.encoder import Encoder, vectors_key
 from negmark.encode.pretrained import find_model
 from negmark.encode.tokens import Texts, Tokens, tokens_key, tokens_of
 from negmark.store import collection
-from negmark.store.vectors import DOCUMENTS, QUERIES
+from negmark.store.vectors import DOCUMENTS, QUERIES, odd_row
 
 TABLES = "negmark.encode.static_vectors"
 log = logging.getLogger(__name__)
@@ -137,9 +138,19 @@ def main(
             table = options.get("table")
             cached, facts = embed_by_table(dataset, options) if table else embed(dataset, options, threads)
             for name, file in cached.items():
+                check_finite(file, f"{Path(name).stem} of {dataset.name}", options)
                 link_or_copy(file, folder / name)
     record = "embeddings.json" if part is None else shards.part_name(part, parts)
     write_json(folder / record, {**facts, "cost": cost.as_dict()})
+
+
+def check_finite(file: Path, of: str, settings: dict[str, Any]) -> None:
+    """Raise `UserError` if an encoder gave a text NaN or an infinity: no search would ever find it."""
+    if (row := odd_row(np.load(file, mmap_mode="r"))) is not None:
+        raise UserError(
+            f"encoder.model: {settings['model']}: its vector of row {row} (from 0) of the {of} is not finite; set "
+            "`encoder: {dtype: float32, output: float32}`, or use another model"
+        )
 
 
 def _encode(

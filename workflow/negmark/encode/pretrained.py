@@ -1,13 +1,12 @@
 """A model's folder: where to find it, and its pooling."""
 
 import importlib.metadata
-import os
 from pathlib import Path
 from typing import Any
 
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
-from negmark.core.folders import is_folder, local_models
+from negmark.core.folders import expanded, is_folder, local_models
 from negmark.encode.model_files import WEIGHTS, check_model
 
 
@@ -23,7 +22,7 @@ def find_model(name: str, key: str = "encoder.model") -> Path:
 
 def find_folder(name: str, key: str) -> Path:
     """Return the folder that `find_model` finds, whatever lies in it."""
-    folder = found if is_folder(found := Path(os.path.expanduser(name))) else None  # noqa: PTH111 (never raises)
+    folder = found if is_folder(found := expanded(name)) else None
     return folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
 
 

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from negmark.core.errors import UserError
-from negmark.core.folders import local_data
+from negmark.core.folders import expanded, is_folder, local_data
 from negmark.data.beir import find_local, opened, plain_or_gz
 from negmark.data.catalogue import known_datasets
 from negmark.store.collection import DOCUMENTS, QUERIES
@@ -52,7 +52,7 @@ def size_of(name: str, settings: Mapping[str, Any], card: Path) -> Size:
 def _full_size(name: str, source: str, split: str, card: Path) -> Size:
     if card.is_file():
         return _from_card(card)
-    folder = Path(source) if Path(source).is_dir() else None
+    folder = place if is_folder(place := expanded(source)) else None
     if source in known_datasets():
         folder = folder or find_local(source, local_data())
     if folder is not None and plain_or_gz(folder, "corpus.jsonl") is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from negmark.core.stage import show_any_sign
 from negmark.run.repair import damaged_results, note_repairs
 from negmark.run.second_plan import go_on_without
 from negmark.run.start import begin, check_folder
@@ -53,6 +54,7 @@ class SuiteRun:
 
 def open_run(workflow: Any, config: Mapping[str, Any]) -> SuiteRun:
     """Open the suite of a call of snakemake; a mistake in it or an unwritable folder ends the process."""
+    show_any_sign()
     one_line_per_job()
     if workflow.is_main_process:
         check_folder()

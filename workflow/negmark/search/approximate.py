@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmark.core import stage
-from negmark.search.index import DenseSearcher, Hits, best_of
-from negmark.store.vectors import Vectors, float32
+from negmark.search.index import DenseSearcher, Hits, best_of, finite
+from negmark.store.vectors import Vectors
 
 SAMPLES_PER_CELL = 64
 """Documents that each centroid is trained on; FAISS wants at least 39."""
@@ -40,7 +40,7 @@ class ApproximateSearcher(DenseSearcher):
 
     def search(self, queries: NDArray[np.int64], depth: int) -> Hits:
         """Return documents of high inner product; ties among those found go to the lowest row."""
-        vectors, index = float32(self._queries[queries]), self._index
+        vectors, index = finite(self._queries[queries], "query"), self._index
         if not index.ntotal:
             return np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0), np.float32)
         return best_of(index.search, vectors, index.ntotal, depth)
@@ -54,7 +54,7 @@ class ApproximateSearcher(DenseSearcher):
         index.cp.min_points_per_centroid = 1  # a small corpus has no more, and FAISS would warn
         index.cp.max_points_per_centroid = SAMPLES_PER_CELL
         sample = np.unique(np.linspace(0, rows - 1, SAMPLES_PER_CELL * cells).astype(np.int64))
-        index.train(float32(self._documents[sample]))
+        index.train(finite(self._documents[sample], "a sampled document"))
         index.nprobe = min(settings["probes"], cells)
         for start, block in self._read(stage.progress(self._blocks, "indexing")):
             index.add_with_ids(block, np.arange(start, start + len(block)))

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from negmark.core.errors import UserError
 from negmark.search.bm25_words import words_of
 from negmark.search.scripts import AUTO, ENGLISH, analyzer_of
 from negmark.store import collection
-from negmark.store.vectors import ROWS_AT_A_TIME, Vectors, float32
+from negmark.store.vectors import ROWS_AT_A_TIME, Vectors, float32, odd_row
 
 Hits = tuple[NDArray[np.int64], NDArray[np.float32]]
 Find = Callable[[NDArray[np.float32], int], tuple[NDArray[np.float32], NDArray[np.int64]]]
@@ -61,7 +62,7 @@ class DenseSearcher:
 
         A share of the blocks may hold fewer than `depth`.
         """
-        vectors = float32(self._queries[queries])
+        vectors = finite(self._queries[queries], "query")
         best: Hits = np.empty((len(vectors), 0), np.int64), np.empty((len(vectors), 0), np.float32)
         for start, block in self._read(self._blocks):
             ids, scores = best_of(_knn(block), vectors, len(block), depth)
@@ -70,12 +71,26 @@ class DenseSearcher:
 
     def _read(self, starts: Iterable[int]) -> Iterator[tuple[int, NDArray[np.float32]]]:
         """Read blocks from the disk, one at a time: the first row of each, and its vectors."""
-        return ((start, float32(self._documents[start : start + ROWS_AT_A_TIME])) for start in starts)
+        for start in starts:
+            yield start, finite(self._documents[start : start + ROWS_AT_A_TIME], "document", start)
 
     def score_pairs(self, queries: NDArray[np.int64], documents: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return inner products."""
         left, right = float32(self._queries[queries]), float32(self._documents[documents])
         return np.einsum("nd,nd->n", left, right).astype(np.float32)
+
+
+def finite(vectors: Vectors, what: str, start: int = 0) -> NDArray[np.float32]:
+    """Return rows of vectors as `float32` does; `what` they are of, and the number of the first, are for messages.
+
+    Raises `UserError` if one holds NaN or an infinity: FAISS would leave it out of every result and say nothing.
+    """
+    if (row := odd_row(vectors)) is not None:
+        raise UserError(
+            f"the vector of {what} {start + row} (counted from 0) is not finite: training diverged, or the encoder's "
+            "numbers are too large for its precision; lower the learning rate, or set `dtype: float32`"
+        )
+    return float32(vectors)
 
 
 def merge(one: Hits, other: Hits, depth: int) -> Hits:

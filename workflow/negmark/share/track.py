@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import pandas as pd
 import pyarrow.parquet as pq
 from typer import Option
 
 from negmark.core import stage
 from negmark.core.files import canonical, is_unwritable, read_json, write_json
+from negmark.core.spreadsheet import read_table
 from negmark.store.contents import Contents, read_contents
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def evaluation(run: Path) -> Job:
 
 def board(folder: Path, suite: str) -> Job:
     """Return the job of a suite's board from its folder."""
-    frame = pd.read_csv(folder / "leaderboard.csv")
+    frame = read_table(folder / "leaderboard.csv")
 
     def fill(tracked: Any) -> None:
         import wandb

@@ -12,6 +12,7 @@ from negmark.core.files import read_json
 from negmark.core.formats import BOARD, number_of, whose
 from negmark.core.names import METRICS_FILE, PER_QUERY
 from negmark.core.run_folders import run_folder
+from negmark.core.spreadsheet import read_table
 from negmark.store import collection
 from negmark.store.contents import Contents, read_contents
 from negmark.store.ledger import VECTOR, read_ledger
@@ -221,7 +222,7 @@ def _there(path: Path) -> Path:
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(_there(path))
+    return read_table(_there(path))
 
 
 def _frame(path: Path) -> pd.DataFrame:

@@ -29,6 +29,20 @@ def float32(vectors: Vectors) -> NDArray[np.float32]:
     return np.ascontiguousarray(vectors, dtype=np.float32)
 
 
+def odd_row(vectors: Vectors) -> int | None:
+    """Return the first row that holds NaN or an infinity, which no search finds and none can be found by; None if none.
+
+    Rows are read block by block.
+    """
+    for rows in blocks(len(vectors)):
+        block = vectors[rows]
+        if (
+            block.size and not np.isfinite([block.min(), block.max()]).all()
+        ):  # NaN is both; no copy of the block
+            return rows.start + int(np.flatnonzero(~np.isfinite(block).all(axis=1))[0])
+    return None
+
+
 def blocks(rows: int) -> Iterator[slice]:
     """Split a corpus into blocks of rows, to be processed one after the other."""
     return (slice(start, min(start + ROWS_AT_A_TIME, rows)) for start in range(0, rows, ROWS_AT_A_TIME))

@@ -2,13 +2,12 @@
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel
 
 from negmark.core.errors import UserError
-from negmark.core.folders import DATA_VARIABLE, MODELS_VARIABLE, is_file, is_folder
+from negmark.core.folders import DATA_VARIABLE, MODELS_VARIABLE, expanded, is_file, is_folder
 from negmark.core.names import BASELINES
 from negmark.core.tiers import TIERS, TRACKS, Tier, with_properties
 from negmark.data.archive import ENDINGS, is_archive
@@ -133,7 +132,7 @@ def _check_sections(suite: Suite, file: str) -> None:
             f"{suite.shards.documents}; leave it at 1, or use ivf"
         )
     for key, folder in (("data", suite.data), ("models", suite.models)):
-        if folder and not is_folder(Path(folder)):
+        if folder and not is_folder(expanded(folder)):
             raise UserError(f"{file}: {key}: there is no folder {folder}")
 
 
@@ -141,7 +140,7 @@ def export_folders(suite: Suite) -> None:
     """Hand the config's `data` and `models` to the jobs. Not as parameters: where a file is doesn't change a result."""
     for variable, folder in ((DATA_VARIABLE, suite.data), (MODELS_VARIABLE, suite.models)):
         if folder:
-            os.environ[variable] = str(Path(folder).resolve())
+            os.environ[variable] = str(expanded(folder).resolve())
 
 
 def _check_row(suite: Suite, name: str, where: str) -> None:
@@ -437,7 +436,7 @@ def _check_home(suite: Suite, name: str, where: str) -> None:
 
 def _check_sentences(source: str, where: str) -> None:
     names = _names("sentences")
-    if source in names or (source.endswith((".txt", ".txt.gz")) and is_file(Path(source))):
+    if source in names or (source.endswith((".txt", ".txt.gz")) and is_file(expanded(source))):
         return
     raise UserError(
         f"{where}: unknown sentences '{source}'; {nearest(source, names)}, "
@@ -450,8 +449,8 @@ def _names(kind: str) -> list[str]:
 
 
 def _check_source(source: str, where: str) -> None:
-    if "/" in source or source.startswith(".") or source.endswith(ENDINGS):
-        if not is_folder(Path(source)) and not (is_archive(Path(source)) and is_file(Path(source))):
+    if "/" in source or source.startswith((".", "~")) or source.endswith(ENDINGS):
+        if not is_folder(place := expanded(source)) and not (is_archive(place) and is_file(place)):
             raise UserError(
                 f"{where}: there is no folder {source} in BEIR layout, nor such an archive ({', '.join(ENDINGS)})"
             )

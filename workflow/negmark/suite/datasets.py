@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from negmark.core.files import short_hash
+from negmark.suite import own_files
 from negmark.suite.settings import TRANSFER_KEYS, DatasetSettings, PoolSettings
 
 
@@ -50,6 +51,16 @@ class Dataset(BaseModel):
         """The modules behind its tables: the one that is run first, then what hides, where something is hidden."""
         first = "negmark.data.sentences" if self.has_sentences else "negmark.data.prepare"
         return [first, *(["negmark.data.hidden"] if self.hides_labels else [])]
+
+    @property
+    def own_files(self) -> list[str]:
+        """The user's files that its tables are made of; none of a dataset that is known by name."""
+        return own_files.of_dataset(self.decides["source"]) if self.reads_source else []
+
+    @property
+    def reads_source(self) -> bool:
+        """Are its tables made of a source? Sentences that are evaluated alone are the pairs of tasks."""
+        return self.is_home or not self.has_sentences
 
     @property
     def evaluator(self) -> str:

@@ -9,6 +9,7 @@ from negmark.core.files import canonical
 from negmark.core.names import LEXICAL
 from negmark.store.contents import Contents
 from negmark.store.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
+from negmark.suite import own_files
 from negmark.suite.about import About
 from negmark.suite.datasets import Dataset
 from negmark.suite.figures import BY_NAME, of_dataset
@@ -148,6 +149,18 @@ class Layout:
     def table_modules(self) -> list[str]:
         """Return the module that encodes by a token table, where the suite's runs start from one."""
         return ["negmark.encode.static_vectors"] if "table" in self.suite.start() else []
+
+    def encoder_files(self, key: str) -> list[str]:
+        """Return the files of the encoder or teacher that a folder name belongs to, where the suite names a folder."""
+        if self.suite.teacher_encoder and key == self.paths.teacher_key:
+            return own_files.of_model(self.suite.teacher_encoder.model)
+        table = self.suite.start().get("table", {})
+        return [*own_files.of_model(self.suite.encoder.model), *own_files.of_model(table.get("start"))]
+
+    def ranker_files(self) -> list[str]:
+        """Return the files of the cross-encoder that teaches, where the suite names its folder."""
+        ranker = self.suite.teacher_ranker
+        return own_files.of_model(ranker.ranker) if ranker else []
 
     def judgments_settings(self) -> str:
         """Return the settings of the cross-encoder that teaches, as canonical JSON; empty where none does."""

@@ -1,6 +1,7 @@
 """Opens the suite that a command asks for: from config files, `--config`, or the manifest of a committed board."""
 
 import json
+import re
 import sys
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
     `reproduce=<suite>` takes the config from the manifest of a committed board instead, and builds it elsewhere.
     """
     try:
+        check_docstrings(sys.flags.optimize)
         if REPRODUCE in config:
             return _reproduction(config, files)
         if files:
@@ -57,6 +59,7 @@ def study_in(config: Mapping[str, Any], file: str) -> Study:
 def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
     """Return the study that was asked for, each variant checked; a mistake ends the program with one line."""
     try:
+        check_docstrings(sys.flags.optimize)
         for file in files:
             refuse_repeated_keys(Path(file))
         file = " + ".join(map(str, files)) or "--config"
@@ -70,6 +73,14 @@ def open_study(config: Mapping[str, Any], files: Sequence[str | Path]) -> Study:
     except UserError as error:
         _quit(error)
     return study
+
+
+def check_docstrings(optimize: int) -> None:
+    """Raise `UserError` where Python drops docstrings (`sys.flags.optimize` is 2): boards show those of methods."""
+    if optimize > 1:
+        raise UserError(
+            "PYTHONOPTIMIZE: Python drops docstrings at 2 (or -OO), and the board shows them; unset it"
+        )
 
 
 def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
@@ -123,10 +134,25 @@ def _once(pairs: list[tuple[str, Any]], path: Path) -> dict[str, Any]:
     return mapping
 
 
+TRAPS = {
+    "0[0-9_]+": "a number in base 8: write it without the 0 in front",
+    "[0-9]+(:[0-5]?[0-9])+": "a number in base 60: write it without colons",
+}
+"""Plain whole numbers that YAML 1.1 reads as other ones than they look like, and how to write them."""
+
+
 class _Loader(yaml.SafeLoader):
-    """Reads plain values, as Snakemake does, and refuses repeated keys."""
+    """Reads plain values, as Snakemake does, and refuses repeated keys and numbers that aren't what they look like."""
 
     path: Path
+
+    def construct_yaml_int(self, node: yaml.ScalarNode) -> int:
+        written = str(node.value).lstrip("+-")
+        for pattern, meant in TRAPS.items():
+            if re.fullmatch(pattern, written) and written.strip("0_"):
+                place = f"{self.path}: line {node.start_mark.line + 1}"
+                raise UserError(f"{place}: YAML takes {node.value} for {meant}, or in quotes if it is a name")
+        return super().construct_yaml_int(node)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
         lines: dict[Any, int] = {}
@@ -141,3 +167,6 @@ class _Loader(yaml.SafeLoader):
                 )
             lines[key] = line
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)

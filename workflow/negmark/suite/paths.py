@@ -7,8 +7,10 @@ from typing import Any
 from negmark.core.names import BASELINES
 from negmark.core.run_folders import run_folder
 from negmark.encode.shards import part_name
+from negmark.suite import own_files
 from negmark.suite.datasets import Dataset
 from negmark.suite.rows import Row
+from negmark.suite.settings import RerankSettings
 from negmark.suite.suite import Suite
 
 BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
@@ -175,7 +177,12 @@ class Paths:
             "teachers": self.teachers(dataset, row, seeds),
             "judgments": self.judgments(dataset, row),
             "texts": self.texts(dataset, row),
+            "own": own_files.inputs(self.ranker_files(row)),
         }
+
+    def ranker_files(self, row: Row) -> list[str]:
+        """Return the files of the cross-encoder that a row's runs start from, where the suite names its folder."""
+        return own_files.of_model(row.budget.model) if isinstance(row.budget, RerankSettings) else []
 
     def options(self, dataset: Dataset, row: Row) -> str:
         """Return the same as options of the stage that trains, `start` and `teachers` aside."""

@@ -427,8 +427,8 @@ class TrackingSettings(Settings):
 
     mode: Literal["offline", "online", "disabled"] = "offline"
     """`offline` writes to `results/wandb`, to be uploaded by `snakemake sync`; `online` needs a key."""
-    project: Text = Field(default="negmark", min_length=1)
-    """Project of the runs."""
+    project: Annotated[Text, Field(max_length=128, pattern=r"^[^/\\#?%:]+$")] = "negmark"
+    """Project of the runs; W&B takes no name with one of / \\ # ? % : in it."""
     every: Whole = Field(default=10, ge=1)
     """Steps between two logged points."""
     models: Truth = False

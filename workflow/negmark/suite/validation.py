@@ -3,6 +3,7 @@
 import difflib
 import reprlib
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -53,7 +54,16 @@ def _message(model: type[BaseModel], error: Any) -> str:
         return "this key is missing"
     message = error["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:]
-    return f"{message}, found {shown(error['input'])}"
+    return f"{message}, found {shown(error['input'])}{_unquoted(error)}"
+
+
+def _unquoted(error: Any) -> str:
+    """Return how to write a text that YAML takes for something else: a name such as no, null, 007 or 2024-01-01."""
+    found = error["input"]
+    if error["type"] != "string_type" or not isinstance(found, bool | int | float | date | None):
+        return ""
+    words = " (yes, on or true)" if found is True else " (no, off or false)" if found is False else ""
+    return f"; YAML takes what was written{words} for this value: put it in quotes"
 
 
 def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseModel]:

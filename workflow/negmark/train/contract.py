@@ -4,6 +4,7 @@ Cheap enough for every step, as a method's state may break the contract late. Ot
 read from the other end of the corpus, and a weight of NaN would silently spoil the model.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -66,9 +67,17 @@ def check_loss(loss: Any, step: int, method: Method) -> None:
     if not isinstance(loss, torch.Tensor) or loss.ndim or not loss.requires_grad:
         raise _breach(method, f"the loss must be a scalar tensor with gradient, found {_shape(loss)}")
     if not torch.isfinite(loss):
-        raise DivergedError(
-            f"{method.name}: the loss is {loss.item()} at step {step}; lower the learning rate"
+        first = (
+            "no step was taken yet: raise the temperature, unless the vectors it starts from aren't finite"
         )
+        mend = "lower the learning rate" if step else first
+        raise DivergedError(f"{method.name}: the loss is {loss.item()} at step {step}; {mend}")
+
+
+def check_weights(weights: Mapping[str, torch.Tensor], method: Method) -> None:
+    """Raise `DivergedError` unless all weights of a trained run are finite: its last step has no loss after it."""
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise DivergedError(f"{method.name}: a weight is no finite number; lower the learning rate")
 
 
 def _check_mask(mask: Any, size: int, method: Method) -> None:

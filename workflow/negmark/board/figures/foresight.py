@@ -17,6 +17,7 @@ from negmark.compare.inference import holm
 from negmark.compare.statistics import Association, association
 from negmark.core.errors import UserError
 from negmark.core.names import records
+from negmark.core.spreadsheet import read_table
 from negmark.evaluate.foresight import SHARE
 from negmark.store.board import Board
 from negmark.suite.tier_pairs import FEWEST
@@ -112,7 +113,7 @@ def _association(values: pd.Series, results: pd.Series) -> Association:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
+        return read_table(path)
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: no scores can be read ({error}); delete it and run again") from None
 

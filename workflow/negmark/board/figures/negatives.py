@@ -17,6 +17,7 @@ from negmark.board.findings import OF_AUDIT, RATE
 from negmark.board.standings import summarise, tiers
 from negmark.core.errors import UserError
 from negmark.core.names import records
+from negmark.core.spreadsheet import read_table
 from negmark.core.tiers import TIERS
 from negmark.evaluate.audit import QUANTILES, WHOLE_RUN
 from negmark.store.board import Board
@@ -78,7 +79,7 @@ def draw_negatives(runs: list[dict[str, Any]], audit: Path, dataset: str, folder
 def negatives_table(frame: pd.DataFrame, audit: Path) -> pd.DataFrame:
     """The windows of the audit, a row per (method, seed, window), in the board's order, with title, tier and track."""
     try:
-        table = pd.read_csv(audit)
+        table = read_table(audit)
     except (OSError, ValueError) as error:
         raise UserError(f"{audit}: no audit can be read ({error}); delete it and run again") from None
     about = frame[["row", "title", "tier", "track"]].reset_index(names="place")

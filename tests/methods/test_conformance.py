@@ -14,6 +14,7 @@ from contract_checks import METHODS, assert_fit, finite_gradients, same
 from negmark.methods import base
 from negmark.methods.types import NO_DOCUMENT, Batch
 from negmark.store.ledger import VECTOR
+from negmark.suite.rows import RowSettings
 from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.services import TrainingServices
@@ -302,6 +303,9 @@ def test_title_and_citation_can_be_shown(name):
 def test_parameters_are_typed_documented_and_closed(name):
     kind = METHODS[name].Params
     assert issubclass(kind, base.Params)
+    assert not kind.model_fields.keys() & RowSettings.model_fields.keys(), (
+        "a row of a suite has such keys itself"
+    )
     undocumented = [key for key, field in kind.model_fields.items() if not field.description]
     assert not undocumented
     assert kind.model_validate(kind().model_dump(mode="json")) == kind()

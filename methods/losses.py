@@ -15,18 +15,37 @@ def info_nce(scores: "Scores", temperature: float) -> torch.Tensor:
 
     With s = similarity / temperature and weights w (1 if none are given),
 
-        L_i = -log  e^{s_i+} / (e^{s_i+} + sum_{j in batch, allowed} e^{s_ij} + sum_m w_im e^{s_im})
+        L_i = -log  e^{s_i+} / (e^{s_i+} + sum_{j in batch, allowed} w_ij e^{s_ij} + sum_m w_im e^{s_im})
 
     Without weights this is the loss of DPR (Karpukhin et al. 2020, eq. 2) and of InfoNCE (van den Oord et al.
     2018, eq. 4). Masked places take no part; a query with no negative left has loss 0.
     """
     positive = (scores.positive / temperature).unsqueeze(1)
-    in_batch = masked(scores.in_batch / temperature, scores.in_batch_mask)
-    given = scores.negatives / temperature
+    logits = torch.cat([positive, *negative_logits(scores, temperature)], dim=1)
+    return (logits.logsumexp(dim=1) - positive.squeeze(1)).mean()
+
+
+def negative_logits(scores: "Scores", temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return s + log w of in-batch documents [B, B] and given negatives [B, M + V], -inf in masked places."""
+    in_batch, given = scores.in_batch / temperature, scores.negatives / temperature
+    if scores.in_batch_weights is not None:
+        in_batch = in_batch + scores.in_batch_weights.log()
     if scores.weights is not None:
         given = given + scores.weights.log()
-    given = masked(given, scores.negatives_mask)
-    return (torch.cat([positive, in_batch, given], dim=1).logsumexp(dim=1) - positive.squeeze(1)).mean()
+    return masked(in_batch, scores.in_batch_mask), masked(given, scores.negatives_mask)
+
+
+def with_more(scores: "Scores", more: torch.Tensor, mask: torch.Tensor) -> "Scores":
+    """Return scores with more negatives behind the given ones, [B, N] each of weight 1, and which of them count."""
+    weights = scores.weights
+    if weights is not None:
+        weights = torch.cat([weights, torch.ones_like(more).detach()], dim=1)
+    return replace(
+        scores,
+        negatives=torch.cat([scores.negatives, more], dim=1),
+        negatives_mask=torch.cat([scores.negatives_mask, mask], dim=1),
+        weights=weights,
+    )
 
 
 def masked(logits: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
@@ -176,3 +195,62 @@ def log_reweighted_sum(
     if detach:
         log_weights = log_weights.detach()
     return masked(logits + log_weights, keep).logsumexp(dim=1)
+
+
+def decoupled_info_nce(
+    scores: "Scores", temperature: float, positive_weights: torch.Tensor | None = None
+) -> torch.Tensor:
+    r"""Mean of InfoNCE without the positive in its denominator (a scalar, which may be negative).
+
+    With s = similarity / temperature, weights v of positives [B] and w of negatives (1 if none are given),
+
+        L_i = -v_i s_i+ + log( sum_{j in batch, allowed} w_ij e^{s_ij} + sum_m w_im e^{s_im} )
+
+    Decoupled contrastive learning (Yeh et al. 2022); with v of `decoupled_weights` its DCLW. A query with no negative
+    left has loss 0.
+    """
+    positive = scores.positive / temperature
+    negatives = torch.cat(negative_logits(scores, temperature), dim=1)
+    some = ~negatives.isneginf().all(dim=1)
+    negatives = negatives.where(some[:, None], 0.0)  # a row without any is not used, but must not become NaN
+    pull = positive if positive_weights is None else positive_weights * positive
+    rows = negatives.logsumexp(dim=1) - pull
+    return torch.where(some, rows, 0.0).mean()
+
+
+def decoupled_weights(positive: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return DCLW's weights [B] of positives: 2 - e^{s/sigma} / mean e^{s/sigma} of cosines s [B], of mean 1.
+
+    A positive much easier than its batch may weigh less than 0. The gradient flows through the weights, as in the
+    implementation that was read.
+    """
+    return 2 - len(positive) * (positive / sigma).softmax(dim=0)
+
+
+def asymmetric_positive(logits: torch.Tensor, gamma: float, detach: bool) -> torch.Tensor:
+    """Return ASL's loss of relevant pairs, -(1 - p)^gamma log p with p = sigmoid(logit), of any shape.
+
+    Asymmetric loss (Ben-Baruch et al. 2021). With `detach` the focus (1 - p)^gamma is a constant in the gradient.
+    """
+    focus = (-logits).sigmoid().clamp(min=1e-8) ** gamma  # the root of 0 would have an infinite gradient
+    return -(focus.detach() if detach else focus) * functional.logsigmoid(logits)
+
+
+def asymmetric_negative(logits: torch.Tensor, gamma: float, clip: float, detach: bool) -> torch.Tensor:
+    """Return ASL's loss of other pairs, -p_m^gamma log(1 - p_m) with p_m = max(p - clip, 0), of any shape.
+
+    A pair below `clip` has neither loss nor gradient. 1 - p_m is clamped at 1e-8, as in the released code.
+    """
+    shifted = (logits.sigmoid() - clip).clamp(min=0)
+    focus = torch.where(shifted > 0, shifted.clamp(min=1e-8) ** gamma, 0.0)
+    return -(focus.detach() if detach else focus) * (1 - shifted).clamp(min=1e-8).log()
+
+
+def self_adversarial(scores: torch.Tensor, mask: torch.Tensor, alpha: float) -> torch.Tensor:
+    """Return sum_j w_j softplus(s_j) [B] with w = softmax(alpha s), detached, over the places [B, M] in use.
+
+    The negative half of RotatE's log-sigmoid loss (Sun et al. 2019), alpha = 0 is a mean. A row without any has 0.
+    """
+    some = mask.any(dim=1, keepdim=True)
+    weights = masked(alpha * scores.detach(), mask | ~some).softmax(dim=1)
+    return (weights * functional.softplus(scores) * mask).sum(dim=1)

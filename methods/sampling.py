@@ -1,5 +1,7 @@
 """Draws that more than one method uses: without replacement, in log space, whole batches at once."""
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -44,16 +46,46 @@ def draw_from_corpus(queries: Ids, n: int, services: Services, rng: np.random.Ge
     Draws with replacement and drops repeats and positives, which leaves a uniform draw without replacement.
     A row with too few left, as in a tiny corpus, is redrawn from a permutation of all documents.
     """
-    spare = 2 * n + 8
-    ids = rng.integers(services.documents, size=(len(queries), spare))
-    usable = ~services.is_positive(queries, ids) & _first_occurrence(ids)
-    for row in np.flatnonzero(usable.sum(axis=1) < n):
-        permutation = rng.permutation(services.documents)
-        allowed = permutation[~services.is_positive(queries[row : row + 1], permutation[None])[0]][:spare]
-        ids[row], usable[row] = NO_DOCUMENT, False
-        ids[row, : len(allowed)], usable[row, : len(allowed)] = allowed, True
-    order = np.argsort(~usable, axis=1, kind="stable")[:, :n]
-    return take(ids, np.where(np.take_along_axis(usable, order, axis=1), order, NO_DOCUMENT))
+
+    def usable(rows: slice, ids: Ids) -> NDArray[np.bool_]:
+        return ~services.is_positive(queries[rows], ids)
+
+    ids = rng.integers(services.documents, size=(len(queries), 2 * n + 8))
+    return without_repeats(ids, n, usable, lambda row: rng.permutation(services.documents))
+
+
+def without_repeats(
+    ids: Ids,
+    n: int,
+    usable: Callable[[slice, Ids], NDArray[np.bool_]],
+    everyone: Callable[[int], Ids],
+) -> Ids:
+    """Return the first n different usable documents of each row of [B, S], drawn with replacement: [B, n].
+
+    `usable` marks those of some rows that may be drawn; S is n at least. A row with too few is filled anew from
+    `everyone` of the row, all that it draws from in a random order, and ends in `NO_DOCUMENT` if that is not enough.
+    """
+    spare = ids.shape[1]
+    kept = usable(slice(None), ids) & first_occurrence(ids)
+    for row in np.flatnonzero(kept.sum(axis=1) < n):
+        permutation = everyone(int(row))
+        allowed = permutation[usable(slice(row, row + 1), permutation[None])[0]][:spare]
+        ids[row], kept[row] = NO_DOCUMENT, False
+        ids[row, : len(allowed)], kept[row, : len(allowed)] = allowed, True
+    order = np.argsort(~kept, axis=1, kind="stable")[:, :n]
+    return take(ids, np.where(np.take_along_axis(kept, order, axis=1), order, NO_DOCUMENT))
+
+
+def within(ids: Ids, others: Ids) -> NDArray[np.bool_]:
+    """Mark the ids [B, K] that are in the same row of others [B, L]."""
+    return (ids[:, :, None] == others[:, None, :]).any(axis=2)
+
+
+def filled(chosen: Ids, spare: Ids) -> Ids:
+    """Fill the empty places of [B, M] with the row's spare documents, as far as they go."""
+    joined = np.concatenate([chosen, spare], axis=1)
+    order = np.argsort(joined == NO_DOCUMENT, axis=1, kind="stable")[:, : chosen.shape[1]]
+    return np.take_along_axis(joined, order, axis=1)
 
 
 def _largest(keys: NDArray[np.floating], n: int) -> Ids:
@@ -64,7 +96,7 @@ def _largest(keys: NDArray[np.floating], n: int) -> Ids:
     return np.pad(order, ((0, 0), (0, max(missing, 0))), constant_values=NO_DOCUMENT)
 
 
-def _first_occurrence(ids: Ids) -> NDArray[np.bool_]:
+def first_occurrence(ids: Ids) -> NDArray[np.bool_]:
     """Mark in every row the first place of each value."""
     order = np.argsort(ids, axis=1, kind="stable")
     ranked = np.take_along_axis(ids, order, axis=1)

@@ -14,6 +14,7 @@ from contract_checks import METHODS, assert_fit, finite_gradients, same
 from negmark.methods import base
 from negmark.methods.types import NO_DOCUMENT, Batch
 from negmark.store.ledger import VECTOR
+from negmark.suite.rows import RowSettings
 from negmark.train import train
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.services import TrainingServices
@@ -34,6 +35,14 @@ def scramble_global_generators(seed):
 def width(given):
     """Places a query that a method fills or leaves empty."""
     return {0 if negatives.ids is None else negatives.ids.shape[1] for _, negatives in given}
+
+
+def used_vectors(negatives, place):
+    """Vectors of a row that count."""
+    if negatives.vectors is None:
+        return 0
+    mask = negatives.vectors_mask
+    return negatives.vectors.shape[1] if mask is None else int(mask[place].sum())
 
 
 def test_an_unfiltered_draw_would_meet_positives(world):
@@ -71,12 +80,10 @@ def test_the_ledger_has_each_negative_and_no_positive(name, world):
     rows = list(zip(*(table[key].to_pylist() for key in ("step", "query", "document")), strict=True))
     expected = []
     for batch, negatives in given:
-        vectors = 0 if negatives.vectors is None else negatives.vectors.shape[1]
         for place, query in enumerate(batch.queries.tolist()):
             ids = [] if negatives.ids is None else negatives.ids[place].tolist()
-            expected += [
-                (batch.step, query, each) for each in [*ids, *[VECTOR] * vectors] if each != NO_DOCUMENT
-            ]
+            vectors = [VECTOR] * used_vectors(negatives, place)
+            expected += [(batch.step, query, each) for each in [*ids, *vectors] if each != NO_DOCUMENT]
     assert rows == expected
     if not METHODS[name].gives_positives:
         assert not {(query, document) for _, query, document in rows} & world.positives
@@ -296,6 +303,9 @@ def test_title_and_citation_can_be_shown(name):
 def test_parameters_are_typed_documented_and_closed(name):
     kind = METHODS[name].Params
     assert issubclass(kind, base.Params)
+    assert not kind.model_fields.keys() & RowSettings.model_fields.keys(), (
+        "a row of a suite has such keys itself"
+    )
     undocumented = [key for key, field in kind.model_fields.items() if not field.description]
     assert not undocumented
     assert kind.model_validate(kind().model_dump(mode="json")) == kind()

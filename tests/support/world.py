@@ -60,12 +60,19 @@ class World:
             "training": {**budget, **training},
         }
 
-    def run(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> Run:
+    def run(
+        self,
+        method: str,
+        seed: int = 0,
+        row: str | None = None,
+        params: Mapping[str, Any] | None = None,
+        **training: Any,
+    ) -> Run:
         """A run at step 0, set up as the stage does it."""
         kind = registry.available()[method.partition("/")[0]]
         declared = {pool: self.pools[pool] for pool in kind.pools}
         materials = train.load_materials(self.dataset, self.vectors, declared)
-        return set_up(self.spec(method, seed, row, **training), materials)
+        return set_up({**self.spec(method, seed, row, **training), "params": params or {}}, materials)
 
 
 Given = list[tuple[Batch, Negatives]]

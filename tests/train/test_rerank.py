@@ -167,7 +167,7 @@ MECHANISMS = {"random", "simans", "cet", "cet/faithful"}
     "method",
     [
         pytest.param(name, marks=[] if name in MECHANISMS else pytest.mark.slow)
-        for name in (*ALLOWED, "cet/faithful")
+        for name in (*ALLOWED, "cet/faithful", "asl/faithful", "large_loss/faithful")
     ],
 )
 def test_every_allowed_method_trains_and_a_killed_run_ends_with_the_same_bytes(
@@ -199,7 +199,10 @@ def suite(methods, **keys):
 
 def test_a_method_that_needs_vectors_is_refused_in_one_line():
     refused = sorted(set(registry.available()) - set(ALLOWED))
-    assert refused == ["adore", "ance", "clusterns", "conan", "debiased", "gist", "hcl", "inbatch"]
+    assert refused == [
+        "adore", "ance", "clusterns", "conan", "dcl", "debiased", "feature_transformation", "gist", "hcl", "inbatch",
+        "mochi", "unpg",
+    ]  # fmt: skip
     for name in refused:
         with pytest.raises(UserError) as told:
             suite({"row": {"method": name, "tier": "rerank"}})

@@ -101,7 +101,7 @@ def check_loss(loss: Any, step: int, method: Method) -> None:
         raise DivergedError(f"{method.name}: the loss is {loss.item()} at step {step}; {mend}")
 
 
-def check_weights(weights: Mapping[str, torch.Tensor], method: Method) -> None:
+def check_model(weights: Mapping[str, torch.Tensor], method: Method) -> None:
     """Raise `DivergedError` unless all weights of a trained run are finite: its last step has no loss after it."""
     if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
         raise DivergedError(f"{method.name}: a weight is no finite number; lower the learning rate")

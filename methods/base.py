@@ -118,6 +118,10 @@ class Services(Protocol):
         """The suite's temperature: cosine similarity over this is the scale of the loss."""
 
     @property
+    def steps(self) -> int:
+        """Steps of the whole run, for schedules that are shares of it."""
+
+    @property
     def track(self) -> str:
         """`controlled`, where only negatives may differ, or `faithful`, for the paper's own recipe."""
 
@@ -262,6 +266,11 @@ class Method(ABC):
         return cls.needs_vectors or ("the vectors of its paper's recipe" if track == "faithful" else "")
 
     @classmethod
+    def refusal(cls, params: Any, track: str) -> str:
+        """Return in a few words why a row with these parameters can't be in a track, empty if it can."""
+        return ""
+
+    @classmethod
     def drawn_from(cls, params: Any, track: str) -> int | None:
         """Return how many candidates of a pool a row draws from; None if it draws from none, or takes the very top.
 
@@ -328,6 +337,15 @@ class Method(ABC):
     def own_notes(cls, params: Any, track: str) -> list[str]:
         """Return footnotes that a row's parameters decide, shown behind those of `notes`."""
         return []
+
+    def weighed(self, step: Step) -> Scores:
+        """Return a step's scores with the weights and masks that follow from the scores themselves, in both tracks.
+
+        For a method that weighs or drops negatives, given and in-batch ones, by what the trained encoder makes of them:
+        here their scores are known at no further cost. Choose by detached scores, keep the scores themselves, and
+        narrow masks only.
+        """
+        return step.scores
 
     def loss(self, step: Step) -> torch.Tensor:
         """Return the scalar loss of a step: InfoNCE over in-batch and given negatives unless overridden."""

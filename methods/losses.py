@@ -15,18 +15,24 @@ def info_nce(scores: "Scores", temperature: float) -> torch.Tensor:
 
     With s = similarity / temperature and weights w (1 if none are given),
 
-        L_i = -log  e^{s_i+} / (e^{s_i+} + sum_{j in batch, allowed} e^{s_ij} + sum_m w_im e^{s_im})
+        L_i = -log  e^{s_i+} / (e^{s_i+} + sum_{j in batch, allowed} w_ij e^{s_ij} + sum_m w_im e^{s_im})
 
     Without weights this is the loss of DPR (Karpukhin et al. 2020, eq. 2) and of InfoNCE (van den Oord et al.
     2018, eq. 4). Masked places take no part; a query with no negative left has loss 0.
     """
     positive = (scores.positive / temperature).unsqueeze(1)
-    in_batch = masked(scores.in_batch / temperature, scores.in_batch_mask)
-    given = scores.negatives / temperature
+    logits = torch.cat([positive, *negative_logits(scores, temperature)], dim=1)
+    return (logits.logsumexp(dim=1) - positive.squeeze(1)).mean()
+
+
+def negative_logits(scores: "Scores", temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return s + log w of in-batch documents [B, B] and given negatives [B, M + V], -inf in masked places."""
+    in_batch, given = scores.in_batch / temperature, scores.negatives / temperature
+    if scores.in_batch_weights is not None:
+        in_batch = in_batch + scores.in_batch_weights.log()
     if scores.weights is not None:
         given = given + scores.weights.log()
-    given = masked(given, scores.negatives_mask)
-    return (torch.cat([positive, in_batch, given], dim=1).logsumexp(dim=1) - positive.squeeze(1)).mean()
+    return masked(in_batch, scores.in_batch_mask), masked(given, scores.negatives_mask)
 
 
 def masked(logits: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ from pydantic import Field
 from negmark.methods import base, sampling, teacher
 from negmark.methods.base import Method
 from negmark.methods.scale import CHANCE_IS_0
-from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Tried, When
+from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Negatives, Tried, When
 
 
 class RocketQA(teacher.Rejecting, Method):
@@ -110,7 +110,7 @@ class RocketQA(teacher.Rejecting, Method):
             rng = self.services.rng(batch.step, "backfill")
             enough = count + ids.shape[1]  # M are left even if all candidates are among them
             spare = sampling.draw_from_corpus(batch.queries, enough, self.services, rng)
-            chosen = filled(chosen, np.where(within(spare, ids), NO_DOCUMENT, spare))
+            chosen = sampling.filled(chosen, np.where(sampling.within(spare, ids), NO_DOCUMENT, spare))
         return Negatives(ids=chosen, backfilled=empty & (chosen != NO_DOCUMENT))
 
 
@@ -125,15 +125,3 @@ def probabilities(
 def confident(probability: NDArray[np.floating], low: float) -> NDArray[np.bool_]:
     """Mark the candidates that stay as hard negatives."""
     return probability < low
-
-
-def within(ids: Ids, others: Ids) -> NDArray[np.bool_]:
-    """Mark the ids [B, K] that are in the same row of others [B, L]."""
-    return (ids[:, :, None] == others[:, None, :]).any(axis=2)
-
-
-def filled(chosen: Ids, spare: Ids) -> Ids:
-    """Fill the empty places of [B, M] with the row's spare documents, as far as they go."""
-    joined = np.concatenate([chosen, spare], axis=1)
-    order = np.argsort(joined == NO_DOCUMENT, axis=1, kind="stable")[:, : chosen.shape[1]]
-    return np.take_along_axis(joined, order, axis=1)

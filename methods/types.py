@@ -46,6 +46,8 @@ class Negatives:
     """[B, M] document rows, none twice in a row; `NO_DOCUMENT` where a short pool leaves a place empty."""
     vectors: torch.Tensor | None = None
     """[B, V, D] negatives that aren't documents (centroids, mixtures), of unit length."""
+    vectors_mask: torch.Tensor | None = None
+    """[B, V] bool: which of the vectors count; None: all do."""
     weights: torch.Tensor | None = None
     """[B, M + V] factor of each negative's exponential in the loss, positive; ids first, then vectors."""
     in_batch: torch.Tensor | None = None
@@ -75,6 +77,8 @@ class Scores:
     """[B, M + V] bool: False in empty places."""
     weights: torch.Tensor | None
     """[B, M + V] or None, as the method gave them."""
+    in_batch_weights: torch.Tensor | None = None
+    """[B, B] factor of each in-batch document's exponential in the loss, positive; None: all weigh 1."""
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,16 @@ def test_a_broken_file_is_named_before_anything_runs(old, new, message, written,
     assert said(capsys).startswith(f"methods/mine.py: {message}")
 
 
+def test_a_row_that_its_method_refuses_is_refused_with_the_reason(written, capsys):
+    refusing = (
+        "    @classmethod\n    def refusal(cls, params, track):\n        return 'it is Monday'\n\n    def neg"
+    )
+    written.write_text(WHOLE.replace("    def neg", refusing))
+    assert said(capsys).endswith(
+        "methods.mine: this row of mine can't be in the controlled track: it is Monday"
+    )
+
+
 def test_two_files_of_one_name_are_named(written, capsys):
     written.write_text(WHOLE.replace('name = "mine"', 'name = "random"'))
     assert "two methods are named 'random': negmark.methods.random and negmark.methods.mine" in said(capsys)

@@ -36,6 +36,14 @@ def width(given):
     return {0 if negatives.ids is None else negatives.ids.shape[1] for _, negatives in given}
 
 
+def used_vectors(negatives, place):
+    """Vectors of a row that count."""
+    if negatives.vectors is None:
+        return 0
+    mask = negatives.vectors_mask
+    return negatives.vectors.shape[1] if mask is None else int(mask[place].sum())
+
+
 def test_an_unfiltered_draw_would_meet_positives(world):
     """Else the tests below could not fail: positives stand on top of both rankings."""
     positives = world.labels.positives()
@@ -71,12 +79,10 @@ def test_the_ledger_has_each_negative_and_no_positive(name, world):
     rows = list(zip(*(table[key].to_pylist() for key in ("step", "query", "document")), strict=True))
     expected = []
     for batch, negatives in given:
-        vectors = 0 if negatives.vectors is None else negatives.vectors.shape[1]
         for place, query in enumerate(batch.queries.tolist()):
             ids = [] if negatives.ids is None else negatives.ids[place].tolist()
-            expected += [
-                (batch.step, query, each) for each in [*ids, *[VECTOR] * vectors] if each != NO_DOCUMENT
-            ]
+            vectors = [VECTOR] * used_vectors(negatives, place)
+            expected += [(batch.step, query, each) for each in [*ids, *vectors] if each != NO_DOCUMENT]
     assert rows == expected
     if not METHODS[name].gives_positives:
         assert not {(query, document) for _, query, document in rows} & world.positives

@@ -1,6 +1,7 @@
 """What the contract lets a method do, shown by methods made for it and run through the real training step."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -97,6 +98,96 @@ def test_vectors_need_no_documents_beside_them(start):
     torch.testing.assert_close(example_of(run).scores.negatives, torch.ones(SIZE, 1))
     take_steps(run, 2)
     assert (ledger_rows(run)["document"] == VECTOR).all()
+
+
+class SomeVectors(Method):
+    """Two vectors a query, of which the second counts in every other row."""
+
+    def negatives(self, batch):
+        size = len(batch.queries)
+        mask = torch.stack([torch.ones(size), torch.arange(size) % 2], dim=1).bool()
+        vectors = torch.eye(16)[:2].expand(size, 2, 16)
+        return Negatives(ids=following(batch, self.services.documents, 1), vectors=vectors, vectors_mask=mask)
+
+
+def test_vectors_that_are_masked_take_no_part_and_stand_in_no_ledger(start):
+    run = start(SomeVectors)
+    mask = example_of(run).scores.negatives_mask
+    assert mask.tolist() == [[True, True, row % 2 == 1] for row in range(SIZE)]
+    take_steps(run, 1)
+    assert (ledger_rows(run)["document"] == VECTOR).sum() == SIZE + SIZE // 2
+
+
+class Judging(Method):
+    """Documents of the batch weigh three, given ones two, and the best of each row is dropped, all by their scores."""
+
+    def negatives(self, batch):
+        return Negatives(ids=following(batch, self.services.documents))
+
+    def weighed(self, step):
+        scores = step.scores
+        given = scores.negatives.detach()
+        return replace(
+            scores,
+            negatives_mask=scores.negatives_mask & (given < given.max(dim=1, keepdim=True).values),
+            weights=torch.full_like(given, 2.0),
+            in_batch_weights=torch.full_like(scores.in_batch, 3.0).detach(),
+        )
+
+
+def test_a_method_may_weigh_and_drop_by_the_scores(start):
+    run = start(Judging)
+    scores = (example := example_of(run)).scores
+    expected = 0.0
+    for row in range(SIZE):
+        own = scores.positive[row] / 0.05
+        batch = scores.in_batch[row][scores.in_batch_mask[row]] / 0.05 + math.log(3)
+        worse = scores.negatives[row].min() / 0.05 + math.log(2)
+        expected += (torch.cat([own[None], batch, worse[None]]).logsumexp(dim=0) - own) / SIZE
+    torch.testing.assert_close(run.method.loss(example), expected)
+    take_steps(run, 2)
+    rows = ledger_rows(run)
+    assert len(rows["document"]) == 2 * SIZE
+    assert set(rows["weight"]) == {2.0}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scores: None, r"weighed\(\) must return Scores, found NoneType"),
+        (
+            lambda scores: replace(scores, negatives=2 * scores.negatives),
+            "weighed.* may set weights and masks, not the scores, and negatives is another",
+        ),
+        (
+            lambda scores: replace(scores, in_batch_mask=torch.ones_like(scores.in_batch_mask)),
+            r"weighed\(\) may narrow in_batch_mask only",
+        ),
+        (
+            lambda scores: replace(scores, negatives_mask=scores.negatives_mask[:, :1]),
+            r"negatives_mask must be bool \[8, 2\], found torch.bool \(8, 1\)",
+        ),
+        (
+            lambda scores: replace(scores, weights=torch.ones(SIZE, 3)),
+            r"weights must be \[8, 2\], found .* \(8, 3\)",
+        ),
+        (
+            lambda scores: replace(scores, in_batch_weights=-torch.ones(SIZE, SIZE)),
+            "in_batch_weights must be finite numbers, none below 0",
+        ),
+    ],
+)
+def test_scores_that_a_method_may_not_give_are_refused(start, change, message):
+    class Wrong(Judging):
+        def weighed(self, step):
+            return change(step.scores)
+
+    with pytest.raises(UserError, match=r"test_contract\.py: toy: " + message):
+        one_step(start(Wrong), 0, keep_scores=False)
+
+
+def test_a_method_knows_the_steps_of_its_run(start):
+    assert start(VectorsAlone, steps=11).services.steps == 11
 
 
 class Weighted(Method):
@@ -463,6 +554,10 @@ IDS = np.zeros((SIZE, 2), dtype=np.int64)
         (
             Negatives(ids=IDS, vectors=torch.zeros(SIZE, 1, 16), weights=torch.ones(SIZE, 2)),
             r"weights must be \[8, 3\], found .* \(8, 2\)",
+        ),
+        (
+            Negatives(vectors=torch.zeros(SIZE, 1, 16), vectors_mask=torch.ones(SIZE, 2, dtype=torch.bool)),
+            r"vectors_mask must be bool \[8, 1\], found .* \(8, 2\)",
         ),
         (Negatives(in_batch=torch.ones(SIZE, SIZE)), r"in_batch must be bool \[8, 8\], found torch.float32"),
         (Negatives(in_batch=torch.ones(SIZE, 2, dtype=torch.bool)), r"in_batch must be bool \[8, 8\]"),

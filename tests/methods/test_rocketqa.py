@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from negmark.methods.rocketqa import RocketQA, confident, filled, probabilities, within
+from negmark.methods.rocketqa import RocketQA, confident, probabilities
+from negmark.methods.sampling import filled, within
 from negmark.methods.scale import rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch
 

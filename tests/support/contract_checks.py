@@ -13,7 +13,9 @@ METHODS = registry.available() | {
 
 
 def what_the_loss_sees(negatives):
-    parts = negatives.ids, negatives.vectors, negatives.weights, negatives.in_batch
+    parts = (
+        negatives.ids, negatives.vectors, negatives.vectors_mask, negatives.weights, negatives.in_batch,
+    )  # fmt: skip
     return [part.detach().numpy() if torch.is_tensor(part) else part for part in parts]
 
 
@@ -28,7 +30,9 @@ def same(one, other):
 
 
 def assert_fit(given, world: World, granted: int, name: str):
-    """Ids in range, none labelled, none twice in a row, no more than granted."""
+    """Ids in range, none labelled, none twice in a row, no more than granted or than the paper's recipe takes."""
+    recipe = METHODS[name].recipe_negatives if "/" in name else None
+    granted = granted if recipe is None else recipe
     for batch, negatives in given:
         vectors = 0 if negatives.vectors is None else negatives.vectors.shape[1]
         if negatives.vectors is not None:

@@ -165,6 +165,8 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
     tier = TIERS[suite.tier_of(settings)]
     track = "faithful" if settings.loss is not None else settings.track
     needed = _vectors_needed(method, params, track, tier)
+    if reason := method.refusal(params, track):
+        raise UserError(f"{where}: this row of {method.name} can't be in the {track} track: {reason}")
     if needed == IN_BATCH and not suite.budget(tier.name).in_batch:
         raise UserError(
             f"{where}: {method.name} needs {needed}, and {tier.section}.in_batch is false; remove the row, or the key"
@@ -286,6 +288,7 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
     try:
         method.notes(track, scores_pairs=tier.scores_pairs, sentences=False, graded=False)
         method.own_notes(params, track)
+        method.refusal(params, track)
         method.asks_teacher(params, track)
         method.work(params, track, 1, 1)
         if not all(tried.values for tried in method.space(params, track).values()):

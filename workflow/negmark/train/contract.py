@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from negmark.core.errors import DivergedError, UserError
 from negmark.methods.base import Method
 from negmark.methods.registry import place
-from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
+from negmark.methods.types import NO_DOCUMENT, Batch, Negatives, Scores
 
 
 def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
@@ -45,12 +45,39 @@ def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
         if not torch.isfinite(vectors).all():
             raise _breach(method, "vectors must be finite numbers")
         count += shape[1]
-    if (weights := negatives.weights) is not None:
-        if not isinstance(weights, torch.Tensor) or tuple(weights.shape) != (size, count):
-            raise _breach(method, f"weights must be [{size}, {count}], found {_shape(weights)}")
-        if not torch.isfinite(weights).all() or (weights < 0).any():
-            raise _breach(method, "weights must be finite numbers, none below 0")
-    _check_mask(negatives.in_batch, size, method)
+    places = 0 if negatives.vectors is None else negatives.vectors.shape[1]
+    _check_mask("vectors_mask", negatives.vectors_mask, (size, places), method)
+    _check_weights("weights", negatives.weights, (size, count), method)
+    _check_mask("in_batch", negatives.in_batch, (size, size), method)
+
+
+def check_weighed(weighed: Any, given: Scores, method: Method) -> None:
+    """Raise `UserError` unless weighed scores are the given ones with other weights, or narrower masks."""
+    if weighed is given:
+        return
+    if not isinstance(weighed, Scores):
+        raise _breach(method, f"weighed() must return Scores, found {type(weighed).__name__}")
+    for name in ("positive", "in_batch", "negatives"):
+        if getattr(weighed, name) is not getattr(given, name):
+            raise _breach(
+                method, f"weighed() may set weights and masks, not the scores, and {name} is another"
+            )
+    for name in ("in_batch_mask", "negatives_mask"):
+        mask, own = getattr(weighed, name), getattr(given, name)
+        _check_mask(name, mask, tuple(own.shape), method)
+        if mask is None or (mask & ~own).any():
+            raise _breach(method, f"weighed() may narrow {name} only")
+    _check_weights("weights", weighed.weights, tuple(given.negatives.shape), method)
+    _check_weights("in_batch_weights", weighed.in_batch_weights, tuple(given.in_batch.shape), method)
+
+
+def _check_weights(name: str, weights: Any, shape: tuple[int, ...], method: Method) -> None:
+    if weights is None:
+        return
+    if not isinstance(weights, torch.Tensor) or tuple(weights.shape) != shape:
+        raise _breach(method, f"{name} must be {list(shape)}, found {_shape(weights)}")
+    if not torch.isfinite(weights).all() or (weights < 0).any():
+        raise _breach(method, f"{name} must be finite numbers, none below 0")
 
 
 def _check_backfilled(places: Any, ids: NDArray[np.int64] | None, method: Method) -> None:
@@ -71,10 +98,10 @@ def check_loss(loss: Any, step: int, method: Method) -> None:
         )
 
 
-def _check_mask(mask: Any, size: int, method: Method) -> None:
-    valid = isinstance(mask, torch.Tensor) and tuple(mask.shape) == (size, size) and mask.dtype == torch.bool
+def _check_mask(name: str, mask: Any, shape: tuple[int, ...], method: Method) -> None:
+    valid = isinstance(mask, torch.Tensor) and tuple(mask.shape) == shape and mask.dtype == torch.bool
     if mask is not None and not valid:
-        raise _breach(method, f"in_batch must be bool [{size}, {size}], found {_shape(mask)}")
+        raise _breach(method, f"{name} must be bool {list(shape)}, found {_shape(mask)}")
 
 
 def _breach(method: Method, what: str) -> UserError:

@@ -80,6 +80,7 @@ def set_up(
         hidden=hidden_labels(materials) if method_class.knows_hidden else None,
         teacher_model=teacher_model,
         judgments=materials.judgments,
+        steps=training["steps"],
     )
     method = method_class(method_class.Params.model_validate(spec["params"]), services)
     objective = _objective(spec["loss"], services) if "loss" in spec else method

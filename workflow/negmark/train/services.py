@@ -134,8 +134,9 @@ class TrainingServices:
         hidden: Labels | None = None,
         teacher_model: TrainedEncoder | None = None,
         judgments: Judgments | None = None,
+        steps: int = 0,
     ) -> None:
-        self._track = track
+        self._track, self._steps = track, steps
         self._encoder, self._labels, self._pools = encoder, labels, pools
         self._teacher, self._graded, self._hidden = teacher, graded, hidden
         self._teacher_model, self._judgments = teacher_model, judgments
@@ -161,6 +162,11 @@ class TrainingServices:
     def temperature(self) -> float:
         """The suite's temperature."""
         return self._temperature
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run."""
+        return self._steps
 
     @property
     def track(self) -> str:

@@ -1,5 +1,6 @@
 """The training loop: what happens in one step, the same for every method."""
 
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Scores, St
 from negmark.store.filled import EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.ledger import VECTOR, Ledger
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.contract import check_loss, check_negatives
+from negmark.train.contract import check_loss, check_negatives, check_weighed
 from negmark.train.run import Run
 
 
@@ -82,7 +83,11 @@ def _example(run: Run, step: int) -> Step:
         negatives_mask=used,
         weights=negatives.weights,
     )
-    return Step(batch, negatives, similarities.negative_vectors, scores, run.temperature)
+    example = Step(batch, negatives, similarities.negative_vectors, scores, run.temperature)
+    with run.clock.own():
+        weighed = run.method.weighed(example)
+    check_weighed(weighed, scores, run.method)
+    return replace(example, scores=weighed)
 
 
 def _used_places(negatives: Negatives, size: int) -> torch.Tensor:
@@ -91,7 +96,9 @@ def _used_places(negatives: Negatives, size: int) -> torch.Tensor:
     if negatives.ids is not None:
         used = torch.from_numpy(negatives.ids != NO_DOCUMENT)
     if negatives.vectors is not None:
-        used = torch.cat([used, torch.ones(negatives.vectors.shape[:2], dtype=torch.bool)], dim=1)
+        mask = negatives.vectors_mask
+        own = torch.ones(negatives.vectors.shape[:2], dtype=torch.bool) if mask is None else mask
+        used = torch.cat([used, own], dim=1)
     return used
 
 

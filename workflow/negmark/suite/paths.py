@@ -175,6 +175,7 @@ class Paths:
             "teachers": self.teachers(dataset, row, seeds),
             "judgments": self.judgments(dataset, row),
             "texts": self.texts(dataset, row),
+            "graph": [f"{self.collection(dataset)}/documents.parquet"] if row.needs_graph else [],
         }
 
     def options(self, dataset: Dataset, row: Row) -> str:

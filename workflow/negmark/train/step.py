@@ -35,6 +35,8 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
     if moves:
         run.optimizer.step()
         run.encoder.stepped()
+        with run.clock.own():
+            run.services.follow()
         run.services.counters.optimizer_steps += 1
     _record(run, example, loss.item(), keep_scores)
     if moves:

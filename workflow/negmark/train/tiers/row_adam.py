@@ -50,16 +50,21 @@ class Touched:
             yield self.tokens[first : first + ROWS_AT_A_TIME], bags
 
 
-def means(bags: Bags, rows: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def means(
+    bags: Bags, rows: torch.Tensor, weights: torch.Tensor | None, moved: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return unit vectors [T, D] of texts by rows [U, D], and the lengths [T, 1] of the sums they come from.
 
-    The sum of rows has the direction of their mean. A text without tokens, or whose rows add up to nothing, gets the
-    vector whose numbers are all equal, and a length without end, so that no gradient comes back from it.
+    `moved` [T, D] is added to the sums. The sum of rows has the direction of their mean. A text without tokens, or
+    whose rows add up to nothing, gets the vector whose numbers are all equal, and a length without end, so that no
+    gradient comes back from it.
     """
     scale = None if weights is None else weights[bags.tokens]
     vectors = embedding_bag(
         bags.tokens, rows, bags.starts, mode="sum", per_sample_weights=scale, include_last_offset=True
     )
+    if moved is not None:
+        vectors.add_(moved)
     lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
     vectors.div_(lengths)
     if not lengths.all():
@@ -74,22 +79,27 @@ class _Means(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: torch.Tensor, weights: torch.Tensor | None, table: "TrainedTable", bags: Bags
+        ctx: Any,
+        rows: torch.Tensor,
+        weights: torch.Tensor | None,
+        table: "TrainedTable",
+        bags: Bags,
+        moved: torch.Tensor | None,
     ) -> torch.Tensor:
-        vectors, lengths = means(bags, rows, weights)
+        vectors, lengths = means(bags, rows, weights, moved)
         ctx.save_for_backward(vectors, lengths)
         ctx.table, ctx.bags = table, bags
         return vectors
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None, None, None, None]:
         vectors, lengths = ctx.saved_tensors
         along = (gradient * vectors).sum(dim=1, keepdim=True)
         ctx.table.collected.append(
             (ctx.bags, torch.addcmul(gradient, vectors, along, value=-1).div_(lengths))
         )
-        return None, None, None, None
+        return None, None, None, None, None
 
 
 class TrainedTable(nn.Module):
@@ -102,9 +112,9 @@ class TrainedTable(nn.Module):
         self.collected: list[tuple[Bags, torch.Tensor]] = []
         """Texts of the backward passes since the last `zero_grad`, and the gradient [T, D] of the sum of each."""
 
-    def forward(self, bags: Bags) -> torch.Tensor:
-        """Return unit vectors [T, D] of texts."""
-        return _Means.apply(self.rows, self.weights, self, bags)
+    def forward(self, bags: Bags, moved: torch.Tensor | None = None) -> torch.Tensor:
+        """Return unit vectors [T, D] of texts, whose sums `moved` [T, D] is added to; it gets no gradient."""
+        return _Means.apply(self.rows, self.weights, self, bags, moved)
 
     def now(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return rows and weights without gradient."""

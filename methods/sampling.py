@@ -32,6 +32,12 @@ def first(ids: Ids, n: int) -> Ids:
     return np.pad(ids[:, :n], ((0, 0), (0, max(n - ids.shape[1], 0))), constant_values=NO_DOCUMENT)
 
 
+def first_without(ids: Ids, labelled: NDArray[np.bool_], n: int) -> Ids:
+    """Take the first n of [B, K] that aren't labelled: [B, n]; `NO_DOCUMENT` where fewer are left."""
+    order = np.argsort(labelled, axis=1, kind="stable")
+    return first(np.take_along_axis(np.where(labelled, NO_DOCUMENT, ids), order, axis=1), n)
+
+
 def draw_uniform(ids: Ids, n: int, rng: np.random.Generator) -> Ids:
     """Draw n of the candidates [B, K] uniformly without replacement; empty places are never drawn."""
     log_weights = np.where(ids == NO_DOCUMENT, -np.inf, 0.0)

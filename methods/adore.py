@@ -142,9 +142,7 @@ class ADORE(Method):
         ids, _ = search(batch.query_vectors.detach(), self.params.depth if faithful else granted + spare)
         self._retrieved = (batch.step, ids)
         labelled = self.services.is_positive(batch.queries, ids)
-        order = np.argsort(labelled, axis=1, kind="stable")
-        unlabelled = np.take_along_axis(np.where(labelled, NO_DOCUMENT, ids), order, axis=1)
-        return Negatives(ids=sampling.first(unlabelled, granted))
+        return Negatives(ids=sampling.first_without(ids, labelled, granted))
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return the LambdaLoss over what `negatives` retrieved at this step."""

@@ -7,7 +7,7 @@ similarities unless said otherwise; dividing by the temperature gives the logits
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, get_args
 
 import numpy as np
@@ -24,6 +24,7 @@ from negmark.methods.types import (
     Graded,
     Ids,
     Lends,
+    Move,
     Negatives,
     Scores,
     Step,
@@ -33,8 +34,8 @@ from negmark.methods.types import (
 )  # fmt: skip
 
 __all__ = [
-    "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Lends", "Method", "Negatives", "Params", "Pool",
-    "Scores", "Services", "Snapshot", "Step", "Tried", "When", "Work",
+    "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Lends", "Method", "Momentum", "Move", "Negatives",
+    "Params", "Pool", "Scores", "Services", "Snapshot", "Step", "Tried", "When", "Work",
 ]  # fmt: skip
 """All that a method's file needs, by one line of import."""
 
@@ -100,6 +101,16 @@ class Snapshot(Protocol):
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return what restores the snapshot: two [D, D] matrices in the adapter tier, else all its vectors."""
+
+
+class Momentum(Protocol):
+    """A second set of the towers' parameters that follows the trained one slowly, without gradient or dropout."""
+
+    def queries(self, queries: Ids) -> torch.Tensor:
+        """Return unit vectors [*, D]; each is counted as cost."""
+
+    def documents(self, documents: Ids) -> torch.Tensor:
+        """Return unit vectors [*, D], of document 0 in empty places; each is counted as cost."""
 
 
 class Services(Protocol):
@@ -206,8 +217,31 @@ class Services(Protocol):
     def encode_queries(self, queries: Ids) -> torch.Tensor:
         """Return current unit vectors [*, D] without gradient; each is counted as cost."""
 
-    def encode_documents(self, documents: Ids) -> torch.Tensor:
-        """Return current unit vectors [*, D] without gradient; each is counted as cost."""
+    def encode_documents(self, documents: Ids, gradient: bool = False) -> torch.Tensor:
+        """Return current unit vectors [*, D], without gradient unless asked for; each is counted as cost."""
+
+    def momentum(self, decay: float) -> Momentum:
+        """Return the run's momentum copy of its towers, which is made equal to them when it is first asked for.
+
+        After each optimiser step its parameters become `decay` times themselves plus (1 - decay) times the trained
+        ones (an exponential moving average, as in MoCo, He et al. 2020); `decay` is that of the last call. The loop
+        saves and restores it. Ask for it in `refresh` or later: a frozen tower is parted from the other only then.
+        """
+
+    def perturbed_documents(self, documents: Ids, moves: Sequence[Move]) -> torch.Tensor:
+        """Encode documents [B] again after each of their tokens has made these moves, one after the other: [B, D].
+
+        A move goes along the gradient of its objective, normalised for each token; a token without gradient stays.
+        Gradients that moves ask for reach no parameter; that of the vectors returned does. Every pass is counted as
+        cost. Only for methods that name `needs_tokens`: other tiers have no vectors of tokens.
+        """
+
+    def neighbours(self, documents: Ids, hops: int = 1) -> Ids:
+        """Return the documents within so many hops of documents [B] in the dataset's graph, nearest first: [B, K].
+
+        A hop leads to a relative by any relation of the dataset (`ancestor`, `sibling`, `synonym`). `NO_DOCUMENT`
+        after a row's last one, K is 0 if none has any; a document is none of its own. Only with `needs_graph`.
+        """
 
 
 class Method(ABC):
@@ -245,6 +279,8 @@ class Method(ABC):
     """Has it thresholds on cosines, read on the scale of `scale.rescaled`? Dot products have no such scale."""
     needs_vectors: ClassVar[str] = ""
     """What it needs trained vectors for, in a few words, as `a live search`; the rerank tier refuses it then."""
+    needs_tokens: ClassVar[str] = ""
+    """What it needs the vectors of tokens for, in a few words; a tier without them refuses it then."""
     claims: ClassVar[tuple[Claim, ...]] = ()
     """What its paper claims."""
     Params: ClassVar[type[BaseModel]] = Params
@@ -303,6 +339,11 @@ class Method(ABC):
     @classmethod
     def needs_teacher(cls, params: Any, track: str) -> bool:
         """Say whether a row learns from the teacher alone, so that the run's own start would teach it nothing."""
+        return False
+
+    @classmethod
+    def needs_graph(cls, params: Any, track: str) -> bool:
+        """Say whether a row reads relations between documents (`Services.neighbours`): it is refused without any."""
         return False
 
     @classmethod

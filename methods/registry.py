@@ -70,7 +70,7 @@ def _check_kinds(method: type[Method], where: str) -> None:
         isinstance(method.pools, set | frozenset) and all(isinstance(kind, str) for kind in method.pools)
     ):
         raise ValueError(f"{where}: pools must be a set of names, as frozenset({{'dense'}})")
-    for attribute in ("citation", "needs_vectors"):
+    for attribute in ("citation", "needs_vectors", "needs_tokens"):
         if not isinstance(getattr(method, attribute), str):
             raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
     flags = (

@@ -34,6 +34,12 @@ def first(ids: Ids, n: int) -> Ids:
     return np.pad(ids[:, :n], ((0, 0), (0, max(n - ids.shape[1], 0))), constant_values=NO_DOCUMENT)
 
 
+def first_without(ids: Ids, labelled: NDArray[np.bool_], n: int) -> Ids:
+    """Take the first n of [B, K] that aren't labelled: [B, n]; `NO_DOCUMENT` where fewer are left."""
+    order = np.argsort(labelled, axis=1, kind="stable")
+    return first(np.take_along_axis(np.where(labelled, NO_DOCUMENT, ids), order, axis=1), n)
+
+
 def draw_uniform(ids: Ids, n: int, rng: np.random.Generator) -> Ids:
     """Draw n of the candidates [B, K] uniformly without replacement; empty places are never drawn."""
     log_weights = np.where(ids == NO_DOCUMENT, -np.inf, 0.0)
@@ -74,6 +80,18 @@ def without_repeats(
         ids[row, : len(allowed)], kept[row, : len(allowed)] = allowed, True
     order = np.argsort(~kept, axis=1, kind="stable")[:, :n]
     return take(ids, np.where(np.take_along_axis(kept, order, axis=1), order, NO_DOCUMENT))
+
+
+def within(ids: Ids, others: Ids) -> NDArray[np.bool_]:
+    """Mark the ids [B, K] that are in the same row of others [B, L]."""
+    return (ids[:, :, None] == others[:, None, :]).any(axis=2)
+
+
+def filled(chosen: Ids, spare: Ids) -> Ids:
+    """Fill the empty places of [B, M] with the row's spare documents, as far as they go."""
+    joined = np.concatenate([chosen, spare], axis=1)
+    order = np.argsort(joined == NO_DOCUMENT, axis=1, kind="stable")[:, : chosen.shape[1]]
+    return np.take_along_axis(joined, order, axis=1)
 
 
 def within(ids: Ids, others: Ids) -> NDArray[np.bool_]:

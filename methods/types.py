@@ -1,6 +1,6 @@
 """What a method gets and returns: batches, negatives, scores; and what it declares: claims and footnotes."""
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -177,6 +177,16 @@ class Work:
     """Times that the whole corpus is encoded."""
     searches: int = 0
     """Queries searched over the whole corpus."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A step of a document's token vectors along a gradient (`Services.perturbed_documents`)."""
+
+    objective: Callable[[torch.Tensor], torch.Tensor]
+    """Takes the vectors [B, D] of the moved texts and returns a scalar: each token goes where it rises fastest."""
+    size: float
+    """How far, in units of the mean length of the texts' token vectors; below 0 the scalar falls."""
 
 
 @dataclass(frozen=True)

@@ -309,7 +309,7 @@ def test_a_figure_of_the_suite_stands_with_all_datasets(tmp_path: Path, page: Pa
 
 def test_scores_of_negatives_are_told_by_method(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
-    table = "row,seed,eci,efficiency,hardness,margin,false_negative_rate\n"
+    table = "row,seed,balance,efficiency,hardness,margin,false_negative_rate\n"
     table += "simans,0,1.0,0.5,0.25,0.125,\nsimans,1,1.5,0.5,0.25,0.125,\n"
     (tmp_path / "board" / "foresight").mkdir(parents=True)
     (tmp_path / "board" / "foresight" / "scifact.csv").write_text(table)
@@ -317,6 +317,6 @@ def test_scores_of_negatives_are_told_by_method(tmp_path: Path) -> None:
     text = (tmp_path / "board" / "leaderboard.html").read_text()
     shown = text.split('<table class="plain">')[1].split("</table>")[0]
     assert re.findall(r"<th(?: [^>]*)?>([^<]*)<", shown) == [
-        "method", "ECI (reconstruction)", "its efficiency E", "hardness", "margin",
+        "method", "balance", "its efficiency E", "hardness", "margin",
     ]  # fmt: skip
     assert re.findall(r"<td[^>]*>([^<]*)<", shown) == ["simans", "1.250", "0.500", "0.250", "0.125"]

@@ -19,7 +19,7 @@ from negmark.methods import registry
 from negmark.methods.types import Claim
 from negmark.store.contents import Contents
 from negmark.store.query_scores import QueryScores, Row
-from negmark.train.services import Counters
+from negmark.train.counters import Counters
 from score_rows import row, scores
 from score_rows import write_run as write_scores
 

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 
 from builders import write_beir
+from contract_checks import METHODS
 from negmark.core.errors import UserError
 from negmark.data import prepare
 from negmark.data.hidden import found_by, hide, share_of
 from negmark.evaluate.audit import audit
-from negmark.methods import registry
 from negmark.search.index import BM25Searcher
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
@@ -24,7 +24,6 @@ from world import World, take_steps, write_world
 
 REAL = os.environ.get("NEGMARK_DATA")
 needs_data = pytest.mark.skipif(not REAL, reason="NEGMARK_DATA names no folder of datasets")
-METHODS = registry.available()
 CONTROLS = {name for name, method in METHODS.items() if method.knows_hidden}
 BM25 = {"how": "pooled", "retriever": "bm25", "k1": 1.2, "b": 0.75}
 DOCUMENTS = ["cat dog", "cat", "bird song", "cat cat fish", "stone"]

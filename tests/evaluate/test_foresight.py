@@ -13,7 +13,7 @@ from negmark.board.figures.foresight import draw_foresight, foresight_table
 from negmark.board.standings import summarise
 from negmark.compare.statistics import association
 from negmark.core.errors import UserError
-from negmark.evaluate.foresight import eci, first_negatives, foresee, main
+from negmark.evaluate.foresight import balance, first_negatives, foresee, main
 from negmark.store.collection import qrels
 from negmark.store.contents import Contents
 from negmark.store.labels import Labels
@@ -33,9 +33,9 @@ from negmark.store.run import read_run
         (7, 0.0, 0.0, 0.0),
     ],
 )
-def test_eci_of_one_query(size: int, hardness: float, safety: float, expected: float) -> None:
+def test_the_balance_of_one_query(size: int, hardness: float, safety: float, expected: float) -> None:
     """The first three are the oracles of the sheet: log(1 + K) 2 H M / (H + M)."""
-    score, efficiency = eci(np.log1p([size]), np.array([hardness]), np.array([safety]))
+    score, efficiency = balance(np.log1p([size]), np.array([hardness]), np.array([safety]))
     assert score[0] == pytest.approx(expected, abs=1e-6)
     assert efficiency[0] == pytest.approx(expected / math.log1p(size), abs=1e-6)
 
@@ -60,7 +60,7 @@ def test_scores_are_means_over_visits_of_queries() -> None:
     # H is .675, .8 and 0, so E is 2 * .675 * .75 / 1.425, 0 and 0
     efficiency = 2 * 0.675 * 0.75 / 1.425
     assert scores["efficiency"] == pytest.approx(efficiency / 3)
-    assert scores["eci"] == pytest.approx(math.log(3) * efficiency / 3)
+    assert scores["balance"] == pytest.approx(math.log(3) * efficiency / 3)
 
 
 def test_unknown_truth_is_no_rate() -> None:
@@ -178,7 +178,7 @@ VALUES = {"a": 0.1, "b": 0.3, "c": 0.5, "d": 0.7, "told": 0.9, "batch": 0.4}
 
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[list, Path]:
-    """Four methods whose ECI has the order of the board, a control, and one without negatives of its own."""
+    """Four methods whose balance has the order of the board, a control, and one without negatives of its own."""
     paths = []
     for name, value in VALUES.items():
         paths += write_runs(
@@ -190,7 +190,7 @@ def made(tmp_path: Path) -> tuple[list, Path]:
         {
             "row": name,
             "seed": seed,
-            "eci": VALUES.get(name, 0.5) + seed / 100,
+            "balance": VALUES.get(name, 0.5) + seed / 100,
             "hardness": hardness,
             "margin": 0.5,
         }
@@ -204,18 +204,18 @@ def made(tmp_path: Path) -> tuple[list, Path]:
 def test_correlations_are_of_the_controlled_track_without_controls(made: tuple[list, Path]) -> None:
     runs, scores = made
     table = foresight_table(summarise(runs), pd.read_csv(scores), ["told"])
-    assert table["score"].unique().tolist() == ["eci", "hardness", "margin"], "no rate is known"
+    assert table["score"].unique().tolist() == ["balance", "hardness", "margin"], "no rate is known"
     first = table.drop_duplicates("score").set_index("score")
     assert first["methods"].tolist() == [4, 4, 4]
-    assert first.loc["eci", ["rho", "tau"]].tolist() == pytest.approx([1, 1])
+    assert first.loc["balance", ["rho", "tau"]].tolist() == pytest.approx([1, 1])
     assert first.loc["hardness", ["rho", "tau"]].tolist() == pytest.approx([-1, -1])
-    assert first.loc["eci", "p"] == pytest.approx(2 / 24)
-    assert first.loc["eci", "p_holm"] == pytest.approx(2 * 2 / 24), (
+    assert first.loc["balance", "p"] == pytest.approx(2 / 24)
+    assert first.loc["balance", "p_holm"] == pytest.approx(2 * 2 / 24), (
         "two are tested: a constant margin is no test"
     )
     assert math.isnan(first.loc["margin", "tau"])
     assert set(table["row"]) == {"a", "b", "c", "d", "told"}
-    assert table.query("row == 'a' and score == 'eci'")["value"].item() == pytest.approx(0.105), (
+    assert table.query("row == 'a' and score == 'balance'")["value"].item() == pytest.approx(0.105), (
         "mean of seeds"
     )
 
@@ -226,7 +226,7 @@ def test_the_figure_says_what_it_shows(made: tuple[list, Path], tmp_path: Path) 
     names = {path.suffix for path in (tmp_path / "figures").iterdir()}
     assert names == {".svg", ".png", ".pdf", ".csv", ".txt"}
     caption = " ".join((tmp_path / "figures" / "scifact-foresight.txt").read_text().split())
-    assert "ECI is a reconstruction from an abstract" in caption
+    assert "after an idea of arXiv 2603.20990 (ECI), but not its formula" in caption
     assert "In the adapter tier (4 methods) no score is shown to predict the board." in caption
     assert "Without negatives of their own, and so without scores: batch." in caption
     assert "first 10% of a run's steps" in caption

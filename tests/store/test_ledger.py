@@ -76,6 +76,12 @@ def test_restored_ledger_goes_on_as_an_unbroken_one(tmp_path, done):
     assert (tmp_path / "resumed.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
 
 
+def test_a_source_that_gave_nothing_is_not_named(tmp_path):
+    """Else a ledger that was read again in between would have other bytes."""
+    ledger = filled(entry(0, [7], [[NONE]], source="nothing"), *ENTRIES)
+    assert ledger.table()["source"].dictionary.to_pylist() == ["pool", "centroid"]
+
+
 def test_empty_ledger_has_all_columns(tmp_path):
     Ledger().write(tmp_path / "l.parquet")
     table = read_ledger(tmp_path / "l.parquet")

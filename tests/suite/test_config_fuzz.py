@@ -195,6 +195,13 @@ def test_a_few_lines_that_unfold_to_gigabytes_are_told_in_one(tmp_path):
     assert len(str(caught.value)) < 500
 
 
+ALLOWED_IN = {
+    name: {
+        **({"track": "faithful"} if kind.refusal(kind.Params(), "controlled") else {}),
+        **({"tier": "finetune"} if kind.needs_tokens else {}),
+    }
+    for name, kind in registry.available().items()
+}
 PARAMETERS = [
     (name, key, info)
     for name, kind in registry.available().items()
@@ -210,7 +217,8 @@ def test_a_parameter_takes_its_own_type_alone(name, key, info):
     kinds = set(get_args(info.annotation)) or {info.annotation}
     taken = 0
     for value in STRANGE:
-        config = {"suite": "s", "datasets": {"scifact": None}, "methods": {name: {key: value}}}
+        row = {key: value, **ALLOWED_IN[name]}
+        config = {"suite": "s", "datasets": {"scifact": None}, "methods": {name: row}}
         suite, message = loaded(config)
         if suite is None:
             assert message.startswith(f"s.yaml: methods.{name}.{key}: ")

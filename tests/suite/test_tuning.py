@@ -20,6 +20,7 @@ TRACKS = [
     (method, track)
     for method in registry.available().values()
     for track in ("controlled", *(["faithful"] if method.faithful else []))
+    if not method.refusal(method.Params(), track)
 ]
 every_row = pytest.mark.parametrize(
     ("method", "track"), TRACKS, ids=[f"{method.name}/{track}" for method, track in TRACKS]

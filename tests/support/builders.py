@@ -19,6 +19,7 @@ from negmark.search.candidates import build_pool
 from negmark.search.index import DenseSearcher
 from negmark.store.collection import Qrels
 from negmark.store.contents import Contents
+from negmark.store.graph import relation_of
 from negmark.suite.open import study_in
 from negmark.suite.study import is_study
 
@@ -122,6 +123,8 @@ class Bench:
             [f"q{row}" for row in range(total)],
             {"train": train, "test": test},
         )
+        next_ones = [(row, row + 1) for row in range(self.documents - 1)]
+        self.collection.graph["synonym"] = relation_of(next_ones, self.documents)
         prepare.write(self.collection, self.dataset)
         points = rng.normal(size=(self.documents, self.dimension))
         turn = np.linalg.qr(rng.normal(size=(self.dimension, self.dimension)))[0]

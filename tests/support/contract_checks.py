@@ -7,9 +7,13 @@ from negmark.methods import registry
 from negmark.methods.types import NO_DOCUMENT
 from world import World
 
-METHODS = registry.available() | {
-    f"{name}/faithful": method for name, method in registry.available().items() if method.faithful
+METHODS = {
+    name + ending: method
+    for ending, track in (("", "controlled"), ("/faithful", "faithful"))
+    for name, method in registry.available().items()
+    if (method.faithful or not ending) and not method.refusal(method.Params(), track)
 }
+"""By name, and by `name/faithful`, in the tracks where each may be."""
 
 
 def what_the_loss_sees(negatives):

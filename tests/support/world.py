@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from builders import unit
 from negmark.data import prepare
@@ -18,6 +19,7 @@ from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store import vectors as stored
 from negmark.store.collection import Qrels, qrels, texts
+from negmark.store.graph import relation_of
 from negmark.store.left_out import read_left_out
 from negmark.store.pool import CandidatePool
 from negmark.train import train
@@ -39,6 +41,8 @@ class World:
     labels: Qrels
     """All labels of the training split, as stored: grade 0 too."""
     documents: int
+    table: Path
+    """Folder of a token table, for methods that need the vectors of tokens."""
 
     @property
     def positives(self) -> set[tuple[int, int]]:
@@ -47,11 +51,22 @@ class World:
         return set(zip(kept.queries.tolist(), kept.documents.tolist(), strict=True))
 
     def spec(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> dict[str, Any]:
-        """A run's spec with default parameters, as the Snakefile hands it over; `name/faithful` for the track."""
+        """A run's spec with default parameters, as the Snakefile hands it over; `name/faithful` for the track.
+
+        In the adapter tier, unless the method needs the vectors of tokens.
+        """
         budget = {"steps": 6, "batch_size": 8, "negatives": 4, "learning_rate": 1e-2, "warmup": 0.1}
         budget |= {"weight_decay": 0.0, "temperature": 0.05, "checkpoint_steps": 3}
         name, _, track = method.partition("/")
+        static: dict[str, Any] = {}
+        if registry.available()[name].needs_tokens:
+            table = {"start": str(self.table), "dimension": 0, "seed": 0}
+            sides = {f"{side}_{key}": value for side in ("query", "document")
+                     for key, value in (("length", 12), ("prompt", ""))}  # fmt: skip
+            static = {"tier": "static", "encoder": {"model": "", "table": table, **sides}}
+            budget["weights"] = "none"
         return {
+            **static,
             **({"track": track} if track else {}),
             "method": name,
             "row": row or name,
@@ -106,6 +121,7 @@ def write_world(
     copied: Callable[[NDArray[np.int64]], Mapping[int, int]] = lambda labels: {},
     keeps_copies: bool = False,
     own: Mapping[int, int] | None = None,
+    related: bool = True,
 ) -> World:
     """Write a world whose positives stand on top of both rankings, so that unfiltered draws would meet them.
 
@@ -114,6 +130,7 @@ def write_world(
     vectors in place; it is given the training labels too. `hidden` are pairs that are hidden from training.
     `copied` says for the training labels which documents get which other's text and vector, but for case and space.
     `own` says which documents are which query: even ones are under its id, odd ones have its text; all have its vector.
+    If `related`, each document has the next one as its synonym.
     """
     rng = np.random.default_rng(20260101)
     counts = np.where(np.arange(queries + OUTSIDE) % 3 == 2, 2, 1)
@@ -150,6 +167,7 @@ def write_world(
             names[document] = f"q{query}"
 
     dataset, vectors = folder / "dataset", folder / "vectors"
+    next_ones = [(row, row + 1) for row in range(documents - 1)]
     prepare.write(
         prepare.Collection(
             names,
@@ -159,6 +177,7 @@ def write_world(
             asked,
             splits,
             keeps_copies=keeps_copies,
+            graph={"synonym": relation_of(next_ones, documents)} if related else {},
         ),
         dataset,
     )
@@ -177,7 +196,19 @@ def write_world(
             folder / f"{kind}.safetensors",
         )
         pools[kind] = CandidatePool(folder / f"{kind}.safetensors")
-    return World(dataset, vectors, pools, labelled, documents)
+    return World(dataset, vectors, pools, labelled, documents, write_table(folder / "table", dimension))
+
+
+def write_table(folder: Path, dimension: int) -> Path:
+    """Write a row for each of the world's words, in model2vec's layout."""
+    folder.mkdir()
+    words = {word: number for number, word in enumerate([*WORDS, "[UNK]"])}
+    tokenizer = Tokenizer(models.WordLevel(words, unk_token="[UNK]"))
+    tokenizer.normalizer, tokenizer.pre_tokenizer = normalizers.Lowercase(), pre_tokenizers.Whitespace()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    rows = unit(np.random.default_rng(7).normal(size=(len(words), dimension)))
+    save_file({"embeddings": rows}, folder / "model.safetensors")
+    return folder
 
 
 def masked_in_batch(run: Run) -> set[tuple[int, int]]:

@@ -49,6 +49,53 @@ def test_dot_products_leave_vectors_as_long_as_they_are(texts, monkeypatch):
     assert (unit - 1).abs().max() < 1e-6
 
 
+def test_a_copy_encodes_by_its_own_weights_without_dropout(texts):
+    run = texts.run(chunk_tokens=40)
+    rows = np.array([5, 3, 5, 80, 0])
+    run.encoder.begin(0, 0)
+    live = {name: value.clone() for name, value in run.encoder.live().items()}
+    found = run.encoder.by_copy("document", rows, live)
+    torch.testing.assert_close(found, run.encoder.still("document", rows), atol=1e-5, rtol=0)
+    assert run.encoder.training
+    assert all(tower.training for tower in run.encoder.towers.values())
+    other = {name: value + 0.1 * (value.ndim == 1) for name, value in live.items()}
+    assert not torch.allclose(run.encoder.by_copy("document", rows, other), found, atol=1e-3)
+    torch.testing.assert_close(run.encoder.by_copy("document", rows, live), found)
+
+
+def test_tokens_that_do_not_move_give_the_vectors_as_they_are_and_moved_ones_have_a_gradient(texts):
+    run = texts.run(dropout=0.0, chunk_tokens=40)
+    rows = np.array([5, 3, 80, 0])
+    run.encoder.begin(0, 0)
+    tokens = run.encoder.token_vectors("document", rows)
+    assert len(tokens) == run.encoder._lengths["document"][rows].sum()
+    shift = torch.zeros_like(tokens).requires_grad_()
+    found = run.encoder.from_tokens("document", rows, shift, still=True)
+    torch.testing.assert_close(found, run.encoder.documents(rows), atol=1e-5, rtol=0)
+    aim = torch.linspace(-1, 1, found.shape[1])
+    (slope,) = torch.autograd.grad((found @ aim).sum(), shift)
+    assert all(parameter.grad is None for parameter in run.encoder.parameters())
+    for place in ((0, 2), (len(tokens) - 1, 1)):
+        step = torch.zeros_like(tokens)
+        step[place] = 1e-2
+        up, down = (
+            (run.encoder.from_tokens("document", rows, sign * step, still=True) @ aim).sum()
+            for sign in (1, -1)
+        )
+        assert slope[place].item() == pytest.approx(((up - down) / 2e-2).item(), rel=0.02, abs=5e-3)
+
+
+def test_all_passes_over_moved_texts_have_the_same_dropout(texts):
+    run = texts.run()
+    rows = np.arange(4)
+    run.encoder.begin(0, 0)
+    shift = torch.zeros_like(run.encoder.token_vectors("document", rows))
+    first, second = (run.encoder.from_tokens("document", rows, shift, still) for still in (True, False))
+    assert torch.equal(first, second)
+    run.encoder.begin(0, 1)
+    assert not torch.equal(first, run.encoder.from_tokens("document", rows, shift, still=True))
+
+
 @pytest.mark.parametrize("method", ["inbatch", "dense_topk"])
 def test_gradient_caching_gives_the_gradient_of_the_whole_batch(texts, method):
     loss, whole = gradients(texts.run(method))
@@ -135,9 +182,9 @@ def test_a_run_goes_on_from_another_runs_towers(texts, tmp_path):
     assert not np.allclose(moved.numpy(), np.load(texts.vectors / "documents.npy"), atol=1e-4)
 
 
-MECHANISMS = {"inbatch", "simans", "ance", "adore", "clusterns", "cet"}
+MECHANISMS = {"inbatch", "simans", "ance", "adore", "clusterns", "cet", "buir", "claps"}
 """A method of each kind: without documents of its own, from a pool, from a refreshed pool, by live search with one side
-trained, with vectors that are no document's, with networks of its own."""
+trained, with vectors that are no document's, with networks of its own, with a momentum copy, with moved tokens."""
 
 
 @pytest.mark.parametrize(

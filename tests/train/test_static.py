@@ -1,5 +1,6 @@
 """The static tier: its gradients are those of the whole table, its steps those of AdamW on the rows they touch."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -174,6 +175,77 @@ def test_steps_are_those_of_adamw_on_the_rows_they_touch(words, weights):
     if scale is not None:
         torch.testing.assert_close(ours.weights.detach().double(), scale[held].detach(), atol=1e-5, rtol=1e-5)
         assert (scale - 1).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("weights", ["none", "learned"])
+def test_moved_tokens_move_the_mean(words, weights):
+    run = words.run(weights=weights)
+    encoder, rows = run.encoder, np.array([3, EMPTY, 40])
+    table = encoder.tables["both"]
+    if weights == "learned":
+        torch.nn.init.uniform_(table.weights, 0.5, 2.0)
+    tokens = encoder.token_vectors("document", rows)
+    bags = encoder._bags("document", rows)
+    scale = 1 if table.weights is None else table.weights.detach()[bags.tokens][:, None]
+    torch.testing.assert_close(tokens, table.rows.detach()[bags.tokens] * scale)
+    shift = torch.randn(tokens.shape, generator=torch.Generator().manual_seed(0))
+    ends = bags.starts.tolist()
+    expected = normalize(
+        torch.stack([(tokens + shift)[a:b].sum(dim=0) if b > a else torch.ones(16)
+                     for a, b in itertools.pairwise(ends)])
+    )  # fmt: skip
+    for still in (True, False):
+        torch.testing.assert_close(encoder.from_tokens("document", rows, shift, still).detach(), expected)
+    torch.testing.assert_close(
+        encoder.from_tokens("document", rows, torch.zeros_like(shift), still=False), encoder.documents(rows)
+    )
+
+
+def test_gradients_of_moves_reach_the_shift_alone_and_those_of_the_texts_the_table_alone(words):
+    run = words.run()
+    encoder, rows = run.encoder, np.array([3, 40])
+    shift = torch.full(
+        encoder.token_vectors("document", rows).shape, 0.1, dtype=torch.float64, requires_grad=True
+    )
+    aim = torch.linspace(-1, 1, 16)
+
+    def score(moved):
+        return (encoder.from_tokens("document", rows, moved.float(), still=True) @ aim).sum()
+
+    (found,) = torch.autograd.grad(score(shift), shift)
+    assert not encoder.tables["both"].collected
+    for place in ((0, 2), (len(shift) - 1, 5)):
+        step = torch.zeros_like(shift)
+        step[place] = 1e-2
+        slope = (score((shift + step).detach()) - score((shift - step).detach())) / 2e-2
+        assert found[place].item() == pytest.approx(slope.item(), abs=2e-3)
+    moved = encoder.from_tokens("document", rows, shift.float(), still=False)
+    (moved @ aim).sum().backward()
+    assert shift.grad is None
+    assert len(encoder.tables["both"].collected) == 1
+
+
+def test_a_copy_encodes_by_its_own_tables(words):
+    for track, method in (("controlled", "random"), ("faithful", "adore")):
+        run = words.run(method, track=track)
+        rows = np.array([3, EMPTY, 40])
+        live = run.encoder.live()
+        for side in ("query", "document"):
+            torch.testing.assert_close(run.encoder.by_copy(side, rows, live), run.encoder.still(side, rows))
+        other = {name: -value for name, value in live.items()}
+        apart = run.encoder.by_copy("document", rows, other)[[0, 2]]
+        torch.testing.assert_close(apart, -run.encoder.still("document", rows)[[0, 2]])
+
+
+@pytest.mark.parametrize("method", ["buir", "moco_dual_view", "claps"])
+def test_a_killed_run_with_a_copy_or_moved_tokens_ends_with_the_same_bytes(words, tmp_path, stop_at, method):
+    spec = words.spec(method, track="faithful")
+    whole = words.train(tmp_path / "whole", spec)
+    killed(words, stop_at, tmp_path / "broken", spec, at=5)
+    stop_at()
+    broken = words.train(tmp_path / "broken", spec)
+    assert json.loads((broken / "manifest.json").read_text())["resumed_at"] == 3
+    assert same(whole, broken)
 
 
 def test_first_step_is_that_of_the_usual_adam(words):

@@ -46,7 +46,7 @@ from negmark.suite.figures import OF_DATASET, OF_SUITE
 POINTS = re.compile(r'<svg[^>]* width="([\d.]+)pt"')
 SCREEN = 1.75  # pixels per point: figures have the size of print, which is small on a screen
 FORESIGHT = {
-    "eci": "ECI (reconstruction)",
+    "balance": "balance",
     "efficiency": "its efficiency E",
     "hardness": "hardness",
     "margin": "margin",

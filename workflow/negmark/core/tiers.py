@@ -39,6 +39,8 @@ class Tier:
     """Can dropout make two views of a sentence?"""
     starts_from_table: bool = False
     """Is its start a token table (`encoder.table`) and no transformer? Then all rows of its suites are of this tier."""
+    has_tokens: bool = False
+    """Can the vectors of tokens be moved before they become that of a text? Methods with `needs_tokens` need it."""
     score: str = "cosine similarity"
     """What its scores are, in figures."""
 
@@ -71,6 +73,7 @@ TIERS = {
             "o",
             has_dropout=False,
             starts_from_table=True,
+            has_tokens=True,
         ),
         Tier(
             "finetune",
@@ -81,6 +84,7 @@ TIERS = {
             "finetune",
             "",
             "s",
+            has_tokens=True,
         ),
         Tier(
             "rerank",

@@ -5,13 +5,14 @@ the dataset start from, before any training:
 
 - hardness: the mean of s(q, n_k);
 - margin: the mean of s(q, p) - s(q, n_k);
-- ECI, Effective Contrastive Information (Sinha et al. 2026, arXiv 2603.20990, version 1), **reconstructed**: only the
-  abstract says what goes into it, capacity times a harmonic balance of hardness and safety, so the formula below is a
-  guess, not a faithful reproduction. Their version 3 is another metric under another name.
+- balance, ours: capacity times the harmonic mean of hardness and safety. The idea is that of the abstract of ECI,
+  Effective Contrastive Information (Sinha et al. 2026, arXiv 2603.20990, version 1), but **not their metric**: we know
+  none of their formulas, and their version 3 (ECI_sem) measures something else, which ranks sources of negatives in
+  another order.
 
       s' = (1 + s) / 2                                            cosine similarity mapped to 0..1
       C = log(1 + K),  H = mean s'(q, n_k),  M = mean clip((s'(q, p) - s'(q, n_k)) / m, 0, 1)
-      ECI = C E,  E = 2 H M / (H + M)                             E = 0 where H + M = 0
+      balance = C E,  E = 2 H M / (H + M)                         E = 0 where H + M = 0
 
   C grows with K, so sets of different sizes are compared by E;
 - the false-negative rate: the share of negatives relevant by all labels, where the dataset hides some.
@@ -48,17 +49,17 @@ from negmark.store.vectors import load as load_vectors
 SHARE = 0.1
 """Share of a run's steps that is scored: the first window of the audit."""
 SAFE = 0.1
-"""m, the margin in units of s' above which a negative is fully safe; our choice, the abstract gives none."""
-SCORES = ("eci", "efficiency", "hardness", "margin", "false_negative_rate")
+"""m, the margin in units of s' above which a negative is fully safe; our choice."""
+SCORES = ("balance", "efficiency", "hardness", "margin", "false_negative_rate")
 
 Sides = tuple[Vectors, Vectors]
 """[N, D] of documents and [Q, D] of queries."""
 
 
-def eci(
+def balance(
     capacity: NDArray[np.float64], hardness: NDArray[np.float64], safety: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the reconstructed ECI and its efficiency E, from the C, H and M of Q queries, [Q] each."""
+    """Return the balance and its efficiency E, from the C, H and M of Q queries, [Q] each."""
     total = hardness + safety
     efficiency = np.divide(2 * hardness * safety, total, out=np.zeros_like(total), where=total > 0)
     return capacity * efficiency, efficiency
@@ -82,12 +83,12 @@ def foresee(negatives: pd.DataFrame) -> dict[str, float]:
         }
     )
     mapped = (1 + by_query["hardness"].to_numpy()) / 2
-    score, efficiency = eci(by_query["capacity"].to_numpy(), mapped, by_query["safety"].to_numpy())
+    score, efficiency = balance(by_query["capacity"].to_numpy(), mapped, by_query["safety"].to_numpy())
     known = negatives["false"].dropna()
     return {
         "queries": len(by_query),
         "negatives": len(negatives),
-        "eci": float(score.mean()),
+        "balance": float(score.mean()),
         "efficiency": float(efficiency.mean()),
         "hardness": float(by_query["hardness"].mean()),
         "margin": float(by_query["margin"].mean()),

@@ -60,6 +60,35 @@ def related_to_positives(related: csr_array, labels: Qrels, queries: int) -> csr
     return asked @ related
 
 
+def within_hops(graph: Graph, rows: NDArray[np.int64], hops: int) -> NDArray[np.int64]:
+    """Return the documents within so many hops of documents [B] by any relation, nearest first: [B, K].
+
+    -1 after a row's last one; a document is none of its own. Those at one distance come in the order of their rows.
+    """
+    documents = next(iter(graph.values())).shape[0]
+    any_relation = sum(graph.values(), csr_array((documents, documents), dtype=bool))
+    reached = _one_each(rows, documents)
+    found: list[list[NDArray[np.int64]]] = [[] for _ in rows]
+    edge = reached
+    for _ in range(hops):  # bool @ bool and bool + bool are bool, and > is `and not`
+        edge = csr_array((edge @ any_relation) > reached)
+        edge.sort_indices()
+        reached = reached + edge
+        for parts, first, last in zip(found, edge.indptr[:-1], edge.indptr[1:], strict=True):
+            parts.append(edge.indices[first:last].astype(np.int64))
+    joined = [np.concatenate(parts) if parts else np.empty(0, np.int64) for parts in found]
+    padded = np.full((len(rows), max(map(len, joined), default=0)), -1, dtype=np.int64)
+    for place, columns in enumerate(joined):
+        padded[place, : len(columns)] = columns
+    return padded
+
+
+def _one_each(columns: NDArray[np.int64], width: int) -> csr_array:
+    """Return a sparse matrix [B, width], true in one column of each row."""
+    count = len(columns)
+    return csr_array((np.ones(count, bool), columns, np.arange(count + 1)), shape=(count, width))
+
+
 def holds(matrix: csr_array, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Say of each pair of a row and a column if it is true in a sparse matrix."""
     found = matrix.tocoo()

@@ -56,9 +56,11 @@ class Ledger:
         """Return the columns: step, query, document, score, weight, source and backfilled."""
         step, query, document = (self._joined(self._rows, column, np.int32) for column in range(3))
         score, weight = (self._joined(self._floats, column, np.float32) for column in range(2))
-        names = list(dict.fromkeys(source for source, _ in self._sources))
-        codes = [names.index(source) for source, _ in self._sources]
-        indices = np.repeat(np.array(codes, np.int32), [count for _, count in self._sources])
+        # a source that gave nothing isn't named: a ledger that was written and read again doesn't know it either
+        sources = [(source, count) for source, count in self._sources if count]
+        names = list(dict.fromkeys(source for source, _ in sources))
+        codes = [names.index(source) for source, _ in sources]
+        indices = np.repeat(np.array(codes, np.int32), [count for _, count in sources])
         return {
             "step": pa.array(step),
             "query": pa.array(query),

@@ -175,6 +175,13 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
             f"{where}.tier: this row of {method.name} needs {needed}, which a cross-encoder doesn't have; "
             f"allowed: {', '.join(with_properties(scores_pairs=False))}"
         )
+    if method.needs_tokens and not tier.has_tokens:
+        raise UserError(
+            f"{where}.tier: {method.name} needs the vectors of tokens for {method.needs_tokens}, which the tier "
+            f"{tier.name} doesn't have; allowed: {', '.join(with_properties(has_tokens=True))}"
+        )
+    if method.needs_graph(params, track):
+        _check_graph(suite, method, where)
 
 
 def _method(name: str, where: str) -> type[Method]:
@@ -199,6 +206,18 @@ def _check_track(settings: RowSettings, method: type[Method], where: str) -> Non
         raise UserError(
             f"{where}.track: {method.name} has no recipe besides its negatives; only 'controlled' is allowed"
         )
+
+
+def _check_graph(suite: Suite, method: type[Method], where: str) -> None:
+    """Check that no dataset that is trained on is known to have no relations; a folder's are seen when it is read."""
+    for dataset in suite.datasets.values():
+        known = known_datasets().get(suite.dataset_settings[dataset.name].source or dataset.name)
+        if dataset.is_home and known and not known.relations:
+            having = [name for name, entry in known_datasets().items() if entry.relations]
+            raise UserError(
+                f"{where}: {method.name} needs relations between documents, and {dataset.name} has none; train it on "
+                f"{' or '.join(having)}, or on your own folder with a graph.tsv, or remove the row"
+            )
 
 
 def _check_loss(suite: Suite, name: str, method: type[Method], where: str) -> None:
@@ -288,6 +307,7 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
         method.notes(track, scores_pairs=tier.scores_pairs, sentences=False, graded=False)
         method.own_notes(params, track)
         method.refusal(params, track)
+        method.needs_graph(params, track)
         method.asks_teacher(params, track)
         method.work(params, track, 1, 1)
         if not all(tried.values for tried in method.space(params, track).values()):

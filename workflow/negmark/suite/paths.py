@@ -178,6 +178,7 @@ class Paths:
             "judgments": self.judgments(dataset, row),
             "texts": self.texts(dataset, row),
             "own": own_files.inputs(self.ranker_files(row)),
+            "graph": [f"{self.collection(dataset)}/documents.parquet"] if row.needs_graph else [],
         }
 
     def ranker_files(self, row: Row) -> list[str]:

@@ -144,6 +144,14 @@ class Row(BaseModel):
             for method, given in self.methods_given
         )
 
+    @property
+    def needs_graph(self) -> bool:
+        """Does it, or the method of its loss, read relations between documents?"""
+        return any(
+            method.needs_graph(method.Params.model_validate(given), self.track)
+            for method, given in self.methods_given
+        )
+
     def parameters(self, dataset: str) -> dict[str, Any]:
         """Return all parameters of the method on a dataset."""
         chosen = self.chosen.get(dataset)

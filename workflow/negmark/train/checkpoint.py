@@ -85,6 +85,7 @@ class Checkpoint:
         run.history[:] = history
         run.encoder.load_state_dict(_with_prefix(tensors, "encoder."))
         run.method.extra_modules().load_state_dict(_with_prefix(tensors, "extra."))
+        run.services.load_state_dict(_with_prefix(tensors, "momentum."))
         run.method.load_state_dict(_with_prefix(tensors, "method."))
         _load_optimizer(run.optimizer, tensors)
         run.schedule.load_state_dict(_value(tensors["schedule"]))
@@ -107,6 +108,7 @@ def _tensors(run: "Run") -> dict[str, torch.Tensor]:
     """Return all that changes while a run trains, ledger and history aside, as named tensors."""
     tensors = {f"encoder.{name}": value for name, value in run.encoder.state_dict().items()}
     tensors |= {f"extra.{name}": value for name, value in run.method.extra_modules().state_dict().items()}
+    tensors |= {f"momentum.{name}": value for name, value in run.services.state_dict().items()}
     tensors |= {f"method.{name}": value for name, value in run.method.state_dict().items()}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}

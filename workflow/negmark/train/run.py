@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from negmark.core.errors import UserError
 from negmark.core.seeds import torch_seed
 from negmark.core.tier_modules import tier_module
 from negmark.methods import registry
 from negmark.methods.base import Method
+from negmark.store.graph import Graph, read_graph
 from negmark.store.labels import Labels
 from negmark.store.ledger import Ledger
 from negmark.train.clock import Clock
@@ -66,6 +68,7 @@ def set_up(
     if start is not None:
         encoder.load(start)
     method_class = registry.available()[spec["method"]]
+    params = method_class.Params.model_validate(spec["params"])
     services = TrainingServices(
         encoder=encoder,
         labels=materials.labels,
@@ -81,8 +84,11 @@ def set_up(
         teacher_model=teacher_model,
         judgments=materials.judgments,
         steps=training["steps"],
+        graph=_graph(spec, materials)
+        if method_class.needs_graph(params, spec.get("track", "controlled"))
+        else None,
     )
-    method = method_class(method_class.Params.model_validate(spec["params"]), services)
+    method = method_class(params, services)
     objective = _objective(spec["loss"], services) if "loss" in spec else method
     encoder.freeze(objective.trained_towers())
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
@@ -110,6 +116,17 @@ def set_up(
         accumulation=accumulation,
         in_batch=training.get("in_batch", True),
     )
+
+
+def _graph(spec: Mapping[str, Any], materials: Materials) -> Graph:
+    """Return the relations between the documents. Raises `UserError` if there are none."""
+    graph = read_graph(materials.dataset)
+    if not any(related.nnz for related in graph.values()):
+        raise UserError(
+            f"methods.{spec['row']}: {spec['method']} needs relations between documents, and {materials.dataset.name} "
+            "has none; add a graph.tsv to its folder, or remove the row"
+        )
+    return graph
 
 
 def _objective(lent: Mapping[str, Any], services: TrainingServices) -> Method:

@@ -1,7 +1,6 @@
 """What the training loop offers to a method, with every request counted as cost."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -10,41 +9,20 @@ from numpy.typing import NDArray
 
 from negmark.core.seeds import stream
 from negmark.methods.base import Pool
-from negmark.methods.types import NO_DOCUMENT, Graded, Ids
+from negmark.methods.types import NO_DOCUMENT, Graded, Ids, Move
+from negmark.store.graph import Graph, within_hops
 from negmark.store.judgments import Judgments
 from negmark.store.labels import Labels
 from negmark.store.vectors import Vectors, float32
+from negmark.train.counters import Counters
+from negmark.train.momentum import MomentumCopy
+from negmark.train.perturb import perturbed
 from negmark.train.tiers.protocol import Moment, TrainedEncoder
 
 BLOCK = 1 << 20
 """Documents that are searched at once: their scores for a batch of 256 take a gigabyte."""
 CHANCE_ROWS = 2048
 """Queries and documents of which the mean cosine of random pairs is taken."""
-
-
-@dataclass
-class Counters:
-    """Work that a run caused, in counts independent of the machine."""
-
-    optimizer_steps: int = 0
-    query_vectors: int = 0
-    document_vectors: int = 0
-    extra_vectors: int = 0
-    """Vectors that the method asked for beside the batch and its negatives."""
-    searches: int = 0
-    """Queries searched over the whole corpus."""
-    refreshes: int = 0
-    """Times that the whole corpus was re-encoded."""
-    teacher_vectors: int = 0
-    """Vectors of another encoder that the method read."""
-    pairs: int = 0
-    """Pairs of the batch and its negatives that the trained cross-encoder scored."""
-    network_forwards: int = 0
-    """Pairs or vectors that went through networks of the method's own."""
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the counts by name."""
-        return asdict(self)
 
 
 class EncoderSnapshot:
@@ -135,8 +113,9 @@ class TrainingServices:
         teacher_model: TrainedEncoder | None = None,
         judgments: Judgments | None = None,
         steps: int = 0,
+        graph: Graph | None = None,
     ) -> None:
-        self._track, self._steps = track, steps
+        self._track, self._steps, self._graph = track, steps, graph
         self._encoder, self._labels, self._pools = encoder, labels, pools
         self._teacher, self._graded, self._hidden = teacher, graded, hidden
         self._teacher_model, self._judgments = teacher_model, judgments
@@ -146,6 +125,7 @@ class TrainingServices:
         """The corpus, and the same where it is searched."""
         self._row, self._seed = row, seed
         self._negatives, self._temperature = negatives, temperature
+        self._momentum: MomentumCopy | None = None
         self.counters = Counters()
 
     @property
@@ -301,16 +281,49 @@ class TrainingServices:
         self.counters.extra_vectors += queries.size
         return self._shaped(self._encoder.queries(queries.ravel()), queries)
 
-    @torch.no_grad()
-    def encode_documents(self, documents: Ids) -> torch.Tensor:
-        """Return current vectors without gradient; empty places give the vector of document 0.
+    def encode_documents(self, documents: Ids, gradient: bool = False) -> torch.Tensor:
+        """Return current vectors; empty places give the vector of document 0.
 
-        They are looked up if the whole corpus was encoded for a search and hasn't changed since.
+        Without gradient they are looked up if the whole corpus was encoded for a search and hasn't changed since.
         """
-        if self._matrix is not None and self._matrix[0] == self._encoder.document_version:
+        known = self._matrix is not None and self._matrix[0] == self._encoder.document_version
+        if known and not gradient and self._matrix is not None:
             return self._matrix[1][torch.from_numpy(np.maximum(documents, 0))]
         self.counters.extra_vectors += int((documents != NO_DOCUMENT).sum())
-        return self._shaped(self._encoder.documents(np.maximum(documents, 0).ravel()), documents)
+        with torch.set_grad_enabled(gradient):
+            return self._shaped(self._encoder.documents(np.maximum(documents, 0).ravel()), documents)
+
+    def momentum(self, decay: float) -> MomentumCopy:
+        """Return the run's momentum copy."""
+        if self._momentum is None:
+            self._momentum = MomentumCopy(self._encoder, self.counters, decay)
+        self._momentum.decay = decay
+        return self._momentum
+
+    def follow(self) -> None:
+        """Let the momentum copy, if there is one, follow what the optimiser has just moved."""
+        if self._momentum is not None:
+            self._momentum.follow()
+
+    def perturbed_documents(self, documents: Ids, moves: Sequence[Move]) -> torch.Tensor:
+        """Return vectors of documents whose tokens have been moved; counted once a move and once at the end."""
+        self.counters.extra_vectors += len(documents) * (len(moves) + 1)
+        return perturbed(self._encoder, "document", documents, moves)
+
+    def neighbours(self, documents: Ids, hops: int = 1) -> Ids:
+        """Return related documents. Raises PermissionError for a method that doesn't declare its need of a graph."""
+        if self._graph is None:
+            raise PermissionError(f"{self._row}: only a row with `needs_graph` may ask for neighbours")
+        return within_hops(self._graph, documents, hops)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Return what a resumed run needs of the services, counters aside: the momentum copy, if there is one."""
+        return {} if self._momentum is None else self._momentum.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        if state:
+            self._momentum = MomentumCopy.restored(self._encoder, self.counters, state)
 
     @staticmethod
     def _shaped(vectors: torch.Tensor, rows: Ids) -> torch.Tensor:

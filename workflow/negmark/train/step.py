@@ -12,7 +12,7 @@ from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Scores, St
 from negmark.store.filled import EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.ledger import VECTOR, Ledger
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.contract import check_loss, check_negatives, check_weighed, check_model
+from negmark.train.contract import check_loss, check_model, check_negatives, check_weighed
 from negmark.train.run import Run
 
 
@@ -35,6 +35,8 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
     if moves:
         run.optimizer.step()
         run.encoder.stepped()
+        with run.clock.own():
+            run.services.follow()
         run.services.counters.optimizer_steps += 1
     _record(run, example, loss.item(), keep_scores)
     if moves:

@@ -24,7 +24,7 @@ from negmark.suite.tier_pairs import FEWEST
 
 TRACK = "controlled"
 SCORES = {
-    "eci": "ECI (reconstruction)",
+    "balance": "balance of hardness and safety",
     "hardness": "mean hardness",
     "margin": "mean margin",
     "false_negative_rate": "false-negative rate",
@@ -168,8 +168,8 @@ def _caption(tidy: pd.DataFrame, frame: pd.DataFrame, dataset: str) -> str:
         f"Can the quality of negatives on {dataset} be predicted before training? Each score is computed from the "
         f"negatives of the first {SHARE:.0%} of a run's steps by the encoder before training and plotted against "
         f"the trained mean {by} on the {drawing.queries_shown(frame, by)}; a point is a method of the {TRACK} track, "
-        "means over seeds. ECI is a reconstruction from an abstract (arXiv 2603.20990, version 1), not its authors' "
-        "formula. "
+        "means over seeds. Balance: log of the number of negatives times the harmonic mean of hardness and safety, "
+        "after an idea of arXiv 2603.20990 (ECI), but not its formula. "
         f"Margin: score of the positive minus that of a negative. {results} rho: Spearman's, with the interval of "
         "Bonett and Wright (2000), which treats the methods as a sample of all possible ones; p: Kendall's, two-sided, "
         "adjusted by Holm for the scores of a tier. Methods are few and related, so even a small p is only a hint. "

@@ -58,6 +58,10 @@ class AdapterEncoder(BiEncoder, nn.Module):
         maps = state or {"query": self.query.detach().clone(), "document": self.document.detach().clone()}
         return AdapterMoment(dict(maps), self._mapped_corpus(maps["document"]), self._queries)
 
+    def by_copy(self, side: str, rows: Rows, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return unit vectors of a side by other maps."""
+        return apply_map(self._queries if side == "query" else self._documents, rows, parameters[side])
+
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of queries."""
         return self._queries[torch.from_numpy(rows)].float()

@@ -26,6 +26,7 @@ from accelerate import Accelerator
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
+from torch.func import functional_call
 from torch.nn import functional
 from transformers import AutoModel
 
@@ -56,10 +57,26 @@ class Tower(nn.Module):
 
     def forward(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         """Return vectors [len(rows), D] in float32."""
+        ids, mask = self.inputs(tokens, rows)
+        return self.pooled(self.model(input_ids=ids, attention_mask=mask), mask)
+
+    def moved(self, tokens: Tokens, rows: Rows, shift: torch.Tensor) -> torch.Tensor:
+        """Return the same of texts whose tokens' input embeddings are moved by `shift` [n, D], a token a row."""
+        ids, mask = self.inputs(tokens, rows)
+        embedded = self.model.get_input_embeddings()(ids)  # type: ignore[operator]
+        held = mask.bool().unsqueeze(2)
+        embedded = embedded + torch.zeros_like(embedded).masked_scatter(held, shift.to(embedded))
+        return self.pooled(self.model(inputs_embeds=embedded, attention_mask=mask), mask)
+
+    def inputs(self, tokens: Tokens, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return padded token ids and their mask [R, T], where the model is."""
         device = next(self.model.parameters()).device
         ids, mask = (torch.from_numpy(part).to(device) for part in tokens.padded(rows, self.padding))
-        hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state.float()
-        vectors = pool(hidden, mask, self.pooling)
+        return ids, mask
+
+    def pooled(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+        """Return vectors of the model's output, in float32."""
+        vectors = pool(output.last_hidden_state.float(), mask, self.pooling)
         return functional.normalize(vectors, dim=1) if self.normalize else vectors
 
 
@@ -209,6 +226,53 @@ class FinetuneEncoder(BiEncoder, nn.Module):
             return StoredMoment(state["documents"], state["queries"], state["rows"].numpy())
         queries = self._all("query", self._training_queries)
         return StoredMoment(self.all_documents(), queries, self._training_queries)
+
+    @torch.no_grad()
+    def by_copy(self, side: str, rows: Rows, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Encode rows by a tower of other parameters, without dropout; every process encodes all."""
+        tower = self._tower(side)
+        prefix = f"towers.{SHARED if SHARED in self.towers else side}."
+        own = {
+            name.removeprefix(prefix): value for name, value in parameters.items() if name.startswith(prefix)
+        }
+        plan = list(batches(self._lengths[side][rows], self._chunk_tokens))
+        was_training = tower.training
+        tower.eval()
+        try:
+            with self._precision():
+                parts = [
+                    functional_call(tower, own, (self._tokens[side], rows[chunk])).cpu() for chunk in plan
+                ]
+        finally:
+            tower.train(was_training)
+        return torch.cat(parts)[torch.from_numpy(np.argsort(np.concatenate(plan)))]
+
+    @torch.no_grad()
+    def token_vectors(self, side: str, rows: Rows) -> torch.Tensor:
+        """Return the input embeddings of the texts' tokens, before positions are added."""
+        if self._accelerator.num_processes > 1:
+            raise UserError("a method that moves tokens runs in one process alone; set finetune.processes: 1")
+        network = self._tower(side).model
+        ids = torch.from_numpy(self._tokens[side].taken(rows).ids.astype(np.int64))
+        return network.get_input_embeddings()(ids.to(self._accelerator.device)).cpu().float()
+
+    def from_tokens(self, side: str, rows: Rows, shift: torch.Tensor, still: bool) -> torch.Tensor:
+        """Encode moved texts, all passes of a step with the same dropout; their graph isn't cached chunk by chunk."""
+        lengths = self._lengths[side][rows]
+        plan = list(batches(lengths, self._chunk_tokens))
+        parts = shift.split(lengths.tolist())
+        moved = [torch.cat([parts[place] for place in chunk.tolist()]) for chunk in plan]
+        vectors = torch.cat(
+            [self._moved_chunk(side, rows[chunk], part, number)
+             for number, (chunk, part) in enumerate(zip(plan, moved, strict=True))]
+        )  # fmt: skip
+        return vectors[torch.from_numpy(np.argsort(np.concatenate(plan)))]
+
+    def _moved_chunk(self, side: str, rows: Rows, shift: torch.Tensor, number: int) -> torch.Tensor:
+        with torch.random.fork_rng(devices=self._gpus()):
+            torch.manual_seed(torch_seed(self._key[0], "dropout of moved texts", self._key[1], side, number))
+            with self._precision():
+                return self._tower(side).moved(self._tokens[side], rows, shift).cpu()
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of queries."""

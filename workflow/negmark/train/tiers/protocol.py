@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from negmark.core.errors import UserError
 from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 Rows = NDArray[np.int64]
@@ -84,6 +85,21 @@ class TrainedEncoder(Protocol):
     def moment(self, state: Mapping[str, torch.Tensor] | None = None) -> Moment:
         """Store the encoder as it is now, or restore a moment that was stored."""
 
+    def live(self) -> dict[str, torch.Tensor]:
+        """Return all parameters of vectors by name, without gradient: themselves, not copies."""
+
+    def by_copy(self, side: str, rows: Rows, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return vectors [len(rows), D] of a side by other values of these parameters; no gradient, no dropout."""
+
+    def token_vectors(self, side: str, rows: Rows) -> torch.Tensor:
+        """Return the vectors [n, D] of all tokens of texts, one text after the other, without gradient."""
+
+    def from_tokens(self, side: str, rows: Rows, shift: torch.Tensor, still: bool) -> torch.Tensor:
+        """Return vectors [len(rows), D] of texts whose tokens are moved by `shift` [n, D].
+
+        `still`: with gradient to `shift` alone, and none to what is trained; else the other way round.
+        """
+
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the vectors of queries before training."""
 
@@ -114,6 +130,9 @@ class TrainedEncoder(Protocol):
     def parameters(self) -> Iterator[torch.nn.Parameter]:
         """Return the parameters, trained or not."""
 
+    def named_parameters(self) -> Iterator[tuple[str, torch.nn.Parameter]]:
+        """Return the same with their names."""
+
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """Return the weights for a checkpoint."""
 
@@ -142,6 +161,22 @@ class BiEncoder:
 
     def rankers(self) -> None:
         """Return None: there is no cross-encoder."""
+
+    def live(self: TrainedEncoder) -> dict[str, torch.Tensor]:
+        """Return all parameters."""
+        return {name: value.detach() for name, value in self.named_parameters()}
+
+    def token_vectors(self, side: str, rows: Rows) -> torch.Tensor:
+        """Refuse: vectors come from a frozen encoder, unless a tier does it otherwise."""
+        _refuse_tokens()
+
+    def from_tokens(self, side: str, rows: Rows, shift: torch.Tensor, still: bool) -> torch.Tensor:
+        """Refuse, as above."""
+        _refuse_tokens()
+
+
+def _refuse_tokens() -> NoReturn:
+    raise UserError("this tier has no vectors of tokens: a method that moves them can't run in it")
 
 
 def _negative_vectors(encoder: TrainedEncoder, negatives: Negatives, batch: Batch) -> torch.Tensor:

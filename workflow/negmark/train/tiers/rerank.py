@@ -226,6 +226,22 @@ class CrossEncoder(nn.Module):
         """Refuse: there are no vectors."""
         _refuse()
 
+    def live(self) -> NoReturn:
+        """Refuse: there are no vectors, and so no momentum copy of what they come from."""
+        _refuse()
+
+    def by_copy(self, side: str, rows: Rows, parameters: Mapping[str, torch.Tensor]) -> NoReturn:
+        """Refuse, as above."""
+        _refuse()
+
+    def token_vectors(self, side: str, rows: Rows) -> NoReturn:
+        """Refuse: a text alone has no vector."""
+        _refuse()
+
+    def from_tokens(self, side: str, rows: Rows, shift: torch.Tensor, still: bool) -> NoReturn:
+        """Refuse, as above."""
+        _refuse()
+
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the bi-encoder's vectors of queries."""
         return torch.from_numpy(float32(self._materials.queries[rows]))

@@ -30,15 +30,23 @@ class Bags(NamedTuple):
     starts: NDArray[np.int32]
 
 
-def means(bags: Bags, rows: torch.Tensor, weights: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
+def means(
+    bags: Bags, rows: torch.Tensor, weights: torch.Tensor | None, moved: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Return unit vectors [T, D] of texts by rows [U, D], and the lengths [T] of the sums they come from.
 
-    The sum of rows has the direction of their mean. A text without tokens, or whose rows add up to nothing, gets the
-    vector whose numbers are all equal, and a length without end, so that no gradient comes back from it.
+    `moved` [T, D] is added to the sums. The sum of rows has the direction of their mean. A text without tokens, or
+    whose rows add up to nothing, gets the vector whose numbers are all equal, and a length without end, so that no
+    gradient comes back from it.
     """
     count = len(bags.starts) - 1
     vectors, lengths = np.empty((count, rows.shape[1]), np.float32), np.empty(count, np.float32)
     row_kernels.fill_means(bags.tokens, bags.starts, _array(rows), _array(weights), vectors, lengths)
+    if moved is not None:
+        vectors *= lengths[:, None]
+        vectors += _array(moved)
+        lengths = np.linalg.norm(vectors, axis=1)
+        np.divide(vectors, lengths[:, None], out=vectors, where=lengths[:, None] > 0)
     if not lengths.all():
         nothing = lengths == 0
         vectors[nothing], lengths[nothing] = even(rows.shape[1]), np.inf
@@ -50,21 +58,26 @@ class _Means(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, rows: torch.Tensor, weights: torch.Tensor | None, table: "TrainedTable", bags: Bags
+        ctx: Any,
+        rows: torch.Tensor,
+        weights: torch.Tensor | None,
+        table: "TrainedTable",
+        bags: Bags,
+        moved: torch.Tensor | None,
     ) -> torch.Tensor:
-        vectors, lengths = means(bags, rows, weights)
+        vectors, lengths = means(bags, rows, weights, moved)
         ctx.save_for_backward(vectors, lengths)
         ctx.table, ctx.bags = table, bags
         return vectors
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None, None, None]:
+    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[None, None, None, None, None]:
         vectors, lengths = ctx.saved_tensors
         sums = np.empty(tuple(vectors.shape), np.float32)
         row_kernels.fill_gradients(_array(gradient), _array(vectors), _array(lengths), sums)
         ctx.table.collected.append((ctx.bags, sums))
-        return None, None, None, None
+        return None, None, None, None, None
 
 
 class TrainedTable(nn.Module):
@@ -77,9 +90,9 @@ class TrainedTable(nn.Module):
         self.collected: list[tuple[Bags, Floats]] = []
         """Texts of the backward passes since the last `zero_grad`, and the gradient [T, D] of the sum of each."""
 
-    def forward(self, bags: Bags) -> torch.Tensor:
-        """Return unit vectors [T, D] of texts."""
-        return _Means.apply(self.rows, self.weights, self, bags)
+    def forward(self, bags: Bags, moved: torch.Tensor | None = None) -> torch.Tensor:
+        """Return unit vectors [T, D] of texts, whose sums `moved` [T, D] is added to; it gets no gradient."""
+        return _Means.apply(self.rows, self.weights, self, bags, moved)
 
     def now(self) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return rows and weights without gradient."""

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from torch.nn.functional import embedding_bag, normalize
 
 from negmark.core.errors import UserError
 from negmark.encode.device import keep_freed_memory
@@ -117,6 +118,30 @@ class StaticEncoder(BiEncoder, nn.Module):
     def moment_queries(self, rows: Rows, table: torch.Tensor) -> torch.Tensor:
         """Return unit vectors of queries by the rows [U, D] of a moment."""
         return means(self._bags("query", rows), table, None)[0]
+
+    def by_copy(self, side: str, rows: Rows, parameters: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Return unit vectors of a side by other tables."""
+        name = f"tables.{SHARED if SHARED in self.tables else side}"
+        return means(self._bags(side, rows), parameters[f"{name}.rows"], parameters.get(f"{name}.weights"))[0]
+
+    @torch.no_grad()
+    def token_vectors(self, side: str, rows: Rows) -> torch.Tensor:
+        """Return the rows of the texts' tokens, times their weights, as they enter the mean."""
+        tokens = self._bags(side, rows).tokens
+        table, weights = self._table(side).now()
+        return table[tokens] if weights is None else table[tokens] * weights[tokens][:, None]
+
+    def from_tokens(self, side: str, rows: Rows, shift: torch.Tensor, still: bool) -> torch.Tensor:
+        """Return unit vectors of moved texts: a text's sum moves by the sum of its tokens' shifts."""
+        bags = self._bags(side, rows)
+        moved = embedding_bag(
+            torch.arange(len(shift)), shift, bags.starts.long(), mode="sum", include_last_offset=True
+        )
+        if not still:
+            return self._table(side)(bags, moved.detach())
+        vectors, lengths = means(bags, *self._table(side).now())
+        empty = lengths.isinf()
+        return normalize(vectors * lengths.masked_fill(empty, 1.0) + moved, dim=1)
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of queries."""

@@ -1,0 +1,139 @@
+"""The reconstruction of dual-view MoCo against numbers of its sheet, and what its bank keeps and gives."""
+
+import numpy as np
+import pytest
+import torch
+
+from negmark.methods import losses
+from negmark.methods.moco_dual_view import MoCoDualView, hardest, over_kept
+from negmark.train import train
+from negmark.train.run import set_up
+from negmark.train.step import _example, one_step
+from world import take_steps
+
+TO_QUERY = torch.tensor([[0.9, 0.5, 0.4, -0.2]])
+TO_KEY = torch.tensor([[0.7, 0.6, 0.1, 0.0]])
+POSITIVE = torch.tensor([0.8])
+BATCH = torch.tensor([[0.8, 0.5, 0.1], [0.4, 0.7, 0.6], [0.0, 0.3, 0.9]])
+
+
+def loss(positive, candidates, top, allowed=None):
+    allowed = torch.ones_like(candidates, dtype=torch.bool) if allowed is None else allowed
+    return over_kept(positive, candidates, hardest(candidates, allowed, top), 0.1)
+
+
+@pytest.mark.parametrize(("top", "expected"), [(1, 1.313262), (2, 1.326563), (4, 1.331424), (9, 1.331424)])
+def test_the_hardest_of_a_bank(top, expected):
+    assert loss(POSITIVE, TO_QUERY, top).item() == pytest.approx(expected, abs=1e-5)
+
+
+def test_both_directions():
+    forward, back = loss(POSITIVE, TO_QUERY, 2), loss(POSITIVE, TO_KEY, 2)
+    assert back.item() == pytest.approx(0.407606, abs=1e-5)
+    assert (forward + back).item() == pytest.approx(1.734169, abs=1e-5)
+    assert (loss(POSITIVE, TO_KEY, 2) + loss(POSITIVE, TO_QUERY, 2)).item() == pytest.approx(
+        1.734169, abs=1e-5
+    )
+    assert ((forward + back) / 2).item() == pytest.approx(0.867084, abs=1e-5)
+
+
+def test_the_hardest_of_the_batch():
+    others = ~torch.eye(3, dtype=torch.bool)
+    forward = loss(BATCH.diagonal(), BATCH, 1, others)
+    back = loss(BATCH.diagonal(), BATCH.T, 1, others)
+    torch.testing.assert_close(forward, torch.tensor([0.048587, 0.313262, 0.002476]), atol=1e-5, rtol=0)
+    torch.testing.assert_close(back, torch.tensor([0.018150, 0.126928, 0.048587]), atol=1e-5, rtol=0)
+    assert (forward.mean() + back.mean()).item() == pytest.approx(0.185997, abs=1e-5)
+    both = loss(BATCH.diagonal(), BATCH, 2, others).mean() + loss(BATCH.diagonal(), BATCH.T, 2, others).mean()
+    assert both.item() == pytest.approx(0.203795, abs=1e-5)
+
+
+def test_what_is_not_allowed_is_never_kept():
+    allowed = torch.tensor([[False, True, False, True]])
+    assert hardest(TO_QUERY, allowed, 1).tolist() == [[False, True, False, False]]
+    assert hardest(TO_QUERY, allowed, 3).tolist() == allowed.tolist()
+
+
+def run_of(world, track="controlled", **params):
+    spec = {**world.spec(f"moco_dual_view/{track}"), "params": params}
+    return set_up(spec, train.load_materials(world.dataset, world.vectors, {}))
+
+
+def test_with_all_candidates_and_no_bank_yet_it_is_info_nce(world):
+    run = run_of(world, "faithful", kept=1000, key_weight=0.0)
+    run.method.refresh(0)
+    example = _example(run, 0)
+    torch.testing.assert_close(run.method.faithful_loss(example), losses.info_nce(example.scores, 0.05))
+
+
+def test_the_faithful_loss_by_hand(world):
+    run = run_of(world, "faithful", kept=3, key_weight=0.5)
+    take_steps(run, 4)
+    run.method.refresh(4)
+    example = _example(run, 4)
+    bank = run.method.documents, run.method.queries
+    assert len(bank[0]) == len(bank[1]) == 4 * 8
+    batch, positives = example.batch, world.positives
+    queries, documents = batch.query_vectors.detach(), batch.positive_vectors.detach()
+    total = 0.0
+    for i, (query, document) in enumerate(zip(batch.queries.tolist(), batch.positives.tolist(), strict=True)):
+        own = queries[i] @ documents[i] / 0.05
+        away = [
+            queries[i] @ documents[j] for j in range(8) if (query, int(batch.positives[j])) not in positives
+        ]
+        away += [queries[i] @ v for v, d in zip(*kept(bank[0]), strict=True) if (query, d) not in positives]
+        back = [
+            documents[i] @ queries[j] for j in range(8) if (int(batch.queries[j]), document) not in positives
+        ]
+        back += [
+            documents[i] @ v for v, q in zip(*kept(bank[1]), strict=True) if (q, document) not in positives
+        ]
+        for weight, found in ((1.0, away), (0.5, back)):
+            logits = torch.stack([own, *[c / 0.05 for c in sorted(found, reverse=True)[:3]]])
+            total += weight * (logits.logsumexp(dim=0) - own) / 8
+    assert run.method.faithful_loss(example).item() == pytest.approx(total.item(), rel=1e-4)
+
+
+def kept(bank):
+    return bank.vectors, bank.ids.tolist()
+
+
+def test_the_bank_holds_what_the_copy_saw_first_in_first_out(world):
+    run = run_of(world, bank=20, momentum=0.5)
+    seen = []
+    for step in range(4):
+        _, positives = run.labels.batch(0, step, 8)
+        one_step(run, step, keep_scores=False)
+        seen += positives.tolist()
+    assert run.method.documents.ids.tolist() == seen[-20:]
+    start = run_of(world).services.warmup_documents(np.array(seen[-20:]))
+    assert not torch.allclose(run.method.documents.vectors, start, atol=1e-4)
+    assert not torch.allclose(
+        run.method.documents.vectors[-8:], run.services.encode_documents(np.array(seen[-8:])), atol=1e-4
+    )
+
+
+def test_in_the_controlled_track_the_hardest_of_the_bank_stand_beside_the_batch(world):
+    run = run_of(world, kept=2)
+    given = take_steps(run, 5)
+    assert given[0][1].vectors is None
+    for batch, negatives in given[1:]:
+        assert negatives.vectors.shape == (8, 4, 16)
+        assert (negatives.in_batch.sum(dim=1) <= 2).all()
+        scores = torch.einsum("bd,bvd->bv", batch.query_vectors.detach(), negatives.vectors)
+        used = scores.masked_fill(~negatives.vectors_mask, -torch.inf)
+        assert (used.diff(dim=1).nan_to_num(0) <= 1e-6).all(), "the hardest first"
+    assert run.method.idle() == ""
+
+
+def test_a_filter_that_kept_all_is_told(world):
+    run = run_of(world, "faithful", kept=4160)
+    take_steps(run, 3)
+    assert run.method.idle() == "no row had more than its 4,160 candidates to choose from"
+
+
+def test_what_is_reconstructed_is_said_on_the_row():
+    notes = MoCoDualView.notes("faithful", scores_pairs=False, sentences=False, graded=False)
+    assert any("reconstruction" in note for note in notes)
+    assert "reconstruction" in MoCoDualView.title
+    assert "reconstruction" in MoCoDualView.summary()

@@ -94,18 +94,6 @@ def filled(chosen: Ids, spare: Ids) -> Ids:
     return np.take_along_axis(joined, order, axis=1)
 
 
-def within(ids: Ids, others: Ids) -> NDArray[np.bool_]:
-    """Mark the ids [B, K] that are in the same row of others [B, L]."""
-    return (ids[:, :, None] == others[:, None, :]).any(axis=2)
-
-
-def filled(chosen: Ids, spare: Ids) -> Ids:
-    """Fill the empty places of [B, M] with the row's spare documents, as far as they go."""
-    joined = np.concatenate([chosen, spare], axis=1)
-    order = np.argsort(joined == NO_DOCUMENT, axis=1, kind="stable")[:, : chosen.shape[1]]
-    return np.take_along_axis(joined, order, axis=1)
-
-
 def _largest(keys: NDArray[np.floating], n: int) -> Ids:
     """Columns of the n largest keys of each row, largest first; `NO_DOCUMENT` for -inf and beyond the end."""
     order = np.argsort(-keys, axis=1, kind="stable")[:, :n].astype(np.int64)

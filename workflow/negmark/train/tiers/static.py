@@ -127,7 +127,7 @@ class StaticEncoder(BiEncoder, nn.Module):
     @torch.no_grad()
     def token_vectors(self, side: str, rows: Rows) -> torch.Tensor:
         """Return the rows of the texts' tokens, times their weights, as they enter the mean."""
-        tokens = self._bags(side, rows).tokens
+        tokens = torch.from_numpy(self._bags(side, rows).tokens).long()
         table, weights = self._table(side).now()
         return table[tokens] if weights is None else table[tokens] * weights[tokens][:, None]
 
@@ -135,13 +135,17 @@ class StaticEncoder(BiEncoder, nn.Module):
         """Return unit vectors of moved texts: a text's sum moves by the sum of its tokens' shifts."""
         bags = self._bags(side, rows)
         moved = embedding_bag(
-            torch.arange(len(shift)), shift, bags.starts.long(), mode="sum", include_last_offset=True
+            torch.arange(len(shift)),
+            shift,
+            torch.from_numpy(bags.starts).long(),
+            mode="sum",
+            include_last_offset=True,
         )
         if not still:
             return self._table(side)(bags, moved.detach())
         vectors, lengths = means(bags, *self._table(side).now())
-        empty = lengths.isinf()
-        return normalize(vectors * lengths.masked_fill(empty, 1.0) + moved, dim=1)
+        whole = lengths.masked_fill(lengths.isinf(), 1.0)[:, None]
+        return normalize(vectors * whole + moved, dim=1)
 
     def warmup_queries(self, rows: Rows) -> torch.Tensor:
         """Return the cached vectors of queries."""

@@ -1,6 +1,8 @@
 """Fixtures of all tests."""
 
+import json
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ import pytest
 import torch
 
 from browsers import BROWSER, DRIVER
+from families import write_family
 from negmark.train import step as step_module
 from negmark.train.step import one_step
 from world import World, write_world
@@ -45,7 +48,17 @@ def bare_model(tmp_path: Path) -> Path:
     (folder / "tokenizer.json").write_text("{}")
     (folder / "config.json").write_text('{"hidden_size": 4}')
     (folder / "1_Pooling" / "config.json").write_text('{"pooling_mode_mean_tokens": true}')
+    steps = [{"path": "", "type": "sentence_transformers.models.Transformer"},
+             {"path": "1_Pooling", "type": "sentence_transformers.models.Pooling"}]  # fmt: skip
+    (folder / "modules.json").write_text(json.dumps(steps))
     return folder
+
+
+@pytest.fixture(scope="session")
+def family(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny model of a family, made once; its tokenizer knows no maximum. Nobody may change it."""
+    folder = tmp_path_factory.mktemp("families")
+    return cache(lambda name: write_family(folder / name, name))
 
 
 @pytest.fixture(autouse=True, scope="session")

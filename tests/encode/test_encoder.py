@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from negmark.encode import encoder as encoder_module
-from negmark.encode.encoder import Encoder, batches, even_batches, pool, vectors_key
+from negmark.encode.encoder import Encoder, batches, even_batches, vectors_key
 from negmark.encode.pretrained import find_model
 from negmark.encode.tokens import Texts, tokenise, tokens_key
 
@@ -53,14 +53,6 @@ def fp32(model) -> Encoder:
 
 def vectors(encoder: Encoder, lines, length=64, prompt=""):
     return encoder.encode(tokenise(find_model(MODEL), Texts(list(lines), length, prompt)))
-
-
-def test_pooling_by_hand():
-    hidden = torch.tensor([[[1.0, 2.0], [3.0, 6.0], [9.0, 9.0]], [[5.0, 5.0], [7.0, 7.0], [0.0, 3.0]]])
-    mask = torch.tensor([[1, 1, 0], [1, 1, 1]])
-    assert pool(hidden, mask, "mean").tolist() == [[2.0, 4.0], [4.0, 5.0]]
-    assert pool(hidden, mask, "cls").tolist() == [[1.0, 2.0], [5.0, 5.0]]
-    assert pool(hidden, mask, "last").tolist() == [[3.0, 6.0], [0.0, 3.0]]
 
 
 @pytest.mark.parametrize("budget", [1, 16, 64, 1000])
@@ -170,21 +162,26 @@ def test_the_process_keeps_its_own_number_of_threads(fp32):
         torch.set_num_threads(before)
 
 
-def test_vectors_for_dot_products_are_as_long_as_they_come_out(model, fp32):
-    raw = vectors(Encoder(model, "float32", normalize=False), SENTENCES)
+def test_vectors_for_dot_products_are_as_long_as_the_folder_makes_them(model, fp32, tmp_path):
+    alike = vectors(Encoder(model, "float32", normalize=False), SENTENCES)
+    assert np.abs(alike - vectors(fp32, SENTENCES)).max() < 1e-6  # its modules end in a Normalize
+    folder = shutil.copytree(model, tmp_path / "model")
+    steps = json.loads((folder / "modules.json").read_text())
+    (folder / "modules.json").write_text(json.dumps(steps[:2]))
+    raw = vectors(Encoder(folder, "float32", normalize=False), SENTENCES)
     norms = np.linalg.norm(raw, axis=1, keepdims=True)
     assert norms.min() > 1.5
     assert np.abs(raw / norms - vectors(fp32, SENTENCES)).max() < 1e-6
 
 
-def test_encoder_around_a_model_in_training_has_its_weights_and_leaves_it_alone(model):
+def test_encoder_around_a_model_in_training_has_its_weights_and_leaves_it_alone(model, fp32):
     from transformers import AutoModel, AutoTokenizer
 
     live = AutoModel.from_pretrained(model, dtype=torch.float32).train()
     tokenizer = AutoTokenizer.from_pretrained(model)
     with torch.no_grad():
         live.encoder.layer[0].output.dense.weight.mul_(1.5)
-    encoder = Encoder.around(live, "mean")
+    encoder = Encoder.around(live, fp32.head)
     before = vectors(encoder, SENTENCES)
     with torch.inference_mode():
         reference = live.eval()(**tokenizer(SENTENCES[4], return_tensors="pt")).last_hidden_state[0].mean(0)
@@ -193,8 +190,8 @@ def test_encoder_around_a_model_in_training_has_its_weights_and_leaves_it_alone(
     with torch.no_grad():
         live.encoder.layer[0].output.dense.weight.mul_(1.5)
     assert vectors(encoder, SENTENCES).tobytes() == before.tobytes()
-    assert np.abs(vectors(Encoder.around(live, "mean"), SENTENCES) - before).max() > 1e-3
-    half = Encoder.around(live, "mean", dtype="bfloat16")
+    assert np.abs(vectors(Encoder.around(live, fp32.head), SENTENCES) - before).max() > 1e-3
+    half = Encoder.around(live, fp32.head, dtype="bfloat16")
     assert (half.model.dtype, live.dtype) == (torch.bfloat16, torch.float32)
     assert live.training
     assert all(parameter.requires_grad for parameter in live.parameters())

@@ -2,7 +2,6 @@
 
 import json
 import pickle
-import shutil
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from safetensors.numpy import save_file
 from builders import tiny_model
 from negmark.core.errors import UserError
 from negmark.encode import device as device_module
-from negmark.encode import pretrained
 from negmark.encode.device import resolve_dtype
 from negmark.encode.encoder import Encoder
 from negmark.encode.lengths import lengths_of
@@ -54,8 +52,8 @@ CODE = {"AutoModel": "modeling.Evil"}
         ("modules.json", [{"type": "sentence_transformersx.Pooling"}], "brings code of its own (sentence_transf"),
         ("modules.json", [{"type": "Pooling"}], "brings code of its own (Pooling in modules.json)"),
         ("modules.json", [{"type": "sentence_transformers.models.Transformer"},
-                          {"type": "sentence_transformers.models.Dense"}],
-         "has a Dense in modules.json, which is not understood; only Normalize, Pooling, Transformer are"),
+                          {"type": "sentence_transformers.models.LSTM"}],
+         "has a LSTM in modules.json, which is not understood; only Dense, LayerNorm, Normalize, Pooling, Tra"),
         ("adapter_config.json", {}, "has an adapter_config.json: merge the adapter into its model and save that"),
         ("config.json", "[]", "config.json: expected a JSON object; get the model again"),
         ("config.json", "{", "config.json: not JSON"),
@@ -164,32 +162,6 @@ def test_unknown_model_is_one_line(monkeypatch, tmp_path):
         ) as caught:
             find_model(name)
         assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("told", "how"),
-    [
-        ({"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": False}, "cls"),
-        ({"pooling_mode_mean_tokens": True}, "mean"),
-        ({"pooling_mode_lasttoken": True}, "last"),
-    ],
-)
-def test_pooling_is_what_the_folder_declares(bare_model, told, how):
-    (bare_model / "1_Pooling" / "config.json").write_text(json.dumps(told))
-    assert pretrained.pooling(bare_model) == how
-
-
-@pytest.mark.parametrize("told", [{}, {"pooling_mode_max_tokens": True},
-                                  {"pooling_mode_cls_token": True, "pooling_mode_mean_tokens": True}])  # fmt: skip
-def test_pooling_that_isnt_understood_is_refused(bare_model, told):
-    (bare_model / "1_Pooling" / "config.json").write_text(json.dumps(told))
-    with pytest.raises(UserError, match="exactly one of cls, mean and last-token pooling"):
-        pretrained.pooling(bare_model)
-
-
-def test_pooling_is_mean_where_none_is_declared(bare_model):
-    shutil.rmtree(bare_model / "1_Pooling")
-    assert pretrained.pooling(bare_model) == "mean"
 
 
 def test_precision_that_is_asked_for_is_taken(monkeypatch):

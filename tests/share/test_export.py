@@ -121,16 +121,19 @@ def test_dot_products_leave_vectors_as_long_as_they_are(equal, tmp_path, kind):
     assert np.abs(documents / lengths - equal.evaluated(kind)["document"]).max() < TOLERANCE
 
 
-@pytest.mark.parametrize("how", ["cls", "last"])
+@pytest.mark.parametrize("how", ["cls", "lasttoken"])
 def test_pooling_is_that_of_the_encoder(equal, tmp_path, how):
     base = tiny_model(tmp_path / "base")
-    key = {"cls": "pooling_mode_cls_token", "last": "pooling_mode_lasttoken"}[how]
+    key = {"cls": "pooling_mode_cls_token", "lasttoken": "pooling_mode_lasttoken"}[how]
     (base / "1_Pooling").mkdir()
     (base / "1_Pooling" / "config.json").write_text(json.dumps({key: True}))
+    steps = [{"path": path, "type": f"sentence_transformers.models.{name}"}
+             for path, name in (("", "Transformer"), ("1_Pooling", "Pooling"))]  # fmt: skip
+    (base / "modules.json").write_text(json.dumps(steps))
     found = encoded(equal.export("adapter", tmp_path / "model", model=str(base)), equal.dataset)
     maps = adapter_maps.load_maps(equal.folders["adapter"] / "model.safetensors")
     encoder = Encoder(base, "float32")
-    assert encoder.pooling == how
+    assert encoder.head.recipe.pooling == (how,)
     wanted = {side: adapter_maps.mapped(encoder.encode(equal.tokens[side]), maps[side]) for side in maps}
     assert worst(found, wanted) < TOLERANCE
 

@@ -22,9 +22,9 @@ TRAINING = {
 class Texts(Bench):
     """The made dataset with the vectors of a tiny transformer for its texts."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, model: Path | None = None) -> None:
         super().__init__(folder)
-        self.model = tiny_model(folder / "model")
+        self.model = model or tiny_model(folder / "model")
         self.settings = {
             "model": str(self.model), "query_length": 16, "document_length": 16, "query_prompt": "",
             "document_prompt": "", "dtype": "float32", "similarity": "cosine",

@@ -26,7 +26,7 @@ from negmark.core.metrics import is_fraction
 from negmark.core.names import SLICES
 from negmark.core.provenance import environment, sources_sha256
 from negmark.core.spreadsheet import read_table
-from negmark.encode.model_files import CONFIG, TOKENIZER, WEIGHTS
+from negmark.encode.model_files import CONFIG, TOKENIZER, WEIGHTS, transformer_folder, weights_sha256
 from negmark.encode.pretrained import find_model
 from negmark.store.failures import OK
 from negmark.suite.checks import load
@@ -119,7 +119,8 @@ def _models(layout: Layout, facts: Mapping[str, Any]) -> dict[str, str]:
 
 def _weights(model: str) -> dict[str, str]:
     folder = find_model(model)
-    return {"model": model, **{name: sha256_file(folder / name) for name in (WEIGHTS, CONFIG, TOKENIZER)}}
+    files = {name: sha256_file(transformer_folder(folder) / name) for name in (CONFIG, TOKENIZER)}
+    return {"model": model, WEIGHTS: weights_sha256(folder), **files}
 
 
 def _dataset(layout: Layout, name: str, facts: Mapping[str, Mapping[str, Any]]) -> dict[str, str]:

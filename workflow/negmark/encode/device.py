@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-from typing import Any
 
 import torch
 
@@ -29,14 +28,6 @@ def resolve_dtype(dtype: str) -> str:
     if dtype != "auto":
         return dtype
     return "bfloat16" if device() == "cuda" or _cpu_has_bfloat16() else "float32"
-
-
-def set_dropout(config: Any, dropout: float | None) -> None:
-    """Set every dropout rate in a transformer's config; None leaves them as they are."""
-    names = "hidden_dropout_prob", "attention_probs_dropout_prob", "dropout", "attention_dropout"
-    for name in (*names, "classifier_dropout"):
-        if dropout is not None and hasattr(config, name):
-            setattr(config, name, dropout)
 
 
 def device() -> str:

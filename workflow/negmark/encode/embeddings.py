@@ -28,9 +28,11 @@ from negmark.core.folders import cache_folder
 from negmark.core.integrity import damage
 from negmark.core.provenance import process_cost
 from negmark.encode import shards
-from negmark.encode.device import resolve_dtype
+from negmark.encode.architecture import usable_dtype
 from negmark.encode.encoder import Encoder, vectors_key
+from negmark.encode.model_files import open_config
 from negmark.encode.pretrained import find_model
+from negmark.encode.recipe import differences
 from negmark.encode.tokens import Texts, Tokens, tokens_key, tokens_of
 from negmark.store import collection
 from negmark.store.vectors import DOCUMENTS, QUERIES, odd_row
@@ -52,7 +54,8 @@ class Plan:
     @classmethod
     def of(cls, dataset: Path, settings: dict[str, Any]) -> "Plan":
         """Plan the encoding of a dataset; `settings` are the encoder's."""
-        model, dtype = find_model(settings["model"]), resolve_dtype(settings["dtype"])
+        model = find_model(settings["model"])
+        dtype = usable_dtype(open_config(model), settings["dtype"])
         texts = dict(zip((DOCUMENTS, QUERIES), collection.texts(dataset), strict=True))
         sides = {
             name: Texts(texts[name], settings[f"{side}_length"], settings[f"{side}_prompt"])
@@ -80,6 +83,8 @@ def embed(
 ) -> tuple[dict[str, Path], dict[str, Any]]:
     """Return the cached file of each side's vectors, and the facts about them; `settings` are the encoder's."""
     plan = Plan.of(dataset, settings)
+    for line in differences(plan.model, settings):
+        stage.say(line)
     missing = plan.missing()
     files = {name: plan.file(name) for name in plan.sides}
     if missing:

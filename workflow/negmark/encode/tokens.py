@@ -9,7 +9,7 @@ import itertools
 import logging
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +18,12 @@ from numpy.typing import NDArray
 
 from negmark.core.cache import alone
 from negmark.core.errors import UserError
-from negmark.core.files import canonical, read_json, replacing_folder, sha256_file
+from negmark.core.files import canonical, replacing_folder, sha256_file
 from negmark.core.folders import cache_folder
-from negmark.encode.model_files import CONFIG, TOKENIZER, open_tokenizer
+from negmark.encode.architecture import readable
+from negmark.encode.model_files import TOKENIZER, lowers, open_tokenizer, transformer_folder
 from negmark.encode.pretrained import config_content
+from negmark.encode.recipe import recipe_of
 
 IDS, STARTS = "ids.bin", "starts.npy"
 WIDTHS: dict[int, np.dtype[Any]] = {2: np.dtype(np.uint16), 4: np.dtype(np.int32)}
@@ -40,10 +42,14 @@ class Texts:
 
 @dataclass(frozen=True)
 class Tokens:
-    """Token ids of N texts: `ids` [total], and `starts` [N + 1], where each text starts and the last one ends."""
+    """Token ids of N texts: `ids` [total], and `starts` [N + 1], where each text starts and the last one ends.
+
+    The first `left_out` of each are those of a prompt, which a folder may leave out of the pooling.
+    """
 
     ids: NDArray[Any]
     starts: NDArray[np.int64]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.starts) - 1
@@ -58,7 +64,7 @@ class Tokens:
         first, lengths = self.starts[rows], self.starts[rows + 1] - self.starts[rows]
         starts = _starts([lengths])
         places = np.arange(starts[-1]) + np.repeat(first - starts[:-1], lengths)
-        return Tokens(np.asarray(self.ids)[places], starts)
+        return Tokens(np.asarray(self.ids)[places], starts, self.left_out)
 
     def padded(
         self, rows: NDArray[np.int64], padding: int = 0
@@ -80,7 +86,8 @@ def tokens_of(model: Path, side: Texts) -> Tokens:
         tokenizer = _open(model, side.length)
         write(folder, chunks(tokenizer, side), len(tokenizer))
 
-    return cached(tokens_key(model, side), len(side.lines), make)
+    found = cached(tokens_key(model, side), len(side.lines), make)
+    return replace(found, left_out=prompt_tokens(model, side))
 
 
 def cached(key: str, count: int, make: Callable[[Path], None]) -> Tokens:
@@ -97,7 +104,9 @@ def cached(key: str, count: int, make: Callable[[Path], None]) -> Tokens:
 
 def tokens_key(model: Path, side: Texts) -> str:
     """Return a SHA-256 of all that decides the tokens of a side: tokenizer, texts, length and prompt."""
-    parts: list[Any] = [sha256_file(model / TOKENIZER), config_content(model / "tokenizer_config.json")]
+    inner = transformer_folder(model)
+    parts: list[Any] = [sha256_file(inner / TOKENIZER), config_content(inner / "tokenizer_config.json")]
+    parts += ["in lower case"] if lowers(model) else []
     parts += [importlib.metadata.version(name) for name in ("transformers", "tokenizers")]
     return hashlib.sha256(canonical([*parts, *texts_key(side)]).encode()).hexdigest()
 
@@ -113,7 +122,19 @@ def texts_key(side: Texts) -> list[Any]:
 
 def tokenise(model: Path, side: Texts) -> Tokens:
     """Return the tokens of a few texts, in memory. Raises `UserError` as `tokens_of`."""
-    return gather(chunks(_open(model, side.length), side))
+    return replace(gather(chunks(_open(model, side.length), side)), left_out=prompt_tokens(model, side))
+
+
+def prompt_tokens(model: Path, side: Texts) -> int:
+    """Return the tokens at the start of each text that are its prompt's, where the folder leaves them out; 0 elsewhere.
+
+    They are counted as sentence-transformers does: those of the prompt alone, without a special one at its end.
+    """
+    if not side.prompt or recipe_of(model).include_prompt:
+        return 0
+    tokenizer = open_tokenizer(model)
+    ids = tokenizer(side.prompt, truncation=True, max_length=side.length)["input_ids"]
+    return len(ids) - (bool(ids) and ids[-1] in tokenizer.all_special_ids)
 
 
 def chunks(tokenizer: Any, side: Texts) -> Iterator[list[list[int]]]:
@@ -179,14 +200,10 @@ def _made(folder: Path, make: Callable[[Path], None]) -> Tokens:
 
 def _open(model: Path, length: int) -> Any:
     tokenizer = open_tokenizer(model)
-    config = read_json(model / CONFIG)
-    readable = min(
-        tokenizer.model_max_length, config.get("max_position_embeddings", tokenizer.model_max_length)
-    )
-    if length > readable:
+    if length > (most := readable(model, tokenizer)):
         raise UserError(
-            f"encoder: {length} tokens are asked for, but the model reads at most "
-            f"{readable}; lower query_length or document_length"
+            f"encoder: {length} tokens are asked for, but the model reads at most {most}; lower query_length or "
+            "document_length"
         )
     return tokenizer
 

@@ -8,10 +8,12 @@ from safetensors import safe_open
 
 from negmark.core import stage
 from negmark.core.errors import UserError
-from negmark.core.files import read_json
+from negmark.encode.architecture import width
 from negmark.encode.device import resolve_dtype
-from negmark.encode.model_files import CONFIG, WEIGHTS
+from negmark.encode.head import Head
+from negmark.encode.model_files import open_config, weight_files
 from negmark.encode.pretrained import find_model
+from negmark.encode.recipe import recipe_of
 from negmark.plan import measured
 from negmark.plan.durations import Machine, RowCost
 from negmark.suite.layout import Layout
@@ -51,12 +53,15 @@ def network_of(layout: Layout) -> Network:
         if not layout.suite.gpu:
             raise
         return Network(*BERT_BASE, known=False)
-    with safe_open(model / WEIGHTS, "numpy") as weights:
-        shapes = {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
+    shapes: dict[str, list[int]] = {}
+    for file in weight_files(model):
+        with safe_open(file, "numpy") as weights:
+            shapes |= {name: weights.get_slice(name).get_shape() for name in weights.keys()}  # noqa: SIM118
     counts = {name: _product(shape) for name, shape in shapes.items()}
     looked_up = sum(count for name, count in counts.items() if "embeddings" in name)
     total = sum(counts.values())
-    return Network(int(read_json(model / CONFIG)["hidden_size"]), total, total - looked_up, known=True)
+    dimension = Head(recipe_of(model), width(open_config(model))).dimension
+    return Network(dimension, total, total - looked_up, known=True)
 
 
 def machine_of(layout: Layout, threads: int) -> tuple[Machine, Network]:

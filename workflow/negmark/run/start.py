@@ -12,6 +12,8 @@ from negmark.core.files import sweep, unwritable
 from negmark.core.formats import hold_results
 from negmark.core.run_lock import hold_folder
 from negmark.run.repair import note_repairs
+from negmark.suite.encoder_folder import check_encoders
+from negmark.suite.suite import Suite
 
 
 def check_folder() -> None:
@@ -22,8 +24,8 @@ def check_folder() -> None:
             raise unwritable(OSError(errno.EACCES, "not writable"), folder.resolve())
 
 
-def begin(damaged: Sequence[str]) -> None:
-    """Start a run that makes `damaged` again; ends the process with one line if another run holds the folder.
+def begin(damaged: Sequence[str], suite: Suite) -> None:
+    """Start a suite's run that makes `damaged` again; ends the process with one line if another run holds the folder.
 
     Leftovers of killed writers are removed.
     """
@@ -32,6 +34,7 @@ def begin(damaged: Sequence[str]) -> None:
         hold_results()
         sweep(Path("results"))
         note_repairs(damaged)
+        check_encoders(suite)
 
 
 @contextmanager

@@ -37,8 +37,8 @@ class SuiteRun:
         return forced
 
     def start(self) -> None:
-        """Start: alone in this folder, leftovers of killed writers removed, repairs noted."""
-        begin(self._damaged)
+        """Start: alone in this folder, leftovers of killed writers removed, repairs noted, lengths checked."""
+        begin(self._damaged, self.layout.suite)
 
     def board_without_failures(self) -> None:
         """After an error, make the board once more without the rows that failed, if any did."""
@@ -58,4 +58,4 @@ def open_run(workflow: Any, config: Mapping[str, Any]) -> SuiteRun:
     one_line_per_job()
     if workflow.is_main_process:
         check_folder()
-    return SuiteRun(workflow, open_suite(config, workflow.configfiles))
+    return SuiteRun(workflow, open_suite(config, workflow.configfiles, fetch=not workflow.dryrun))

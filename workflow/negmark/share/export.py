@@ -1,6 +1,7 @@
 """Stage export: a trained run as a folder for `SentenceTransformer(path)`, giving the vectors of its evaluation.
 
-Where one tower serves both sides, the folder holds a transformer and its pooling, and a normalisation for cosine;
+Where one tower serves both sides, the folder holds a transformer and what follows it in the folder that it comes from
+(pooling, Dense, LayerNorm), as trained, and a normalisation for cosine;
 of the static tier a StaticEmbedding and a normalisation, where both sides are also cut at the same length.
 Where the sides differ (maps of the adapter tier, towers that a method has parted), a `Router` holds both, and
 `encode_query` and `encode_document` choose between them.
@@ -16,6 +17,7 @@ from safetensors import safe_open
 from sentence_transformers import SentenceTransformer, SimilarityFunction
 from sentence_transformers.sentence_transformer.modules import (
     Dense,
+    LayerNorm,
     Module,
     Normalize,
     Pooling,
@@ -29,8 +31,10 @@ from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, replacing_folder, write_text
 from negmark.core.tiers import DEFAULT
-from negmark.encode.model_files import hush_transformers
-from negmark.encode.pretrained import find_model, pooling
+from negmark.encode.head import Head
+from negmark.encode.model_files import hush_transformers, lowers, transformer_folder
+from negmark.encode.pretrained import find_model
+from negmark.encode.recipe import recipe_of
 from negmark.encode.table_starts import open_table
 from negmark.encode.token_table import cutting
 from negmark.share.model_card import model_card
@@ -40,8 +44,8 @@ from negmark.train.tiers.finetune import SHARED, load_side
 from negmark.train.tiers.static_rows import load_moved, trained_table
 
 MODEL, MANIFEST, METRICS, CARD = "model.safetensors", "manifest.json", "metrics.json", "README.md"
-POOLING_NAMES = {"mean": "mean", "cls": "cls", "last": "lasttoken"}
 Modules = list[Module]
+STEPS: dict[str, type[Module]] = {"Dense": Dense, "LayerNorm": LayerNorm}
 
 
 def open_run(run: Path, settings: Mapping[str, Any], tier: str) -> SentenceTransformer:
@@ -65,9 +69,9 @@ def finetune_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
     """Return the modules of a run's shared tower, or a `Router` between its two."""
 
     def tower(*sides: str) -> Modules:
-        transformer, pooled = untrained(settings, sides)
-        load_side(transformer.model, path, sides[0])
-        return [transformer, pooled, *([Normalize()] if settings["similarity"] == "cosine" else [])]
+        transformer, head = untrained(settings, sides)
+        load_side({"model": transformer.model, "head": head}, path, sides[0])
+        return [transformer, *modules_of(head)]
 
     if is_shared(path):
         return tower(*SIDES)
@@ -99,8 +103,8 @@ def adapter_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
     output, and the normalisation behind the map removes it: none is needed in front.
     """
     maps = load_maps(path)
-    transformer, pooled = untrained(settings, SIDES)
-    unit, width = Normalize(), pooled.embedding_dimension
+    transformer, head = untrained(settings, SIDES)
+    front, width = [transformer, *modules_of(head)], head.dimension
     for weight in maps.values():
         if weight.shape != (width, width):
             raise UserError(
@@ -111,23 +115,41 @@ def adapter_modules(path: Path, settings: Mapping[str, Any]) -> Modules:
         Dense(width, width, bias=False, activation_function=None, init_weight=torch.from_numpy(maps[side]))
         for side in SIDES
     )
-    return [
-        Router.for_query_document([transformer, pooled, query, unit], [transformer, pooled, document, unit])
-    ]
+    unit = Normalize()
+    return [Router.for_query_document([*front, query, unit], [*front, document, unit])]
 
 
-def untrained(settings: Mapping[str, Any], sides: Sequence[str]) -> tuple[Transformer, Pooling]:
-    """Return the encoder before training and its pooling; texts are truncated to the length of their side."""
+def modules_of(head: Head) -> Modules:
+    """Return what follows a transformer as sentence-transformers' own modules, with the weights of now.
+
+    A cut to the first dimensions is a Dense of ones and zeros: `truncate_dim` would cut behind what follows it.
+    """
+    recipe = head.recipe
+    found: Modules = [Pooling(head.hidden, recipe.pooling, recipe.include_prompt)]
+    for step, module in zip(recipe.steps, head.steps, strict=True):
+        made = STEPS[step.kind].load(str(step.folder)) if step.has_weights else Normalize()
+        made.load_state_dict(module.state_dict())
+        found.append(made)
+    if recipe.truncate is not None:
+        cut = torch.eye(head.dimension, head.width)
+        found.append(Dense(head.width, head.dimension, bias=False, activation_function=None, init_weight=cut))
+    return [*found, *([Normalize()] if head.normalize and not recipe.unit else [])]
+
+
+def untrained(settings: Mapping[str, Any], sides: Sequence[str]) -> tuple[Transformer, Head]:
+    """Return the encoder before training and what follows it; texts are truncated to the length of their side."""
     folder = find_model(settings["model"])
     lengths = {f"{side}_length": settings[f"{side}_length"] for side in sides}
     longest = max(lengths.values())
     transformer = Transformer(
-        str(folder),
+        str(transformer_folder(folder)),
         max_seq_length=longest,
+        do_lower_case=lowers(folder),
         model_kwargs={"dtype": torch.float32, "use_safetensors": True},
         **(lengths if min(lengths.values()) < longest else {}),
     )
-    return transformer, Pooling(transformer.config.hidden_size, POOLING_NAMES[pooling(folder)])
+    head = Head(recipe_of(folder), transformer.get_embedding_dimension(), settings["similarity"] == "cosine")
+    return transformer, head
 
 
 def is_shared(path: Path) -> bool:

@@ -13,6 +13,7 @@ from negmark.core.errors import UserError
 from negmark.core.source_files import ROOT
 from negmark.store.board import read_board
 from negmark.suite.checks import export_folders, load
+from negmark.suite.encoder_folder import left_open
 from negmark.suite.layout import Layout
 from negmark.suite.paths import BOARDS, MANIFEST
 from negmark.suite.study import Study, is_sweep, merged, study_of
@@ -28,8 +29,10 @@ REPRODUCE = "reproduce"
 BESIDE_REPRODUCE = frozenset({REPRODUCE, *MACHINE})
 
 
-def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout:
+def open_suite(config: Mapping[str, Any], files: Sequence[str | Path], fetch: bool = False) -> Layout:
     """Return the layout of the suite that was asked for; a mistake in its config ends the program with one line.
+
+    What its encoders' folders say is taken where it leaves a key out; with `fetch` the hub is asked for those.
 
     Without a config file on the command line, the default suite is read and `--config` changes its keys.
     `reproduce=<suite>` takes the config from the manifest of a committed board instead, and builds it elsewhere.
@@ -41,11 +44,14 @@ def open_suite(config: Mapping[str, Any], files: Sequence[str | Path]) -> Layout
         if files:
             for file in files:
                 refuse_repeated_keys(Path(file))
-            suite = load(config, " + ".join(map(str, files)))
+            whole, name = config, " + ".join(map(str, files))
         else:
             default = yaml.safe_load((ROOT / DEFAULT_SUITE).read_text(encoding="utf-8"))
-            suite = load(merged(default, config), DEFAULT_SUITE)
+            whole, name = merged(default, config), DEFAULT_SUITE
+        suite = load(whole, name)
         export_folders(suite)
+        if said := left_open(suite, name, fetch):
+            suite = load(merged(whole, said), name)
         return Layout(suite)
     except UserError as error:
         _quit(error)

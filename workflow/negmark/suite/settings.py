@@ -158,16 +158,17 @@ class EncoderSettings(Settings):
     document_length: Whole = Field(default=256, ge=2)
     """Tokens of a document (title and text) that are read; the rest is cut off."""
     query_prompt: Text = ""
-    """Put before every query."""
+    """Put before every query; if left out, what the model's folder says (`prompts` of sentence-transformers)."""
     document_prompt: Text = ""
-    """Put before every document."""
+    """Put before every document; if left out, what the model's folder says."""
     reinit_top: Whole = Field(default=0, ge=0)
     """Top layers whose weights are re-initialised, for a weaker start."""
     warmup_steps: Whole = Field(default=0, ge=0)
     """Steps of in-batch training before embeddings, pools and every method, under the budget of `static` in that tier,
     else of `finetune`."""
     similarity: Literal["cosine", "dot"] = "cosine"
-    """How a query and a document are compared; with `dot` vectors are not normalised."""
+    """How a query and a document are compared; with `dot` vectors keep the length that the
+    model gives them. If left out, what the model's folder says, else `cosine`."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the forward pass; `auto` is bfloat16 where the hardware supports it."""
     output: Literal["float32", "float16"] = "float32"

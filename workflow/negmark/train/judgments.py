@@ -24,7 +24,7 @@ from negmark.core.cache import alone
 from negmark.core.files import canonical, link_or_copy, replacing
 from negmark.core.folders import cache_folder
 from negmark.encode.device import resolve_dtype
-from negmark.encode.encoder import vectors_key
+from negmark.encode.encoder import network_key
 from negmark.encode.pretrained import find_model
 from negmark.encode.tokens import Texts, tokens_key
 from negmark.store import collection
@@ -63,11 +63,8 @@ def main(
 def judgments_key(model: Path, options: Mapping[str, Any], dataset: Path, candidates: Arrays) -> str:
     """Return a SHA-256 of everything that decides the scores."""
     sides = zip(collection.texts(dataset), ("document", "query"), strict=True)
-    dtype = resolve_dtype(options["dtype"])
-    parts: list[Any] = [
-        vectors_key(model, tokens_key(model, Texts(texts, options[f"{side}_length"], "")), dtype, "logit")
-        for texts, side in sides
-    ]
+    parts: list[Any] = [*network_key(model), resolve_dtype(options["dtype"]), "logit"]
+    parts += [tokens_key(model, Texts(texts, options[f"{side}_length"], "")) for texts, side in sides]
     asked = ("queries", "ids", "positive_queries", "positive_documents")
     parts += [hashlib.sha256(np.ascontiguousarray(candidates[name]).data).hexdigest() for name in asked]
     return hashlib.sha256(canonical(parts).encode()).hexdigest()

@@ -16,6 +16,7 @@ from negmark.core.files import replacing, sha256_file, write_json
 from negmark.core.provenance import environment, process_cost
 from negmark.core.run_folders import seed_of
 from negmark.core.tier_modules import curve_module
+from negmark.encode.weights import storable
 from negmark.store import collection
 from negmark.store.collection import write_table
 from negmark.store.filled import filled, gave_none, words
@@ -95,9 +96,8 @@ def _curve(dataset: Path, training: dict[str, Any]) -> Curve | None:
 
 def write_run(run: Run, folder: Path, manifest: Mapping[str, Any]) -> None:
     """Write the files of a finished run: weights, history, ledger, curve, scores, and its manifest last."""
-    weights = {name: value.detach().contiguous() for name, value in run.encoder.weights().items()}
     with replacing(folder / MODEL) as partial:
-        save_file(weights, partial)
+        save_file(storable(run.encoder.weights()), partial)
     write_table(folder / HISTORY, collection.columns(run.history))
     run.ledger.write(folder / LEDGER)
     # an empty table without a curve: a run has the same files in every suite

@@ -23,7 +23,10 @@ from negmark.core.errors import UserError
 from negmark.core.files import read_json, replacing, write_json
 from negmark.core.provenance import Cost, environment, process_cost
 from negmark.core.seeds import torch_seed
+from negmark.encode.head import save_steps
+from negmark.encode.model_files import MODULES, WEIGHTS, read_modules, transformer_folder
 from negmark.encode.pretrained import find_model
+from negmark.encode.weights import storable
 from negmark.store import collection
 from negmark.store.labels import Labels
 from negmark.store.left_out import read_left_out
@@ -38,24 +41,41 @@ SEED = 0
 
 
 def reinit_top(network: nn.Module, layers: int, seed: int) -> None:
-    """Re-initialise the top layers as the network's own class does: normal weights, zero biases.
+    """Re-initialise the top layers as the network's own class does: normal weights, zero biases, norms that only scale.
 
-    Raises `UserError` if the network has fewer layers.
+    Raises `UserError` if the network has fewer layers, or if they share their weights.
     """
     stacks = [module for module in network.modules() if isinstance(module, nn.ModuleList)]
     stack = max(stacks, key=len) if stacks else nn.ModuleList()
+    if layers and len(stack) < (count := getattr(network.config, "num_hidden_layers", len(stack))):
+        raise UserError(
+            f"encoder.reinit_top: the {count} layers of this encoder share their weights, so none can be drawn anew "
+            "alone; leave it out"
+        )
     if layers > len(stack):
         raise UserError(f"encoder.reinit_top: {layers} layers are asked for, the encoder has {len(stack)}")
     torch.manual_seed(torch_seed(seed, "reinit"))
     for layer in stack[len(stack) - layers :]:
         for module in layer.modules():
-            for parameter in module.parameters(recurse=False):
+            for name, parameter in module.named_parameters(recurse=False):
                 if parameter.dim() > 1:  # drawn here, as the class's own init may skip a kind of module
                     nn.init.normal_(parameter, std=getattr(network.config, "initializer_range", 0.02))
-            if isinstance(module, nn.LayerNorm):
-                module.reset_parameters()
-            elif isinstance(bias := getattr(module, "bias", None), nn.Parameter):
-                nn.init.zeros_(bias)
+                elif name == "bias":
+                    nn.init.zeros_(parameter)
+                else:
+                    parameter.data.copy_(_at_the_start(module, name))
+
+
+def _at_the_start(module: nn.Module, name: str) -> torch.Tensor:
+    """Return a parameter [D] of a norm as its class makes it: ones, or zeros where one is added to it (Gemma)."""
+    width = getattr(module, name).shape[0]
+    try:
+        fresh: torch.Tensor = getattr(type(module)(width), name)
+    except (TypeError, AttributeError) as error:
+        raise UserError(
+            f"encoder.reinit_top: {type(module).__name__} has a {name} that can't be drawn anew; leave it out"
+        ) from error
+    return fresh.detach()
 
 
 def materials(dataset: Path, dimension: int) -> Materials:
@@ -82,18 +102,34 @@ def main(
     budget = {**json.loads(training), "steps": encoder["warmup_steps"]}
     model = find_model(encoder["model"])
     with process_cost() as cost:
-        network = _warmed_network(dataset, encoder, budget, model, state)
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in model.iterdir():
-        if file.is_dir():
-            shutil.copytree(file, folder / file.name, dirs_exist_ok=True)
-        elif file.suffix in {".json", ".txt", ".model"}:
-            shutil.copyfile(file, folder / file.name)
-    with replacing(folder / "model.safetensors") as partial:
-        weights = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-        save_file(weights, partial, metadata={"format": "pt"})
+        tower = _warmed_tower(dataset, encoder, budget, model, state)
+    save_tower(tower, model, folder)
     write_facts(folder, encoder, budget, dataset, cost)
     shutil.rmtree(state, ignore_errors=True)
+
+
+def save_tower(tower: finetune.Tower, model: Path, folder: Path) -> None:
+    """Write a tower as a folder like that of the model it comes from, its transformer in the folder itself."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in [
+        *model.iterdir(),
+        *transformer_folder(model).iterdir(),
+    ]:  # an index would name weights that aren't there
+        if file.suffix in {".json", ".txt", ".model"} and not file.name.endswith(".index.json"):
+            shutil.copyfile(file, folder / file.name)
+    entries = read_modules(model)
+    if entries:
+        told = read_json(model / MODULES)
+        paths = [
+            "" if entry.kind == "Transformer" else str(entry.path.relative_to(model)) for entry in entries
+        ]
+        write_json(folder / MODULES, [{**step, "path": path} for step, path in zip(told, paths, strict=True)])
+    for entry in entries:
+        if entry.kind != "Transformer" and entry.path.is_dir():
+            shutil.copytree(entry.path, folder / entry.path.relative_to(model), dirs_exist_ok=True)
+    save_steps(tower.head, [folder / step.folder.relative_to(model) for step in tower.head.recipe.steps])
+    with replacing(folder / WEIGHTS) as partial:
+        save_file(storable(tower.model.state_dict()), partial, metadata={"format": "pt"})
 
 
 def write_facts(
@@ -115,20 +151,20 @@ def begun(
     return spec, set_up(spec, given)
 
 
-def _warmed_network(
+def _warmed_tower(
     dataset: Path, encoder: dict[str, Any], budget: dict[str, Any], model: Path, state: Path
-) -> nn.Module:
+) -> finetune.Tower:
     tower = finetune.load_tower(model, encoder["similarity"], budget["dropout"])
     reinit_top(tower.model, encoder["reinit_top"], SEED)
     if not encoder["warmup_steps"]:
-        return tower.model
-    config: Any = tower.model.config
-    spec, run = begun("finetune", encoder, budget, materials(dataset, config.hidden_size))
+        return tower
+    spec, run = begun("finetune", encoder, budget, materials(dataset, tower.head.dimension))
     run.encoder.load_state_dict(
         {f"towers.{finetune.SHARED}.{name}": value for name, value in tower.state_dict().items()}
     )
     train_until(run, budget["steps"], Checkpoint(state, spec, budget["checkpoint_steps"]))
-    return run.encoder.towers[finetune.SHARED].model  # type: ignore[attr-defined]
+    warmed: finetune.Tower = run.encoder.towers[finetune.SHARED]  # type: ignore[attr-defined]
+    return warmed
 
 
 if __name__ == "__main__":

@@ -27,16 +27,18 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 from torch.func import functional_call
-from torch.nn import functional
-from transformers import AutoModel
 
 from negmark.core.errors import UserError
 from negmark.core.files import canonical
 from negmark.core.seeds import torch_seed
-from negmark.encode.device import keep_freed_memory, resolve_dtype, set_dropout
-from negmark.encode.encoder import Encoder, batches, pool
-from negmark.encode.model_files import open_config, open_network, open_tokenizer
-from negmark.encode.pretrained import find_model, pooling
+from negmark.encode.architecture import open_encoder as open_network
+from negmark.encode.architecture import width
+from negmark.encode.device import keep_freed_memory, resolve_dtype
+from negmark.encode.encoder import Encoder, batches
+from negmark.encode.head import Head
+from negmark.encode.model_files import open_tokenizer
+from negmark.encode.pretrained import find_model
+from negmark.encode.recipe import recipe_of
 from negmark.encode.tokens import Texts, Tokens, tokens_of
 from negmark.store import collection
 from negmark.store.vectors import Vectors, float32
@@ -49,16 +51,16 @@ ACCELERATE_NAMES = {"float32": "no", "bfloat16": "bf16", "float16": "fp16"}
 
 
 class Tower(nn.Module):
-    """A transformer with its pooling: token ids to vectors."""
+    """A transformer and what its folder puts behind it, both trained: token ids to vectors."""
 
-    def __init__(self, model: nn.Module, how: str, padding: int, normalize: bool) -> None:
+    def __init__(self, model: nn.Module, head: Head, padding: int) -> None:
         super().__init__()
-        self.model, self.pooling, self.padding, self.normalize = model, how, padding, normalize
+        self.model, self.head, self.padding = model, head, padding
 
     def forward(self, tokens: Tokens, rows: Rows) -> torch.Tensor:
         """Return vectors [len(rows), D] in float32."""
         ids, mask = self.inputs(tokens, rows)
-        return self.pooled(self.model(input_ids=ids, attention_mask=mask), mask)
+        return self.pooled(self.model(input_ids=ids, attention_mask=mask), mask, tokens.left_out)
 
     def moved(self, tokens: Tokens, rows: Rows, shift: torch.Tensor) -> torch.Tensor:
         """Return the same of texts whose tokens' input embeddings are moved by `shift` [n, D], a token a row."""
@@ -66,7 +68,7 @@ class Tower(nn.Module):
         embedded = self.model.get_input_embeddings()(ids)  # type: ignore[operator]
         held = mask.bool().unsqueeze(2)
         embedded = embedded + torch.zeros_like(embedded).masked_scatter(held, shift.to(embedded))
-        return self.pooled(self.model(inputs_embeds=embedded, attention_mask=mask), mask)
+        return self.pooled(self.model(inputs_embeds=embedded, attention_mask=mask), mask, tokens.left_out)
 
     def inputs(self, tokens: Tokens, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         """Return padded token ids and their mask [R, T], where the model is."""
@@ -74,23 +76,22 @@ class Tower(nn.Module):
         ids, mask = (torch.from_numpy(part).to(device) for part in tokens.padded(rows, self.padding))
         return ids, mask
 
-    def pooled(self, output: Any, mask: torch.Tensor) -> torch.Tensor:
+    def pooled(self, output: Any, mask: torch.Tensor, left_out: int) -> torch.Tensor:
         """Return vectors of the model's output, in float32."""
-        vectors = pool(output.last_hidden_state.float(), mask, self.pooling)
-        return functional.normalize(vectors, dim=1) if self.normalize else vectors
+        vectors: torch.Tensor = self.head(output.last_hidden_state, mask, left_out)
+        return vectors
 
 
 def load_tower(model: Path, similarity: str, dropout: float | None = None) -> Tower:
     """Open a model folder as a tower, ready to train; `dropout` None keeps what its config says."""
     keep_freed_memory()
-    config = open_config(model)
-    set_dropout(config, dropout)
     padding = open_tokenizer(model).pad_token_id or 0
-    network = open_network(AutoModel, model, config=config, dtype=torch.float32)
+    network = open_network(model, dropout=dropout)
     for name, parameter in network.named_parameters():
         if name.startswith("pooler."):  # unused by the pooling here, so no gradient would reach it
             parameter.requires_grad_(False)
-    return Tower(network, pooling(model), padding, normalize=similarity == "cosine")
+    head = Head(recipe_of(model), width(network.config), normalize=similarity == "cosine")
+    return Tower(network, head, padding)
 
 
 def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "FinetuneEncoder":
@@ -135,7 +136,7 @@ def trained_side(
         find_model(settings["model"]), resolve_dtype(settings["dtype"]), settings["similarity"] == "cosine"
     )
     tokens = tokens_of_sides(dataset, canonical(settings))[side]
-    load_side(encoder.model, model, side)
+    load_side({"model": encoder.model, "head": encoder.head}, model, side)
     if rows is None:
         return encoder.encode(tokens, np.arange(len(tokens)), threads=threads)
     result = np.zeros((len(tokens), encoder.dimension), np.float32)
@@ -143,12 +144,12 @@ def trained_side(
     return result
 
 
-def load_side(network: nn.Module, path: Path, side: str) -> None:
-    """Load a run's weights for a side into a transformer: the side's own tower or the shared one."""
+def load_side(parts: Mapping[str, nn.Module], path: Path, side: str) -> None:
+    """Load a run's weights for a side, the side's own tower or the shared one, into its `model` and its `head`."""
     try:
         weights = load_file(path)
-        own = f"{side}.model." if any(name.startswith(f"{side}.") for name in weights) else f"{SHARED}.model."
-        network.load_state_dict(
+        own = f"{side}." if any(name.startswith(f"{side}.") for name in weights) else f"{SHARED}."
+        nn.ModuleDict(parts).load_state_dict(
             {name.removeprefix(own): value for name, value in weights.items() if name.startswith(own)}
         )
     except Exception as error:
@@ -369,7 +370,7 @@ class FinetuneEncoder(BiEncoder, nn.Module):
     def _all(self, side: str, rows: Rows) -> torch.Tensor:
         """Encode rows without dropout, by the engine that encodes pools and evaluations."""
         tower = self._tower(side)
-        encoder = Encoder.around(tower.model, tower.pooling, self._dtype, tower.normalize)
+        encoder = Encoder.around(tower.model, tower.head, self._dtype)
         return torch.from_numpy(encoder.encode(self._tokens[side], rows, threads=torch.get_num_threads()))
 
     def _start_vectors(self, side: str, rows: Rows) -> torch.Tensor:

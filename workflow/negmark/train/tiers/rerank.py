@@ -22,7 +22,8 @@ from transformers import AutoModelForSequenceClassification
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.seeds import torch_seed
-from negmark.encode.device import keep_freed_memory, resolve_dtype, set_dropout
+from negmark.encode.architecture import readable, set_dropout
+from negmark.encode.device import keep_freed_memory, resolve_dtype
 from negmark.encode.encoder import batches
 from negmark.encode.model_files import open_config, open_network, open_tokenizer
 from negmark.encode.pretrained import find_model
@@ -37,12 +38,31 @@ QUERIES_AT_A_TIME = 64
 """Queries whose pairs are tokenised together when a test split is ranked."""
 
 
+def padding_tokenizer(model: Path) -> Any:
+    """Return the tokenizer of a cross-encoder, which pads by the token that its config names, or else by its own.
+
+    Where the network knows neither, as in many decoders, it is the token that ends a text. Raises `UserError` if there
+    is none.
+    """
+    tokenizer, config = open_tokenizer(model), open_config(model).get_text_config()
+    known = range(min(config.vocab_size, len(tokenizer)))
+    ids = getattr(config, "pad_token_id", None), tokenizer.pad_token_id, tokenizer.eos_token_id
+    padding = next((number for number in ids if number is not None and number in known), None)
+    if padding is None:
+        raise UserError(
+            f"{model}: its tokenizer has no padding token and none that ends a text; add a pad_token to "
+            "tokenizer_config.json"
+        )
+    tokenizer.pad_token = tokenizer.convert_ids_to_tokens(padding)
+    return tokenizer
+
+
 class PairTexts:
     """The texts of a dataset, joined to the pairs that a cross-encoder reads."""
 
     def __init__(self, dataset: Path, model: Path, length: int) -> None:
-        self._tokenizer = open_tokenizer(model)
-        self._length = min(length, self._tokenizer.model_max_length)
+        self._tokenizer = padding_tokenizer(model)
+        self._length = min(length, readable(model, self._tokenizer))
         self._documents, self._queries = collection.texts(dataset)
 
     def tokens(self, queries: Rows, documents: Rows) -> dict[str, list[list[int]]]:
@@ -134,7 +154,9 @@ def build(
     if budget["model"] and labels != 1:
         raise UserError(f"{key}: {budget['model']} has {labels} labels; a cross-encoder with one is needed")
     config = open_config(model, num_labels=1)
-    set_dropout(config, dropout)
+    set_dropout(config, dropout, "rerank.dropout")
+    # a decoder takes the logit of the last token before the padding
+    config.get_text_config().pad_token_id = padding_tokenizer(model).pad_token_id
     network = open_network(AutoModelForSequenceClassification, model, config=config, dtype=torch.float32)
     for module in network.modules():
         if isinstance(module, nn.Linear) and module.out_features == 1:

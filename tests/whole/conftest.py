@@ -13,8 +13,13 @@ PATIENCE_S = 1500
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests more time than the rest of the tests have, but for those that name their own."""
+    """Give tests more time than the rest have, but for those that name their own, and keep together what shares a suite.
+
+    With several processes (pytest-xdist's `loadgroup`) the furnished suite runs in one of them.
+    """
     for item in items:
+        shares = "tuned" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("furnished" if shares else item.path.stem))
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(2 * PATIENCE_S))
 

@@ -258,7 +258,7 @@ class Method(ABC):
     citation: ClassVar[str] = ""
     """Authors, year, venue or arXiv id."""
     pools: ClassVar[frozenset[str]] = frozenset()
-    """Candidate pools it reads: any of `bm25`, `dense`. Each is made once and shared by all methods."""
+    """Candidate pools it reads: any of `bm25`, `dense`, `given`. Each is made once and shared by all methods."""
     footnotes: ClassVar[tuple[Footnote, ...]] = ()
     """What differs from the paper's method, each with the conditions under which it does (`notes`)."""
     faithful: ClassVar[bool] = False

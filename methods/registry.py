@@ -56,8 +56,10 @@ def check(method: type[Method]) -> None:
     if not method.summary():
         raise ValueError(f"{where}: its module needs a docstring, whose first line the board shows")
     _check_kinds(method, where)
-    if unknown := set(method.pools) - {"bm25", "dense"}:
-        raise ValueError(f"{where}: unknown pool {sorted(unknown)[0]!r}; there are 'bm25' and 'dense'")
+    if unknown := set(method.pools) - {"bm25", "dense", "given"}:
+        raise ValueError(
+            f"{where}: unknown pool {sorted(unknown)[0]!r}; there are 'bm25', 'dense' and 'given'"
+        )
     if not (inspect.isclass(method.Params) and issubclass(method.Params, Params)):
         raise ValueError(
             f"{where}: Params must be a subclass of negmark.methods.base.Params, which refuses unknown keys"

@@ -18,7 +18,7 @@ def _at_the_root(monkeypatch):
 
 STAGES = (
     "data.prepare", "encode.embeddings", "search.candidates", "train.train", "evaluate.evaluate", "board.manifest",
-    "board.reproduce", "share.track", "share.sync", "share.export",
+    "board.reproduce", "share.track", "share.sync", "share.export", "share.negatives",
 )  # fmt: skip
 
 

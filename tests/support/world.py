@@ -196,6 +196,7 @@ def write_world(
             folder / f"{kind}.safetensors",
         )
         pools[kind] = CandidatePool(folder / f"{kind}.safetensors")
+    pools["given"] = pools["dense"]
     return World(dataset, vectors, pools, labelled, documents, write_table(folder / "table", dimension))
 
 

@@ -23,6 +23,21 @@ def test_the_target_models_plans_one_export_a_row_with_vectors(bare: Path) -> No
     assert not [path for path in scheduled(bare) if path.startswith("results/models")]
 
 
+def test_the_target_negatives_plans_a_file_for_each_trainer_and_row_that_chooses_documents(
+    bare: Path,
+) -> None:
+    write_suite(bare, {**SUITE, "methods": {**SUITE["methods"], "poisoned": None}})
+    told = planned(bare, "negatives", "--printshellcmds")
+    commands = re.findall(r"python -m negmark\.share\.negatives .*", told.stdout + told.stderr)
+    made = {command.split("--output ")[1].split(" ")[0] for command in commands}
+    names = ("triplets.jsonl", "tuples.jsonl", "tevatron.jsonl", "bge.jsonl", "dpr.jsonl", "run.trec")
+    folders = [f"results/negatives/tiny/pydoc/{row}/seed-0" for row in ("random", "simans")]
+    assert made == {f"{folder}/{name}" for folder in folders for name in names}
+    one = f"{folders[0]}/bge.jsonl"
+    told = planned(bare, one, "--printshellcmds")
+    assert (told.stdout + told.stderr).count("python -m negmark.share.negatives") == 1
+
+
 def test_the_card_reads_the_pools_that_rows_read(bare: Path) -> None:
     card = f"{BOARD}/cards/pydoc.json"
     config = {**SUITE, "methods": {"simans": {"depth": 10}}}

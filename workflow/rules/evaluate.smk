@@ -160,6 +160,27 @@ rule audit:
         " --name {wildcards.dataset:q} --dataset {params.dataset:q} --output {output.table:q}"
 
 
+# Judges files of given negatives before anything is trained.
+rule audit_given:
+    input:
+        tables=LAYOUT.given_inputs("table"),
+        qrels=LAYOUT.given_inputs("qrels"),
+        documents=LAYOUT.given_inputs("documents"),
+        queries=LAYOUT.given_inputs("queries"),
+        sources=sources("negmark.evaluate.audit_given"),
+    output:
+        table=f"results/given/{SUITE.suite}.csv",
+    log:
+        f"results/logs/audit_given/{SUITE.suite}.log",
+    resources:
+        mem_mb=memory(2000),
+        runtime="30m",
+    params:
+        given=[f"--given {entry}" for entry in LAYOUT.given_entries()],
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.audit_given {params.given} --output {output.table:q}"
+
+
 rule foresight:
     input:
         unpack(lambda wildcards: PATHS.shared(DATASETS[wildcards.dataset])),

@@ -94,6 +94,32 @@ rule dense_pool:
         " --settings {params.settings:q} --output {output.pool:q} --threads {threads}"
 
 
+# Negatives that a user's file gives, matched with the collection.
+rule given_pool:
+    input:
+        own=lambda wildcards: inputs(COLLECTIONS[wildcards.collection].given_files),
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        qrels=rules.dataset.output.qrels,
+        sources=sources("negmark.data.given"),
+    output:
+        pool="results/pools/{collection}/given/{settings}/given.safetensors",
+        table="results/pools/{collection}/given/{settings}/given.parquet",
+    log:
+        "results/logs/pools/{collection}/given-{settings}.log",
+    priority: 10
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(COLLECTIONS[wildcards.collection])),
+        runtime="1h",
+    params:
+        file=lambda wildcards: COLLECTIONS[wildcards.collection].given_files[0],
+        sizes=lambda wildcards: sizes(COLLECTIONS[wildcards.collection].given_files),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.data.given --file {params.file:q} --dataset {params.dataset:q}"
+        " --output {output.pool:q} --table {output.table:q}"
+
+
 # A cross-encoder that teaches scores the candidates once, for all rows and seeds.
 rule judgments:
     input:

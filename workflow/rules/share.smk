@@ -93,3 +93,48 @@ rule models:
             seed=CONTENTS.seeds[0],
         ),
     localrule: True
+
+
+# One file for each trainer, of which a user names one or asks for all of them (`negatives`).
+rule negatives_file:
+    input:
+        ledger="results/runs/{suite}/{dataset}/{row}/seed-{seed}/negatives.parquet",
+        manifest="results/runs/{suite}/{dataset}/{row}/seed-{seed}/manifest.json",
+        documents=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/documents.parquet",
+        queries=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/queries.parquet",
+        qrels=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/qrels.parquet",
+        sources=sources("negmark.share.negatives"),
+    output:
+        file="results/negatives/{suite}/{dataset}/{row}/seed-{seed}/{file}",
+        record="results/negatives/{suite}/{dataset}/{row}/seed-{seed}/{file}.about.json",
+    log:
+        "results/logs/negatives/{suite}/{dataset}/{row}/seed-{seed}-{file}.log",
+    wildcard_constraints:
+        file="|".join(map(re.escape, WRITERS)),
+    resources:
+        mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(DATASETS[wildcards.dataset])),
+        runtime="30m",
+    params:
+        run=lambda wildcards, input: Path(input.ledger).parent,
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.negatives {params.run:q} --dataset {params.dataset:q}"
+        " --output {output.file:q} --record {output.record:q}"
+
+
+rule negatives:
+    input:
+        RUN.repaired,
+        expand(
+            "results/negatives/{suite}/{dataset}/{row}/seed-{seed}/{file}",
+            suite=SUITE.suite,
+            dataset=CONTENTS.trained(),
+            row=[
+                row.name
+                for row in LAYOUT.rows.values()
+                if row.method.gives_documents and row.name not in CONTENTS.controls
+            ],
+            seed=CONTENTS.seeds[0],
+            file=WRITERS,
+        ),
+    localrule: True

@@ -1,8 +1,11 @@
 # One suite: its rows, datasets and targets, and the rules that make them.
+import re
+
 from negmark.core.files import canonical
 from negmark.core.source_files import asset, method_sources, sources
 from negmark.core.tier_modules import training_modules
 from negmark.run.suite_run import open_run
+from negmark.share.trainer_files import WRITERS
 from negmark.suite.figures import OF_DATASET, OF_SUITE, planned
 from negmark.suite.memory import Footprint, memory
 from negmark.suite.own_files import inputs, sizes

@@ -11,7 +11,7 @@ from negmark.search.scripts import ENGLISH, TITLES
 from negmark.store.collection import SPLITS
 
 Fact = tuple[str, str]
-NAMES = {"bm25": "BM25", "dense": "dense"}
+NAMES = {"bm25": "BM25", "dense": "dense", "given": "given"}
 INDEXES = {"ivf": "IVF", "hnsw": "HNSW"}
 
 

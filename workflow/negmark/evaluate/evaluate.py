@@ -4,13 +4,10 @@ Only this stage reads the test split (the card counts its labels). Its outputs c
 configs give equal bytes: a TREC run, one row per query, and the means over all, seen and unseen queries.
 """
 
-import functools
 import gzip
 import json
-import re
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import quote
 
 from typer import Argument, Option
 
@@ -19,6 +16,7 @@ from negmark.core.files import replacing, write_json
 from negmark.core.names import METRICS_FILE, PER_QUERY, RUN
 from negmark.core.run_folders import seed_of
 from negmark.core.tier_modules import tier_module
+from negmark.core.trec import trec_id
 from negmark.evaluate.metrics import Evaluator, Run
 from negmark.evaluate.ranking import TestSplit, means, measure, rank
 from negmark.search.index import BM25Searcher, DenseSearcher, Searcher, open_bm25
@@ -27,7 +25,6 @@ from negmark.store.collection import write_table
 from negmark.store.vectors import load as load_vectors
 
 MODEL = "model.safetensors"
-SPACE = re.compile(r"\s")
 
 
 def main(
@@ -107,18 +104,13 @@ def write_run(path: Path, run: Run, tag: str) -> None:
     White space separates its columns, so white space within an id is percent-encoded: `a b` as `a%20b`.
     """
     lines = (
-        f"{topic} Q0 {_trec_id(document)} {place} {score:.9g} {tag}\n"
-        for topic, documents in ((_trec_id(query), documents) for query, documents in run.items())
+        f"{topic} Q0 {trec_id(document)} {place} {score:.9g} {tag}\n"
+        for topic, documents in ((trec_id(query), documents) for query, documents in run.items())
         for place, (document, score) in enumerate(documents.items(), start=1)
     )
     compressed = gzip.compress("".join(lines).encode(), compresslevel=3, mtime=0)
     with replacing(path) as partial:
         partial.write_bytes(compressed)
-
-
-@functools.lru_cache(maxsize=1 << 20)
-def _trec_id(name: str) -> str:
-    return SPACE.sub(lambda space: quote(space[0]), name)
 
 
 if __name__ == "__main__":

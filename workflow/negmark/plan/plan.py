@@ -42,7 +42,7 @@ COLLATING_RULES = (
 )  # fmt: skip
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (
-    ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool"),
+    ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool", "given_pool"),
     ("judgments",),
     ("try_rates",), ("rate_grid",), ("try_values",),
     ("train", "evaluate", "evaluate_baseline", "gate"),

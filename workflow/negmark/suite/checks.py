@@ -15,6 +15,7 @@ from negmark.data.catalogue import known_datasets
 from negmark.methods import registry
 from negmark.methods.base import Lends, Method
 from negmark.methods.types import IN_BATCH
+from negmark.suite.paths import GIVEN
 from negmark.suite.rows import Row, RowSettings
 from negmark.suite.suite import Suite
 from negmark.suite.tuning import TUNED
@@ -38,6 +39,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     _check_reference(suite, file)
     for name in suite.gates:
         _check_gate(suite, name, f"{file}: gates.{name}")
+    _check_given(suite, file)
     for name in suite.dataset_settings:
         _check_dataset(suite, name, f"{file}: datasets.{name}")
     _check_tuning(suite, file)
@@ -455,6 +457,19 @@ def _check_home(suite: Suite, name: str, where: str) -> None:
     ranker = next((row.tier.name for row in suite.rows.values() if row.tier.scores_pairs), None)
     if dataset.has_sentences and ranker:
         raise UserError(f"{where}.trained_on: a row of the tier {ranker} has no vectors for sentences")
+
+
+def _check_given(suite: Suite, file: str) -> None:
+    """Check that the files of given negatives are there, and that each dataset has one where a row trains on them."""
+    row = next((row.name for row in suite.rows.values() if GIVEN in row.method.pools), None)
+    for dataset in suite.datasets.values():
+        where, given = f"{file}: datasets.{dataset.name}.given", dataset.settings.given
+        if given and not is_file(expanded(given)):
+            raise UserError(f"{where}: there is no file {given}")
+        if row and dataset.is_home and not given:
+            raise UserError(
+                f"{where}: the row {row} trains on given negatives; name their file, as ./mine.jsonl"
+            )
 
 
 def _check_sentences(source: str, where: str) -> None:

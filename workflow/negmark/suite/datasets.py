@@ -1,10 +1,12 @@
 """A dataset of a suite, made once when the suite is read."""
 
+import os
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 from negmark.core.files import short_hash
+from negmark.core.folders import expanded
 from negmark.suite import own_files
 from negmark.suite.settings import TRANSFER_KEYS, DatasetSettings, PoolSettings
 
@@ -58,6 +60,11 @@ class Dataset(BaseModel):
         return own_files.of_dataset(self.decides["source"]) if self.reads_source else []
 
     @property
+    def given_files(self) -> list[str]:
+        """The user's file of given negatives; none if it names none."""
+        return [os.path.normpath(expanded(self.settings.given))] if self.settings.given else []
+
+    @property
     def reads_source(self) -> bool:
         """Are its tables made of a source? Sentences that are evaluated alone are the pairs of tasks."""
         return self.is_home or not self.has_sentences
@@ -78,7 +85,7 @@ def dataset_of(name: str, settings: DatasetSettings, trains: bool, pools: PoolSe
     keys = settings.keys()
     if not (trains or settings.trained_on) and settings.kind == "retrieval":
         keys = TRANSFER_KEYS | {"test_queries"}  # a gate needs no training split
-    decides = settings.model_dump(include=set(keys) - {"trained_on"})
+    decides = settings.model_dump(include=set(keys) - {"trained_on", "given"})
     if alone:
         decides["test_only"] = True
     if (decides.get("hide") or {}).get("how") == "pooled":

@@ -140,6 +140,22 @@ class Layout:
         return sorted({self.paths.pool(dataset, kind) for row in rows for kind in row.method.pools})
 
     @property
+    def giving(self) -> list[Dataset]:
+        """The datasets that have a file of given negatives."""
+        return [dataset for dataset in self.datasets.values() if dataset.given_files]
+
+    def given_inputs(self, name: str) -> list[str]:
+        """Return a file that the audit of given negatives reads, by its name, of each dataset that has some."""
+        return [{**self.paths.shared(one), "table": self.paths.given(one)}[name] for one in self.giving]
+
+    def given_entries(self) -> list[str]:
+        """Return the same files as the audit takes them: name=table=dataset=vectors."""
+        return [
+            f"{one.name}={self.paths.given(one)}={self.paths.collection(one)}={self.paths.vectors(one)}"
+            for one in self.giving
+        ]
+
+    @property
     def warmup_modules(self) -> list[str]:
         """Return the stage that warms up the start of a suite's runs, and the tier that it trains in."""
         if "table" in self.suite.start():

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from negmark.core.files import short_hash
 from negmark.core.names import BASELINES
 from negmark.core.run_folders import run_folder
 from negmark.encode.shards import part_name
@@ -14,6 +15,8 @@ from negmark.suite.settings import RerankSettings
 from negmark.suite.suite import Suite
 
 BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
+GIVEN = "given"
+"""The pool of negatives that a dataset's own file gives."""
 BASELINE = "|".join(BASELINES)
 
 
@@ -92,9 +95,15 @@ class Paths:
         return [f"{folder}/{part_name(part, parts)}" for part in range(parts)] if parts > 1 else []
 
     def pool(self, dataset: Dataset, kind: str) -> str:
-        """Return the file of a candidate pool. A BM25 pool knows of no encoder."""
+        """Return the file of a candidate pool. One by BM25 knows of no encoder, nor does a given one."""
+        if kind == GIVEN:
+            return f"results/pools/{dataset.collection}/{GIVEN}/{short_hash(dataset.given_files)}/{GIVEN}.safetensors"
         owner = self._suite.encoder_key() if kind == "dense" else "bm25"
         return f"results/pools/{dataset.collection}/{owner}/{self._suite.pool_key()}/{kind}.safetensors"
+
+    def given(self, dataset: Dataset) -> str:
+        """Return the table of all that a dataset's file gives to its training queries."""
+        return str(Path(self.pool(dataset, GIVEN)).with_suffix(".parquet"))
 
     def pools(self, dataset: Dataset, row: Row) -> dict[str, str]:
         """Return the pools that a row's method reads, by kind."""

@@ -136,6 +136,9 @@ class DatasetSettings(Settings):
     copies: Literal["masked", "kept"] = "masked"
     """Whether documents with the text of a positive under another id are kept out of the negatives as it is, or may be
     negatives: a control of what that costs."""
+    given: Text | None = None
+    """A file of negatives for the method `given`: JSON lines of sentence-transformers, Tevatron, FlagEmbedding or DPR,
+    or a TREC run (`negmark.data.given_files`)."""
     trained_on: Name | None = None
     """Another dataset of the suite whose runs are evaluated here, zero-shot; nothing is then trained on this one."""
 

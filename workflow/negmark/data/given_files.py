@@ -1,0 +1,155 @@
+"""Files of given negatives, read line by line, in the forms in which trainers take them.
+
+A line of JSON is told by its keys: `negative_passages` (Tevatron; `negative_document_ids` with a corpus of its own),
+`hard_negative_ctxs` and `negative_ctxs` (DPR, one object a line), `neg` (FlagEmbedding), or `negative`, `negative_1`
+and so on (sentence-transformers, whose first key is the query). Six columns are a TREC run. Other keys are ignored.
+A line that is none of these raises `UserError` with its file and number.
+"""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from negmark.core.errors import UserError
+from negmark.data.records import LONGEST_SHOWN, text_lines
+
+FORMS = (
+    "a JSON object of Tevatron (query, negative_passages), DPR (question, hard_negative_ctxs), FlagEmbedding (query, "
+    "neg) or sentence-transformers (anchor, positive, negative or negative_1 ...), or the six columns of a TREC run"
+)
+FROM_ONE = "hard_negative_ctxs", "negative_ctxs"
+
+
+class GivenText(NamedTuple):
+    """A given negative: its text if the file has one, else its id; both where it has both."""
+
+    id: str | None
+    texts: tuple[str, ...]
+    """The text as an encoder reads it, with its title, then without."""
+    score: float | None
+
+
+class GivenLine(NamedTuple):
+    """The negatives that a line gives to a query, which is known by id, by text, or by both."""
+
+    place: str
+    query_id: str | None
+    query: str | None
+    negatives: list[GivenText]
+
+
+def read_given(file: Path) -> Iterator[GivenLine]:
+    """Yield the lines of a file, plain or gzipped; blank ones are skipped."""
+    for place, line in text_lines(file):
+        text = line.removeprefix("\ufeff")
+        if text.strip():
+            yield _of_json(place, text) if text.lstrip().startswith(("{", "[")) else _of_run(place, text)
+
+
+def _of_run(place: str, line: str) -> GivenLine:
+    columns = line.split()
+    score = _number(columns[4]) if len(columns) == 6 else None
+    if score is None:
+        raise _odd(place, line)
+    return GivenLine(place, columns[0], None, [GivenText(columns[2], (), score)])
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _of_json(place: str, line: str) -> GivenLine:
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError):
+        raise _odd(place, line) from None
+    found = next(
+        (read for keys, read in READERS.items() if isinstance(row, dict) and row.keys() & set(keys)), None
+    )
+    try:
+        if found is not None:
+            return GivenLine(place, *found(row))
+    except (TypeError, KeyError, ValueError):
+        pass
+    raise _odd(place, line)
+
+
+Fields = tuple[str | None, str | None, list[GivenText]]
+
+
+def _of_tevatron(row: dict[str, Any]) -> Fields:
+    if "negative_document_ids" in row:
+        ids = [GivenText(_string(one), (), None) for one in _list(row["negative_document_ids"])]
+        return _string(row["query_id"]), None, ids
+    query_id = row.get("query_id")
+    named = None if query_id is None else _string(query_id)
+    return named, _string(row["query"]), [_passage(one, "docid") for one in _list(row["negative_passages"])]
+
+
+def _of_dpr(row: dict[str, Any]) -> Fields:
+    passages = [one for key in FROM_ONE for one in _list(row.get(key, []))]
+    return None, _string(row["question"]), [_passage(one, "passage_id") for one in passages]
+
+
+def _of_bge(row: dict[str, Any]) -> Fields:
+    texts = _list(row["neg"])
+    scores = row.get("neg_scores") or [None] * len(texts)
+    pairs = zip(texts, scores, strict=True)
+    return (
+        None,
+        _string(row["query"]),
+        [GivenText(None, (_string(text),), _score(score)) for text, score in pairs],
+    )
+
+
+def _of_tuple(row: dict[str, Any]) -> Fields:
+    negatives = [text for key, text in row.items() if key == "negative" or key.startswith("negative_")]
+    return (
+        None,
+        _string(next(iter(row.values()))),
+        [GivenText(None, (_string(text),), None) for text in negatives],
+    )
+
+
+READERS: dict[tuple[str, ...], Callable[[dict[str, Any]], Fields]] = {
+    ("negative_passages", "negative_document_ids"): _of_tevatron,
+    FROM_ONE: _of_dpr,
+    ("neg",): _of_bge,
+    ("negative", "negative_1"): _of_tuple,
+}
+"""What reads an object, by keys of which it has one."""
+
+
+def _passage(passage: dict[str, Any], key: str) -> GivenText:
+    title, text = _string(passage.get("title") or ""), _string(passage["text"])
+    name = passage.get(key)
+    return GivenText(
+        None if name is None else str(name), (f"{title} {text}".strip(), text), _score(passage.get("score"))
+    )
+
+
+def _score(score: Any) -> float | None:
+    """Return a score; as text, which DPR's files have too."""
+    return None if score is None else _number(str(score))
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError
+    return value
+
+
+def _string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _odd(place: str, line: str) -> UserError:
+    return UserError(f"{place}: expected {FORMS}; found {line[:LONGEST_SHOWN]!r}; fix the line")

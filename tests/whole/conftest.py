@@ -13,7 +13,7 @@ PATIENCE_S = 1500
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests more time than the rest have, but for those that name their own, and keep together what shares a suite.
+    """Give tests more time, but for those that name their own, and keep together what shares a suite.
 
     With several processes (pytest-xdist's `loadgroup`) the furnished suite runs in one of them.
     """

@@ -67,7 +67,10 @@ def test_two_methods_of_one_name_are_refused_and_both_named(monkeypatch):
         (made(name=3), "'name' must be a string"),
         (made(title=None), "'title' must be a string"),
         (made(negatives=None), "doesn't implement negatives"),
-        (made(pools=frozenset({"dense", "sparse"})), "unknown pool 'sparse'; there are 'bm25' and 'dense'"),
+        (
+            made(pools=frozenset({"dense", "sparse"})),
+            "unknown pool 'sparse'; there are 'bm25', 'dense' and 'given'",
+        ),
         (made(pools=["splade"]), "pools must be a set of names"),
         (made(name="SimANS2"), "name 'SimANS2' must be lower case letters, digits and underscores"),
         (made(name="hard-negatives"), "lower case"),

@@ -166,7 +166,7 @@ def main(
     started = time.perf_counter()
     given = matched(file, dataset)
     pool, refused = pool_of(given.table, dataset)
-    write_table(table, {name: given.table[name].to_numpy() for name in given.table})
+    write_table(table, {str(name): column.to_numpy() for name, column in given.table.items()})
     write_pool(output, pool, f"given pool of {dataset.name}", started, {})
     if refused:
         stage.say(

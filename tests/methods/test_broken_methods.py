@@ -89,7 +89,7 @@ def test_a_whole_one_is_taken(written):
         ('"""Mine: a method that nothing is wrong with."""', '""', "Mine: its module needs a docstring, whose first"),
         ("base.Params", "BaseModel", "Mine: Params must be a subclass of negmark.methods.base.Params, which"),
         ('title = "Mine"', 'title = "Mine"\n    pools = "dense"', "Mine: pools must be a set of names, as frozenset("),
-        ('title = "Mine"', 'title = "Mine"\n    pools = {"dens"}', "Mine: unknown pool 'dens'; there are 'bm25' and"),
+        ('title = "Mine"', 'title = "Mine"\n    pools = {"dens"}', "Mine: unknown pool 'dens'; there are 'bm25',"),
         ('title = "Mine"', 'title = "Mine"\n    footnotes = (Footnote("a"))',
          "Mine: the class attribute 'footnotes' must be a tuple of Footnote; a tuple of one ends in a comma"),
         ('title = "Mine"', 'title = "Mine"\n    footnotes = (Footnote(" "),)',

@@ -215,10 +215,10 @@ PARAMETERS = [
 def test_a_parameter_takes_its_own_type_alone(name, key, info):
     """No number is rounded, no truth value counts as 1, no text as anything but the number that it spells."""
     kinds = set(get_args(info.annotation)) or {info.annotation}
-    taken = 0
+    taken, dataset = 0, {"given": __file__} if name == "given" else None  # which wants a file
     for value in STRANGE:
         row = {key: value, **ALLOWED_IN[name]}
-        config = {"suite": "s", "datasets": {"scifact": None}, "methods": {name: row}}
+        config = {"suite": "s", "datasets": {"scifact": dataset}, "methods": {name: row}}
         suite, message = loaded(config)
         if suite is None:
             assert message.startswith(f"s.yaml: methods.{name}.{key}: ")

@@ -17,7 +17,9 @@ from negmark.suite.open import check_docstrings
 from negmark.suite.suite import Suite
 
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = "copies, dev_queries, documents, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
+SIZES = (
+    "copies, dev_queries, documents, given, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
+)
 
 
 def suite(**changes) -> Suite:

@@ -176,9 +176,9 @@ rule audit_given:
         mem_mb=memory(2000),
         runtime="30m",
     params:
-        given=[f"--given {entry}" for entry in LAYOUT.given_entries()],
+        given=LAYOUT.given_entries(),
     shell:
-        "NEGMARK_LOG={log:q} python -m negmark.evaluate.audit_given {params.given} --output {output.table:q}"
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.audit_given --output {output.table:q} {params.given:q}"
 
 
 rule foresight:

@@ -9,7 +9,7 @@ from typing import Annotated
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from typer import Option
+from typer import Argument, Option
 
 from negmark.core import stage
 from negmark.core.errors import UserError
@@ -42,7 +42,7 @@ def audit_given(given: pd.DataFrame, dataset: Path, vectors: Path) -> pd.DataFra
     `repeated_rate`, the share that the query has already. Takes the columns query and document; the other shares are
     over all negatives, what a run would leave out among them.
     """
-    labels, hidden = (collection.qrels(dataset, split) for split in ("train", collection.HIDDEN))
+    labels, hidden = collection.qrels(dataset, "train"), collection.qrels(dataset, collection.HIDDEN)
     ledger = given.assign(step=0, weight=1.0, backfilled=False, score=_cosines(given, vectors))
     found = audit(
         ledger,
@@ -62,9 +62,7 @@ def audit_given(given: pd.DataFrame, dataset: Path, vectors: Path) -> pd.DataFra
 
 def main(
     output: Annotated[Path, Option(help="the CSV file to write")],
-    given: Annotated[
-        list[str] | None, Option(help="a dataset as name=table=dataset=vectors; may be repeated")
-    ] = None,
+    given: Annotated[list[str] | None, Argument(help="datasets, each name=table=dataset=vectors")] = None,
 ) -> None:
     """Audit the given negatives of all datasets that have some."""
     if not given:

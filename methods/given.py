@@ -4,7 +4,7 @@ What the paper says: there is none; the data of DPR and of sentence-transformers
 What the released code does: Tevatron and FlagEmbedding draw a group from a query's list, sentence-transformers takes a
 line as it is.
 What we do: the first M of the query's list in the file's order (a TREC run by its scores), or a fresh uniform draw of
-M from its first `top`. A list that is shorter leaves places empty, and so does a query without one.
+M from its `first` so many. A list that is shorter leaves places empty, and so does a query without one.
 Cost per step: M document vectors per query; the file is matched with the collection once.
 """
 
@@ -28,7 +28,7 @@ class Given(Method):
     class Params(base.Params):
         """Parameters of given negatives."""
 
-        top: int | None = Field(default=None, ge=1)
+        first: int | None = Field(default=None, ge=1)
         """Draw uniformly from the first so many of a query's list; None takes the first M as they are."""
 
     @classmethod
@@ -41,12 +41,12 @@ class Given(Method):
     @classmethod
     def drawn_from(cls, params: "Given.Params", track: str) -> int | None:
         """Return how much of a list is drawn from."""
-        return params.top
+        return params.first
 
     def negatives(self, batch: Batch) -> Negatives:
         """Take the first M of each query's list, or draw them."""
-        ids, _ = self.services.pool("given").candidates(batch.queries, self.params.top)
+        ids, _ = self.services.pool("given").candidates(batch.queries, self.params.first)
         count = self.services.negatives
-        if self.params.top is None:
+        if self.params.first is None:
             return Negatives(ids=sampling.first(ids, count))
         return Negatives(ids=sampling.draw_uniform(ids, count, self.services.rng(batch.step)))

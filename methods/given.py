@@ -35,7 +35,9 @@ class Given(Method):
     def space(cls, params: "Given.Params", track: str) -> Mapping[str, Tried]:
         """Tune how far down a list is drawn from."""
         return {
-            "top": Tried((None, 10, 20, 50, 100), "ours: the first M, or a draw from more and more of a list")
+            "first": Tried(
+                (None, 10, 20, 50, 100), "ours: the first M, or a draw from more and more of a list"
+            )
         }
 
     @classmethod

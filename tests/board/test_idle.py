@@ -52,6 +52,25 @@ def test_an_idle_row_has_no_rank_and_every_view_says_why(tmp_path: Path) -> None
     assert "oracle is first" not in (made / "leaderboard.md").read_text()
 
 
+def test_a_row_that_is_idle_on_one_dataset_is_the_best_of_that_one_nowhere(tmp_path: Path) -> None:
+    """It has a mean rank by the other dataset."""
+    ranked, cards = [], []
+    for dataset in ("scifact", "wordnet"):
+        idle = {"idle": REASON} if dataset == "scifact" else {}
+        ranked += write_runs(tmp_path, dataset, "inbatch", IN_BATCH)
+        ranked += write_runs(tmp_path, dataset, "ance", ANCE)
+        ranked += write_runs(tmp_path, dataset, "untrained", UNTRAINED)
+        ranked += write_runs(tmp_path, dataset, "oracle", BEST, **idle)
+        cards.append(write_card(tmp_path, dataset))
+    write_differences(ranked, tmp_path / "board")
+    collate(ranked, cards, SETTINGS, tmp_path / "board")
+    text = (tmp_path / "board" / "leaderboard.md").read_text()
+    lines = [line for line in text.splitlines() if line.startswith("|") and "oracle" in line]
+    assert lines[0].count("0.900") == 2
+    assert lines[0].count("**0.900**") == 1
+    assert "untuned" not in text
+
+
 def test_what_was_not_filled_is_a_footnote_of_its_row(tmp_path: Path) -> None:
     made = board(tmp_path)
     table = pd.read_csv(made / "leaderboard.csv").set_index("row")

@@ -40,6 +40,9 @@ class Column:
         TELLS  # the column that says whether any method of a ranking differs: else none is called the best
     )
 
+    ranked: str = "rank"
+    """The column whose number says that a row is ranked by it."""
+
     def value(self, row: Row) -> float:
         """The number that is shown and sorted by."""
         if self.kind == "letters":  # a comes first
@@ -68,14 +71,15 @@ class Column:
     def is_best(self, row: Row, frame: pd.DataFrame) -> bool:
         """Whether no row of its ranking and no baseline is better; a baseline is compared with the first ranking.
 
-        An untuned row is of no ranking. Where a ranking tells nothing, no row is best by value.
+        An untuned row, or one whose rule never acted, is of no ranking. Where a ranking tells nothing, no row is best
+        by value.
         """
         nothing = row.get(self.tells) is False
-        unranked = bool(pd.isna(row["rank"])) and row["track"] != "baseline"
+        unranked = bool(pd.isna(row[self.ranked])) and row["track"] != "baseline"
         if not self.better or (nothing and self.better == "most") or (unranked and not nothing):
             return False
         tracks, tiers, values = (frame[name].to_numpy() for name in ("track", "tier", self.mean))
-        trained, ranked = tracks != "baseline", nothing | frame["rank"].notna().to_numpy()
+        trained, ranked = tracks != "baseline", nothing | frame[self.ranked].notna().to_numpy()
         tier, track = row["tier"], row["track"]
         if track == "baseline" and trained.any():
             tier, track = tiers[trained][0], tracks[trained][0]

@@ -70,6 +70,7 @@ def overview(
     parts = [
         part.assign(
             value=part[f"{ranked_by(part)}/{ranking_slice(part)}/mean"],
+            ranked=part["rank"],
             rank=part["rank"].astype("float") if name in counted else math.nan,
         )
         for name, part in datasets(frame)
@@ -92,12 +93,14 @@ def overview(
             better="most",
             form=f".{decimals(ranked_by(part))}f",
             tells=f"{TELLS}/{name}",
+            ranked=f"rank/{name}",
         )
         for (name, _), part in zip(datasets(frame), parts, strict=True)
     ]
     for column, part in zip(shown, parts, strict=True):
         by_row = part.set_index("row")
         table[column.mean], table[column.tells] = by_row["value"], by_row[TELLS]
+        table[column.ranked] = by_row["ranked"]
     mean = average(apart).drop_duplicates("row").rename(columns={"mean": "average"}).set_index("row")
     if len(mean):
         shown += AVERAGE_COLUMNS

@@ -30,7 +30,7 @@ from negmark.core.names import REFERENCE, SLICES, STS, UNTRAINED, Row, records
 from negmark.core.notation import DID_NOT_ACT, STILL_RISING, chance, counted, first_of, listed, marked, number
 from negmark.core.tiers import TIERS
 from negmark.store.failures import FailedRow
-from negmark.store.run import FEWEST_UNSEEN
+from negmark.store.run import FEWEST_UNSEEN, UNTUNED_TITLE
 
 SURE = 1 - CONFIDENCE
 NAMED = 4
@@ -447,8 +447,7 @@ def reading(frame: pd.DataFrame) -> str:
     notes += [TESTED] if COMPARED in frame and frame[COMPARED].any() else []
     notes += [CURVES] if RISING in frame else []
     notes += [FALSE_NEGATIVES] if RATE in frame else []
-    unranked = frame[frame["rank"].isna() & (frame["track"] != "baseline")]
-    notes += [UNTUNED] if len(unranked) else []
+    notes += [UNTUNED] if frame["title"].str.endswith(UNTUNED_TITLE).any() else []
     notes += [
         f"In the {tier} tier, {TIERS[tier].says}. {TIERS[tier].trust}".rstrip()
         for tier in names

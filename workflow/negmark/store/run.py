@@ -7,6 +7,8 @@ from typing import Any
 from negmark.core.errors import UserError
 from negmark.core.files import read_json
 
+UNTUNED_TITLE = ", untuned"
+"""Ends the title of a row that stands below its tuned copy."""
 FEWEST_UNSEEN = 10
 """Unseen queries below which they rank nothing: NFCorpus has 2, which would be all noise."""
 
@@ -75,7 +77,7 @@ def as_placed(run: dict[str, Any], untuned: Collection[str]) -> dict[str, Any]:
 
     It isn't the run that says so, as it is the same on a board without tuned rows.
     """
-    return {**run, "title": f"{run['title']}, untuned", "untuned": True} if run["row"] in untuned else run
+    return {**run, "title": run["title"] + UNTUNED_TITLE, "untuned": True} if run["row"] in untuned else run
 
 
 def with_chains(runs: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -76,7 +76,10 @@ def main(
         parts.append(row)
     found = pd.concat(parts)
     write_text(output, csv(found, "%.6g"))
-    for line in found.set_index("dataset").T.to_string(float_format="{:.4g}".format).splitlines():
+    shown = found.set_index("dataset").apply(
+        lambda column: column.map(("{:,}" if column.dtype.kind in "iu" else "{:.4g}").format)
+    )
+    for line in shown.T.to_string().splitlines():
         stage.say(line)
 
 

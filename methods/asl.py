@@ -107,10 +107,7 @@ class ASL(Method):
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M candidates uniformly."""
-        ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
-        return Negatives(
-            ids=sampling.draw_uniform(ids, self.services.negatives, self.services.rng(batch.step))
-        )
+        return Negatives(ids=sampling.draw_from_pool(batch, "dense", self.params.depth, self.services))
 
     def weighed(self, step: Step) -> Scores:
         """Return weights of in-batch and given negatives by their probability, in the controlled track."""

@@ -43,6 +43,4 @@ class BM25(Method):
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the best `depth` BM25 candidates."""
-        ids, _ = self.services.pool("bm25").candidates(batch.queries, self.params.depth)
-        rng = self.services.rng(batch.step)
-        return Negatives(ids=sampling.draw_uniform(ids, self.services.negatives, rng))
+        return Negatives(ids=sampling.draw_from_pool(batch, "bm25", self.params.depth, self.services))

@@ -150,8 +150,7 @@ class CET(Method):
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M candidates uniformly and weigh them by the selection model."""
-        ids, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
-        drawn = sampling.draw_uniform(ids, self.services.negatives, self.services.rng(batch.step))
+        drawn = sampling.draw_from_pool(batch, "dense", self.params.depth, self.services)
         with torch.no_grad():
             logits = self._logits(self.selection, batch.queries, drawn)
         return Negatives(ids=drawn, weights=self.weights(logits, torch.from_numpy(drawn >= 0), batch.step))

@@ -123,8 +123,7 @@ class FeatureTransformation(Method):
         if self.services.track == "faithful":
             return Negatives(in_batch=none)
         in_batch = None if self.params.in_batch else none
-        candidates, _ = self.services.pool("dense").candidates(batch.queries, self.params.depth)
-        drawn = sampling.draw_uniform(candidates, self.services.negatives, self.services.rng(batch.step))
+        drawn = sampling.draw_from_pool(batch, "dense", self.params.depth, self.services)
         if not self._begun(batch.step):
             return Negatives(ids=drawn, in_batch=in_batch)
         rng = self.services.rng(batch.step, "mixtures")

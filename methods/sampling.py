@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from negmark.methods.base import Services
-from negmark.methods.types import NO_DOCUMENT, Ids
+from negmark.methods.types import NO_DOCUMENT, Batch, Ids
 
 
 def top_n_by_gumbel(log_weights: NDArray[np.floating], n: int, rng: np.random.Generator) -> Ids:
@@ -44,6 +44,12 @@ def draw_uniform(ids: Ids, n: int, rng: np.random.Generator) -> Ids:
     """Draw n of the candidates [B, K] uniformly without replacement; empty places are never drawn."""
     log_weights = np.where(ids == NO_DOCUMENT, -np.inf, 0.0)
     return take(ids, top_n_by_gumbel(log_weights, n, rng))
+
+
+def draw_from_pool(batch: Batch, pool: str, depth: int, services: Services) -> Ids:
+    """Draw M of a pool's best `depth` for each query of a batch, uniformly and by the step's own stream: [B, M]."""
+    ids, _ = services.pool(pool).candidates(batch.queries, depth)
+    return draw_uniform(ids, services.negatives, services.rng(batch.step))
 
 
 def draw_from_corpus(queries: Ids, n: int, services: Services, rng: np.random.Generator) -> Ids:

@@ -4,7 +4,7 @@ Cheap enough for every step, as a method's state may break the contract late. Ot
 read from the other end of the corpus, and a weight of NaN would silently spoil the model.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -101,9 +101,9 @@ def check_loss(loss: Any, step: int, method: Method) -> None:
         raise DivergedError(f"{method.name}: the loss is {loss.item()} at step {step}; {mend}")
 
 
-def check_model(weights: Mapping[str, torch.Tensor], method: Method) -> None:
+def check_trained(parameters: Iterable[torch.Tensor], method: Method) -> None:
     """Raise `DivergedError` unless all weights of a trained run are finite: its last step has no loss after it."""
-    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+    if not all(bool(torch.isfinite(value).all()) for value in parameters):
         raise DivergedError(f"{method.name}: a weight is no finite number; lower the learning rate")
 
 

@@ -12,7 +12,7 @@ from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Scores, St
 from negmark.store.filled import EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.ledger import VECTOR, Ledger
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.contract import check_loss, check_model, check_negatives, check_weighed
+from negmark.train.contract import check_loss, check_negatives, check_trained, check_weighed
 from negmark.train.run import Run
 
 
@@ -62,7 +62,7 @@ def train_until(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | Non
             curve.take_if_due(run, step + 1)
         checkpoint.save_if_due(run, step + 1, steps)
     run.clock.stop()
-    check_model(run.encoder.weights(), run.method)
+    check_trained(run.encoder.parameters(), run.method)
 
 
 def _example(run: Run, step: int) -> Step:

@@ -147,9 +147,8 @@ class RowAdam(torch.optim.AdamW):
         rows, weights = self._with_moments(table.rows), (NO_WEIGHTS,) * 3
         if table.weights is not None:
             weights = self._with_moments(table.weights)
-        last = np.full(len(table.rows), -1, np.int32)
         settings = self._settings(self.state[table.rows]["step"].item())
-        row_kernels.move_rows(*bags, sums, last, *rows, *weights, settings)
+        row_kernels.move_rows(*bags, sums, *rows, *weights, settings)
 
     def _with_moments(self, parameter: nn.Parameter) -> tuple[Floats, Floats, Floats]:
         """Return a parameter and its moments as arrays that share their memory, and count the step."""

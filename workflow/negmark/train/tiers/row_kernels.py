@@ -81,15 +81,16 @@ def adam(values, gradients, first, second, settings):
         values[d] = kept * values[d] - step * first[d] / (root * np.sqrt(second[d]) + epsilon)
 
 
-@compiled(NUMBERS, NUMBERS, TABLE, NUMBERS, *[TABLE] * 3, *[VECTOR] * 3, numba.types.UniTuple(float32, 8))
+@compiled(NUMBERS, NUMBERS, TABLE, *[TABLE] * 3, *[VECTOR] * 3, numba.types.UniTuple(float32, 8))
 def move_rows(
-    tokens, starts, sums, last, rows, first, second, weights, first_of_weights, second_of_weights, settings
+    tokens, starts, sums, rows, first, second, weights, first_of_weights, second_of_weights, settings
 ):
     """Move the rows of the tokens that texts hold, and their weights if there are any, by `adam`.
 
-    `sums` [T, D] are the gradients of the texts' sums. `last` [U] must be -1 everywhere and is so again at the end:
-    it chains the places of each token, so that all its texts are found without sorting.
+    `sums` [T, D] are the gradients of the texts' sums. The places of each token are chained, from its last one back, so
+    that all its texts are found without sorting.
     """
+    last = np.full(len(rows), -1, np.int32)
     earlier, texts = np.empty(len(tokens), np.int32), np.empty(len(tokens), np.int32)
     for text in range(len(starts) - 1):
         for place in range(starts[text], starts[text + 1]):

@@ -5,13 +5,14 @@ imported by name at run time, so a run depends only on the file of its own metho
 """
 
 import ast
-import importlib.util
 import inspect
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGE = "negmark"
+HOME = Path(__file__).resolve().parents[1]
 # What these decide reaches a job through its parameters, which Snakemake compares by value.
 NEUTRAL_ROOMS = ("negmark.suite.", "negmark.run.")
 NEUTRAL = frozenset(f"negmark.core.{name}" for name in ("stage", "errors", "failure_record", "source_files"))
@@ -19,16 +20,25 @@ NEUTRAL = frozenset(f"negmark.core.{name}" for name in ("stage", "errors", "fail
 
 def sources(*modules: str) -> list[str]:
     """Return the files of modules and of everything they import from this project, sorted."""
-    seen: set[str] = set()
+    return list(_names(modules, Path.cwd()))
+
+
+@cache
+def _names(modules: tuple[str, ...], folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(_seen_from(path, folder) for path in _needed(modules)))
+
+
+def _needed(modules: tuple[str, ...]) -> tuple[Path, ...]:
+    found: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
-        if name in seen or name in NEUTRAL or name.startswith(NEUTRAL_ROOMS):
+        if name in found or name in NEUTRAL or name.startswith(NEUTRAL_ROOMS):
             continue
         if (path := _path(name)) is not None:
-            seen.add(name)
+            found[name] = path
             waiting += _imports(path)
-    return sorted({_shown(path) for name in seen if (path := _path(name)) is not None})
+    return tuple(dict.fromkeys(found.values()))
 
 
 def method_sources(*methods: type) -> list[str]:
@@ -45,24 +55,20 @@ def _of_method(method: type) -> list[str]:
 
 @cache
 def _path(module: str) -> Path | None:
-    if module.partition(".")[0] != PACKAGE:
+    """Return the file of a module of this project; `None` for a name in a module, a room (which says what it holds)
+    and what is another package's. It is looked up, not imported: an import here would cost a plan seconds."""
+    package, _, place = module.partition(".")
+    if package != PACKAGE or not place:
         return None
-    try:
-        spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
-        return None
-    if not (spec and spec.origin) or spec.origin.endswith(
-        "__init__.py"
-    ):  # a room's, which says what it holds
-        return None
-    return Path(spec.origin).resolve()  # `negmark.methods` is a link
+    path = HOME.joinpath(*place.split(".")).with_suffix(".py")
+    return path.resolve() if path.is_file() else None  # `negmark.methods` is a link
 
 
 @cache
 def _imports(path: Path) -> tuple[str, ...]:
     """Names that a file imports; for `from a import b` both `a` and `a.b`, as b may be a module."""
     names: list[str] = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _statements(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.module:
@@ -70,11 +76,19 @@ def _imports(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all statements in a file, of functions and branches too; expressions import nothing."""
+    for block in ("body", "orelse", "handlers", "finalbody", "cases"):
+        for inner in getattr(node, block, ()):
+            yield inner
+            yield from _statements(inner)
+
+
 def asset(name: str) -> list[str]:
     """Return a project file that isn't Python, named from the root, as a list of one."""
-    return [_shown(ROOT / name)]
+    return [_seen_from(ROOT / name, Path.cwd())]
 
 
-def _shown(path: Path) -> str:
+def _seen_from(path: Path, folder: Path) -> str:
     """Name a file relative to the working folder if it is inside, as in a clone; else by its full path."""
-    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
+    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -6,6 +6,7 @@ from typing import Any
 from negmark.core.stage import show_any_sign
 from negmark.run.repair import damaged_results, note_repairs
 from negmark.run.second_plan import go_on_without
+from negmark.run.scheduling import only_when_a_job_ends
 from negmark.run.start import begin, check_folder
 from negmark.run.terminal import closing_words, one_line_per_job
 from negmark.suite.layout import Layout
@@ -56,6 +57,7 @@ def open_run(workflow: Any, config: Mapping[str, Any]) -> SuiteRun:
     """Open the suite of a call of snakemake; a mistake in it or an unwritable folder ends the process."""
     show_any_sign()
     one_line_per_job()
+    only_when_a_job_ends(workflow)
     if workflow.is_main_process:
         check_folder()
     return SuiteRun(workflow, open_suite(config, workflow.configfiles, fetch=not workflow.dryrun))

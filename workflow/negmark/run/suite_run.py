@@ -5,8 +5,8 @@ from typing import Any
 
 from negmark.core.stage import show_any_sign
 from negmark.run.repair import damaged_results, note_repairs
-from negmark.run.second_plan import go_on_without
 from negmark.run.scheduling import only_when_a_job_ends
+from negmark.run.second_plan import go_on_without
 from negmark.run.start import begin, check_folder
 from negmark.run.terminal import closing_words, one_line_per_job
 from negmark.suite.layout import Layout

@@ -39,6 +39,7 @@ class SuiteRun:
 
     def start(self) -> None:
         """Start: alone in this folder, leftovers of killed writers removed, repairs noted, lengths checked."""
+        only_when_a_job_ends(self._workflow)
         begin(self._damaged, self.layout.suite)
 
     def board_without_failures(self) -> None:
@@ -57,7 +58,6 @@ def open_run(workflow: Any, config: Mapping[str, Any]) -> SuiteRun:
     """Open the suite of a call of snakemake; a mistake in it or an unwritable folder ends the process."""
     show_any_sign()
     one_line_per_job()
-    only_when_a_job_ends(workflow)
     if workflow.is_main_process:
         check_folder()
     return SuiteRun(workflow, open_suite(config, workflow.configfiles, fetch=not workflow.dryrun))

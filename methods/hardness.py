@@ -41,7 +41,6 @@ class Hardness(Method):
     title = "Hardness-weighted InfoNCE"
     citation = "Lan et al. 2025, arXiv 2503.04812; Schechter Vera et al. 2025, arXiv 2509.20354"
     pools = frozenset({"dense"})
-    cosine_thresholds = True
     needs_vectors = "cosines to weigh by"
     faithful = True
     recipe_negatives = 1

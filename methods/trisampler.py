@@ -37,7 +37,6 @@ class TriSampler(Method):
     title = "TriSampler"
     citation = "Yang et al. 2024, WSDM, arXiv 2402.11855"
     pools = frozenset({"dense"})
-    cosine_thresholds = True
     needs_vectors = "cosines of two documents"
     footnotes = (
         Footnote(

@@ -47,16 +47,19 @@ def spanned(vector, documents):
 
 def test_half_are_documents_and_half_mixtures_of_them(world):
     run = world.run("kalm", negatives=6)
-    ((_, negatives),) = take_steps(run, 1)
+    ((batch, negatives),) = take_steps(run, 1)
     assert negatives.ids.shape == (8, 3)
     assert negatives.vectors.shape == (8, 3, 16)
-    documents = np.load(world.vectors / "documents.npy")  # the adapter is the identity at step 0
-    for ids, row in zip(negatives.ids, negatives.vectors.numpy(), strict=True):
-        for place, vector in enumerate(row):
+    documents, queries = (np.load(world.vectors / f"{side}.npy") for side in ("documents", "queries"))
+    for query, ids, row in zip(batch.queries, negatives.ids, negatives.vectors.numpy(), strict=True):
+        for vector in row[:2]:  # the adapter is the identity at step 0
             coefficients, gap = spanned(vector, documents[ids])
             assert gap < 1e-5
             assert (coefficients > -1e-5).all()
-            assert (np.abs(coefficients) > 1e-4).sum() == (3 if place == 2 else 2)
+            assert (np.abs(coefficients) > 1e-4).sum() == 2
+        weights = np.exp(documents[ids] @ queries[query] / 0.05)
+        mixture = weights @ documents[ids]
+        np.testing.assert_allclose(row[2], mixture / np.linalg.norm(mixture), atol=1e-5)
     assert run.method.idle() == ""
 
 

@@ -102,7 +102,8 @@ class ANCETele(Method):
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw M of the pools, each by its share."""
-        momentum, lookahead = self.params.momentum if self._before else 0.0, self.params.lookahead
+        lookahead = self.params.lookahead
+        momentum = 0.0 if self._before is None else self.params.momentum
         sources: list[Ids] = []
         shares: list[float] = []
         for snapshot, share in ((self._now, 1 - momentum), (self._before, momentum)):
@@ -122,29 +123,24 @@ class ANCETele(Method):
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """Return the snapshots that negatives are drawn from."""
-        if self._now is None:
-            return {}
-        kept = {"now": self._now, **({"before": self._before} if self._before else {})}
-        return {
-            "refreshed": self.refreshed,
-            **{
-                f"{name}.{key}": value
-                for name, each in kept.items()
-                for key, value in each.state_dict().items()
-            },
+        kept = {"now": self._now, "before": self._before}
+        state = {
+            f"{name}.{key}": value
+            for name, snapshot in kept.items()
+            if snapshot is not None
+            for key, value in snapshot.state_dict().items()
         }
+        return {**state, "refreshed": self.refreshed} if state else {}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore the snapshots."""
-        if not state:
-            return
-        self.refreshed = state["refreshed"]
-        parts = {
-            name: {key.removeprefix(f"{name}."): state[key] for key in state if key.startswith(f"{name}.")}
-            for name in ("now", "before")
-        }
-        self._now = self.services.snapshot(parts["now"])
-        self._before = self.services.snapshot(parts["before"]) if parts["before"] else None
+        if state:
+            self.refreshed = state["refreshed"]
+            self._now, self._before = (self._restored(state, name) for name in ("now", "before"))
+
+    def _restored(self, state: Mapping[str, torch.Tensor], name: str) -> Snapshot | None:
+        part = {key.removeprefix(f"{name}."): state[key] for key in state if key.startswith(f"{name}.")}
+        return self.services.snapshot(part) if part else None
 
     def _ahead(self, snapshot: Snapshot, batch: Batch) -> Ids:
         """Return the documents nearest to each positive that may be negatives of its query: [B, depth]."""

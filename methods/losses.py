@@ -284,7 +284,7 @@ def focal(rows: torch.Tensor, gamma: float) -> torch.Tensor:
 
     The weight of focal loss (Lin et al. 2017) on whole queries, as KaLM-Embedding-V2 (2025) has it.
     """
-    return ((-(-rows.detach()).expm1()) ** gamma * rows).mean()
+    return ((-(-rows.detach()).expm1()).pow(gamma) * rows).mean()
 
 
 def second_moment(vectors: torch.Tensor) -> torch.Tensor:

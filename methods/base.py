@@ -99,6 +99,9 @@ class Snapshot(Protocol):
     def scores(self, queries: Ids, documents: Ids) -> NDArray[np.float32]:
         """Return the scores [B, K] of queries [B] with documents [B, K]; -inf in empty places."""
 
+    def vectors(self, documents: Ids) -> torch.Tensor:
+        """Return the unit vectors [B, D] that documents [B] had, without gradient."""
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return what restores the snapshot: two [D, D] matrices in the adapter tier, else all its vectors."""
 

@@ -20,9 +20,14 @@ def info_nce(scores: "Scores", temperature: float) -> torch.Tensor:
     Without weights this is the loss of DPR (Karpukhin et al. 2020, eq. 2) and of InfoNCE (van den Oord et al.
     2018, eq. 4). Masked places take no part; a query with no negative left has loss 0.
     """
+    return info_nce_rows(scores, temperature).mean()
+
+
+def info_nce_rows(scores: "Scores", temperature: float) -> torch.Tensor:
+    """Return the loss of each query [B], whose mean is `info_nce`; e to minus it is the positive's probability."""
     positive = (scores.positive / temperature).unsqueeze(1)
     logits = torch.cat([positive, *negative_logits(scores, temperature)], dim=1)
-    return (logits.logsumexp(dim=1) - positive.squeeze(1)).mean()
+    return logits.logsumexp(dim=1) - positive.squeeze(1)
 
 
 def negative_logits(scores: "Scores", temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -45,6 +50,24 @@ def with_more(scores: "Scores", more: torch.Tensor, mask: torch.Tensor) -> "Scor
         negatives=torch.cat([scores.negatives, more], dim=1),
         negatives_mask=torch.cat([scores.negatives_mask, mask], dim=1),
         weights=weights,
+    )
+
+
+def from_documents(scores: "Scores") -> "Scores":
+    """Return the scores of a batch seen from its documents: row j is document j against the queries.
+
+    Query i is a negative of document j where document j is one of query i, with the same weight. Given negatives, which
+    are a query's own, have no place.
+    """
+    weights = scores.in_batch_weights
+    return replace(
+        scores,
+        in_batch=scores.in_batch.T,
+        in_batch_mask=scores.in_batch_mask.T,
+        in_batch_weights=None if weights is None else weights.T,
+        negatives=scores.negatives[:, :0],
+        negatives_mask=scores.negatives_mask[:, :0],
+        weights=None,
     )
 
 
@@ -254,3 +277,33 @@ def self_adversarial(scores: torch.Tensor, mask: torch.Tensor, alpha: float) -> 
     some = mask.any(dim=1, keepdim=True)
     weights = masked(alpha * scores.detach(), mask | ~some).softmax(dim=1)
     return (weights * functional.softplus(scores) * mask).sum(dim=1)
+
+
+def focal(rows: torch.Tensor, gamma: float) -> torch.Tensor:
+    """Return mean (1 - p)^gamma L of the losses L = -log p of queries [B], the weights without gradient (a scalar).
+
+    The weight of focal loss (Lin et al. 2017) on whole queries, as KaLM-Embedding-V2 (2025) has it.
+    """
+    return ((-(-rows.detach()).expm1()).pow(gamma) * rows).mean()
+
+
+def second_moment(vectors: torch.Tensor) -> torch.Tensor:
+    """Return the mean squared cosine of pairs of different rows of unit vectors [B, D], 0 of a single row (a scalar).
+
+    One sum of eq. 4 of EmbeddingGemma (Schechter Vera et al. 2025); 1 / D for vectors drawn uniformly from the sphere.
+    """
+    return _between(vectors).square().sum() / _pairs(vectors)
+
+
+def first_moment(vectors: torch.Tensor) -> torch.Tensor:
+    """Return the mean cosine of the same pairs (a scalar): 0 for vectors drawn uniformly from the sphere."""
+    return _between(vectors).sum() / _pairs(vectors)
+
+
+def _between(vectors: torch.Tensor) -> torch.Tensor:
+    """Return cosines [B, B] of rows, 0 on the diagonal."""
+    return (vectors @ vectors.T).masked_fill(torch.eye(len(vectors), dtype=torch.bool), 0.0)
+
+
+def _pairs(vectors: torch.Tensor) -> int:
+    return max(len(vectors) * (len(vectors) - 1), 1)

@@ -1,6 +1,6 @@
 """Draws that more than one method uses: without replacement, in log space, whole batches at once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +50,28 @@ def draw_from_pool(batch: Batch, pool: str, depth: int, services: Services) -> I
     """Draw M of a pool's best `depth` for each query of a batch, uniformly and by the step's own stream: [B, M]."""
     ids, _ = services.pool(pool).candidates(batch.queries, depth)
     return draw_uniform(ids, services.negatives, services.rng(batch.step))
+
+
+def draw_from_sources(
+    sources: Sequence[Ids], shares: Sequence[float], n: int, rng: np.random.Generator
+) -> Ids:
+    """Draw n documents per query without replacement, each from a source [B, K] by its share, uniformly within: [B, n].
+
+    A document that several sources hold has the sum of its chances: the largest of its Gumbel keys is a key of that sum
+    (so the first place of each document is kept). Where a source of a query is empty, the others have its share. No
+    source holds a document twice; `NO_DOCUMENT` where fewer than n are left.
+    """
+    with np.errstate(divide="ignore"):
+        logs = [
+            np.where(
+                ids == NO_DOCUMENT, -np.inf, np.log(share) - np.log((ids != NO_DOCUMENT).sum(axis=1))[:, None]
+            )
+            for ids, share in zip(sources, shares, strict=True)
+        ]
+    columns = top_n_by_gumbel(np.concatenate(logs, axis=1), n * len(sources), rng)
+    drawn = take(np.concatenate(sources, axis=1), columns)
+    kept = first_occurrence(drawn) & (drawn != NO_DOCUMENT)
+    return first(filled(np.where(kept, drawn, NO_DOCUMENT), drawn[:, :0]), n)
 
 
 def draw_from_corpus(queries: Ids, n: int, services: Services, rng: np.random.Generator) -> Ids:

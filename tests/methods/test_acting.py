@@ -11,18 +11,27 @@ from world import take_steps
 
 NOW = {"period": 1, "rate": 0.1, "cap": 0.1}
 ACTING = {
+    "ance_tele": {"refresh_steps": 2},
+    "ance_tele/faithful": {"refresh_steps": 2},
     "asl": {},
     "asl/faithful": {},
     "dcl": {"sigma": 0.5},
     "dcl/faithful": {"sigma": 0.5, "views": True},
+    "easy_to_hard": {},
     "feature_transformation": {},
     "feature_transformation/faithful": {"queue": 20},
+    "hardness": {"of": "all"},
+    "hardness/faithful": {"of": "given"},
+    "kalm": {},
+    "kalm/faithful": {"skip": 0, "last": 20},
     "large_loss": NOW,
     "large_loss/faithful": {**NOW, "scheme": "correct_for_good"},
     "lemon": {"clusters": 6, "hops": 2},
     "lemon/faithful": {"clusters": 6, "hops": 2, "side": "replaced", "min_cosine": 0.0},
     "mochi": {"pairs_start": 0.0, "query_start": 0.0, "queue": 20},
     "mochi/faithful": {"pairs_start": 0.0, "query_start": 0.0, "queue": 20},
+    "self_guided": {"margin": 0.0},
+    "self_guided/faithful": {"margin": 0.0},
     "unpg": {"whisker": 0.5},
     "unpg/faithful": {"margin": 0.1},
 }

@@ -8,10 +8,9 @@ from builders import unit
 from negmark.methods.percpos import PercPos, below, ceilings
 from negmark.methods.scale import rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch
+from taught import IDS, POSITIVE, TAUGHT, Taught
 
-POSITIVE = 0.80
 SCORES = [0.79, 0.77, 0.76, 0.74, 0.70, 0.50]
-IDS = [79, 77, 76, 74, 70, 50]
 
 
 def ceiling_of(positive, **params):
@@ -71,77 +70,37 @@ def test_what_is_left_is_ranked_by_score_and_each_row_by_its_own_positive():
     assert found.tolist() == [[2, 3, 1, NO_DOCUMENT], [3, 1, NO_DOCUMENT, NO_DOCUMENT]]
 
 
-TAUGHT = [0.79, 0.77, 0.765, 0.74, 0.70, 0.50]
-"""None on the ceiling itself: the teacher's vectors are single precision."""
-
-
-class Services:
-    """One query's candidates in the order of the pool, and a teacher that scores them as it is told."""
-
-    def __init__(self, ids, teacher, positive, negatives, zero=0.0):
-        self.zero = zero
-        self.ids, self.negatives, self.asked = ids, negatives, []
-        self.table = np.zeros(200)
-        self.table[ids], self.table[150] = teacher, positive
-
-    def pool(self, name):
-        assert name == "dense"
-        return self
-
-    def candidates(self, queries, depth=None):
-        self.asked.append(depth)
-        ids = np.tile(np.array(self.ids[:depth]), (len(queries), 1))
-        return ids, np.zeros(ids.shape, dtype=np.float32)
-
-    def teacher_queries(self, queries):
-        return torch.tensor([[1.0, 0.0]]).expand(len(queries), 2)
-
-    def teacher_documents(self, documents):
-        cosine = torch.from_numpy(self.table[np.maximum(documents, 0)]).float()
-        return torch.stack([cosine, (1 - cosine**2).sqrt()], dim=-1)
-
-    def judgments(self, queries, documents):
-        return None  # the teacher has vectors
-
-    def chance(self, of_teacher=False):
-        assert of_teacher
-        return self.zero
-
-    def rng(self, step, purpose=""):
-        return np.random.default_rng([step, *purpose.encode()])
-
-
 def choose(services, rows=1, **params):
     method = PercPos(PercPos.Params(**params), services)
     return method.negatives(Batch(0, np.arange(rows), np.full(rows, 150), None, None)).ids
 
 
 def test_the_best_that_are_left_are_taken_and_missing_places_stay_empty():
-    assert choose(Services(IDS, TAUGHT, POSITIVE, 2)).tolist() == [[74, 70]]
-    assert choose(Services(IDS, TAUGHT, POSITIVE, 5)).tolist() == [[74, 70, 50, NO_DOCUMENT, NO_DOCUMENT]]
+    assert choose(Taught(IDS, TAUGHT, POSITIVE, 2)).tolist() == [[74, 70]]
+    assert choose(Taught(IDS, TAUGHT, POSITIVE, 5)).tolist() == [[74, 70, 50, NO_DOCUMENT, NO_DOCUMENT]]
 
 
 def test_the_teacher_decides_and_not_the_order_of_the_pool():
     teacher = [0.1, 0.9, 0.5, 0.79, 0.3, 0.2]
-    assert choose(Services(IDS, teacher, POSITIVE, 3)).tolist() == [[76, 70, 50]]
+    assert choose(Taught(IDS, teacher, POSITIVE, 3)).tolist() == [[76, 70, 50]]
 
 
 def test_depth_bounds_what_the_teacher_sees():
-    services = Services(IDS, TAUGHT, POSITIVE, 3)
+    services = Taught(IDS, TAUGHT, POSITIVE, 3)
     assert choose(services, depth=4).tolist() == [[74, NO_DOCUMENT, NO_DOCUMENT]]
     assert services.asked == [4]
 
 
 def test_sample_draws_uniformly_from_the_best():
     rows = 20_000
-    ids = choose(Services(IDS, TAUGHT, 0.9, 1), rows, sample=4)
+    ids = choose(Taught(IDS, TAUGHT, 0.9, 1), rows, sample=4)
     found, counts = np.unique(ids, return_counts=True)
     assert found.tolist() == [74, 76, 77, 79]
     assert (np.abs(counts / rows - 0.25) < 5 * np.sqrt(0.25 * 0.75 / rows)).all()
 
 
 def test_sample_never_fills_a_place_with_what_the_rule_dropped():
-    ids = choose(Services(IDS, TAUGHT, POSITIVE, 4), 100, sample=10)
+    ids = choose(Taught(IDS, TAUGHT, POSITIVE, 4), 100, sample=10)
     assert {tuple(sorted(row)) for row in ids.tolist()} == {(NO_DOCUMENT, 50, 70, 74)}
 
 
@@ -185,15 +144,15 @@ def test_unit_vectors_of_another_length_are_a_teacher_too(world):
 def test_an_encoder_of_a_narrow_range_keeps_the_same_candidates():
     """Cosines squeezed into .7 to 1.0, with random pairs at .7: the raw rule would keep another set."""
     squeezed = [0.7 + 0.3 * score for score in TAUGHT]
-    found = choose(Services(IDS, squeezed, 0.7 + 0.3 * POSITIVE, 3, zero=0.7))
-    assert found.tolist() == choose(Services(IDS, TAUGHT, POSITIVE, 3)).tolist() == [[74, 70, 50]]
-    assert choose(Services(IDS, squeezed, 0.7 + 0.3 * POSITIVE, 3)).tolist() != found.tolist()
+    found = choose(Taught(IDS, squeezed, 0.7 + 0.3 * POSITIVE, 3, zero=0.7))
+    assert found.tolist() == choose(Taught(IDS, TAUGHT, POSITIVE, 3)).tolist() == [[74, 70, 50]]
+    assert choose(Taught(IDS, squeezed, 0.7 + 0.3 * POSITIVE, 3)).tolist() != found.tolist()
 
 
 def test_a_ceiling_that_tells_no_candidates_apart_is_told():
     for positive, words in ((2.0, "its threshold rejected none of 6 candidates"),
                             (0.1, "its threshold rejected all of 6 candidates"), (POSITIVE, "")):  # fmt: skip
-        services = Services(IDS, TAUGHT, positive, 2)
+        services = Taught(IDS, TAUGHT, positive, 2)
         method = PercPos(PercPos.Params(), services)
         method.services.teacher_documents = lambda documents, table=services.table: torch.stack(
             [torch.from_numpy(table[np.maximum(documents, 0)]).float(), torch.zeros(documents.shape)], dim=-1

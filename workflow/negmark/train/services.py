@@ -66,6 +66,10 @@ class EncoderSnapshot:
         scores = torch.einsum("bd,bkd->bk", query_vectors, document_vectors).numpy()
         return np.where(documents == NO_DOCUMENT, -np.inf, scores).astype(np.float32)
 
+    def vectors(self, documents: Ids) -> torch.Tensor:
+        """Return the vectors that documents had."""
+        return self._moment.documents[torch.from_numpy(documents)]
+
 
 def top(
     queries: torch.Tensor, documents: torch.Tensor, depth: int, block: int = BLOCK

@@ -1,16 +1,16 @@
 """CDE's and Arctic's clusters: a batch is cut from clusters of alike pairs, and a guide crosses out likely positives.
 
-What the papers say: CDE (Contextual Document Embeddings) makes batches as hard as possible by k-means over queries and
-documents together, and leaves out of the loss in-batch documents that a surrogate model finds better than the positive,
-as hard batches are full of false negatives. Arctic's author (Merrick 2024, arXiv 2407.18887) clusters each source by
-queries or by passages alone, in 10 by spherical k-means, without a filter: about 2 % more nDCG@10 on MS MARCO's dev set
-(abstracts and beginnings read; the bodies [M]).
-What the released code does (jxmorris12/cde): vectors by GTR, reduced to 128 dimensions by a truncated SVD of queries and
-normalised; k-means over [q; d] and [d; q] together, spherical, 100 rounds, 3 starts, as many clusters as give 256 pairs
-each (`train_cluster_size`); a pair belongs to the centroid nearest to [q; d]. Clusters are put one after the other, in
-random order by default (`batch_packing_strategy`, the other is a greedy tour), and cut into batches, which are shuffled.
-The filter (`hn_tune_threshold`, off by default) masks what a model scores at or above the pair itself if it is 1, else
-at or above that number. Arctic's code isn't public.
+What the paper says: CDE (Contextual Document Embeddings) makes batches as hard as possible by k-means over queries
+and documents together, and leaves out of the loss in-batch documents that a surrogate model finds better than the
+positive, as hard batches are full of false negatives. Arctic's author (Merrick 2024, arXiv 2407.18887) clusters each
+source by queries or by passages alone, in 10 by spherical k-means, without a filter: about 2 % more nDCG@10 on MS
+MARCO's dev set (abstracts and beginnings read; the bodies [M]).
+What the released code does (jxmorris12/cde): vectors by GTR, reduced to 128 dimensions by a truncated SVD of queries
+and normalised; k-means over [q; d] and [d; q] together, spherical, 100 rounds, 3 starts, as many clusters as give 256
+pairs each (`train_cluster_size`); a pair belongs to the centroid nearest to [q; d]. Clusters are put one after the
+other, in random order by default (`batch_packing_strategy`, the other is a greedy tour), and cut into batches, which
+are shuffled. The filter (`hn_tune_threshold`, off by default) masks what a model scores at or above the pair itself
+if it is 1, else at or above that number. Arctic's code isn't public.
 What we do: the same by the encoder before training, in 25 rounds from one start; clusters in random order, and so are
 batches. The suite's teacher filters, the encoder before training where it names none, in the mode of 1. `by: query`,
 `clusters: 10`, `filtered: false` is Arctic's.

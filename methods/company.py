@@ -4,7 +4,8 @@ A group's pairs stand side by side in an order that the loop cuts into batches. 
 once; nothing loops over queries.
 """
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from negmark.methods.types import Ids, Negatives, Pairs
 Points = NDArray[np.float32]
 
 
-class Composing:
+class Composing(ABC):
     """A part of methods that group the queries once, and put groups together in every epoch.
 
     A method says by `grouped` what the groups of the pairs are. A query whose pair differs in a later epoch, as it has
@@ -25,8 +26,6 @@ class Composing:
     """
 
     services: Services
-    grouped: Callable[[Pairs], Ids]
-    """Takes P pairs, returns the group [P] of each, from 0 on."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -34,6 +33,10 @@ class Composing:
         """[Q] the queries of the first epoch, ascending, and the group of each."""
         self.together = np.zeros(3)
         """Pairs of places of one batch so far: those of one group, how many of those chance would give, and all."""
+
+    @abstractmethod
+    def grouped(self, pairs: Pairs) -> Ids:
+        """Return the group [P] of each pair, from 0 on."""
 
     def negatives(self, batch: Any) -> Negatives:
         """Give none: the loss takes the in-batch documents by itself."""

@@ -1,15 +1,15 @@
 """NGAME: batches of clusters that the encoder itself makes, again and again, and that grow as it learns.
 
-What the paper says (abstract read; the rest [M]): in-batch negatives are hard where the points of a batch are near each
-other. Points are clustered by their current vectors; a batch is some clusters, drawn at random. Clusters are made anew
-every few epochs, and their size grows, as larger ones make harder batches. Up to 16 % more accurate than other ways of
-mining for extreme classification, at a fraction of their cost.
+What the paper says (abstract read; the rest [M]): in-batch negatives are hard where the points of a batch are near
+each other. Points are clustered by their current vectors; a batch is some clusters, drawn at random. Clusters are
+made anew every few epochs, and their size grows, as larger ones make harder batches. Up to 16 % more accurate than
+other ways of mining for extreme classification, at a fraction of their cost.
 What the released code does (Extreme-classification/ngame): clusters by balanced 2-means, halves of halves, until they
 are of a size that is 1 at first, which is a random order, and doubles after epochs 10, 20, 25, 50, 75, 100, 125, 150
-and 200 of 300; made anew every 5 epochs from the 10th on. Clusters are shuffled and put one after the other, in batches
-of 1,600; loss: triplets with a margin of .3 on the 10 hardest of the batch. Its 2-means (xclib) halves by the difference
-of the cosines with two unit centroids, which start from two drawn points, until the mean cosine grows by less than 1e-4
-([M]).
+and 200 of 300; made anew every 5 epochs from the 10th on. Clusters are shuffled and put one after the other, in
+batches of 1,600; loss: triplets with a margin of .3 on the 10 hardest of the batch. Its 2-means (xclib) halves by the
+difference of the cosines with two unit centroids, which start from two drawn points, until the mean cosine grows by
+less than 1e-4 ([M]).
 What we do: the same on queries by the current encoder, the size doubling at those shares of the run. Made anew every
 100 steps, as ANCE's pool is here, and at the start of each epoch, for what is left of the epoch: so every query still
 comes once. At most 10 rounds of 2-means. The suite's loss, over all documents of the batch.

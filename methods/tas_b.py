@@ -1,17 +1,18 @@
 """TAS-B: a batch takes its queries from one topic, so that in-batch negatives are about the same.
 
-What the paper says: topic-aware sampling with balanced margins. All training queries are encoded once by a baseline and
-clustered by k-means (400k queries in 2,000 clusters, [S]); a batch draws its queries from one cluster, at no cost. Of
-each query's pairs of a positive and a negative, one is drawn so that margins of a teacher, T+ - T-, are balanced.
-Loss: Margin-MSE to a cross-encoder for the pairs and to ColBERT for the batch. All together +19 % nDCG@10 on TREC DL
-over plain training.
+What the paper says: topic-aware sampling with balanced margins. All training queries are encoded once by a baseline
+and clustered by k-means (400k queries in 2,000 clusters, [S]); a batch draws its queries from one cluster, at no
+cost. Of each query's pairs of a positive and a negative, one is drawn so that margins of a teacher, T+ - T-, are
+balanced. Loss: Margin-MSE to a cross-encoder for the pairs and to ColBERT for the batch. All together +19 % nDCG@10
+on TREC DL over plain training.
 What the released code does (sebastian-hofstaetter/matchmaker, `tas_balanced_training_loader.py`): a cluster is drawn
 uniformly, whatever its size, and gives up to B queries, drawn without replacement; where it is smaller, another is
-drawn until the batch is full. A query's margins are cut into 10 bins of equal width between their least and their greatest;
-a bin is drawn uniformly until one isn't empty, then a pair of it; queries with one pair are dropped. Clusters are the
-lists of a FAISS index by inner product (`query_clusterer.py`): spherical k-means, in its 10 rounds ([M]).
-What we do: queries by the encoder before training, spherical k-means of 10 rounds, 200 queries a cluster on average, as
-400k in 2,000. Every query once an epoch: a cluster is cut into whole batches, and what is left of several clusters
+drawn until the batch is full. A query's margins are cut into 10 bins of equal width between their least and their
+greatest; a bin is drawn uniformly until one isn't empty, then a pair of it; queries with one pair are dropped.
+Clusters are the lists of a FAISS index by inner product (`query_clusterer.py`): spherical k-means, in its 10 rounds
+([M]).
+What we do: queries by the encoder before training, spherical k-means of 10 rounds, 200 queries a cluster on average,
+as 400k in 2,000. Every query once an epoch: a cluster is cut into whole batches, and what is left of several clusters
 shares batches. With `balanced`, M negatives a query from the dense pool's best by the suite's teacher, drawn by those
 bins one after the other without replacement, against the step's positive; without it, in-batch ones alone. The losses
 that distil are not this method's.
@@ -142,8 +143,9 @@ def balanced_weights(margins: NDArray[np.floating]) -> NDArray[np.float64]:
     used = np.isfinite(margins)
     low = np.where(used, margins, np.inf).min(axis=1, initial=np.inf, keepdims=True)
     high = np.where(used, margins, -np.inf).max(axis=1, initial=-np.inf, keepdims=True)
-    width = np.where(high > low, high - low, 1.0)
-    places = np.where(used, margins - low, 0) / width * BINS
+    above = np.subtract(margins, low, out=np.zeros(margins.shape), where=used)
+    width = np.subtract(high, low, out=np.ones(low.shape), where=high > low)
+    places = above / width * BINS
     bins = np.minimum(places.astype(np.int64), BINS - 1)
     members = (used[:, :, None] & (bins[:, :, None] == np.arange(BINS))).sum(axis=1)
     held = np.take_along_axis(members, bins, axis=1) * (members > 0).sum(axis=1, keepdims=True)

@@ -11,6 +11,8 @@ from world import take_steps
 
 NOW = {"period": 1, "rate": 0.1, "cap": 0.1}
 ACTING = {
+    "b3": {"skip": 0, "window": 4, "size": 4},
+    "cde": {"size": 5},
     "asl": {},
     "asl/faithful": {},
     "dcl": {"sigma": 0.5},
@@ -23,6 +25,8 @@ ACTING = {
     "lemon/faithful": {"clusters": 6, "hops": 2, "side": "replaced", "min_cosine": 0.0},
     "mochi": {"pairs_start": 0.0, "query_start": 0.0, "queue": 20},
     "mochi/faithful": {"pairs_start": 0.0, "query_start": 0.0, "queue": 20},
+    "ngame": {"refresh_steps": 2, "size": 5, "grows": False},
+    "tas_b": {"size": 5, "balanced": True},
     "unpg": {"whisker": 0.5},
     "unpg/faithful": {"margin": 0.1},
 }

@@ -20,12 +20,14 @@ from negmark.methods.types import (
     NO_DOCUMENT,
     Batch,
     Claim,
+    Composition,
     Footnote,
     Graded,
     Ids,
     Lends,
     Move,
     Negatives,
+    Pairs,
     Scores,
     Step,
     Tried,
@@ -34,8 +36,8 @@ from negmark.methods.types import (
 )  # fmt: skip
 
 __all__ = [
-    "NO_DOCUMENT", "Batch", "Claim", "Footnote", "Graded", "Ids", "Lends", "Method", "Momentum", "Move", "Negatives",
-    "Params", "Pool", "Scores", "Services", "Snapshot", "Step", "Tried", "When", "Work",
+    "NO_DOCUMENT", "Batch", "Claim", "Composition", "Footnote", "Graded", "Ids", "Lends", "Method", "Momentum", "Move",
+    "Negatives", "Pairs", "Params", "Pool", "Scores", "Services", "Snapshot", "Step", "Tried", "When", "Work",
 ]  # fmt: skip
 """All that a method's file needs, by one line of import."""
 
@@ -328,6 +330,18 @@ class Method(ABC):
     def work(cls, params: Any, track: str, steps: int, batch_size: int) -> Work:
         """Return how often a run of so many steps encodes and searches the whole corpus, as its counters will."""
         return Work()
+
+    @classmethod
+    def composition(cls, params: Any) -> Composition | None:
+        """Return how a row puts its batches together (`composed`); None if it takes the order that all rows share."""
+        return None
+
+    def composed(self, pairs: Pairs) -> Ids:
+        """Return the order [P] in which the loop cuts these pairs into batches, as places in them, each once.
+
+        Called before the first batch of an epoch, and as often as `composition` says. The loop saves the order.
+        """
+        raise NotImplementedError(f"{type(self).__name__} says that it composes batches, and doesn't")
 
     @classmethod
     def asks_teacher(cls, params: Any, track: str) -> bool:

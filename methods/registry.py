@@ -11,8 +11,10 @@ import importlib
 import inspect
 import pkgutil
 import re
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
 from negmark import methods
 from negmark.methods.base import Method, Params
@@ -35,6 +37,13 @@ def available() -> dict[str, type[Method]]:
             )
         by_name[method.name] = method
     return dict(sorted(by_name.items()))
+
+
+def is_composed(spec: Mapping[str, Any]) -> bool:
+    """Say whether the batches of a run, by its spec, were put together by a method, and not in the shared order."""
+    chosen = spec.get("composer") or spec
+    method = available()[chosen["method"]]
+    return method.composition(method.Params.model_validate(chosen["params"])) is not None
 
 
 def check(method: type[Method]) -> None:

@@ -177,6 +177,39 @@ class Work:
     """Times that the whole corpus is encoded."""
     searches: int = 0
     """Queries searched over the whole corpus."""
+    queries: int = 0
+    """Queries encoded to put batches together; a plan works it out of `Method.composition`."""
+
+
+@dataclass(frozen=True)
+class Composition:
+    """How a row puts its batches together (`Method.composition`)."""
+
+    every: int | None = None
+    """Steps after which what is left of an epoch is put together anew; None: once an epoch."""
+    encodings: int = 0
+    """Vectors of queries by the trained encoder that a pair takes each time it is put together: a plan counts them."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Queries and positives that a run will go through before they are put together again, in the shared order.
+
+    Those of an epoch, or what is left of it; of a run's last epoch only what it reaches. A method decides who shares a
+    batch, never who is trained on: each pair is as often in its batches as in those of any other row.
+    """
+
+    step: int
+    """Whose batch is the first that takes some of them."""
+    queries: Ids
+    """[P] query rows, none twice."""
+    positives: Ids
+    """[P] document rows, one labelled positive per query."""
+    batches: Ids
+    """[P] the batch, counted from 0, that each place of an order falls into. The first is shorter where it began with
+    pairs of the epoch before, the last where pairs run out."""
+    rng: np.random.Generator
+    """The stream of this seed and step: rows that put batches together alike share it, whatever they are called."""
 
 
 @dataclass(frozen=True)

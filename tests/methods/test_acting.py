@@ -13,6 +13,8 @@ NOW = {"period": 1, "rate": 0.1, "cap": 0.1}
 ACTING = {
     "ance_tele": {"refresh_steps": 2},
     "ance_tele/faithful": {"refresh_steps": 2},
+    "b3": {"skip": 0, "window": 4, "size": 4},
+    "cde": {"size": 5},
     "asl": {},
     "asl/faithful": {},
     "dcl": {"sigma": 0.5},
@@ -32,6 +34,8 @@ ACTING = {
     "mochi/faithful": {"pairs_start": 0.0, "query_start": 0.0, "queue": 20},
     "self_guided": {"margin": 0.0},
     "self_guided/faithful": {"margin": 0.0},
+    "ngame": {"refresh_steps": 2, "size": 5, "grows": False},
+    "tas_b": {"size": 5, "balanced": True},
     "unpg": {"whisker": 0.5},
     "unpg/faithful": {"margin": 0.1},
 }

@@ -142,13 +142,23 @@ def test_a_method_that_draws_depends_on_seed_and_row_and_step(name, world, monke
     assert [same(reference, other) for other in others] == [not asked] * 3
 
 
+def pairs_of(batches):
+    """The pairs of a query and a positive of all batches, sorted."""
+    return sorted(
+        pair for _, *sides in batches for pair in zip(*(side.tolist() for side in sides), strict=True)
+    )
+
+
 @every_method
 def test_every_method_sees_the_same_queries_and_positives(name, world):
+    """In the same batches, unless it puts them together itself; then over the whole run."""
     for seed in (0, 5):
-        seen = [
-            (batch.step, batch.queries, batch.positives) for batch, _ in take_steps(world.run(name, seed), 5)
-        ]
+        run = world.run(name, seed, steps=5)
+        seen = [(batch.step, batch.queries, batch.positives) for batch, _ in take_steps(run, 5)]
         expected = [(step, *world.run("inbatch", seed).labels.batch(seed, step, 8)) for step in range(5)]
+        assert pairs_of(seen) == pairs_of(expected)
+        if run.batches.composition:
+            continue
         for found, wanted in zip(seen, expected, strict=True):
             assert found[0] == wanted[0]
             np.testing.assert_array_equal(found[1], wanted[1])
@@ -231,11 +241,17 @@ def test_extreme_scores_give_finite_loss_and_gradients(name, extreme_world):
     assert all(np.isfinite(row["loss"]) for row in run.history)
 
 
+def taken_of(given):
+    """What was taken last, for the run to do with as it likes."""
+    return copy.deepcopy(given[-1])
+
+
 @every_method
 def test_the_batch_is_left_as_it_was(name, world):
     run = world.run(name)
-    for batch, _ in take_steps(run, 3):
-        queries, positives = run.labels.batch(0, batch.step, 8)
+    taken, given = run.batches.taken, []
+    run.batches.taken = lambda step: given.append(copy.deepcopy(taken(step))) or taken_of(given)
+    for (batch, _), (queries, positives) in zip(take_steps(run, 3), given, strict=True):
         np.testing.assert_array_equal(batch.queries, queries)
         np.testing.assert_array_equal(batch.positives, positives)
 

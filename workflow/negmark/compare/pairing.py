@@ -1,9 +1,10 @@
 """Which rows a claim may compare: those that differ by what it is about, and by nothing else.
 
 Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, steps and training
-queries (with those of the rows that they start from), negatives a query and of the batch, temperature, and as they were
-before tuning the learning rate and the depth of the pool. The tier trains what the claim is about, bi-encoders or
-cross-encoders. Where no two rows are alike, the claim can't be tested, and `obstacle` says what stands in its way.
+queries (with those of the rows that they start from), negatives a query and of the batch, temperature, who else puts
+their batches together, and as they were before tuning the learning rate and the depth of the pool. The tier trains
+what the claim is about, bi-encoders or cross-encoders. Where no two rows are alike, the claim can't be tested, and
+`obstacle` says what stands in its way.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ WORDS = {
     "in_batch": "documents of the batch as negatives",
     "temperature": "as temperature",
     "learning_rate": "as learning rate",
+    "composer": "as composer of batches",
 }
 """The conditions besides the loss, as they stand behind a value."""
 
@@ -63,7 +65,8 @@ def unlike(better: About, worse: About, own_depth: bool) -> list[str]:
     """
     one, other = better["conditions"], worse["conditions"]
     free = own_depth or None in (one[DEPTH], other[DEPTH])
-    differing = [key for key in one if one[key] != other[key] and not (key == DEPTH and free)]
+    keys = dict.fromkeys([*one, *other])
+    differing = [key for key in keys if one.get(key) != other.get(key) and not (key == DEPTH and free)]
     return [*(["track"] if better["track"] != worse["track"] else []), *differing]
 
 
@@ -119,7 +122,8 @@ def _difference(keys: list[str], better: tuple[str, About], worse: tuple[str, Ab
     if keys == ["track"]:
         return f"{one} is in the {first['track']} track, {other} in the {second['track']} one"
     parts = [
-        f"{one} has {_value(first['conditions'][key])} {WORDS[key]}, {other} {_value(second['conditions'][key])}"
+        f"{one} has {_value(first['conditions'].get(key))} {WORDS[key]}, {other} "
+        f"{_value(second['conditions'].get(key))}"
         for key in keys
         if key in WORDS
     ]
@@ -147,4 +151,6 @@ def _remedy(better: tuple[str, About], worse: tuple[str, About]) -> str:
 def _value(value: Any) -> str:
     if isinstance(value, bool):
         return "all" if value else "no"
+    if value is None or isinstance(value, str):
+        return value or "none"
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"

@@ -37,6 +37,7 @@ from negmark.core.files import read_json, write_text
 from negmark.core.run_folders import seed_of
 from negmark.core.spreadsheet import csv
 from negmark.evaluate.audit import false_negatives
+from negmark.methods import registry
 from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
@@ -97,23 +98,34 @@ def foresee(negatives: pd.DataFrame) -> dict[str, float]:
 
 
 def first_negatives(
-    ledger: pd.DataFrame, training: dict[str, Any], seed: int, labels: Labels, vectors: Sides
+    ledger: pd.DataFrame,
+    training: dict[str, Any],
+    seed: int,
+    labels: Labels,
+    vectors: Sides,
+    composed: bool = False,
 ) -> pd.DataFrame:
     """Return the ledger's rows of the first `SHARE` of the steps, with the similarities that `foresee` needs.
 
     `training` has the run's steps and batch size, from which its batches and their positives are drawn again. A query
     that occurs twice in a batch (where epochs meet) is left out of that step: its rows are indistinguishable.
+
+    `composed`: batches were put together by a method, so a query's positive is looked up among those of its epoch,
+    which are the same in any order. Where epochs meet in a batch, none of its queries tells which it is of: left out.
     """
     steps = math.ceil(training["steps"] * SHARE)
-    drawn = [labels.batch(seed, step, training["batch_size"]) for step in range(steps)]
-    batches = [
-        pd.DataFrame({"step": step, "query": queries, "document": positives})
-        for step, (queries, positives) in enumerate(drawn)
-    ]
+    early = ledger[ledger["step"] < steps]
+    if composed:
+        batches = _composed(early, training, seed, labels)
+    else:
+        drawn = [labels.batch(seed, step, training["batch_size"]) for step in range(steps)]
+        batches = [
+            pd.DataFrame({"step": step, "query": queries, "document": positives})
+            for step, (queries, positives) in enumerate(drawn)
+        ]
     visits = pd.concat(batches).drop_duplicates(["step", "query"], keep=False)
     documents, queries = vectors
     visits["positive"] = _cosines(queries, documents, visits["query"], visits["document"])
-    early = ledger[ledger["step"] < steps]
     rows = early.merge(
         visits[["step", "query", "positive"]], on=["step", "query"], how="left", indicator=True
     )
@@ -124,6 +136,24 @@ def first_negatives(
     rows = rows[rows["_merge"] == "both"].drop(columns="_merge")
     similarities = _cosines(queries, documents, rows["query"], rows["document"].clip(lower=0))
     return rows.assign(negative=np.where(rows["document"] == VECTOR, rows["score"], similarities))
+
+
+def _composed(early: pd.DataFrame, training: dict[str, Any], seed: int, labels: Labels) -> list[pd.DataFrame]:
+    """Return the queries of each step of a ledger with all positives that they have in the epochs it falls into."""
+    size, count, total = training["batch_size"], len(labels.queries), training["steps"]
+    steps = np.arange(int(early["step"].max()) + 1)
+    last = (steps[-1] * size + size - 1) // count
+    needed = range(min(-(-(last + 1) * count // size), total))
+    drawn = [labels.batch(seed, step, size) for step in needed]
+    queries, positives = (np.concatenate(side) for side in zip(*drawn, strict=True))
+    pairs = pd.DataFrame({"epoch": np.arange(len(queries)) // count, "query": queries, "document": positives})
+    epochs = [
+        pd.DataFrame({"step": steps, "epoch": place // count})
+        for place in (steps * size, steps * size + size - 1)
+    ]
+    reached = pd.concat(epochs).drop_duplicates().merge(early[["step", "query"]].drop_duplicates(), on="step")
+    found = reached.merge(pairs, on=["epoch", "query"])[["step", "query", "document"]]
+    return [found[found["step"] == step] for step in steps]
 
 
 def main(
@@ -142,8 +172,10 @@ def main(
     for run in listed.runs(name):
         ledger = read_ledger(run / "negatives.parquet").to_pandas()
         if len(ledger):
-            training = read_json(run / "manifest.json")["run"]["training"]
-            early = first_negatives(ledger, training, seed_of(run), labels, loaded)
+            spec = read_json(run / "manifest.json")["run"]
+            early = first_negatives(
+                ledger, spec["training"], seed_of(run), labels, loaded, registry.is_composed(spec)
+            )
             early["false"] = _is_false(early, train, hidden, len(loaded[0]))
             rows.append({"row": run.parent.name, "seed": seed_of(run), **foresee(early)})
     table = pd.DataFrame(rows, columns=["row", "seed", "queries", "negatives", *SCORES])

@@ -116,8 +116,9 @@ def train_seconds(
     """Train one run: as measured for the adapter tier, by the tokens through the network for the others.
 
     A training step costs three times the encoding of its texts: one forward pass, and twice as much backward. What the
-    method encodes and searches of the corpus is added; a run searches where it computes, on its GPU or its own threads.
-    In the adapter tier the searches are among what was measured.
+    method encodes and searches of the corpus is added, and the queries that it encodes to put batches together; a run
+    searches where it computes, on its GPU or its own threads. In the adapter tier the searches are among what was
+    measured.
     """
     if not TIERS[tier].reads_texts:
         return machine.rows[row].seconds(size.documents, training["steps"], work.corpus_encodings)
@@ -127,6 +128,7 @@ def train_seconds(
     texts = passages * (query + document) if TIERS[tier].scores_pairs else query + passages * document
     encoded = 3 * training["steps"] * training["batch_size"] * texts
     refreshed = 0.0 if TIERS[tier].scores_pairs else work.corpus_encodings * sum(corpus_tokens(size, how))
+    refreshed += work.queries * query
     threads = min(training.get("threads", 1), machine.cores)
     products = machine.own_products or machine.products * threads / machine.cores
     searched = work.searches * size.documents * how.dimension / products

@@ -33,6 +33,7 @@ from negmark.suite.checks import load
 from negmark.suite.datasets import Dataset
 from negmark.suite.layout import Layout
 from negmark.suite.rows import Row
+from negmark.train.batches import composed_pairs
 
 PLANS = Path("results/plans")
 WIDTHS = (1, 2, 4, 8, 16, 64, 256)
@@ -192,7 +193,11 @@ class Planner:
         """Return the seconds of a run with so many searches of its dev queries."""
         tier, size = row.tier.name, self._size_of(job)
         params = row.method.Params.model_validate(row.parameters(job.wildcards["dataset"]))
-        work = row.method.work(params, row.track, training["steps"], training["batch_size"])
+        steps, batch = training["steps"], training["batch_size"]
+        work = row.method.work(params, row.track, steps, batch)
+        if composition := row.composition(job.wildcards["dataset"]):
+            pairs = composed_pairs(composition, steps, batch, size.train)
+            work = replace(work, queries=composition.encodings * pairs)
         run = durations.train_seconds(size, self._how, self._machine, row.original, training, work, tier)
         searched = replace(size, test=training.get("curve_queries") or size.test)
         return run + points * durations.evaluate_seconds(searched, self._how, self._machine, tier)

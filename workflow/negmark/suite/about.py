@@ -62,6 +62,7 @@ class About:
             "in_batch": row.budget.in_batch,
             "temperature": row.budget.temperature,
             "learning_rate": row.budget.learning_rate,
+            **({"composer": row.composer.row} if row.composer else {}),
         }
 
     def _start(self, row: Row) -> str:
@@ -91,6 +92,11 @@ class About:
         params = row.method.Params.model_validate(row.parameters(home.name))
         footnotes += row.method.own_notes(params, row.track)
         footnotes = [note.replace("{teacher}", self._suite.teacher_text()) for note in footnotes]
+        if row.composition(home.name):
+            whose = f"put together by {row.composer.row}" if row.composer else "of its own making"
+            footnotes.append(
+                f"its batches are {whose}: the same queries and positives as in other rows, in other company"
+            )
         if row.own_budget:
             own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
             changes = ", ".join(f"{key} {value:,}" for key, value in own.items())

@@ -154,6 +154,7 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
     method = _method(settings.method or name, where)
     _check_track(settings, method, where)
     _check_loss(suite, name, method, where)
+    _check_composer(suite, name, method, where)
     scoring = suite.teacher_encoder if method.uses_teacher and suite.teacher_encoder else suite.encoder
     if method.cosine_thresholds and scoring.similarity == "dot":
         raise UserError(
@@ -262,6 +263,42 @@ def _check_loss(suite: Suite, name: str, method: type[Method], where: str) -> No
         )
 
 
+def _check_composer(suite: Suite, name: str, method: type[Method], where: str) -> None:
+    """Check that the row or method that a row names puts batches together, and that the row's batches matter."""
+    settings = suite.row_settings[name]
+    if settings.composer is None:
+        return
+    own = validated(method.Params, settings.given, where, separator=".")
+    where = f"{where}.composer"
+    named = suite.row_settings.get(settings.composer) or RowSettings()
+    if settings.composer not in suite.row_settings and settings.composer not in registry.available():
+        raise UserError(
+            f"{where}: unknown row {settings.composer!r}; {nearest(settings.composer, _composing(suite))}"
+        )
+    other = _method(named.method or settings.composer, f"{where.split(': ')[0]}: methods.{settings.composer}")
+    at = f"{where.split(': ')[0]}: methods.{settings.composer}"
+    if other.composition(validated(other.Params, named.given, at, separator=".")) is None:
+        raise UserError(
+            f"{where}: {settings.composer} leaves batches as they are; name one of {', '.join(_composing(suite))}"
+        )
+    if method.composition(own) is not None:
+        raise UserError(f"{where}: {method.name} puts its batches together itself; remove this key")
+    tier = TIERS[suite.tier_of(settings)]
+    if tier.scores_pairs or not suite.budget(tier.name).in_batch:
+        raise UserError(
+            f"{where}: who shares a batch matters only where in-batch documents are negatives, which they aren't here; "
+            "remove this key"
+        )
+
+
+def _composing(suite: Suite) -> list[str]:
+    """Return the names of rows, and of methods with their defaults, that put batches together."""
+    methods = registry.available()
+    rows = {name: row.method or name for name, row in suite.row_settings.items()}
+    able = {name for name, method in methods.items() if method.composition(method.Params()) is not None}
+    return sorted({*able, *(name for name, method in rows.items() if method in able)})
+
+
 def _check_tier(suite: Suite, name: str, where: str) -> None:
     """Check a row's tier, and that the rows that it starts from are of that tier and begin somewhere."""
     tier, start = suite.tier_of(suite.row_settings[name]), suite.row_settings[name].start
@@ -312,6 +349,7 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
         method.needs_graph(params, track)
         method.asks_teacher(params, track)
         method.work(params, track, 1, 1)
+        method.composition(params)
         if not all(tried.values for tried in method.space(params, track).values()):
             raise ValueError("space() names a parameter without values to try")
         return method.vectors_needed(params, track)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from negmark.core.tiers import TIERS, Tier
 from negmark.methods.base import Method
+from negmark.methods.types import Composition
 from negmark.suite.settings import Settings, Text, TrainingSettings
 from negmark.suite.tuning import Chosen, rate_of
 
@@ -30,6 +31,8 @@ class RowSettings(Settings):
     """The row whose model this one starts from."""
     loss: Text | None = None
     """The faithful row whose loss, towers and budget this one is trained with, as a baseline of it."""
+    composer: Text | None = None
+    """The row, or the method, that puts its batches together; its negatives and its loss stay its own."""
     budget: Any = None
     """What a faithful row changes of its tier's budget, to have its paper's."""
 
@@ -40,7 +43,7 @@ class RowSettings(Settings):
 
 
 class Lender(BaseModel):
-    """Whose loss a row is trained with, in place of its own method's: a faithful row of the suite."""
+    """Whose loss a row is trained with, or whose batches, in place of its own method's: a row of the suite."""
 
     model_config = ConfigDict(frozen=True, arbitrary_types_allowed=True)
 
@@ -66,6 +69,8 @@ class Row(BaseModel):
     start: str | None
     lender: Lender | None = None
     """Whose loss it is trained with, if not its own method's."""
+    composer: Lender | None = None
+    """Who puts its batches together, if not its own method, nor the order that rows share."""
     given: dict[str, Any]
     """Parameters that the config sets."""
     defaults: dict[str, Any]
@@ -88,14 +93,21 @@ class Row(BaseModel):
 
     @property
     def methods(self) -> list[type[Method]]:
-        """The methods whose code its training runs: its own, and that of its loss."""
+        """The methods whose code its training runs: its own, and those of its loss and its batches."""
         return [method for method, _ in self.methods_given]
 
     @property
     def methods_given(self) -> list[tuple[type[Method], dict[str, Any]]]:
         """The same methods, each with the parameters that it is given."""
-        lent = [(self.lender.method, self.lender.params)] if self.lender else []
+        lent = [(other.method, other.params) for other in (self.lender, self.composer) if other]
         return [(self.method, self.given), *lent]
+
+    def composition(self, dataset: str) -> Composition | None:
+        """Return how its batches on a dataset are put together; None in the order that rows share."""
+        method, params = self.method, self.parameters(dataset)
+        if self.composer:
+            method, params = self.composer.method, self.composer.params
+        return method.composition(method.Params.model_validate(params))
 
     @property
     def loss(self) -> str:
@@ -195,6 +207,7 @@ class Row(BaseModel):
         other = {
             "start": self.start,
             "loss": self.lender.row if self.lender else None,
+            "composer": self.composer.row if self.composer else None,
             "budget": self.own_budget,
         }
         return {**self.defaults, **place, **{key: value for key, value in other.items() if value}}
@@ -207,6 +220,7 @@ def row_of(
     budget: TrainingSettings,
     methods: Mapping[str, type[Method]],
     lender: Row | None = None,
+    composer: Lender | None = None,
 ) -> Row:
     """Return the row of a checked config; `budget` is that of its tier, `lender` the row that its `loss` names."""
     method = methods[settings.method or name]
@@ -222,6 +236,7 @@ def row_of(
         tier=TIERS[tier],
         start=settings.start,
         lender=Lender(row=lender.name, method=lender.method, params=lender.defaults) if lender else None,
+        composer=composer,
         given=settings.given,
         defaults=method.Params.model_validate(settings.given).model_dump(mode="json"),
         budget=type(budget).model_validate({**budget.model_dump(), **own}),

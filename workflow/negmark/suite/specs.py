@@ -38,6 +38,8 @@ class Specs:
             spec["track"] = row.track
         if row.lender:
             spec["loss"] = {"method": row.lender.method.name, "params": row.lender.params}
+        if row.composer:
+            spec["composer"] = {"method": row.composer.method.name, "params": row.composer.params}
         if row.copy_of:
             spec["drawn_as"] = row.copy_of
         return spec

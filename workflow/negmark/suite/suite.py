@@ -14,7 +14,7 @@ from negmark.core.metrics import DEFAULT as METRICS
 from negmark.core.tiers import DEFAULT, TIERS
 from negmark.methods import registry
 from negmark.suite.datasets import Dataset, dataset_of
-from negmark.suite.rows import Row, RowSettings, row_of
+from negmark.suite.rows import Lender, Row, RowSettings, row_of
 from negmark.suite.settings import (
     DatasetSettings,
     EncoderSettings,
@@ -132,8 +132,16 @@ class Suite(Settings):
                 if (settings.loss is None) is lends:
                     tier = self.tier_of(settings)
                     lender = made[settings.loss] if settings.loss else None
-                    made[name] = row_of(name, settings, tier, self.budget(tier), methods, lender)
+                    composer = self.composer(settings.composer) if settings.composer else None
+                    made[name] = row_of(name, settings, tier, self.budget(tier), methods, lender, composer)
         return {name: made[name] for name in self.row_settings}
+
+    def composer(self, name: str) -> Lender:
+        """Return who composes batches: the row of that name, or where there is none the method with its defaults."""
+        settings = self.row_settings.get(name) or RowSettings()
+        method = registry.available()[settings.method or name]
+        params = method.Params.model_validate(settings.given).model_dump(mode="json")
+        return Lender(row=name, method=method, params=params)
 
     def chain(self, row: Row) -> list[Row]:
         """Return the rows whose models lead to the one that a row starts from, the nearest first."""

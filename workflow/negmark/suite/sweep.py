@@ -215,8 +215,9 @@ def _has_none_else(row: Row) -> bool:
 
 
 def _needs(suite: Suite, name: str) -> set[str]:
-    """Return the rows without which a row can't run: whose model, loss or teaching it has, and theirs."""
+    """Return the rows without which a row can't run: whose model, loss, batches or teaching it has, and theirs."""
     row = suite.rows[name]
     teacher = suite.teacher_row if row.asks_teacher else None
-    direct = {other for other in (row.start, row.lender and row.lender.row, teacher) if other}
+    composer = row.composer.row if row.composer and row.composer.row in suite.rows else None
+    direct = {other for other in (row.start, row.lender and row.lender.row, composer, teacher) if other}
     return direct.union(*(_needs(suite, other) for other in direct))

@@ -87,6 +87,7 @@ class Checkpoint:
         run.method.extra_modules().load_state_dict(_with_prefix(tensors, "extra."))
         run.services.load_state_dict(_with_prefix(tensors, "momentum."))
         run.method.load_state_dict(_with_prefix(tensors, "method."))
+        run.batches.load_state_dict(_with_prefix(tensors, "batches."))
         _load_optimizer(run.optimizer, tensors)
         run.schedule.load_state_dict(_value(tensors["schedule"]))
         for group, rate in zip(run.optimizer.param_groups, run.schedule.get_last_lr(), strict=True):
@@ -98,8 +99,8 @@ class Checkpoint:
 
 
 def code_of(spec: Mapping[str, Any], stage: str = "negmark.train.train") -> str:
-    """Return a hash of the code behind a run: the training stage's, its tier's, its method's and its loss's."""
-    names = [spec["method"], *([spec["loss"]["method"]] if "loss" in spec else [])]
+    """Return a hash of the code behind a run: the stage's, its tier's, its method's, its loss's and its batches'."""
+    names = [spec["method"], *(spec[other]["method"] for other in ("loss", "composer") if other in spec)]
     methods = [registry.available()[name] for name in names]
     return sources_sha256([*sources(stage, *training_modules(spec)), *method_sources(*methods)])
 
@@ -110,6 +111,7 @@ def _tensors(run: "Run") -> dict[str, torch.Tensor]:
     tensors |= {f"extra.{name}": value for name, value in run.method.extra_modules().state_dict().items()}
     tensors |= {f"momentum.{name}": value for name, value in run.services.state_dict().items()}
     tensors |= {f"method.{name}": value for name, value in run.method.state_dict().items()}
+    tensors |= {f"batches.{name}": value for name, value in run.batches.state_dict().items()}
     for index, state in run.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": torch.as_tensor(value) for name, value in state.items()}
     schedule = {key: value for key, value in run.schedule.state_dict().items() if key != "lr_lambdas"}

@@ -52,6 +52,14 @@ def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
     _check_mask("in_batch", negatives.in_batch, (size, size), method)
 
 
+def check_composed(order: Any, pairs: int, method: Method) -> None:
+    """Raise `UserError` unless an order has each of so many pairs once."""
+    if not isinstance(order, np.ndarray) or order.shape != (pairs,) or order.dtype != np.int64:
+        raise _breach(method, f"composed() must return int64 of shape [{pairs}], found {_shape(order)}")
+    if not np.array_equal(np.sort(order), np.arange(pairs)):
+        raise _breach(method, f"composed() must have each place from 0 to {pairs - 1} once")
+
+
 def check_weighed(weighed: Any, given: Scores, method: Method) -> None:
     """Raise `UserError` unless weighed scores are the given ones with other weights, or narrower masks."""
     if weighed is given:

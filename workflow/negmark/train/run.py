@@ -17,6 +17,7 @@ from negmark.methods.base import Method
 from negmark.store.graph import Graph, read_graph
 from negmark.store.labels import Labels
 from negmark.store.ledger import Ledger
+from negmark.train.batches import Batches
 from negmark.train.clock import Clock
 from negmark.train.inputs import Materials, hidden_labels
 from negmark.train.services import TrainingServices
@@ -36,6 +37,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     labels: Labels
+    batches: Batches
     seed: int
     batch_size: int
     temperature: float
@@ -89,7 +91,8 @@ def set_up(
         else None,
     )
     method = method_class(params, services)
-    objective = _objective(spec["loss"], services) if "loss" in spec else method
+    objective = _other(spec["loss"], services) if "loss" in spec else method
+    composer = _other(spec["composer"], services) if "composer" in spec else method
     encoder.freeze(objective.trained_towers())
     trained = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     parameters = [*trained, *method.extra_modules().parameters()]
@@ -110,6 +113,9 @@ def set_up(
         optimizer=optimizer,
         schedule=schedule,
         labels=materials.labels,
+        batches=Batches(
+            materials.labels, seed, training["batch_size"], training["steps"], composer, composer is method
+        ),
         seed=seed,
         batch_size=training["batch_size"],
         temperature=1.0 if encoder.pairs else training["temperature"],  # logits of pairs are not scaled
@@ -129,8 +135,8 @@ def _graph(spec: Mapping[str, Any], materials: Materials) -> Graph:
     return graph
 
 
-def _objective(lent: Mapping[str, Any], services: TrainingServices) -> Method:
-    """Return the method whose loss another row lends."""
+def _other(lent: Mapping[str, Any], services: TrainingServices) -> Method:
+    """Return the method whose loss, or whose batches, another row lends."""
     kind = registry.available()[lent["method"]]
     return kind(kind.Params.model_validate(lent["params"]), services)
 

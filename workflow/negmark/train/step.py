@@ -1,5 +1,6 @@
 """The training loop: what happens in one step, the same for every method."""
 
+import contextlib
 from dataclasses import replace
 from typing import Protocol
 
@@ -66,7 +67,7 @@ def train_until(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | Non
 
 
 def _example(run: Run, step: int) -> Step:
-    queries, positives = run.labels.batch(run.seed, step, run.batch_size)
+    queries, positives = _pairs(run, step)
     batch = run.encoder.batch(step, queries, positives)
     with run.clock.own():
         negatives = run.method.negatives(batch)
@@ -91,6 +92,12 @@ def _example(run: Run, step: int) -> Step:
         weighed = run.method.weighed(example)
     check_weighed(weighed, scores, run.method)
     return replace(example, scores=weighed)
+
+
+def _pairs(run: Run, step: int) -> tuple[Ids, Ids]:
+    """Return the queries and positives of a step; the time it takes is the method's own where that composes them."""
+    with run.clock.own() if run.batches.composition else contextlib.nullcontext():
+        return run.batches.taken(step)
 
 
 def _used_places(negatives: Negatives, size: int) -> torch.Tensor:

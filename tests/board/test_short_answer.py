@@ -54,3 +54,13 @@ def test_a_ranking_that_tells_nothing_has_no_leader() -> None:
     assert short_answer(board({"simans": "a", "inbatch": "a"}, tells=False), {}) == [
         "On wordnet no difference between methods is shown."
     ]
+
+
+def test_a_baseline_above_them_all_is_named() -> None:
+    frame = board({"simans": "a", "inbatch": "b"})
+    lexical = frame[frame["row"] == "untrained"].assign(row="bm25_search", title="BM25 search", value=0.52)
+    lexical = lexical.assign(**{f"nDCG@10/{part}/mean": 0.52 for part in ("all", "unseen")})
+    assert short_answer(pd.concat([frame, lexical]), {}) == [
+        "On wordnet SIMANS leads: nDCG@10 0.490, against 0.480 of INBATCH and 0.200 of Untrained. None reaches "
+        "BM25 search (0.520)."
+    ]

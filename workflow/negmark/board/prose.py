@@ -347,9 +347,17 @@ def _winner(best: Row, reference: Row | None, untrained: Row | None, frame: pd.D
     on = _queries(best, ranking) if metric != STS else counted(best["test_queries/all"], "STS pair")
     head = f"{best['title']} is first on the {on} with {metric} {value}"
     text = head + (f": {' and '.join(gains)}." if gains else ".")
-    if untrained is not None and best[by] < untrained[by]:
-        text += f" No method of this ranking reaches {untrained['title']}."
+    if above := unreached(best, frame):
+        text += f" No method of this ranking reaches {listed(above, 'or')}."
     return text
+
+
+def unreached(best: Row, frame: pd.DataFrame) -> list[str]:
+    """The baselines that are better than the best row of a ranking, as `title (value)`, best first."""
+    metric = ranked_by(frame)
+    by = f"{metric}/{ranking_slice(frame)}/mean"
+    above = frame[(frame["track"] == "baseline") & (frame[by] > best[by])].sort_values(by, ascending=False)
+    return [f"{row['title']} ({row[by]:.{decimals(metric)}f})" for row in records(above)]
 
 
 def _certainty(row: Row, reference: Row, digits: int) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from negmark.board.findings import alike, tells_nothing
-from negmark.board.prose import REFERENCE, first_track, reference_row
+from negmark.board.prose import REFERENCE, first_track, reference_row, unreached
 from negmark.board.standings import datasets, ranked_by, ranking_slice, tiers
 from negmark.core.metrics import decimals
 from negmark.core.names import UNTRAINED, records
@@ -46,4 +46,5 @@ def sentence(dataset: str, frame: pd.DataFrame, tier: str, settings: dict[str, A
     value = f"{'up to ' if several else ''}{best[by]:.{digits}f}"
     than = f", against {listed(against)}" if against else ""
     who = listed(first_of(leaders, MOST))
-    return f"{where} {who} lead{'' if several else 's'}{apart}: {ranked_by(frame)} {value}{than}."
+    none = f" None reaches {listed(above, 'or')}." if (above := unreached(best, frame)) else ""
+    return f"{where} {who} lead{'' if several else 's'}{apart}: {ranked_by(frame)} {value}{than}.{none}"

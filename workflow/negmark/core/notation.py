@@ -93,9 +93,9 @@ def first_of(words: list[str], most: int) -> list[str]:
     return words if len(words) <= most else [*words[: most - 1], f"{len(words) - most + 1} more"]
 
 
-def listed(words: list[str]) -> str:
+def listed(words: list[str], last: str = "and") -> str:
     """`a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def clock(seconds: float) -> str:

@@ -74,16 +74,27 @@ def test_something_is_learnt(name, world):
 
 @every_method
 def test_the_ledger_has_each_negative_and_no_positive(name, world):
+    """Each that was trained on: what a method crosses out by the scores of the step (`weighed`) is none."""
     run = world.run(name)
+    crossed_out, weighed = [], run.method.weighed
+
+    def listening(step):
+        scores = weighed(step)
+        crossed_out.append(step.scores.negatives_mask & ~scores.negatives_mask)
+        return scores
+
+    run.method.weighed = listening
     given = take_steps(run, 6)
     table = run.ledger.table()
     rows = list(zip(*(table[key].to_pylist() for key in ("step", "query", "document")), strict=True))
     expected = []
-    for batch, negatives in given:
+    for (batch, negatives), out in zip(given, crossed_out, strict=True):
         for place, query in enumerate(batch.queries.tolist()):
             ids = [] if negatives.ids is None else negatives.ids[place].tolist()
-            vectors = [VECTOR] * used_vectors(negatives, place)
-            expected += [(batch.step, query, each) for each in [*ids, *vectors] if each != NO_DOCUMENT]
+            gone = out[place].tolist()
+            kept = [each for each, dropped in zip(ids, gone, strict=False) if not dropped]
+            vectors = [VECTOR] * (used_vectors(negatives, place) - sum(gone[len(ids) :]))
+            expected += [(batch.step, query, each) for each in [*kept, *vectors] if each != NO_DOCUMENT]
     assert rows == expected
     if not METHODS[name].gives_positives:
         assert not {(query, document) for _, query, document in rows} & world.positives

@@ -93,7 +93,7 @@ def test_values_and_gradients_are_those_of_sentence_transformers(of, mode, given
     theirs = loss.compute_loss_from_embeddings(embeddings, None)
     wanted = torch.autograd.grad(theirs, embeddings)
 
-    queries, documents, *others = embeddings
+    queries, documents, *others = (functional.normalize(each, dim=1) for each in embeddings)  # as theirs does
     matrix = queries @ documents.T
     apart = ~torch.eye(5, dtype=torch.bool)
     own = torch.stack([(queries * each).sum(dim=1) for each in others], dim=1) if given else matrix[:, :0]

@@ -107,7 +107,7 @@ def test_the_pairs_that_are_put_together_are_counted_as_a_plan_counts_them(size,
 
 
 def test_pairs_put_together_by_hand():
-    """20,000 queries, 400 batches of 64: 25,600, and what is left after 100, 200 and 300; 312.5 are an epoch."""
+    """20,000 queries, 400 batches of 64: 25,600, and what is left of the first epoch after 100, 200 and 300 steps."""
     assert composed_pairs(Composition(), 400, 64, 20_000) == 25_600
     left = [20_000 - 6_400, 20_000 - 12_800, 20_000 - 19_200]
     assert composed_pairs(Composition(100), 400, 64, 20_000) == 25_600 + sum(left)

@@ -143,10 +143,13 @@ def test_a_run_that_goes_on_after_its_end_has_whole_epochs():
     ("order", "words"),
     [
         (lambda pairs: np.arange(9), r"composed\(\) must return int64 of shape \[10\], found int64 \(9,\)"),
-        (lambda pairs: np.zeros(10), r"must return int64 of shape \[10\], found float64 \(10,\)"),
-        (lambda pairs: list(range(10)), r"must return int64 of shape \[10\], found list"),
+        (
+            lambda pairs: np.zeros(10),
+            r"composed\(\) must return int64 of shape \[10\], found float64 \(10,\)",
+        ),
+        (lambda pairs: list(range(10)), r"composed\(\) must return int64 of shape \[10\], found list"),
         (lambda pairs: np.zeros(10, np.int64), r"composed\(\) must have each place from 0 to 9 once"),
-        (lambda pairs: np.arange(1, 11), r"must have each place from 0 to 9 once"),
+        (lambda pairs: np.arange(1, 11), r"composed\(\) must have each place from 0 to 9 once"),
     ],
 )
 def test_an_order_that_loses_or_repeats_a_pair_is_a_breach(order, words):

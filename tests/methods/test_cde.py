@@ -49,6 +49,11 @@ def test_a_point_without_length_stays():
     ]  # fmt: skip
 
 
+def test_a_row_that_says_how_many_clusters_tunes_no_size():
+    assert CDE.space(CDE.Params(), "controlled").keys() == {"size"}
+    assert CDE.space(CDE.Params(clusters=10), "controlled").keys() == {"clusters"}
+
+
 AXES = np.eye(4, dtype=np.float32)
 
 

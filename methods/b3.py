@@ -74,6 +74,11 @@ class B3(company.Composing, Method):
         """Put each epoch together once."""
         return Composition()
 
+    @classmethod
+    def asks_beyond_pool(cls, params: "B3.Params", track: str) -> bool:
+        """Say that ranks are over the positives of all pairs."""
+        return True
+
     def grouped(self, pairs: Pairs) -> Ids:
         """Return the community of each pair."""
         links = self._links(pairs)

@@ -19,6 +19,8 @@ from negmark.store.contents import Contents
 from negmark.store.labels import Labels
 from negmark.store.ledger import VECTOR, read_ledger
 from negmark.store.run import read_run
+from negmark.train.inputs import load_materials
+from negmark.train.run import set_up
 
 
 @pytest.mark.parametrize(
@@ -114,6 +116,32 @@ def test_a_query_that_is_twice_in_a_batch_is_left_out(bench: Bench, labels: Labe
     vectors = bench.document_vectors, bench.query_vectors
     early = first_negatives(ledger, {"steps": 1, "batch_size": whole + whole // 2}, 0, labels, vectors)
     assert early["query"].tolist() == drawn[counts == 1].tolist()
+
+
+def test_positives_of_batches_that_a_method_put_together(
+    bench: Bench, labels: Labels, tmp_path: Path
+) -> None:
+    """Six of 60 steps of 16 queries, of 60: in the fourth one epoch ends and the next begins, so it is left out."""
+    spec = bench.spec("random", steps=60)
+    spec["composer"] = {"method": "tas_b", "params": {"size": 10}}
+    ledger = read_ledger(bench.train(tmp_path, spec) / "negatives.parquet").to_pandas()
+    run = set_up(spec, load_materials(bench.dataset, bench.vectors, {}))
+    known = {
+        (step, query): positive
+        for step in range(6)
+        for query, positive in zip(*(side.tolist() for side in run.batches.taken(step)), strict=True)
+    }
+    vectors = bench.document_vectors, bench.query_vectors
+    early = first_negatives(ledger, spec["training"], 0, labels, vectors, composed=True)
+    assert early["step"].unique().tolist() == [0, 1, 2, 4, 5]
+    assert len(early) == 5 * 16 * 4
+    wanted = [
+        float(bench.query_vectors[query] @ bench.document_vectors[known[step, query]])
+        for step, query in zip(early["step"], early["query"], strict=True)
+    ]
+    assert early["positive"].tolist() == pytest.approx(wanted, abs=1e-6)
+    late = ledger[ledger["step"] > 50]
+    assert first_negatives(late, spec["training"], 0, labels, vectors, composed=True).empty
 
 
 def test_a_ledger_of_other_queries_is_a_mistake(bench: Bench, labels: Labels) -> None:

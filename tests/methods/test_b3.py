@@ -47,14 +47,14 @@ def test_two_groups_that_know_each_other_are_two_communities():
 
 @pytest.mark.parametrize(("skip", "window"), [(0, 4), (2, 3), (5, 100)])
 def test_the_graph_of_a_run_is_that_of_ranks_in_loops(world, monkeypatch, skip, window):
-    """In blocks of queries, as where the scores of all don't fit."""
+    """By their scores, as pairs of one document are tied. In blocks of queries, as where not all scores fit."""
     seen = []
 
-    def listening(links, count, seed):
-        seen.append(links)
-        return np.zeros(links.shape[0], np.int64)
+    def listening(first, second, count):
+        seen.append((first, second))
+        return graph(first, second, count)
 
-    monkeypatch.setattr("negmark.methods.b3.communities", listening)
+    monkeypatch.setattr("negmark.methods.b3.graph", listening)
     monkeypatch.setattr("negmark.methods.b3.SCORES_AT_ONCE", 200)
     run = world.run("b3", params={"skip": skip, "window": window, "size": 4})
     given = []
@@ -64,17 +64,17 @@ def test_the_graph_of_a_run_is_that_of_ranks_in_loops(world, monkeypatch, skip, 
     pairs = given[0]
     queries = run.services.warmup_queries(pairs.queries).double()
     documents = run.services.warmup_documents(pairs.positives).double()
-    wanted = set()
+    first, second = seen[0]
     for one, query in enumerate(pairs.queries.tolist()):
+        scores = (queries[one] @ documents.T).tolist()
         others = [
-            (-float(queries[one] @ documents[other]), other)
-            for other, document in enumerate(pairs.positives.tolist())
+            score
+            for score, document in zip(scores, pairs.positives.tolist(), strict=True)
             if (query, document) not in world.positives
         ]
-        for _, other in sorted(others)[skip : skip + window]:
-            wanted |= {(one, other), (other, one)} if one != other else set()
-    found = seen[0].tocoo()
-    assert set(zip(found.row.tolist(), found.col.tolist(), strict=True)) == wanted
+        linked = [scores[other] for other in second[first == one]]
+        wanted = sorted(others, reverse=True)[skip : skip + window]
+        assert sorted(linked, reverse=True) == pytest.approx(wanted)
     assert run.services.counters.teacher_vectors == 60
 
 

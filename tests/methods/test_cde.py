@@ -49,6 +49,11 @@ def test_a_point_without_length_stays():
     ]  # fmt: skip
 
 
+def test_a_row_that_says_how_many_clusters_tunes_no_size():
+    assert CDE.space(CDE.Params(), "controlled").keys() == {"size"}
+    assert CDE.space(CDE.Params(clusters=10), "controlled").keys() == {"clusters"}
+
+
 AXES = np.eye(4, dtype=np.float32)
 
 
@@ -91,7 +96,7 @@ def test_vectors_are_reduced_before_they_are_clustered(world, monkeypatch):
     take_steps(run, 1)
     assert seen[0].shape == (60, 6), "30 pairs in either order, of 3 + 3 dimensions"
     np.testing.assert_allclose(np.linalg.norm(seen[0], axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(seen[0][:30, :3], seen[0][30:, 3:])
+    np.testing.assert_allclose(seen[0][:30, :3], seen[0][30:, 3:], atol=1e-6)
 
 
 def test_clusters_share_batches(world):

@@ -25,8 +25,8 @@ def sets(clusters):
 
 @pytest.mark.parametrize("seed", range(5))
 def test_four_pairs_of_points_are_found_as_halves_of_halves(seed):
-    """Two pairs at 0 and 20 degrees, two at 180 and 200; halves are larger by one where the number is odd."""
-    points = turned(0, 1, 20, 21, 180, 181, 200, 201)
+    """Two pairs at 0 and 20 degrees, two at 90 and 110."""
+    points = turned(0, 1, 20, 21, 90, 91, 110, 111)
     assert sets(balanced(points, 4, np.random.default_rng(seed))) == {(0, 1, 2, 3), (4, 5, 6, 7)}
     assert sets(balanced(points, 2, np.random.default_rng(seed))) == {(0, 1), (2, 3), (4, 5), (6, 7)}
     assert len(sets(balanced(points, 1, np.random.default_rng(seed)))) == 8

@@ -133,6 +133,29 @@ def test_what_methods_say_of_their_corpus_is_planned() -> None:
     assert seldom - never == pytest.approx(2 * corpus + 400 * 8_841_823 * 16 / 0.5e6)
 
 
+def test_queries_that_are_encoded_to_put_batches_together_are_planned() -> None:
+    """Of 1,000 queries 100 batches of 4 reach 400: all of them at first, then what is left, 360, 320 ... 40."""
+    rows = {
+        "often": {"method": "ngame", "refresh_steps": 10},
+        "once": {"method": "ngame", "refresh_steps": 100},
+    }
+    config = {
+        "suite": "s", "tier": "finetune", "datasets": {"msmarco": {"train_queries": 1000}},
+        "methods": {**rows, "inbatch": None, "lent": {"method": "random", "composer": "often"}, "random": None},
+        "finetune": {"steps": 100, "batch_size": 4, "negatives": 2},
+    }  # fmt: skip
+    planner = Planner(Layout(load(config, "a test")), MACHINE, Network(16, 70_000, 50_000, True))
+    seconds = {
+        row: planner.estimate(Job("train_0", {"dataset": "msmarco", "row": row})).seconds
+        for row in config["methods"]
+    }
+    size = planner.size(planner._layout.datasets["msmarco"])
+    query = min(size.query_tokens + 2, planner._how.query_length) / 1000
+    assert seconds["once"] - seconds["inbatch"] == pytest.approx(400 * query)
+    assert seconds["often"] - seconds["inbatch"] == pytest.approx((400 + 9 * 200) * query)
+    assert seconds["lent"] - seconds["random"] == pytest.approx((400 + 9 * 200) * query)
+
+
 @pytest.mark.parametrize(
     ("rule", "kind"),
     [

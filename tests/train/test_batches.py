@@ -107,7 +107,7 @@ def test_the_pairs_that_are_put_together_are_counted_as_a_plan_counts_them(size,
 
 
 def test_pairs_put_together_by_hand():
-    """20,000 queries, 400 batches of 64: 25,600, and what is left after 100, 200 and 300; 312.5 are an epoch."""
+    """20,000 queries, 400 batches of 64: 25,600, and what is left of the first epoch after 100, 200 and 300 steps."""
     assert composed_pairs(Composition(), 400, 64, 20_000) == 25_600
     left = [20_000 - 6_400, 20_000 - 12_800, 20_000 - 19_200]
     assert composed_pairs(Composition(100), 400, 64, 20_000) == 25_600 + sum(left)
@@ -143,10 +143,13 @@ def test_a_run_that_goes_on_after_its_end_has_whole_epochs():
     ("order", "words"),
     [
         (lambda pairs: np.arange(9), r"composed\(\) must return int64 of shape \[10\], found int64 \(9,\)"),
-        (lambda pairs: np.zeros(10), r"must return int64 of shape \[10\], found float64 \(10,\)"),
-        (lambda pairs: list(range(10)), r"must return int64 of shape \[10\], found list"),
+        (
+            lambda pairs: np.zeros(10),
+            r"composed\(\) must return int64 of shape \[10\], found float64 \(10,\)",
+        ),
+        (lambda pairs: list(range(10)), r"composed\(\) must return int64 of shape \[10\], found list"),
         (lambda pairs: np.zeros(10, np.int64), r"composed\(\) must have each place from 0 to 9 once"),
-        (lambda pairs: np.arange(1, 11), r"must have each place from 0 to 9 once"),
+        (lambda pairs: np.arange(1, 11), r"composed\(\) must have each place from 0 to 9 once"),
     ],
 )
 def test_an_order_that_loses_or_repeats_a_pair_is_a_breach(order, words):

@@ -141,7 +141,7 @@ def first_negatives(
 def _composed(early: pd.DataFrame, training: dict[str, Any], seed: int, labels: Labels) -> list[pd.DataFrame]:
     """Return the queries of each step of a ledger with all positives that they have in the epochs it falls into."""
     size, count, total = training["batch_size"], len(labels.queries), training["steps"]
-    steps = np.arange(int(early["step"].max()) + 1)
+    steps = np.arange(int(early["step"].max()) + 1 if len(early) else 1)
     last = (steps[-1] * size + size - 1) // count
     needed = range(min(-(-(last + 1) * count // size), total))
     drawn = [labels.batch(seed, step, size) for step in needed]

@@ -154,7 +154,6 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
     method = _method(settings.method or name, where)
     _check_track(settings, method, where)
     _check_loss(suite, name, method, where)
-    _check_composer(suite, name, method, where)
     scoring = suite.teacher_encoder if method.uses_teacher and suite.teacher_encoder else suite.encoder
     if method.cosine_thresholds and scoring.similarity == "dot":
         raise UserError(
@@ -162,6 +161,7 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
             "leave the row out, or set `similarity: cosine`"
         )
     _check_tier(suite, name, where)
+    _check_composer(suite, name, method, where)
     _check_budget(suite, settings, where)
     params = validated(method.Params, settings.given, where, separator=".")
     tier = TIERS[suite.tier_of(settings)]

@@ -211,7 +211,7 @@ def _leaves_none(axis: Axis, value: Any) -> bool:
 
 
 def _has_none_else(row: Row) -> bool:
-    return row.method.needs_vectors == IN_BATCH
+    return row.method.needs_vectors == IN_BATCH or row.composer is not None
 
 
 def _needs(suite: Suite, name: str) -> set[str]:

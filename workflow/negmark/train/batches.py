@@ -86,7 +86,7 @@ class Batches:
         """Return what a resumed run needs: nothing in the shared order."""
         if self.composition is None:
             return {}
-        own = {} if self._is_own else self._composer.state_dict()
+        own: Mapping[str, torch.Tensor] = {} if self._is_own else self._composer.state_dict()
         return {
             "queries": torch.from_numpy(self._queries),
             "positives": torch.from_numpy(self._positives),

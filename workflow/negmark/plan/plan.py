@@ -81,6 +81,7 @@ class Planner:
             "pool_part": self._pool_part,
             "bm25_pool": self._bm25_pool,
             "dense_pool": self._dense_pool,
+            "given_pool": self._dataset,  # reads all texts once
             "judgments": self._judgments,
             "try_rates": self._try,
             "try_values": self._try,

@@ -10,8 +10,20 @@ from negmark.core.tiers import DEFAULT
 from negmark.suite.datasets import Dataset
 from negmark.suite.paths import Paths
 from negmark.suite.rows import Row
+from negmark.suite.settings import TrainingSettings
 from negmark.suite.suite import Suite
 from negmark.suite.tuning import footnote
+
+
+def _of_budget(budget: TrainingSettings) -> list[str]:
+    """Return what a budget changes of what is trained, or of the loss."""
+    lora, dimensions = getattr(budget, "lora", None), getattr(budget, "matryoshka", [])
+    notes = [f"adapters of rank {lora.rank} are trained, not the whole transformer"] if lora else []
+    if dimensions:
+        notes.append(
+            f"the losses by the first {listed([f'{one:,}' for one in dimensions])} dimensions are added up"
+        )
+    return notes
 
 
 class About:
@@ -101,6 +113,7 @@ class About:
             own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
             changes = ", ".join(f"{key} {value:,}" for key, value in own.items())
             footnotes.append(f"trained with a budget of its own: {changes}")
+        footnotes += _of_budget(row.budget)
         if row.lender:
             given = counted(row.granted, "negative")
             footnotes.append(f"trained with the loss, towers and budget of {row.lender.row}, {given} a query")

@@ -36,6 +36,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         raise UserError(f"{file}: tier: unknown tier {suite.tier!r}; {nearest(suite.tier, list(TIERS))}")
     _check_rows(suite, file)
     _check_teacher(suite, file)
+    _check_matryoshka(suite, file)
     _check_reference(suite, file)
     for name in suite.gates:
         _check_gate(suite, name, f"{file}: gates.{name}")
@@ -95,6 +96,23 @@ def _check_teacher(suite: Suite, file: str) -> None:
         raise UserError(
             f"{where}: {name} scores pairs and has no vectors; name a row of another tier, or an encoder"
         )
+
+
+def _check_matryoshka(suite: Suite, file: str) -> None:
+    """Check that rows whose loss is taken of the first dimensions have one that is computed from scores alone."""
+    for row in suite.rows.values():
+        if not getattr(row.budget, "matryoshka", None):
+            continue
+        key = f"{row.tier.section}.matryoshka"
+        if row.lender or row.method.has_own_loss(row.track):
+            raise UserError(
+                f"{file}: methods.{row.name}: it has a loss of its own, and {key} adds up the shared one over "
+                "dimensions; leave the row out, or the key"
+            )
+        if row.tier.reads_texts and suite.encoder.similarity == "dot":
+            raise UserError(
+                f"{file}: {key}: the first dimensions are compared by cosine; set `similarity: cosine`"
+            )
 
 
 def _check_reference(suite: Suite, file: str) -> None:

@@ -19,6 +19,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("./mine", {"mine": {"source": "./mine"}}),
         ("/data/My Notes.tar.gz", {"my-notes": {"source": "/data/My Notes.tar.gz"}}),
         ("scifact", {"scifact": None}),
+        ("hub:mteb/scifact", {"scifact": {"source": "hub:mteb/scifact"}}),
+        ("ir_datasets:antique", {"antique": {"source": "ir_datasets:antique"}}),
         ({"a": "./x", "b": None, "c": {"source": "./y"}}, {"a": {"source": "./x"}, "b": None, "c": {"source": "./y"}}),
     ],
 )  # fmt: skip

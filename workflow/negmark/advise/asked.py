@@ -18,6 +18,7 @@ from pydantic import Field
 
 from negmark.core.errors import UserError
 from negmark.core.folders import expanded
+from negmark.data.elsewhere import prefix_of, short_name
 from negmark.suite.open import check_docstrings, refuse_repeated_keys
 from negmark.suite.paths import BOARDS
 from negmark.suite.settings import Number, Settings
@@ -134,10 +135,10 @@ def _written_out(given: Any, file: str) -> dict[str, Any]:
         raise UserError(
             f"{file}: datasets: expected a folder, an archive or datasets by name, found {shown(given)}"
         )
-    if "/" not in given and not expanded(given).exists():
+    if "/" not in given and not prefix_of(given) and not expanded(given).exists():
         return {given: None}
-    path = given if "/" in given else f"./{given}"
-    stem = Path(path).name
+    path = given if "/" in given or prefix_of(given) else f"./{given}"
+    stem = Path(short_name(path)).name
     for ending in (".gz", ".tgz", ".tar", ".zip"):
         stem = stem.removesuffix(ending)
     name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "mine"

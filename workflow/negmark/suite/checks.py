@@ -12,14 +12,18 @@ from negmark.core.names import BASELINES
 from negmark.core.tiers import TIERS, TRACKS, Tier, with_properties
 from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
+from negmark.data.elsewhere import WANTED, is_written_well, prefix_of
 from negmark.methods import registry
 from negmark.methods.base import Lends, Method
 from negmark.methods.types import IN_BATCH
 from negmark.suite.paths import GIVEN
 from negmark.suite.rows import Row, RowSettings
+from negmark.suite.settings import DatasetSettings
 from negmark.suite.suite import Suite
 from negmark.suite.tuning import TUNED
 from negmark.suite.validation import nearest, validated
+
+FEWEST_MIXED = 2
 
 
 def load(config: Mapping[str, Any], file: str) -> Suite:
@@ -475,6 +479,9 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
         )
     if settings.kind == "sentences" and settings.trained_on:
         return
+    if settings.mix:
+        _check_mixture(settings, where)
+        return
     check = _check_sentences if settings.kind == "sentences" else _check_source
     check(settings.source or name, where)
     known = known_datasets().get(settings.source or name)
@@ -495,6 +502,20 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
             raise UserError(
                 f"{where}.kind: {row.name} is of the tier {row.tier.name}, which has no dropout to make two views "
                 f"of a sentence; only {' and '.join(map(repr, with_properties(has_dropout=True)))} trains on sentences"
+            )
+
+
+def _check_mixture(settings: DatasetSettings, where: str) -> None:
+    """Check the sources of a dataset that mixes several."""
+    if len(settings.mix) < FEWEST_MIXED or settings.source:
+        raise UserError(f"{where}.mix: expected two sources or more, and no `source` beside them")
+    for name, source in settings.mix.items():
+        _check_source(source or name, f"{where}.mix.{name}")
+        known = known_datasets().get(source or name)
+        if known and not known.train:
+            raise UserError(
+                f"{where}.mix.{name}: {source or name} has no training labels; leave it out of the mixture, and "
+                "evaluate it by `trained_on`"
             )
 
 
@@ -543,7 +564,13 @@ def _names(kind: str) -> list[str]:
 
 
 def _check_source(source: str, where: str) -> None:
-    if "/" in source or source.startswith((".", "~")) or source.endswith(ENDINGS):
+    if prefix := prefix_of(source):
+        rest = source.removeprefix(prefix)
+        lacks = rest.startswith((".", "/", "~")) and not is_folder(expanded(rest))
+        if lacks or not is_written_well(source):
+            there = f"there is no folder {rest}; " if lacks else ""
+            raise UserError(f"{where}: {there}expected {WANTED[prefix]}, found '{source}'")
+    elif "/" in source or source.startswith((".", "~")) or source.endswith(ENDINGS):
         if not is_folder(place := expanded(source)) and not (is_archive(place) and is_file(place)):
             raise UserError(
                 f"{where}: there is no folder {source} in BEIR layout, nor such an archive ({', '.join(ENDINGS)})"

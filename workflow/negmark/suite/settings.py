@@ -100,7 +100,10 @@ class DatasetSettings(Settings):
 
     source: Text | None = None
     """A name of `negmark.data.catalogue`, or a folder or archive in BEIR or MS MARCO layout (`negmark.data.records`);
-    the entry's own name if left out."""
+    the entry's own name if left out. Or a name that others know: `ir_datasets:beir/scifact`, `hub:mteb/scifact`."""
+    mix: dict[Name, Text | None] = Field(default={}, exclude_if=lambda given: not given)
+    """Several collections that are trained on as one, by a name each: `{scifact: , notes: ./notes}`. A source without
+    a value is the one of its name."""
     regime: Literal["standard", "strict"] = "standard"
     """`strict` drops training pairs whose document is a positive of a test query."""
     documents: Whole | None = Field(default=None, ge=2)

@@ -2,8 +2,8 @@
 
 Two forms are read. That of BEIR and MTEB has the configurations `corpus`, `queries`, and labels in `default` or
 `qrels` (query-id, corpus-id, score) with a split each. That of sentence-transformers has pairs or triplets, a text a
-column: the first column is the query, the second its positive; equal texts are one. Its negatives are left out: `given:`
-reads those.
+column: the first column is the query, the second its positive; equal texts are one. Its negatives are left out:
+`given:` reads those.
 """
 
 import hashlib

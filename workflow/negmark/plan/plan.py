@@ -38,8 +38,8 @@ from negmark.train.batches import composed_pairs
 PLANS = Path("results/plans")
 WIDTHS = (1, 2, 4, 8, 16, 64, 256)
 COLLATING_RULES = (
-    "contents", "rate_grid", "tune", "gates", "audit", "foresight", "differences", "truth", "claims", "card", "figures",
-    "suite_figures", "leaderboard", "manifest", "track", "track_board", "all",
+    "contents", "rate_grid", "tune", "trained_gate", "gates", "audit", "foresight", "differences", "truth", "claims",
+    "card", "figures", "suite_figures", "leaderboard", "manifest", "track", "track_board", "all",
 )  # fmt: skip
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (

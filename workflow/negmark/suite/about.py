@@ -4,7 +4,7 @@ from typing import Any
 
 from negmark import __version__
 from negmark.core.files import canonical
-from negmark.core.names import BASELINES, LEXICAL, STS, UNTRAINED
+from negmark.core.names import BASELINES, LEXICAL, RANKER, STS, UNTRAINED
 from negmark.core.notation import counted, listed
 from negmark.core.tiers import DEFAULT
 from negmark.suite.datasets import Dataset
@@ -138,10 +138,13 @@ class About:
 
     def gate(self, name: str) -> str:
         """Return what the metrics.json of a gate's baseline says about it."""
-        gate = self._suite.gates[name]
-        title = f"{BASELINES[gate.system][0]} (gate {name})"
+        gate, dataset = self._suite.gates[name], self._suite.datasets[self._suite.gates[name].dataset]
+        model = self._suite.rerank.model
+        system = model if gate.system == RANKER else BASELINES[gate.system][0]
         params = {"k1": gate.k1, "b": gate.b} if gate.system == LEXICAL else {}
-        facts = self._common(self._suite.datasets[gate.dataset], gate.system, title)
+        facts = self._common(dataset, gate.system, f"{system} (gate {name})")
+        if gate.system == RANKER:
+            facts |= {"tier": "rerank", "encoder": self._paths.encoder_of(dataset), **self._ranker()}
         return canonical({**facts, "metrics": [gate.metric], "track": "baseline", "params": params})
 
     def board(self) -> dict[str, Any]:

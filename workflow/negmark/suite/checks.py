@@ -24,6 +24,10 @@ from negmark.suite.tuning import TUNED
 from negmark.suite.validation import nearest, validated
 
 FEWEST_MIXED = 2
+GATE_KEYS: dict[str, tuple[str, ...]] = {
+    "bm25_search": ("k1", "b"), "untrained": ("length",), "ranker": (), "trained": ("row",),
+}  # fmt: skip
+"""What a gate of a system has to say besides what all say."""
 
 
 def load(config: Mapping[str, Any], file: str) -> Suite:
@@ -442,19 +446,28 @@ def _check_gate(suite: Suite, name: str, where: str) -> None:
         raise UserError(
             f"{where}.dataset: unknown dataset '{gate.dataset}'; {nearest(gate.dataset, searched)}"
         )
-    needed, foreign = (
-        (("k1", "b"), ("length",)) if gate.system == "bm25_search" else (("length",), ("k1", "b"))
-    )
+    needed = GATE_KEYS[gate.system]
     for key in needed:
         if getattr(gate, key) is None:
             raise UserError(
                 f"{where}.{key}: this key is missing; a gate of {gate.system} needs {' and '.join(needed)}"
             )
-    for key in foreign:
+    for key in sorted({key for keys in GATE_KEYS.values() for key in keys} - {*needed}):
         if getattr(gate, key) is not None:
             raise UserError(
-                f"{where}.{key}: a gate of {gate.system} has no such setting; it has {', '.join(needed)}"
+                f"{where}.{key}: a gate of {gate.system} has no such setting; it has {', '.join(needed) or 'none'}"
             )
+    if gate.row is not None:
+        if gate.row not in suite.rows:
+            raise UserError(f"{where}.row: unknown row {gate.row!r}; {nearest(gate.row, list(suite.rows))}")
+        if gate.metric not in suite.metrics:
+            raise UserError(
+                f"{where}.metric: runs are evaluated by {', '.join(suite.metrics)}; add {gate.metric} to `metrics`"
+            )
+    if gate.system == "ranker" and not suite.rerank.model:
+        raise UserError(
+            f"{where}.system: a gate of ranker needs `rerank.model`, a cross-encoder with one label"
+        )
     lengths = {suite.encoder.query_length, suite.encoder.document_length}
     if gate.length is not None and lengths != {gate.length}:
         raise UserError(

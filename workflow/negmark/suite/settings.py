@@ -480,12 +480,15 @@ class TrackingSettings(Settings):
 
 
 class GateSettings(Settings):
-    """A published value of a baseline that must be reproduced before a board is built."""
+    """A published value, of a baseline or of a trained row, that must be reproduced before a board is built."""
 
     dataset: Name
     """The dataset of the suite."""
-    system: Literal["bm25_search", "untrained"]
-    """BM25, or the suite's untrained encoder."""
+    system: Literal["bm25_search", "untrained", "ranker", "trained"]
+    """BM25, the suite's untrained encoder, the cross-encoder `rerank.model` as it comes behind its first stage, or a
+    trained row."""
+    row: Name | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Of `trained`: the row; its value is the mean over the suite's seeds."""
     metric: Metric = DEFAULT[0]
     """The metric, as a mean over all test queries."""
     expected: Number = Field(gt=0, le=1)

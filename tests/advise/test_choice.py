@@ -39,6 +39,7 @@ def frame_of(suite: str, dataset: str, **changes: dict) -> pd.DataFrame:
     frame = frame[frame["dataset"] == dataset].reset_index(drop=True)
     for row, cells in changes.items():
         for column, value in cells.items():
+            frame[column] = frame[column].astype(object)
             frame.loc[frame["row"] == row, column] = value
     return frame
 

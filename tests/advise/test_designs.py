@@ -1,6 +1,7 @@
 """Plans from the whole comparison downwards: each takes less, says what it lacks, and touches no key of the user's."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -24,6 +25,13 @@ MACHINE = Machine(
     scored=1e8, rows={}, cores=2,
 )  # fmt: skip
 NETWORK = Network(384, 22_000_000, 10_000_000, True)
+
+
+@pytest.fixture(autouse=True)
+def _there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine.jsonl").touch()
+    monkeypatch.chdir(tmp_path)
 
 
 def asked(**more: object) -> Asked:

@@ -73,7 +73,8 @@ def choice(frame: pd.DataFrame, controls: Sequence[str], without_documents: Sequ
     name, metric, part = frame["dataset"].iloc[0], ranked_by(frame), ranking_slice(frame)
     by = f"{metric}/{part}/mean"
     trained = frame[(frame["track"] == "controlled") & ~frame["row"].isin(list(controls)) & frame[by].notna()]
-    trained = trained[trained["idle"].fillna("") == ""].sort_values(by, ascending=False, kind="stable")
+    acted = trained["idle"].isna() | (trained["idle"] == "")
+    trained = trained[acted].sort_values(by, ascending=False, kind="stable")
     if trained.empty:
         raise UserError(
             f"{name}: no method has a result, so there is nothing to advise; see the board's page"

@@ -57,11 +57,13 @@ class Course:
     planned: float = 0.0
     pace: float | None = None
     """Seconds that the trials took, over those that were planned."""
+    finished: bool = False
+    """Was the advice given before? Then its time is what it took then."""
 
     @property
     def seconds(self) -> float:
         """Seconds so far."""
-        return self.spent + time.time() - self.began
+        return self.spent if self.finished else self.spent + time.time() - self.began
 
     @property
     def left(self) -> float:
@@ -73,6 +75,7 @@ class Course:
         kept = {
             "asked": short_hash(self.asked.as_json()), "config": plan.config, "left_out": plan.left_out,
             "planned": self.planned, "spent": self.seconds, "pace": self.pace,
+            "finished": self.finished,
         }  # fmt: skip
         write_json(self.asked.folder / PLAN, kept)
         write_text(self.asked.folder / CONFIG, json.dumps(plan.config, indent=2) + "\n")
@@ -105,9 +108,12 @@ def main(
     layout = _layout(plan, course)
     done = course.run(plan.config, "all")
     board = Path(layout.paths.board)
-    if not (board / "leaderboard.csv").is_file():
+    table = board / "leaderboard.csv"
+    if not table.is_file() or not (done or table.stat().st_mtime >= course.began):
         raise UserError(_stopped(course, "the board"))
     advices = _advices(course, plan, layout, board)
+    course.spent = course.seconds
+    course.finished = True
     course.keep(plan)
     told = time_words(course.seconds, course.asked.settings.minutes, course.planned, plan.left_out)
     if not done:
@@ -129,6 +135,7 @@ def _plan(course: Course) -> tuple[Plan, Clock | None]:
         kept = read_json(file)
         if kept["asked"] == short_hash(course.asked.as_json()):
             course.spent, course.planned, course.pace = kept["spent"], kept["planned"], kept["pace"]
+            course.finished = kept["finished"]
             return Plan(kept["config"], kept["left_out"]), None
     # trials of an earlier plan may be of other settings
     Path(BOARDS, course.asked.suite, TUNED).unlink(missing_ok=True)

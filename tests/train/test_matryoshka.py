@@ -44,6 +44,7 @@ def step_of(
             in_batch_mask=~torch.eye(size, dtype=torch.bool),
             negatives=torch.einsum("bd,bmd->bm", queries, negatives),
             negatives_mask=torch.ones(negatives.shape[:2], dtype=torch.bool),
+            weights=None,
         ),
         temperature,
     )

@@ -102,6 +102,7 @@ def whole_config(asked: Asked) -> dict[str, Any]:
 
 def _config(design: Design, asked: Asked, found: Mapping[str, Found]) -> dict[str, Any]:
     given = any((entry or {}).get("given") for entry in asked.config["datasets"].values())
+    tuned = asked.config.get("tuned", "alone" if design.tuned else False)
     names = [*ROWS[: design.rows], *([GIVEN] if given else [])]
     base: dict[str, Any] = {
         "tier": TIER,
@@ -109,10 +110,11 @@ def _config(design: Design, asked: Asked, found: Mapping[str, Found]) -> dict[st
         "static": {"steps": design.steps, "batch_size": 64, "negatives": 8, "learning_rate": 2.0e-3},
         "methods": dict.fromkeys(names),
         "seeds": list(range(design.seeds)),
-        "tuned": "alone" if design.tuned else False,
-        "tuning": {"rates": RATES[design.rates], "seeds": TRIAL_SEEDS[: design.trial_seeds]},
+        "tuned": tuned,
         "tracking": {"mode": "disabled"},
     }
+    if tuned:
+        base["tuning"] = {"rates": RATES[design.rates], "seeds": TRIAL_SEEDS[: design.trial_seeds]}
     own = {key: value for key, value in asked.config.items() if key != "methods"}
     config = merged(base, own)
     if "methods" in asked.config:
@@ -151,12 +153,11 @@ def _cuts(entry: Mapping[str, Any], design: Design, found: Found) -> dict[str, i
 
 def _left_out(design: Design, asked: Asked, found: Mapping[str, Found]) -> list[str]:
     """Return what a plan lacks of the whole comparison, in words."""
-    whole, changed = asdict(Design()), asdict(design)
+    whole, changed, config = asdict(Design()), asdict(design), _config(design, asked, found)
     told = []
     for field in fields(Design):
         if changed[field.name] != whole[field.name] and not _set(asked.config, OWN_KEYS.get(field.name, "")):
-            told += _words(field.name, design, found)
-    config = _config(design, asked, found)
+            told += _words(field.name, design, found, tuned=bool(config["tuned"]))
     for name, one in found.items():
         entry = config["datasets"][name]
         own = asked.config["datasets"][name] or {}
@@ -170,7 +171,7 @@ def _left_out(design: Design, asked: Asked, found: Mapping[str, Found]) -> list[
     return told
 
 
-def _words(field: str, design: Design, found: Mapping[str, Found]) -> list[str]:
+def _words(field: str, design: Design, found: Mapping[str, Found], *, tuned: bool) -> list[str]:
     whole = Design()
     match field:
         case "rows":
@@ -180,9 +181,9 @@ def _words(field: str, design: Design, found: Mapping[str, Found]) -> list[str]:
             return [f"{whole.steps - design.steps} of {whole.steps} steps of training"]
         case "seeds":
             return [f"{whole.seeds - design.seeds} of {whole.seeds} seeds"]
-        case "rates" if design.tuned:
+        case "rates" if tuned:
             return [f"{whole.rates - design.rates} of {whole.rates} learning rates that tuning tries"]
-        case "trial_seeds" if design.tuned:
+        case "trial_seeds" if tuned:
             return [f"one of {counted(whole.trial_seeds, 'seed')} of each trial of tuning"]
         case "tuned":
             few = [name for name, one in found.items() if one.dev < FEWEST_DEV]

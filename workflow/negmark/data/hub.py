@@ -35,7 +35,9 @@ def fetch(source: str, folder: Path, test_split: str) -> dict[str, str]:
     """
     name, _, revision = source.removeprefix(HUB).partition("@")
     package = _package()
-    place = str(expanded(name).resolve()) if is_folder(expanded(name)) else name
+    copied = is_folder(expanded(name))
+    place = str(expanded(name).resolve()) if copied else name
+    package.disable_progress_bars()
     try:
         configs = package.get_dataset_config_names(place, revision=revision or None)
         read = {
@@ -52,7 +54,7 @@ def fetch(source: str, folder: Path, test_split: str) -> dict[str, str]:
     else:
         _write_pairs(source, next(iter(read.values())), folder)
     return {
-        "source": f"hub: {Path(place).name if place != name else name}{f' at {revision}' if revision else ''}",
+        "source": f"hub: {Path(place).name if copied else name}{f' at {revision}' if revision else ''}",
         "licence": "as its owner states",
     }
 

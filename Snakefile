@@ -1,6 +1,7 @@
 """negmark: which negatives should I train my retriever on? One suite (config/*.yaml) gives one board.
 
-A study (`vary:` in its config) gives a board for each of its variants, and compares them.
+A study (`vary:` in its config) gives a board for each of its variants, and compares them. The target `advise` makes a
+board of a user's own collection within a time, and says what to take.
 """
 
 import shlex
@@ -15,6 +16,7 @@ min_version("9.20")
 PACKAGE = str(Path(workflow.basedir) / "workflow")
 sys.path.insert(0, PACKAGE)
 
+from negmark.advise.asked import is_advice
 from negmark.suite.study import is_study
 
 # Jobs run with this interpreter, also where its environment is not activated. `python -m` would look into the working
@@ -26,7 +28,22 @@ shell.prefix(
 
 
 # The default target of an included file would not be that of this one.
-if is_study(config):
+if is_advice(config, sys.argv[1:]):
+
+    include: "workflow/rules/advise.smk"
+
+    rule advise:
+        default_target: True
+        log:
+            f"results/logs/advise/{ASKED.suite}.log",
+        localrule: True
+        threads: 64
+        params:
+            command=advise_command(),
+        shell:
+            "{params.command} --cores {threads} 2>&1 | tee {log:q} >&2"
+
+elif is_study(config):
 
     include: "workflow/rules/study.smk"
 

@@ -29,6 +29,7 @@ MAY_READ = {
     "evaluate/audit_given": {"train", HIDDEN},  # the same of a file
     "data/given": {"train"},
     "share/negatives": {"train"},
+    "advise/suspects": {"train"},
 }
 """Which splits a module asks `collection.qrels` for. One that isn't here reads no labels."""
 TOUCH_THE_FILE = {"store/collection", "data/prepare"}

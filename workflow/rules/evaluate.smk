@@ -63,18 +63,25 @@ rule evaluate_baseline:
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
 
 
+def one_of(names):
+    """Return the pattern of these names; one that no name has where there are none."""
+    return "|".join(map(re.escape, names)) or "NONE"
+
+
 # A gate's baseline is evaluated separately, like its published value: BM25 with that value's k1 and b. Gates run before
 # any training: a wrong baseline should be known within minutes.
 rule gate:
     input:
         unpack(lambda wildcards: LAYOUT.gate_inputs(wildcards.gate)),
-        sources=sources("negmark.evaluate.evaluate"),
+        sources=lambda wildcards: sources(*LAYOUT.gate_modules(wildcards.gate)),
     output:
         metrics="results/gates/{suite}/{gate}/metrics.json",
         per_query="results/gates/{suite}/{gate}/per_query.parquet",
         run="results/gates/{suite}/{gate}/run.trec.gz",
     log:
         "results/logs/gates/{suite}/{gate}.log",
+    wildcard_constraints:
+        gate=one_of(LAYOUT.gates_of(trained=False)),
     priority: 20
     resources:
         mem_mb=memory(2000),
@@ -88,6 +95,24 @@ rule gate:
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.evaluate.evaluate {output.metrics:q} --about {params.about:q}"
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
+
+
+# Of a trained row: the mean over its seeds.
+rule trained_gate:
+    input:
+        metrics=lambda wildcards: LAYOUT.gate_runs(wildcards.gate),
+        sources=sources("negmark.evaluate.gate_of_runs"),
+    output:
+        metrics="results/gates/{suite}/{gate}/metrics.json",
+    log:
+        "results/logs/gates/{suite}/{gate}.log",
+    wildcard_constraints:
+        gate=one_of(LAYOUT.gates_of(trained=True)),
+    resources:
+        mem_mb=memory(1000),
+        runtime="30m",
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.evaluate.gate_of_runs {input.metrics:q} --output {output.metrics:q}"
 
 
 rule gates:

@@ -138,3 +138,62 @@ rule negatives:
             file=WRITERS,
         ),
     localrule: True
+
+
+# What MTEB's tools read beside the results of other models.
+rule mteb:
+    input:
+        RUN.repaired,
+        contents=rules.contents.output.contents,
+        metrics=CONTENTS.files("metrics.json"),
+        manifests=[run / "manifest.json" for run in CONTENTS.runs(*CONTENTS.trained())],
+        sources=sources("negmark.share.mteb_results"),
+        tasks=asset("workflow/negmark/share/mteb_tasks.yaml"),
+    output:
+        # The folder, as Snakemake removes it before the job: no result of a row that is gone is left in it.
+        folder=directory(f"results/mteb/{SUITE.suite}"),
+    log:
+        f"results/logs/mteb/{SUITE.suite}.log",
+    resources:
+        mem_mb=memory(1000),
+        runtime="30m",
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.mteb_results --contents {input.contents:q}"
+        " --output {output.folder:q}"
+
+
+rule trec_file:
+    input:
+        metrics="results/runs/{suite}/{dataset}/{row}/seed-{seed}/metrics.json",
+        run="results/runs/{suite}/{dataset}/{row}/seed-{seed}/run.trec.gz",
+        manifest=lambda wildcards: (
+            f"results/runs/{wildcards.suite}/{DATASETS[wildcards.dataset].home}/{wildcards.row}"
+            f"/seed-{wildcards.seed}/manifest.json"
+        ),
+        sources=sources("negmark.share.annotated_run"),
+    output:
+        file="results/trec/{suite}/{dataset}/{row}/seed-{seed}.trec",
+    log:
+        "results/logs/trec/{suite}/{dataset}/{row}/seed-{seed}.log",
+    resources:
+        mem_mb=memory(1000),
+        runtime="30m",
+    params:
+        reference=LAYOUT.reference,
+        folder=lambda wildcards, input: Path(input.metrics).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.annotated_run {params.folder:q} --manifest {input.manifest:q}"
+        " --reference {params.reference:q} --output {output.file:q}"
+
+
+rule trec:
+    input:
+        RUN.repaired,
+        expand(
+            "results/trec/{suite}/{dataset}/{row}/seed-{seed}.trec",
+            suite=SUITE.suite,
+            dataset=[name for name in CONTENTS.cards if name not in CONTENTS.sentences],
+            row=CONTENTS.rows,
+            seed=CONTENTS.seeds,
+        ),
+    localrule: True

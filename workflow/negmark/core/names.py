@@ -25,6 +25,10 @@ STS = "STS"
 LEXICAL = "bm25_search"
 
 
+RANKER, TRAINED = "ranker", "trained"
+"""Systems of gates that are no baselines of a board: a cross-encoder as it comes, and a row that is trained."""
+
+
 METRICS_FILE, PER_QUERY, RUN = "metrics.json", "per_query.parquet", "run.trec.gz"
 
 

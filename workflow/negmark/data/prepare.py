@@ -19,12 +19,15 @@ from negmark.core.errors import UserError
 from negmark.core.files import canonical, write_json
 from negmark.core.folders import expanded, local_data
 from negmark.core.seeds import stream
+from negmark.data import hub, ir_dataset
 from negmark.data.archive import unpack
 from negmark.data.beir import fetch_beir, find_local
 from negmark.data.catalogue import known_datasets
+from negmark.data.elsewhere import HUB, IR_DATASETS, prefix_of, short_name
 from negmark.data.fingerprint import check_fingerprint, collection_sha256
 from negmark.data.icd10cm import build_icd10cm
 from negmark.data.marco_qa import files_of, write_beir
+from negmark.data.mixture import write_mixture
 from negmark.data.numbering import Reading, read, read_documents, without_positives
 from negmark.data.records import Records
 from negmark.data.sts import Pair, as_queries, read_task
@@ -36,6 +39,8 @@ from negmark.store.left_out import OWN, own_documents
 
 BUILDERS = {"wordnet": build_wordnet, "icd10cm": build_icd10cm}
 """The builders of collections that nobody publishes, by name."""
+FETCHERS = {IR_DATASETS: ir_dataset.fetch, HUB: hub.fetch}
+"""What gets a source that another package knows by its name, by the prefix of the source."""
 MINIMUM_TRAINING_QUERIES = 50
 MINIMUM_SHARE_OF_PAIRS = 0.1
 
@@ -161,12 +166,10 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     name, source, seed = settings["name"], settings["source"], settings["seed"]
     test_only, test_split = settings.get("test_only", False), settings.get("test_split", "test")
     with tempfile.TemporaryDirectory(prefix="negmark-") as temporary:
-        place, facts = _fetch(source, Path(temporary))
-        shown = _path_shown(source, place)
-        if files := files_of(place):
-            place = Path(temporary) / "converted"
-            write_beir(files, place, shown)
-        records = Records(place, shown)
+        if mixed := settings.get("mix"):
+            records, facts = _mixture(mixed, Path(temporary), name, test_split)
+        else:
+            records, facts = _opened(source, Path(temporary), test_split)
         records.check()
         facts["sha256"] = _checked_sha256(source, records, test_split)
         test_queries = _test_queries(settings, records)
@@ -322,13 +325,43 @@ def _test_alone(full: Collection) -> Collection:
     return replace(full, qrels={"test": full.qrels["test"]})
 
 
-def _fetch(source: str, temporary: Path) -> tuple[Path, dict[str, Any]]:
+def _opened(source: str, temporary: Path, test_split: str) -> tuple[Records, dict[str, Any]]:
+    """Return the records of a source, and its facts; what is written for that goes to `temporary`."""
+    place, facts = _fetch(source, temporary, test_split)
+    shown = _path_shown(source, place)
+    if files := files_of(place):
+        place = temporary / "converted"
+        write_beir(files, place, shown)
+    return Records(place, shown), facts
+
+
+def _mixture(
+    mixed: Mapping[str, str | None], temporary: Path, name: str, test_split: str
+) -> tuple[Records, dict[str, Any]]:
+    """Return the records of several sources as one, and their facts."""
+    opened = {key: _opened(source or key, temporary / key, test_split) for key, source in mixed.items()}
+    for records, _ in opened.values():
+        records.check()
+    folder = temporary / "mixture"
+    folder.mkdir()
+    counts = write_mixture({key: records for key, (records, _) in opened.items()}, folder, test_split)
+    facts = {
+        "source": "a mixture of " + ", ".join(found["source"] for _, found in opened.values()),
+        "licence": "; ".join(dict.fromkeys(found["licence"] for _, found in opened.values())),
+        "mixed": counts,
+    }
+    return Records(folder, name), facts
+
+
+def _fetch(source: str, temporary: Path, test_split: str) -> tuple[Path, dict[str, Any]]:
     """Return the folder with a source's files, and its facts (`source`, `licence`, `built`).
 
     Files that are built, downloaded or unpacked go to a folder in `temporary`.
     """
     folder = temporary / "collection"
-    folder.mkdir()
+    folder.mkdir(parents=True)
+    if prefix := prefix_of(source):
+        return folder, dict(FETCHERS[prefix](source, folder, test_split))
     if source in BUILDERS:
         facts: dict[str, Any] = BUILDERS[source](folder, local_data())
         return folder, {**facts, "built": known_datasets()[source].built}
@@ -366,6 +399,8 @@ def _checked_sha256(source: str, records: Records, test_split: str) -> str:
 
 def _shown_name(source: str) -> str:
     """Return a source's name on the card: its known name, or that of the folder, even if given as `.` or `..`."""
+    if prefix_of(source):
+        return short_name(source)
     return source if source in known_datasets() else expanded(source).resolve().name
 
 

@@ -77,7 +77,7 @@ def _searcher(
     split: TestSplit,
     threads: int,
 ) -> Searcher:
-    if model and (first := facts.get("first_stage")):
+    if first := facts.get("first_stage"):  # without a model the cross-encoder as it comes, for a gate
         lexical = first["name"] == "bm25_search"
         first_stage = _searcher(
             {"params": first}, dataset, None if lexical else vectors, None, split, threads

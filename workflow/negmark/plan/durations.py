@@ -15,7 +15,8 @@ from negmark.plan.sizes import Size
 COLLATING = 1.5
 """Seconds that a job takes to make a table or a figure, without its start."""
 LOOKUPS = 3.5e6
-"""Tokens per second and core that a token table averages, 384 wide; training them takes three times as long."""
+"""Tokens per second and core that a token table averages, 384 wide, where that isn't measured; training them takes
+three times as long."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class Machine:
     cores: int = 1
     own_products: float = 0.0
     """Multiplications per second of a run's own searches on a GPU; 0 where they are done by its threads."""
+    lookups: float = LOOKUPS
+    """Tokens per second and core that a token table averages."""
 
 
 @dataclass(frozen=True)
@@ -145,4 +148,4 @@ def evaluate_seconds(size: Size, how: Encoding, machine: Machine, tier: str) -> 
 
 
 def _tokens_per_second(tier: str, machine: Machine) -> float:
-    return LOOKUPS if TIERS[tier].starts_from_table else machine.tokens
+    return machine.lookups if TIERS[tier].starts_from_table else machine.tokens

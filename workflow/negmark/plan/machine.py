@@ -15,7 +15,7 @@ from negmark.encode.model_files import open_config, weight_files
 from negmark.encode.pretrained import find_model
 from negmark.encode.recipe import recipe_of
 from negmark.plan import measured
-from negmark.plan.durations import Machine, RowCost
+from negmark.plan.durations import LOOKUPS, Machine, RowCost
 from negmark.suite.layout import Layout
 
 GPU_FLOPS, CORES_PER_GPU = 1.2e14, 16
@@ -73,7 +73,11 @@ def machine_of(layout: Layout, threads: int) -> tuple[Machine, Network]:
         "figures": "negmark.board.figures.cost",
     }
     start = {kind: measured.start_seconds(module) for kind, module in modules.items()}
-    if layout.suite.gpu:
+    table = "table" in layout.suite.start()
+    lookups = measured.averaged_tokens(network.dimension) if table else LOOKUPS
+    if table:
+        tokens = lookups  # no transformer runs
+    elif layout.suite.gpu:
         tokens = GPU_FLOPS / (2 * network.multiplied)
     else:
         length = min(settings.document_length, 128)
@@ -85,7 +89,7 @@ def machine_of(layout: Layout, threads: int) -> tuple[Machine, Network]:
         rows = _row_costs(layout, Path(folder), network.dimension)
     products = measured.products(network.dimension, threads)
     own = GPU_PRODUCTS if layout.suite.gpu else 0.0
-    return Machine(start, tokens, products, texts, indexed, scored, rows, threads, own), network
+    return Machine(start, tokens, products, texts, indexed, scored, rows, threads, own, lookups), network
 
 
 def _row_costs(layout: Layout, folder: Path, dimension: int) -> dict[str, RowCost]:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from negmark.data import prepare
 from negmark.encode.encoder import Encoder
-from negmark.encode.tokens import Texts, tokenise
+from negmark.encode.token_table import mean_vectors
+from negmark.encode.tokens import Texts, Tokens, tokenise
 from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
 from negmark.store.collection import Qrels
@@ -33,6 +34,8 @@ SMALL, LARGE = 2_000, 12_000
 QUERIES, DEPTH = 1_000, 100
 STEPS = 6
 TEXTS = 96
+VOCABULARY, LENGTH = 30_000, 64
+"""Rows of a token table, and tokens of a text that it averages."""
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -79,6 +82,15 @@ def encoded_tokens(model: Path, dtype: str, length: int, threads: int) -> float:
     encoder.encode(tokens, np.arange(8), lambda count: None, threads)
     seconds = seconds_of(lambda: encoder.encode(tokens, np.arange(TEXTS), lambda count: None, threads))
     return int(tokens.starts[-1]) / seconds
+
+
+def averaged_tokens(dimension: int) -> float:
+    """Return tokens per second and core that a table of rows of this width averages, in texts of 64 tokens."""
+    rng = np.random.default_rng(0)
+    rows = rng.normal(size=(VOCABULARY, dimension)).astype(np.float32)
+    ids = rng.integers(VOCABULARY, size=LARGE * LENGTH).astype(np.int32)
+    tokens = Tokens(ids, np.arange(0, len(ids) + 1, LENGTH))
+    return len(ids) / seconds_of(lambda: mean_vectors(rows, tokens))
 
 
 def products(dimension: int, threads: int) -> float:

@@ -38,8 +38,8 @@ from negmark.train.batches import composed_pairs
 PLANS = Path("results/plans")
 WIDTHS = (1, 2, 4, 8, 16, 64, 256)
 COLLATING_RULES = (
-    "contents", "rate_grid", "tune", "gates", "audit", "foresight", "differences", "truth", "claims", "card", "figures",
-    "suite_figures", "leaderboard", "manifest", "track", "track_board", "all",
+    "contents", "rate_grid", "tune", "trained_gate", "gates", "audit", "foresight", "differences", "truth", "claims",
+    "card", "figures", "suite_figures", "leaderboard", "manifest", "track", "track_board", "all",
 )  # fmt: skip
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (
@@ -81,6 +81,7 @@ class Planner:
             "pool_part": self._pool_part,
             "bm25_pool": self._bm25_pool,
             "dense_pool": self._dense_pool,
+            "given_pool": self._dataset,  # reads all texts once
             "judgments": self._judgments,
             "try_rates": self._try,
             "try_values": self._try,

@@ -4,14 +4,26 @@ from typing import Any
 
 from negmark import __version__
 from negmark.core.files import canonical
-from negmark.core.names import BASELINES, LEXICAL, STS, UNTRAINED
+from negmark.core.names import BASELINES, LEXICAL, RANKER, STS, UNTRAINED
 from negmark.core.notation import counted, listed
 from negmark.core.tiers import DEFAULT
 from negmark.suite.datasets import Dataset
 from negmark.suite.paths import Paths
 from negmark.suite.rows import Row
+from negmark.suite.settings import TrainingSettings
 from negmark.suite.suite import Suite
 from negmark.suite.tuning import footnote
+
+
+def _of_budget(budget: TrainingSettings) -> list[str]:
+    """Return what a budget changes of what is trained, or of the loss."""
+    lora, dimensions = getattr(budget, "lora", None), getattr(budget, "matryoshka", [])
+    notes = [f"adapters of rank {lora.rank} are trained, not the whole transformer"] if lora else []
+    if dimensions:
+        notes.append(
+            f"the losses by the first {listed([f'{one:,}' for one in dimensions])} dimensions are added up"
+        )
+    return notes
 
 
 class About:
@@ -101,6 +113,7 @@ class About:
             own = {key.replace("_", " "): getattr(row.budget, key) for key in row.own_budget}
             changes = ", ".join(f"{key} {value:,}" for key, value in own.items())
             footnotes.append(f"trained with a budget of its own: {changes}")
+        footnotes += _of_budget(row.budget)
         if row.lender:
             given = counted(row.granted, "negative")
             footnotes.append(f"trained with the loss, towers and budget of {row.lender.row}, {given} a query")
@@ -125,10 +138,13 @@ class About:
 
     def gate(self, name: str) -> str:
         """Return what the metrics.json of a gate's baseline says about it."""
-        gate = self._suite.gates[name]
-        title = f"{BASELINES[gate.system][0]} (gate {name})"
+        gate, dataset = self._suite.gates[name], self._suite.datasets[self._suite.gates[name].dataset]
+        model = self._suite.rerank.model
+        system = model if gate.system == RANKER else BASELINES[gate.system][0]
         params = {"k1": gate.k1, "b": gate.b} if gate.system == LEXICAL else {}
-        facts = self._common(self._suite.datasets[gate.dataset], gate.system, title)
+        facts = self._common(dataset, gate.system, f"{system} (gate {name})")
+        if gate.system == RANKER:
+            facts |= {"tier": "rerank", "encoder": self._paths.encoder_of(dataset), **self._ranker()}
         return canonical({**facts, "metrics": [gate.metric], "track": "baseline", "params": params})
 
     def board(self) -> dict[str, Any]:

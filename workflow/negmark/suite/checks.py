@@ -12,14 +12,22 @@ from negmark.core.names import BASELINES
 from negmark.core.tiers import TIERS, TRACKS, Tier, with_properties
 from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
+from negmark.data.elsewhere import WANTED, is_written_well, prefix_of
 from negmark.methods import registry
 from negmark.methods.base import Lends, Method
 from negmark.methods.types import IN_BATCH
 from negmark.suite.paths import GIVEN
 from negmark.suite.rows import Row, RowSettings
+from negmark.suite.settings import DatasetSettings
 from negmark.suite.suite import Suite
 from negmark.suite.tuning import TUNED
 from negmark.suite.validation import nearest, validated
+
+FEWEST_MIXED = 2
+GATE_KEYS: dict[str, tuple[str, ...]] = {
+    "bm25_search": ("k1", "b"), "untrained": ("length",), "ranker": (), "trained": ("row",),
+}  # fmt: skip
+"""What a gate of a system has to say besides what all say."""
 
 
 def load(config: Mapping[str, Any], file: str) -> Suite:
@@ -36,6 +44,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
         raise UserError(f"{file}: tier: unknown tier {suite.tier!r}; {nearest(suite.tier, list(TIERS))}")
     _check_rows(suite, file)
     _check_teacher(suite, file)
+    _check_matryoshka(suite, file)
     _check_reference(suite, file)
     for name in suite.gates:
         _check_gate(suite, name, f"{file}: gates.{name}")
@@ -95,6 +104,23 @@ def _check_teacher(suite: Suite, file: str) -> None:
         raise UserError(
             f"{where}: {name} scores pairs and has no vectors; name a row of another tier, or an encoder"
         )
+
+
+def _check_matryoshka(suite: Suite, file: str) -> None:
+    """Check that rows whose loss is taken of the first dimensions have one that is computed from scores alone."""
+    for row in suite.rows.values():
+        if not getattr(row.budget, "matryoshka", None):
+            continue
+        key = f"{row.tier.section}.matryoshka"
+        if row.lender or row.method.has_own_loss(row.track):
+            raise UserError(
+                f"{file}: methods.{row.name}: it has a loss of its own, and {key} adds up the shared one over "
+                "dimensions; leave the row out, or the key"
+            )
+        if row.tier.reads_texts and suite.encoder.similarity == "dot":
+            raise UserError(
+                f"{file}: {key}: the first dimensions are compared by cosine; set `similarity: cosine`"
+            )
 
 
 def _check_reference(suite: Suite, file: str) -> None:
@@ -420,19 +446,28 @@ def _check_gate(suite: Suite, name: str, where: str) -> None:
         raise UserError(
             f"{where}.dataset: unknown dataset '{gate.dataset}'; {nearest(gate.dataset, searched)}"
         )
-    needed, foreign = (
-        (("k1", "b"), ("length",)) if gate.system == "bm25_search" else (("length",), ("k1", "b"))
-    )
+    needed = GATE_KEYS[gate.system]
     for key in needed:
         if getattr(gate, key) is None:
             raise UserError(
                 f"{where}.{key}: this key is missing; a gate of {gate.system} needs {' and '.join(needed)}"
             )
-    for key in foreign:
+    for key in sorted({key for keys in GATE_KEYS.values() for key in keys} - {*needed}):
         if getattr(gate, key) is not None:
             raise UserError(
-                f"{where}.{key}: a gate of {gate.system} has no such setting; it has {', '.join(needed)}"
+                f"{where}.{key}: a gate of {gate.system} has no such setting; it has {', '.join(needed) or 'none'}"
             )
+    if gate.row is not None:
+        if gate.row not in suite.rows:
+            raise UserError(f"{where}.row: unknown row {gate.row!r}; {nearest(gate.row, list(suite.rows))}")
+        if gate.metric not in suite.metrics:
+            raise UserError(
+                f"{where}.metric: runs are evaluated by {', '.join(suite.metrics)}; add {gate.metric} to `metrics`"
+            )
+    if gate.system == "ranker" and not suite.rerank.model:
+        raise UserError(
+            f"{where}.system: a gate of ranker needs `rerank.model`, a cross-encoder with one label"
+        )
     lengths = {suite.encoder.query_length, suite.encoder.document_length}
     if gate.length is not None and lengths != {gate.length}:
         raise UserError(
@@ -457,6 +492,9 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
         )
     if settings.kind == "sentences" and settings.trained_on:
         return
+    if settings.mix:
+        _check_mixture(settings, where)
+        return
     check = _check_sentences if settings.kind == "sentences" else _check_source
     check(settings.source or name, where)
     known = known_datasets().get(settings.source or name)
@@ -477,6 +515,20 @@ def _check_dataset(suite: Suite, name: str, where: str) -> None:
             raise UserError(
                 f"{where}.kind: {row.name} is of the tier {row.tier.name}, which has no dropout to make two views "
                 f"of a sentence; only {' and '.join(map(repr, with_properties(has_dropout=True)))} trains on sentences"
+            )
+
+
+def _check_mixture(settings: DatasetSettings, where: str) -> None:
+    """Check the sources of a dataset that mixes several."""
+    if len(settings.mix) < FEWEST_MIXED or settings.source:
+        raise UserError(f"{where}.mix: expected two sources or more, and no `source` beside them")
+    for name, source in settings.mix.items():
+        _check_source(source or name, f"{where}.mix.{name}")
+        known = known_datasets().get(source or name)
+        if known and not known.train:
+            raise UserError(
+                f"{where}.mix.{name}: {source or name} has no training labels; leave it out of the mixture, and "
+                "evaluate it by `trained_on`"
             )
 
 
@@ -525,7 +577,13 @@ def _names(kind: str) -> list[str]:
 
 
 def _check_source(source: str, where: str) -> None:
-    if "/" in source or source.startswith((".", "~")) or source.endswith(ENDINGS):
+    if prefix := prefix_of(source):
+        rest = source.removeprefix(prefix)
+        lacks = rest.startswith((".", "/", "~")) and not is_folder(expanded(rest))
+        if lacks or not is_written_well(source):
+            there = f"there is no folder {rest}; " if lacks else ""
+            raise UserError(f"{where}: {there}expected {WANTED[prefix]}, found '{source}'")
+    elif "/" in source or source.startswith((".", "~")) or source.endswith(ENDINGS):
         if not is_folder(place := expanded(source)) and not (is_archive(place) and is_file(place)):
             raise UserError(
                 f"{where}: there is no folder {source} in BEIR layout, nor such an archive ({', '.join(ENDINGS)})"

@@ -57,7 +57,14 @@ class Dataset(BaseModel):
     @property
     def own_files(self) -> list[str]:
         """The user's files that its tables are made of; none of a dataset that is known by name."""
-        return own_files.of_dataset(self.decides["source"]) if self.reads_source else []
+        sources = self.sources if self.reads_source else []
+        return sorted({file for source in sources for file in own_files.of_dataset(source)})
+
+    @property
+    def sources(self) -> list[str]:
+        """Where its records come from: one place, or those of a mixture."""
+        mixed = self.settings.mix.items()
+        return [source or name for name, source in mixed] or [self.decides["source"]]
 
     @property
     def given_files(self) -> list[str]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from negmark.core.files import canonical
-from negmark.core.names import LEXICAL
+from negmark.core.names import LEXICAL, RANKER, TRAINED
+from negmark.core.run_folders import run_folder
+from negmark.core.tiers import TIERS
 from negmark.store.contents import Contents
 from negmark.store.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
 from negmark.suite import own_files
@@ -204,7 +206,23 @@ class Layout:
         """Return what a gate's baseline is evaluated from, by name: BM25 needs no vectors."""
         settings = self.suite.gates[gate]
         shared = self.paths.shared(self.datasets[settings.dataset])
-        return {"qrels": shared["qrels"]} if settings.system == LEXICAL else shared
+        first = self.suite.rerank.first_stage if settings.system == RANKER else settings.system
+        return {"qrels": shared["qrels"]} if first == LEXICAL else shared
+
+    def gates_of(self, *, trained: bool) -> list[str]:
+        """Return the gates of trained rows, or all others."""
+        return [name for name, gate in self.suite.gates.items() if (gate.system == TRAINED) is trained]
+
+    def gate_runs(self, gate: str) -> list[str]:
+        """Return the metrics of the runs behind a gate of a trained row."""
+        settings = self.suite.gates[gate]
+        runs = f"{self.paths.runs}/{settings.dataset}/{settings.row}"
+        return [f"{runs}/{run_folder(seed)}/metrics.json" for seed in self.suite.seeds]
+
+    def gate_modules(self, gate: str) -> list[str]:
+        """Return the stage that evaluates a gate's system, and what it opens by name."""
+        ranker = self.suite.gates[gate].system == RANKER
+        return ["negmark.evaluate.evaluate", *([TIERS["rerank"].evaluate] if ranker else [])]
 
     def figure_inputs(self, figure: str, *datasets: str) -> list[str]:
         """Return what a figure of these datasets is drawn from; manifests are with the dataset trained on."""

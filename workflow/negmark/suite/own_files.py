@@ -13,6 +13,7 @@ from pathlib import Path
 
 from negmark.core.folders import expanded, is_folder
 from negmark.data.catalogue import known_datasets
+from negmark.data.elsewhere import HUB, prefix_of
 from negmark.data.marco_qa import files_of
 from negmark.data.records import files_of_collection
 
@@ -24,6 +25,9 @@ def of_dataset(source: str) -> list[str]:
     """Return the files of a dataset whose source is a path; none of one that is known by name."""
     if source in known_datasets():
         return []
+    if prefix := prefix_of(source):
+        copy = expanded(source.removeprefix(prefix))
+        return _named(copy.rglob("*.*")) if prefix == HUB and is_folder(copy) else []
     place = expanded(source)
     files = files_of_collection(place) or files_of(place) if is_folder(place) else [place]
     return _named(files)

@@ -100,7 +100,10 @@ class DatasetSettings(Settings):
 
     source: Text | None = None
     """A name of `negmark.data.catalogue`, or a folder or archive in BEIR or MS MARCO layout (`negmark.data.records`);
-    the entry's own name if left out."""
+    the entry's own name if left out. Or a name that others know: `ir_datasets:beir/scifact`, `hub:mteb/scifact`."""
+    mix: dict[Name, Text | None] = Field(default={}, exclude_if=lambda given: not given)
+    """Several collections that are trained on as one, by a name each: `{scifact: , notes: ./notes}`. A source without
+    a value is the one of its name."""
     regime: Literal["standard", "strict"] = "standard"
     """`strict` drops training pairs whose document is a positive of a test query."""
     documents: Whole | None = Field(default=None, ge=2)
@@ -252,6 +255,33 @@ class TrainingSettings(Settings):
         return self.model_dump(exclude={"curve_every", "curve_queries"})
 
 
+class LoraSettings(Settings):
+    """Low-rank adapters, which are trained instead of the transformer's own weights; needs `pip install negmark[lora]`.
+
+    They want a higher learning rate than the whole encoder does.
+    """
+
+    rank: Whole = Field(default=64, ge=1)
+    """Rank of an adapter; this and the next two are what sentence-transformers' example takes."""
+    alpha: Number = Field(default=128.0, gt=0)
+    """An adapter is scaled by alpha / rank."""
+    dropout: Number = Field(default=0.1, ge=0, lt=1)
+    """Dropout in front of an adapter while training."""
+    targets: list[Text] = []
+    """Linear layers that get one, by the end of their names (`query`, `value`); if left out, all of the transformer."""
+
+
+def _dimensions(value: list[int]) -> list[int]:
+    """Refuse dimensions that are repeated."""
+    if len(set(value)) < len(value):
+        raise ValueError("each dimension is a loss of its own: list it once")
+    return value
+
+
+Dimensions = Annotated[list[Annotated[Whole, Field(ge=1)]], AfterValidator(_dimensions)]
+MATRYOSHKA: Any = Field(default=[], exclude_if=lambda given: not given)
+
+
 class FinetuneSettings(TrainingSettings):
     """The budget of every method of the finetune tier: the whole encoder is trained."""
 
@@ -267,6 +297,13 @@ class FinetuneSettings(TrainingSettings):
     """Steps between two checkpoints, from which a killed run resumes."""
     accumulation: Whole = Field(default=1, ge=1)
     """Batches per optimiser step; in-batch negatives come from one batch."""
+    lora: LoraSettings | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Adapters of low rank: `{rank: 64, alpha: 128, dropout: 0.1}`, or `{}` for these. Null: the whole encoder is
+    trained."""
+    matryoshka: Dimensions = MATRYOSHKA
+    """Dimensions whose losses are added up, as sentence-transformers' MatryoshkaLoss does: `[384, 128, 64]`. The loss
+    of each is that of the first so many dimensions, scaled to length 1; methods choose by the whole vectors. Empty: the
+    loss of the whole vectors alone."""
     dropout: Number | None = Field(default=None, ge=0, lt=1)
     """Dropout while training; null is that of the model's config."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -293,6 +330,8 @@ class StaticSettings(TrainingSettings):
     """Of `random`: width of a row."""
     seed: Whole = 0
     """Of `random`: seed of the draw, the same for all runs."""
+    matryoshka: Dimensions = MATRYOSHKA
+    """Dimensions whose losses are added up, as in `finetune`."""
     weights: Literal["none", "learned"] = "none"
     """`learned` trains a weight for each token beside its row, so that some count more in a mean."""
 
@@ -441,12 +480,15 @@ class TrackingSettings(Settings):
 
 
 class GateSettings(Settings):
-    """A published value of a baseline that must be reproduced before a board is built."""
+    """A published value, of a baseline or of a trained row, that must be reproduced before a board is built."""
 
     dataset: Name
     """The dataset of the suite."""
-    system: Literal["bm25_search", "untrained"]
-    """BM25, or the suite's untrained encoder."""
+    system: Literal["bm25_search", "untrained", "ranker", "trained"]
+    """BM25, the suite's untrained encoder, the cross-encoder `rerank.model` as it comes behind its first stage, or a
+    trained row."""
+    row: Name | None = Field(default=None, exclude_if=lambda given: given is None)
+    """Of `trained`: the row; its value is the mean over the suite's seeds."""
     metric: Metric = DEFAULT[0]
     """The metric, as a mean over all test queries."""
     expected: Number = Field(gt=0, le=1)

@@ -4,7 +4,7 @@ import difflib
 import reprlib
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
@@ -74,8 +74,9 @@ def _model_at(model: type[BaseModel], location: tuple[Any, ...]) -> type[BaseMod
         field = _fields(model).get(str(part))
         if field is None:
             continue
-        inner = field.annotation
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
+        parts = (field.annotation, *get_args(field.annotation))  # of one that may be null too
+        inner = next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)
+        if inner is not None:
             model = inner
         elif str(part) in ENTRIES:
             model = ENTRIES[str(part)]

@@ -17,6 +17,7 @@ from negmark.methods.base import Method
 from negmark.store.graph import Graph, read_graph
 from negmark.store.labels import Labels
 from negmark.store.ledger import Ledger
+from negmark.train import matryoshka
 from negmark.train.batches import Batches
 from negmark.train.clock import Clock
 from negmark.train.inputs import Materials, hidden_labels
@@ -45,6 +46,8 @@ class Run:
     """Batches per optimiser step."""
     in_batch: bool = True
     """Are the other queries' positives negatives too?"""
+    matryoshka: tuple[int, ...] = ()
+    """Dimensions whose losses are added up; none for the loss of whole vectors."""
     ledger: Ledger = field(default_factory=Ledger)
     history: list[dict[str, float | None]] = field(default_factory=list)
     """One row of telemetry per step."""
@@ -121,6 +124,7 @@ def set_up(
         temperature=1.0 if encoder.pairs else training["temperature"],  # logits of pairs are not scaled
         accumulation=accumulation,
         in_batch=training.get("in_batch", True),
+        matryoshka=matryoshka.checked(training.get("matryoshka", []), materials.documents),
     )
 
 

@@ -12,6 +12,7 @@ from negmark.methods.base import Method
 from negmark.methods.types import NO_DOCUMENT, Batch, Ids, Negatives, Scores, Step
 from negmark.store.filled import EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.ledger import VECTOR, Ledger
+from negmark.train import matryoshka
 from negmark.train.checkpoint import Checkpoint
 from negmark.train.contract import check_loss, check_negatives, check_trained, check_weighed
 from negmark.train.run import Run
@@ -24,8 +25,7 @@ def one_step(run: Run, step: int, keep_scores: bool) -> None:
         run.method.refresh(step)
     example = _example(run, step)
     with run.clock.own():
-        faithful = run.services.track == "faithful"
-        loss = run.objective.faithful_loss(example) if faithful else run.objective.loss(example)
+        loss = _loss(run, example)
     check_loss(loss, step, run.objective)
     with run.clock.own():
         run.method.observe(example)
@@ -98,6 +98,13 @@ def _pairs(run: Run, step: int) -> tuple[Ids, Ids]:
     """Return the queries and positives of a step; the time it takes is the method's own where that composes them."""
     with run.clock.own() if run.batches.composition else contextlib.nullcontext():
         return run.batches.taken(step)
+
+
+def _loss(run: Run, example: Step) -> torch.Tensor:
+    if run.matryoshka:  # of rows without a loss of their own
+        return matryoshka.loss(run.objective, example, run.matryoshka)
+    faithful = run.services.track == "faithful"
+    return run.objective.faithful_loss(example) if faithful else run.objective.loss(example)
 
 
 def _used_places(negatives: Negatives, size: int) -> torch.Tensor:

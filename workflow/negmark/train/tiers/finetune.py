@@ -43,6 +43,7 @@ from negmark.encode.tokens import Texts, Tokens, tokens_of
 from negmark.store import collection
 from negmark.store.vectors import Vectors, float32
 from negmark.train.inputs import Materials
+from negmark.train.tiers import lora
 from negmark.train.tiers.protocol import BiEncoder, Rows, StoredMoment
 
 SHARED = "both"
@@ -82,8 +83,16 @@ class Tower(nn.Module):
         return vectors
 
 
-def load_tower(model: Path, similarity: str, dropout: float | None = None) -> Tower:
-    """Open a model folder as a tower, ready to train; `dropout` None keeps what its config says."""
+def load_tower(
+    model: Path,
+    similarity: str,
+    dropout: float | None = None,
+    adapters: Mapping[str, Any] | None = None,
+) -> Tower:
+    """Open a model folder as a tower, ready to train; `dropout` None keeps what its config says.
+
+    With `adapters`, the settings of `finetune.lora`, they are trained instead of the transformer's own weights.
+    """
     keep_freed_memory()
     padding = open_tokenizer(model).pad_token_id or 0
     network = open_network(model, dropout=dropout)
@@ -91,13 +100,17 @@ def load_tower(model: Path, similarity: str, dropout: float | None = None) -> To
         if name.startswith("pooler."):  # unused by the pooling here, so no gradient would reach it
             parameter.requires_grad_(False)
     head = Head(recipe_of(model), width(network.config), normalize=similarity == "cosine")
+    if adapters:
+        lora.add_adapters(network, adapters)
     return Tower(network, head, padding)
 
 
 def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "FinetuneEncoder":
     """Return the encoder of a suite with the texts of a dataset, untrained."""
     settings, training = spec["encoder"], spec["training"]
-    tower = load_tower(find_model(settings["model"]), settings["similarity"], training["dropout"])
+    tower = load_tower(
+        find_model(settings["model"]), settings["similarity"], training["dropout"], training.get("lora")
+    )
     return FinetuneEncoder(
         tower,
         tokens_of_sides(materials.dataset, canonical(settings)),
@@ -332,8 +345,9 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         self.document_version += "document" in self.trained
 
     def weights(self) -> dict[str, torch.Tensor]:
-        """Return the weights of both towers, each under the side it serves."""
-        return {name: value.cpu() for name, value in self.towers.state_dict().items()}
+        """Return the weights of both towers, each under the side it serves; adapters are added to what they adapt."""
+        state = lora.merged(self.towers) if lora.has_adapters(self.towers) else self.towers.state_dict()
+        return {name: value.detach().cpu() for name, value in state.items()}
 
     def _encode(self, side: str, rows: Rows) -> torch.Tensor:
         """Encode each row once, even if `rows` repeats it."""
@@ -403,7 +417,7 @@ def load_towers(towers: nn.ModuleDict, path: Path) -> None:
             weights = {
                 name.replace(SHARED, side, 1): value for name, value in weights.items() for side in SIDES
             }
-        towers.load_state_dict(weights)
+        towers.load_state_dict(lora.as_bases(weights, towers) if lora.has_adapters(towers) else weights)
     except Exception as error:
         raise UserError(
             f"{path}: no encoder can be read from it ({error}); delete it and run again"

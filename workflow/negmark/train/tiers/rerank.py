@@ -315,12 +315,16 @@ def load_network(network: nn.Module, path: Path) -> None:
 
 
 def searcher(
-    about: Mapping[str, Any], model: Path, dataset: Path, first: Searcher, place: Rows, threads: int
+    about: Mapping[str, Any], model: Path | None, dataset: Path, first: Searcher, place: Rows, threads: int
 ) -> "Reranker":
-    """Return a run's cross-encoder behind a first stage; `place` [N] orders documents of equal score, as a run does."""
+    """Return a run's cross-encoder behind a first stage; `place` [N] orders documents of equal score, as a run does.
+
+    Without a `model` it is the suite's cross-encoder as it comes.
+    """
     encoder, budget = about["encoder"], about["ranker"]
     network, _ = build(encoder, budget)
-    load_network(network, model)
+    if model is not None:
+        load_network(network, model)
     length = encoder["query_length"] + encoder["document_length"]
     texts = PairTexts(dataset, model_folder(encoder, budget), length)
     ranker = Ranker(network, texts, budget["precision"], budget["chunk_tokens"])

@@ -45,6 +45,8 @@ class Run:
     """Batches per optimiser step."""
     in_batch: bool = True
     """Are the other queries' positives negatives too?"""
+    relabels: bool = False
+    """May the method change positives and queries?"""
     ledger: Ledger = field(default_factory=Ledger)
     history: list[dict[str, float | None]] = field(default_factory=list)
     """One row of telemetry per step."""
@@ -121,6 +123,7 @@ def set_up(
         temperature=1.0 if encoder.pairs else training["temperature"],  # logits of pairs are not scaled
         accumulation=accumulation,
         in_batch=training.get("in_batch", True),
+        relabels=method_class.relabels(params, spec.get("track", "controlled")),
     )
 
 

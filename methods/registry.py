@@ -92,6 +92,7 @@ def _check_kinds(method: type[Method], where: str) -> None:
         "knows_hidden",
         "uses_teacher",
         "cosine_thresholds",
+        "loss_asks_teacher",
     )
     for attribute in flags:
         if not isinstance(getattr(method, attribute), bool):

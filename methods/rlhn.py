@@ -38,22 +38,6 @@ NOTES = {
 UNJUDGED = Footnote("only pairs that the file has were judged; other candidates may be negatives")
 
 
-class Params(base.Params):
-    """Parameters of relabelling."""
-
-    technique: Technique = "remove_negative"
-    """What is done with what is found relevant: `relabel` makes it a positive (RLHN), `remove_negative` only takes it
-    out of the negatives, `remove_query` leaves its query out. The last and the first change what all rows of the
-    controlled track share."""
-    counts: Literal["better", "relevant"] = "relevant"
-    """`relevant`: all that is found relevant counts, as after the paper's second model; `better`: only what is as good
-    as the labelled positive or better."""
-    most: int = Field(default=8, ge=0)
-    """Faithful track: a query with more documents found relevant is left out, the released code's 8."""
-    depth: int = Field(default=base.DEPTH, ge=1)
-    """Candidates of the pool that are drawn from; that of all rows here."""
-
-
 class RLHN(Relabelling, Method):
     """Relabelled hard negatives."""
 
@@ -78,17 +62,31 @@ class RLHN(Relabelling, Method):
             "pool's candidates, as far as the file of verdicts goes",
         ),
     )
-    Params = Params
+
+    class Params(base.Params):
+        """Parameters of relabelling."""
+
+        technique: Technique = "remove_negative"
+        """What is done with what is found relevant: `relabel` makes it a positive (RLHN), `remove_negative` only takes
+        it out of the negatives, `remove_query` leaves its query out. The last and the first change what all rows of
+        the controlled track share."""
+        counts: Literal["better", "relevant"] = "relevant"
+        """`relevant`: all that is found relevant counts, as after the paper's second model; `better`: only what is as
+        good as the labelled positive or better."""
+        most: int = Field(default=8, ge=0)
+        """Faithful track: a query with more documents found relevant is left out, the released code's 8."""
+        depth: int = Field(default=base.DEPTH, ge=1)
+        """Candidates of the pool that are drawn from; that of all rows here."""
 
     @classmethod
-    def refusal(cls, params: Params, track: str) -> str:
+    def refusal(cls, params: "RLHN.Params", track: str) -> str:
         """Return that labels are the same for all in the controlled track."""
         if track == "controlled" and params.technique != "remove_negative":
             return f"`technique: {params.technique}` changes the labels; add `track: faithful`"
         return ""
 
     @classmethod
-    def relabels(cls, params: Params, track: str) -> bool:
+    def relabels(cls, params: "RLHN.Params", track: str) -> bool:
         """Say that the faithful track changes positives, or leaves queries out."""
         return track == "faithful"
 
@@ -98,7 +96,7 @@ class RLHN(Relabelling, Method):
         return track == "faithful"
 
     @classmethod
-    def own_notes(cls, params: Params, track: str) -> list[str]:
+    def own_notes(cls, params: "RLHN.Params", track: str) -> list[str]:
         """Return what is done with documents found relevant."""
         note = NOTES[params.technique]
         return [
@@ -108,7 +106,7 @@ class RLHN(Relabelling, Method):
         ]
 
     @classmethod
-    def space(cls, params: Params, track: str) -> Mapping[str, Tried]:
+    def space(cls, params: "RLHN.Params", track: str) -> Mapping[str, Tried]:
         """Tune the depth: how hard the negatives are."""
         return {"depth": Tried((16, 32, 50, 100, 200), "ours: as for dense_uniform")}
 
@@ -136,7 +134,7 @@ class RLHN(Relabelling, Method):
         return Negatives(ids=chosen, in_batch=self.in_batch(batch))
 
 
-def left_out(relevant: Ids, params: Params) -> NDArray[np.bool_]:
+def left_out(relevant: Ids, params: RLHN.Params) -> NDArray[np.bool_]:
     """Return which queries are left out, by the documents [B, P] found relevant to them."""
     found = (relevant != NO_DOCUMENT).sum(axis=1)
     return found > (0 if params.technique == "remove_query" else params.most)

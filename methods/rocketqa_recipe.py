@@ -161,9 +161,10 @@ class RocketQARecipe(teacher.Rejecting, Relabelling, Method):
         self.count_rejected(ids[:, :window], left)
         count = self.params.listed if faithful else self.services.negatives
         chosen = sampling.first_without(left, left == NO_DOCUMENT, count)
-        empty = chosen == NO_DOCUMENT
-        spare = sampling.draw_uniform(ids[:, window:], count, self.services.rng(batch.step, "filling"))
-        listed = sampling.filled(chosen, spare)
+        empty, listed = chosen == NO_DOCUMENT, chosen
+        if empty.any() and ids.shape[1] > window:
+            rng = self.services.rng(batch.step, "filling")
+            listed = sampling.filled(chosen, sampling.draw_uniform(ids[:, window:], count, rng))
         filling = empty & (listed != NO_DOCUMENT)
         if not faithful:
             return Negatives(ids=listed, backfilled=filling)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from builders import collection_of
+from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.data import prepare, verdicts
 from negmark.data.verdict_files import read_verdicts
@@ -26,6 +27,14 @@ def dataset(tmp_path_factory) -> Path:
     )
     prepare.write(made, folder)
     return folder
+
+
+@pytest.fixture
+def said(monkeypatch) -> list[str]:
+    """What the stage says."""
+    lines: list[str] = []
+    monkeypatch.setattr(stage, "say", lines.append)
+    return lines
 
 
 def written(path: Path, *lines) -> Path:
@@ -55,22 +64,22 @@ def test_ids_and_texts_name_the_same_pair(dataset, tmp_path):
     assert np.isneginf(scores[1]).all()
 
 
-def test_the_best_verdict_comes_first_and_the_last_one_on_a_pair_counts(dataset, tmp_path, capsys):
+def test_the_best_verdict_comes_first_and_the_last_one_on_a_pair_counts(dataset, tmp_path, said):
     lines = [line(document="d3"), line(document="d4"), line(document="d5", verdict="relevant", judge="b")]
     pool = pooled(dataset, tmp_path, *lines, line(document="d3", verdict="irrelevant", judge="b"))
     ids, scores = pool.candidates(np.array([0]))
     assert ids.tolist() == [[4, 5, 3]]
     assert scores.tolist() == [[2, 2, 0]]
-    told = capsys.readouterr().err
+    told = "\n".join(said)
     assert "2 verdicts by b: 1 relevant, 0 relevant but worse, 1 irrelevant" in told
     assert "1 verdicts by unnamed" in told
     assert "1 verdicts are overruled by a later one on the same pair" in told
 
 
-def test_labelled_positives_and_other_queries_are_left_out_and_told(dataset, tmp_path, capsys):
+def test_labelled_positives_and_other_queries_are_left_out_and_told(dataset, tmp_path, said):
     pool = pooled(dataset, tmp_path, line(), line(document="d0"), line(query="q3"), line(query="nobody"))
     assert pool.candidates(np.array([0]))[0].tolist() == [[3]]
-    told = capsys.readouterr().err
+    told = "\n".join(said)
     assert "1 verdicts are on a labelled positive" in told
     assert "2 verdicts are on no training query" in told
     assert "1 pairs of 1 of 3 training queries" in told

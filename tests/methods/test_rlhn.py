@@ -113,7 +113,8 @@ def test_removed_queries_have_others_in_their_place(world):
         stay = [query for query in queries.tolist() if not relevant_to(world, query)]
         assert set(stay) <= set(batch.queries.tolist())
         assert not any(relevant_to(world, query) for query in batch.queries.tolist())
-        assert len(set(batch.queries.tolist())) == len(batch.queries)
+        assert len(batch.queries) == 8
+        assert len(set(batch.queries.tolist())) >= len(set(queries.tolist())), "an epoch may end within a batch"
         pairs = zip(batch.queries.tolist(), batch.positives.tolist(), strict=True)
         assert set(pairs) <= world.positives
     assert run.method.changed[2] > 0
@@ -151,7 +152,7 @@ def test_the_controlled_track_may_not_change_labels():
 
 def test_the_ledger_shows_positives_the_audit_counts_them_and_a_restart_keeps_them(world, tmp_path):
     run = faithful(world)
-    given = take_steps(run, 6)
+    given = take_steps(run, 3)  # each query once
     run.ledger.write(tmp_path / "ledger.parquet")
     table = read_ledger(tmp_path / "ledger.parquet")
     rows = table.to_pandas()
@@ -167,12 +168,12 @@ def test_the_ledger_shows_positives_the_audit_counts_them_and_a_restart_keeps_th
     ]
     true = collection.Qrels(*np.array([(*pair, 1) for pair in made[:2]], np.int64).T)
     codes = np.arange(world.documents)
-    whole = audit(rows, world.labels, codes, 6, true).set_index("window").loc[WHOLE_RUN]
+    whole = audit(rows, world.labels, codes, 3, true).set_index("window").loc[WHOLE_RUN]
     assert whole["relabelled"] == len(made) == run.method.changed[1]
-    assert whole["relabelled_rate"] == pytest.approx(len(made) / 48)
+    assert whole["relabelled_rate"] == pytest.approx(len(made) / 24)
     hits = sum(pair in set(made[:2]) for pair in made)
     assert whole["relabelled_true_rate"] == pytest.approx(hits / len(made))
-    assert "relabelled" not in audit(rows.drop(columns="positive"), world.labels, codes, 6)
+    assert "relabelled" not in audit(rows.drop(columns="positive"), world.labels, codes, 3)
     assert "positive" not in world.run("rlhn").ledger.table()
     written = {
         one.query_id: {passage.id for passage in one.positives} for one in chosen_of(world.dataset, "w", rows)

@@ -207,8 +207,8 @@ def verdicts_of(pool: Path) -> dict[str, NDArray[Any]]:
     arrays = load_file(pool)
     ids = arrays["ids"][:, :3].copy()
     scores = np.tile(np.array([2, 1, 0], np.float32), (len(ids), 1))
-    scores[1::3, 0] = scores[1::3, 1] = 0
-    ids[2::3] = -1
+    scores[::3, :2] = 0
+    ids[1::3] = -1
     scores[(ids < 0)] = -np.inf
     return {
         **arrays,

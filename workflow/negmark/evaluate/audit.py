@@ -223,7 +223,7 @@ def _made_rates(part: pd.DataFrame) -> dict[str, float]:
     """Return how many visits had a positive that was made, their share, and the share of them that are true."""
     if "made" not in part:
         return {}
-    visits = part.drop_duplicates(["step", "query"])
+    visits = part.drop_duplicates(["step", "query", POSITIVE])
     made = visits[visits["made"]]
     return {
         "relabelled": len(made),

@@ -43,14 +43,14 @@ def test_how_deep_it_looks():
 
 
 class Ranked:
-    """Services of six queries, whose pool and cross-encoder are tables; every third query has two positives."""
+    """Services of six queries, whose pool and cross-encoder are tables; all have equally many positives."""
 
     ranker_teaches, negatives = True, 2
 
-    def __init__(self, rng, documents=30, queries=6):
+    def __init__(self, rng, positives=1, documents=30, queries=6):
         self.similar = rng.normal(size=(queries, documents)).astype(np.float32)
         self.logit = (2 * rng.normal(size=(queries, documents))).astype(np.float32)
-        self.labels = [[row] if row % 3 else [row, documents - 1 - row] for row in range(queries)]
+        self.labels = [[row, documents - 1 - row][:positives] for row in range(queries)]
         for row, own in enumerate(self.labels):
             self.similar[row, own] += 3  # each positive is retrieved
             self.logit[row, own] += 3
@@ -145,14 +145,12 @@ def theirs(services, logits=False, **params):
         ({}, False),
     ],
 )
-def test_it_chooses_what_sentence_transformers_chooses(params, logits):
-    """Every positive is retrieved, so both see the same candidates, but for the deep end of a query with one positive
-    beside others with two: their search goes one document deeper there, so the pool has one more here."""
-    services = Ranked(np.random.default_rng(3))
+@pytest.mark.parametrize("positives", [1, 2])
+def test_it_chooses_what_sentence_transformers_chooses(params, logits, positives):
+    """Every positive is retrieved and all queries have equally many, so both look at the same candidates."""
+    services = Ranked(np.random.default_rng(3), positives)
     queries = np.arange(6)
-    told = (
-        {"range_max": 27, **params} if params else {}
-    )  # all candidates of a query with two positives, one less of others
+    told = {"range_max": 27, **params} if params else {}
     ours = chosen(services, queries, **{**OFF, **told, "scores": "logits" if logits else "probabilities"})
     wanted = theirs(services, logits, **told)
     for query, row in zip(queries.tolist(), ours.tolist(), strict=True):
@@ -162,7 +160,7 @@ def test_it_chooses_what_sentence_transformers_chooses(params, logits):
 
 def test_a_random_draw_is_among_what_the_rules_leave():
     services, queries = Ranked(np.random.default_rng(4)), np.zeros(4000, np.int64)
-    rules = {**OFF, "absolute_margin": 2.0, "scores": "logits", "range_max": 25}
+    rules = {**OFF, "absolute_margin": 0.5, "scores": "logits", "range_max": 25}
     services.negatives = 25
     able = {one for one in chosen(services, queries[:1], **rules)[0].tolist() if one != NO_DOCUMENT}
     assert len(able) > 3

@@ -114,7 +114,9 @@ def test_removed_queries_have_others_in_their_place(world):
         assert set(stay) <= set(batch.queries.tolist())
         assert not any(relevant_to(world, query) for query in batch.queries.tolist())
         assert len(batch.queries) == 8
-        assert len(set(batch.queries.tolist())) >= len(set(queries.tolist())), "an epoch may end within a batch"
+        assert len(set(batch.queries.tolist())) >= len(set(queries.tolist())), (
+            "an epoch may end within a batch"
+        )
         pairs = zip(batch.queries.tolist(), batch.positives.tolist(), strict=True)
         assert set(pairs) <= world.positives
     assert run.method.changed[2] > 0

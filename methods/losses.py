@@ -143,23 +143,6 @@ def star_pairwise(
     return alpha * random + pairwise_softplus(positive, hard, torch.ones_like(hard), hard_mask)
 
 
-def shared_info_nce(
-    positive: torch.Tensor,
-    in_batch: torch.Tensor,
-    in_batch_mask: torch.Tensor,
-    hard: torch.Tensor,
-    hard_mask: torch.Tensor,
-) -> torch.Tensor:
-    """Mean softmax cross-entropy of the positive against all positives and hard documents of the batch (a scalar).
-
-    Takes logits [B], [B, B] and [B, H] and which of them count: RocketQA's loss (Qu et al. 2021), whose cross-batch
-    negatives one process holds.
-    """
-    own = positive[:, None]
-    logits = torch.cat([own, masked(in_batch, in_batch_mask), masked(hard, hard_mask)], dim=1)
-    return (logits.logsumexp(dim=1) - positive).mean()
-
-
 def adore_lambda(
     scores: torch.Tensor, relevant: torch.Tensor, used: torch.Tensor, cut: int | None = None
 ) -> torch.Tensor:

@@ -18,13 +18,14 @@ Cost per step: M document vectors per query (one in the faithful track) and the 
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from negmark.methods import base, losses, sampling, teacher
+from negmark.methods import base, losses, sampling, shared, teacher
 from negmark.methods.base import Method
 from negmark.methods.relabelling import Relabelling
 from negmark.methods.rocketqa import confident, probabilities
@@ -177,20 +178,12 @@ class RocketQARecipe(teacher.Rejecting, Relabelling, Method):
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Compare each positive with all positives and all hard negatives of the batch."""
-        queries, ids = step.batch.queries, step.negatives.ids
-        given = (
-            np.empty(0, dtype=np.int64) if ids is None else ids.ravel()
-        )  # none under `loss:` of in-batch only
-        shared = np.broadcast_to(given, (len(queries), len(given)))
-        taken = self.services.is_positive(queries, shared) | (shared == step.batch.positives[:, None])
-        hard = step.batch.query_vectors @ step.negative_vectors.flatten(0, 1).T
-        return losses.shared_info_nce(
-            step.scores.positive / step.temperature,
-            step.scores.in_batch / step.temperature,
-            step.scores.in_batch_mask,
-            hard / step.temperature,
-            torch.from_numpy((shared != NO_DOCUMENT) & ~taken),
-        )
+        scores, ids = shared.with_documents_of_all(step, self.services), step.negatives.ids
+        if ids is not None:  # another query's negative may be what a query was given as pseudo-positive
+            everyone = np.concatenate([ids, np.broadcast_to(ids.ravel(), (len(ids), ids.size))], axis=1)
+            own = torch.from_numpy(everyone == step.batch.positives[:, None])
+            scores = replace(scores, negatives_mask=scores.negatives_mask & ~own)
+        return losses.info_nce(scores, step.temperature)
 
     def idle(self) -> str:
         """Return that the threshold told nothing apart, or that no pseudo-positive was found."""

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from negmark.core.errors import UserError
-from negmark.methods import losses
 from negmark.methods.rocketqa_recipe import RocketQARecipe
 from negmark.methods.types import NO_DOCUMENT, Batch
 from negmark.suite.checks import load
@@ -91,14 +90,6 @@ def test_pseudo_positives_change_labels_so_only_the_faithful_track_has_them():
     suite = {"suite": "s", "datasets": {"scifact": None}, "methods": {"rocketqa_recipe": {"augment": True}}}
     with pytest.raises(UserError, match="can't be in the controlled track: `augment` changes the labels"):
         load({**suite, "reference": "rocketqa_recipe"}, "s.yaml")
-
-
-def test_the_loss_by_hand():
-    """Positive ln 2, one in-batch document of ln 1, a hard one of ln 3, one masked: ln((2 + 1 + 3) / 2)."""
-    logs = [torch.log(torch.tensor(rows, dtype=torch.float64)) for rows in ([2.0], [[1.0]], [[3.0, 4.0]])]
-    masks = torch.tensor([[True]]), torch.tensor([[True, False]])
-    found = losses.shared_info_nce(logs[0], logs[1], masks[0], logs[2], masks[1])
-    assert found.item() == pytest.approx(np.log(3))
 
 
 def test_hard_negatives_of_the_batch_are_shared_but_never_a_querys_own_positive(world):

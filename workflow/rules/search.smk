@@ -245,8 +245,8 @@ rule row_judgments_part:
 
 rule row_judgments:
     input:
-        parts=lambda wildcards: PATHS.judgment_parts(ROW_JUDGMENTS.format(**wildcards)),
         **ROW_JUDGED,
+        parts=lambda wildcards: PATHS.judgment_parts(ROW_JUDGMENTS.format(**wildcards)),
     output:
         judgments=f"{ROW_JUDGMENTS}.safetensors",
     log:

@@ -12,10 +12,11 @@ Cost per step: M document vectors per query; the dense pool is made once and sha
 import numpy as np
 
 from negmark.methods import rlhn
+from negmark.methods.base import Method
 from negmark.methods.types import NO_DOCUMENT, Ids
 
 
-class RLHNTruth(rlhn.RLHN):
+class RLHNTruth(rlhn.RLHN, Method):
     """Relabelled by the truth."""
 
     name = "rlhn_truth"

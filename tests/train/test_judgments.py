@@ -261,7 +261,7 @@ def test_each_seed_is_taught_by_the_scores_of_its_own(judged, tmp_path, monkeypa
     def run(name, judged_by, seeds):
         models = [tmp_path / name / f"seed-{seed}" / "model.safetensors" for seed in seeds]
         train.main(
-            models, row, judged.dataset, judged.vectors, tmp_path / name, [f"dense={judged.pool}"],
+            models, row, judged.dataset, judged.vectors, tmp_path / name / "state", [f"dense={judged.pool}"],
             judgments=" ".join(map(str, judged_by)),
         )  # fmt: skip
         return models

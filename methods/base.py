@@ -138,6 +138,14 @@ class Services(Protocol):
         """Steps of the whole run, for schedules that are shares of it."""
 
     @property
+    def queries(self) -> Ids:
+        """The training queries [Q], ascending: those that a batch may have."""
+
+    @property
+    def ranker_teaches(self) -> bool:
+        """Is the suite's teacher a cross-encoder? Then its scores come from `judgments`, else from its vectors."""
+
+    @property
     def track(self) -> str:
         """`controlled`, where only negatives may differ, or `faithful`, for the paper's own recipe."""
 
@@ -263,7 +271,10 @@ class Method(ABC):
     citation: ClassVar[str] = ""
     """Authors, year, venue or arXiv id."""
     pools: ClassVar[frozenset[str]] = frozenset()
-    """Candidate pools it reads: any of `bm25`, `dense`, `given`. Each is made once and shared by all methods."""
+    """Candidate pools it reads: any of `bm25`, `dense`, `given`. Each is made once and shared by all methods.
+
+    And `verdicts`, the documents that a dataset's file has a verdict on (`negmark.methods.relabelling`).
+    """
     footnotes: ClassVar[tuple[Footnote, ...]] = ()
     """What differs from the paper's method, each with the conditions under which it does (`notes`)."""
     faithful: ClassVar[bool] = False
@@ -280,6 +291,8 @@ class Method(ABC):
     """Does it see the positives that a dataset of known truth hides from training? Only a control may."""
     uses_teacher: ClassVar[bool] = False
     """Does it read the suite's teacher?"""
+    loss_asks_teacher: ClassVar[bool] = True
+    """Does its faithful loss, or only its choice? A row that takes the loss alone asks nobody then."""
     cosine_thresholds: ClassVar[bool] = False
     """Has it thresholds on cosines, read on the scale of `scale.rescaled`? Dot products have no such scale."""
     needs_vectors: ClassVar[str] = ""
@@ -395,6 +408,20 @@ class Method(ABC):
     def own_notes(cls, params: Any, track: str) -> list[str]:
         """Return footnotes that a row's parameters decide, shown behind those of `notes`."""
         return []
+
+    @classmethod
+    def relabels(cls, params: Any, track: str) -> bool:
+        """Say whether a row may change positives or leave queries out (`examples`); its ledger has positives then."""
+        return False
+
+    def examples(self, step: int, queries: Ids, positives: Ids) -> tuple[Ids, Ids]:
+        """Return the queries [b] of a step and a positive [b] of each, b of 1 to B: those given, unless overridden.
+
+        For a method that relabels (`relabels`). Another positive is a document that it takes for relevant: its mask
+        `Negatives.in_batch` says for which queries of the batch. Another training query may stand in for one that it
+        leaves out. Queries that the batch had once it has once. Called before the batch is encoded.
+        """
+        return queries, positives
 
     def weighed(self, step: Step) -> Scores:
         """Return a step's scores with the weights and masks that follow from the scores themselves, in both tracks.

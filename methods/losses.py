@@ -168,6 +168,39 @@ def adore_lambda(
     return (sums / pairs.sum(dim=(1, 2)).clamp(min=1)).mean()
 
 
+def margin_mse(
+    positive: torch.Tensor,
+    negatives: torch.Tensor,
+    taught_positive: torch.Tensor,
+    taught: torch.Tensor,
+    mask: torch.Tensor,
+) -> torch.Tensor:
+    """Mean over the pairs in use of ((s+ - s-) - (t+ - t-))^2: Margin-MSE (Hofstaetter et al. 2020; a scalar).
+
+    Takes the student's scores [B] and [B, M], the teacher's of the same shapes, and which negatives count.
+    """
+    aim = taught_positive[:, None] - taught.masked_fill(~mask, 0.0)
+    gaps = (positive[:, None] - negatives) - aim
+    return gaps.masked_fill(~mask, 0.0).square().sum() / mask.sum().clamp(min=1)
+
+
+def lambda_mrr(scores: torch.Tensor, labels: torch.Tensor, used: torch.Tensor) -> torch.Tensor:
+    r"""CL-DRD's loss (Zeng et al. 2022), as the released `lambda_mrr_loss` computes it (a scalar).
+
+    With the logits s [B, K] of lists, their labels y and ranks r by s, over all pairs of the batch with y_i > y_j,
+
+        L = mean |1/r_i - 1/r_j| softplus(s_j - s_i)
+
+    Places where `used` is False take no part; without a pair it is 0.
+    """
+    ranks = masked(scores.detach(), used).argsort(dim=1, descending=True, stable=True).argsort(dim=1) + 1
+    gains = 1 / ranks
+    pairs = used[:, :, None] & used[:, None, :] & (labels[:, :, None] > labels[:, None, :])
+    weights = (gains[:, :, None] - gains[:, None, :]).abs()
+    values = weights * functional.softplus(scores[:, None, :] - scores[:, :, None])
+    return values.masked_fill(~pairs, 0.0).sum() / pairs.sum().clamp(min=1)
+
+
 def kl_from_teacher(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """Mean over rows of KL(softmax(teacher) || softmax(student)) of logits [B, K]: AR2's and SimANS's loss.
 

@@ -22,6 +22,7 @@ from negmark.methods.types import Claim, Footnote, Lends, When
 
 GROUP = "negmark.methods"
 LONGEST_TITLE = 200
+POOLS = frozenset({"bm25", "dense", "given", "verdicts"})
 
 
 @cache
@@ -65,9 +66,9 @@ def check(method: type[Method]) -> None:
     if not method.summary():
         raise ValueError(f"{where}: its module needs a docstring, whose first line the board shows")
     _check_kinds(method, where)
-    if unknown := set(method.pools) - {"bm25", "dense", "given"}:
+    if unknown := set(method.pools) - POOLS:
         raise ValueError(
-            f"{where}: unknown pool {sorted(unknown)[0]!r}; there are 'bm25', 'dense' and 'given'"
+            f"{where}: unknown pool {sorted(unknown)[0]!r}; there are {', '.join(map(repr, sorted(POOLS)))}"
         )
     if not (inspect.isclass(method.Params) and issubclass(method.Params, Params)):
         raise ValueError(
@@ -91,6 +92,7 @@ def _check_kinds(method: type[Method], where: str) -> None:
         "knows_hidden",
         "uses_teacher",
         "cosine_thresholds",
+        "loss_asks_teacher",
     )
     for attribute in flags:
         if not isinstance(getattr(method, attribute), bool):

@@ -4,7 +4,8 @@ What the paper says: most errors of hard negatives are unlabelled positives. A c
 retriever's results, judges the retriever's top candidates; only those scored below 0.1 stay as hard negatives. Also
 cross-batch negatives (those of all GPUs), and as the last stage pseudo-positives, scored above 0.9, of unlabelled
 queries.
-What the released code does: we have not read it; the thresholds and stages are from notes on the paper ([S]).
+What the released code does (PaddlePaddle/Research, NLP/NAACL2021-RocketQA): the first 4 of the top 50 in rank order
+that the cross-encoder scores below 0.1, filled up from the ranks behind; `rocketqa_recipe` is that.
 What we do: denoising alone. Of the `depth` best dense candidates those stay that the teacher gives a probability
 below `low`; M of them are drawn uniformly, and `backfill` fills places left empty with random documents that are no
 candidates. Our teacher is an encoder without calibrated probabilities, so we take p = 1 / (1 + exp(-(s(n) - s(p)) /
@@ -99,7 +100,7 @@ class RocketQA(teacher.Rejecting, Method):
         ids, scores, positive = teacher.score_pool(
             self.services, batch.queries, batch.positives, self.params.depth
         )
-        own = teacher.is_ranker(self.services)  # a cross-encoder's scores are probabilities, as in the paper
+        own = self.services.ranker_teaches  # a cross-encoder's scores are probabilities, as in the paper
         probable = scores if own else probabilities(scores, positive, self.services.temperature)
         kept = confident(probable, self.params.low) & (ids != NO_DOCUMENT)
         left = np.where(kept, ids, NO_DOCUMENT)

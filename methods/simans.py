@@ -187,11 +187,9 @@ class SimANS(Method):
         if self.params.target == "labels":
             return losses.cross_batch_balanced(scores, step.temperature)
         documents = np.concatenate([batch.positives[:, None], step.negatives.ids], axis=1)
-        aim = torch.from_numpy(teacher.score(self.services, batch.queries, documents))
+        aim = teacher.logits(self.services, batch.queries, documents)
         student = torch.cat([scores.positive[:, None], scores.negatives], dim=1)
         used = torch.from_numpy(documents != NO_DOCUMENT)
-        if not teacher.is_ranker(self.services):
-            aim = aim / step.temperature
         return losses.kl_from_teacher(student / step.temperature, aim, used)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:

@@ -5,7 +5,7 @@ training; its scores are logits, whose logistic function is a probability.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,7 @@ from scipy.special import expit
 
 from negmark.methods.base import Services
 from negmark.methods.scale import rescaled
-from negmark.methods.types import NO_DOCUMENT, Ids
+from negmark.methods.types import NO_DOCUMENT, Ids, Step
 
 
 def score(services: Services, queries: Ids, documents: Ids) -> NDArray[np.float32]:
@@ -36,7 +36,7 @@ def score_pool(
     """
     ids, _ = services.pool("dense").candidates(queries, depth)
     raw = score(services, queries, np.column_stack([positives, ids]))
-    if is_ranker(services):
+    if services.ranker_teaches:
         scores = expit(raw)
         scores[:, 1:][ids == NO_DOCUMENT] = -np.inf
     else:
@@ -44,10 +44,33 @@ def score_pool(
     return ids, scores[:, 1:], scores[:, 0]
 
 
-def is_ranker(services: Services) -> bool:
-    """Say whether a cross-encoder teaches, whose scores need no temperature and whose probabilities are its own."""
-    nobody = np.empty(0, np.int64)
-    return services.judgments(nobody, nobody[:, None]) is not None
+def logits(services: Services, queries: Ids, documents: Ids) -> torch.Tensor:
+    """Return the teacher's scores [B, K] on the scale of the loss, -inf in empty places: what is distilled.
+
+    A cross-encoder's logits as they are, an encoder's cosines over the suite's temperature.
+    """
+    scores = torch.from_numpy(score(services, queries, documents))
+    return scores if services.ranker_teaches else scores / services.temperature
+
+
+class Lists(NamedTuple):
+    """What a student and its teacher make of the documents of a step: the positive, then the given negatives."""
+
+    student: torch.Tensor
+    """[B, 1 + M] logits, with gradient."""
+    teacher: torch.Tensor
+    """[B, 1 + M] on the same scale (`logits`); -inf in empty places."""
+    used: torch.Tensor
+    """[B, 1 + M] bool."""
+
+
+def lists(services: Services, step: Step) -> Lists:
+    """Return the lists of a step whose negatives are documents alone."""
+    assert step.negatives.ids is not None
+    documents = np.concatenate([step.batch.positives[:, None], step.negatives.ids], axis=1)
+    student = torch.cat([step.scores.positive[:, None], step.scores.negatives], dim=1) / step.temperature
+    used = torch.from_numpy(documents != NO_DOCUMENT)
+    return Lists(student, logits(services, step.batch.queries, documents), used)
 
 
 class Rejecting:

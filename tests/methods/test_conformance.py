@@ -32,6 +32,12 @@ def scramble_global_generators(seed):
     torch.manual_seed(seed)
 
 
+def relabels(name):
+    """May the row, with its defaults, change positives and queries?"""
+    kind = METHODS[name]
+    return kind.relabels(kind.Params(), "faithful" if "/" in name else "controlled")
+
+
 def width(given):
     """Places a query that a method fills or leaves empty."""
     return {0 if negatives.ids is None else negatives.ids.shape[1] for _, negatives in given}
@@ -163,6 +169,8 @@ def pairs_of(batches):
 @every_method
 def test_every_method_sees_the_same_queries_and_positives(name, world):
     """In the same batches, unless it puts them together itself; then over the whole run."""
+    if relabels(name):
+        pytest.skip("it says that it changes them: tests/methods/test_rlhn.py")
     for seed in (0, 5):
         run = world.run(name, seed, steps=5)
         seen = [(batch.step, batch.queries, batch.positives) for batch, _ in take_steps(run, 5)]
@@ -263,6 +271,8 @@ def test_the_batch_is_left_as_it_was(name, world):
     taken, given = run.batches.taken, []
     run.batches.taken = lambda step: given.append(copy.deepcopy(taken(step))) or taken_of(given)
     for (batch, _), (queries, positives) in zip(take_steps(run, 3), given, strict=True):
+        if relabels(name):
+            continue
         np.testing.assert_array_equal(batch.queries, queries)
         np.testing.assert_array_equal(batch.positives, positives)
 

@@ -578,3 +578,72 @@ def test_the_summary_is_the_first_line_of_the_module():
         "SimANS: negatives whose score lies near the positive's are the informative ones."
     )
     assert Centroids.summary() == __doc__
+
+
+class Relabelling(Method):
+    """Makes document 7 the positive of every second query, and leaves the last query out."""
+
+    @classmethod
+    def relabels(cls, params, track):
+        return True
+
+    def examples(self, step, queries, positives):
+        return queries[:-1], np.where(np.arange(len(queries)) % 2, 7, positives)[:-1]
+
+    def negatives(self, batch):
+        ids = following(batch, self.services.documents)
+        ids[self.services.is_positive(batch.queries, ids)] = NO_DOCUMENT
+        return Negatives(ids=ids)
+
+
+def test_a_method_that_says_so_may_change_positives_and_leave_queries_out(start):
+    run = start(Relabelling)
+    example = example_of(run)
+    queries, positives = run.labels.batch(0, 0, SIZE)
+    np.testing.assert_array_equal(example.batch.queries, queries[:-1])
+    assert (example.batch.positives[1::2] == 7).all()
+    np.testing.assert_array_equal(example.batch.positives[::2], positives[:-1:2])
+    torch.testing.assert_close(example.batch.positive_vectors, run.encoder.documents(example.batch.positives))
+    same = example.batch.positives[:, None] == example.batch.positives
+    assert not (example.scores.in_batch_mask & torch.from_numpy(same)).any(), (
+        "one document is no negative of itself"
+    )
+    take_steps(run, 2)
+    assert {7} < set(ledger_rows(run)["positive"].tolist())
+
+
+def test_a_method_that_does_not_say_so_changes_nothing(start):
+    class Silent(Relabelling):
+        @classmethod
+        def relabels(cls, params, track):
+            return False
+
+    run = start(Silent)
+    np.testing.assert_array_equal(example_of(run).batch.positives, run.labels.batch(0, 0, SIZE)[1])
+    take_steps(run, 1)
+    assert "positive" not in ledger_rows(run)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda q, p: (q, p, p), r"examples\(\) must return queries and positives"),
+        (
+            lambda q, p: (q, p[:, None]),
+            r"examples\(\) must return positives as int64 of shape \[b\], found int64 \(8, 1\)",
+        ),
+        (lambda q, p: (q.astype(np.int32), p), "must return queries as int64"),
+        (lambda q, p: (q, p[:-1]), "1 to 8 queries and a positive of each, found 8 and 7"),
+        (lambda q, p: (q[:0], p[:0]), "if it leaves all queries out, there is nothing to train on"),
+        (lambda q, p: (q + 1000, p), r"training queries alone \(services.queries\)"),
+        (lambda q, p: (q, p * 0 - 1), "positives from 0 to 59"),
+        (lambda q, p: (q[[0] * 8], p), "may not repeat a query of the batch"),
+    ],
+)
+def test_examples_that_a_method_may_not_give_are_refused(start, change, message):
+    class Wrong(Relabelling):
+        def examples(self, step, queries, positives):
+            return change(queries, positives)
+
+    with pytest.raises(UserError, match=r"test_contract\.py: toy: .*" + message):
+        one_step(start(Wrong), 0, keep_scores=False)

@@ -69,7 +69,7 @@ def test_two_methods_of_one_name_are_refused_and_both_named(monkeypatch):
         (made(negatives=None), "doesn't implement negatives"),
         (
             made(pools=frozenset({"dense", "sparse"})),
-            "unknown pool 'sparse'; there are 'bm25', 'dense' and 'given'",
+            "unknown pool 'sparse'; there are 'bm25', 'dense', 'given', 'verdicts'",
         ),
         (made(pools=["splade"]), "pools must be a set of names"),
         (made(name="SimANS2"), "name 'SimANS2' must be lower case letters, digits and underscores"),

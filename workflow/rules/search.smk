@@ -120,8 +120,37 @@ rule given_pool:
         " --output {output.pool:q} --table {output.table:q}"
 
 
-# A cross-encoder that teaches scores the candidates once, for all rows and seeds.
-rule judgments:
+# Verdicts on pairs that a user's file has, matched with the collection.
+rule verdicts_pool:
+    input:
+        own=lambda wildcards: inputs(COLLECTIONS[wildcards.collection].verdict_files),
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        qrels=rules.dataset.output.qrels,
+        sources=sources("negmark.data.verdicts"),
+    output:
+        pool="results/pools/{collection}/verdicts/{settings}/verdicts.safetensors",
+    log:
+        "results/logs/pools/{collection}/verdicts-{settings}.log",
+    priority: 10
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(COLLECTIONS[wildcards.collection])),
+        runtime="1h",
+    params:
+        file=lambda wildcards: COLLECTIONS[wildcards.collection].verdict_files[0],
+        sizes=lambda wildcards: sizes(COLLECTIONS[wildcards.collection].verdict_files),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.data.verdicts --file {params.file:q} --dataset {params.dataset:q}"
+        " --output {output.pool:q}"
+
+
+# A cross-encoder that teaches scores the candidates once, for all rows and seeds. If the suite says so, several jobs
+# each score a share into the cache, and the last one gathers them.
+JUDGMENTS = "results/judgments/{collection}/{encoder}/{settings}/{ranker}"
+
+
+rule judgments_part:
     input:
         pool=rules.dense_pool.output.pool,
         documents=rules.dataset.output.documents,
@@ -129,7 +158,38 @@ rule judgments:
         own=inputs(LAYOUT.ranker_files()),
         sources=sources("negmark.train.judgments"),
     output:
-        judgments="results/judgments/{collection}/{encoder}/{settings}/{ranker}.safetensors",
+        record=temp(f"{JUDGMENTS}-part-{{part}}-of-{{parts}}.json"),
+    log:
+        "results/logs/judgments/{collection}/{encoder}-{settings}-{ranker}-{part}-of-{parts}.log",
+    wildcard_constraints:
+        part="[0-9]+",
+        parts="[0-9]+",
+    priority: 10
+    threads: 64
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(COLLECTIONS[wildcards.collection])),
+        runtime="12h",
+        gpu=LAYOUT.resources.gpus(),
+    params:
+        settings=LAYOUT.judgments_settings(),
+        sizes=sizes(LAYOUT.ranker_files()),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.train.judgments --pool {input.pool:q} --dataset {params.dataset:q}"
+        " --settings {params.settings:q} --part {wildcards.part:q} --parts {wildcards.parts:q}"
+        " --output {output.record:q} --threads {threads}"
+
+
+rule judgments:
+    input:
+        parts=lambda wildcards: PATHS.judgment_parts(JUDGMENTS.format(**wildcards)),
+        pool=rules.dense_pool.output.pool,
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        own=inputs(LAYOUT.ranker_files()),
+        sources=sources("negmark.train.judgments"),
+    output:
+        judgments=f"{JUDGMENTS}.safetensors",
     log:
         "results/logs/judgments/{collection}/{encoder}-{settings}-{ranker}.log",
     priority: 10
@@ -145,3 +205,60 @@ rule judgments:
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.train.judgments --pool {input.pool:q} --dataset {params.dataset:q}"
         " --settings {params.settings:q} --output {output.judgments:q} --threads {threads}"
+
+
+# The same by a row of the suite, which is trained first: for each of its models.
+ROW_JUDGMENTS = "results/runs/{suite}/{dataset}/{row}/seed-{seed}/judgments"
+ROW_JUDGED = dict(
+    pool=lambda wildcards: PATHS.pool(DATASETS[wildcards.dataset], "dense"),
+    documents=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/documents.parquet",
+    queries=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/queries.parquet",
+    model="results/runs/{suite}/{dataset}/{row}/seed-{seed}/model.safetensors",
+    manifest="results/runs/{suite}/{dataset}/{row}/seed-{seed}/manifest.json",
+    sources=sources("negmark.train.judgments"),
+)
+
+
+rule row_judgments_part:
+    input:
+        **ROW_JUDGED,
+    output:
+        record=temp(f"{ROW_JUDGMENTS}-part-{{part}}-of-{{parts}}.json"),
+    log:
+        "results/logs/judgments/{suite}/{dataset}/{row}/seed-{seed}-{part}-of-{parts}.log",
+    wildcard_constraints:
+        part="[0-9]+",
+        parts="[0-9]+",
+    priority: 10
+    threads: 64
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(DATASETS[wildcards.dataset])),
+        runtime="12h",
+        gpu=LAYOUT.resources.gpus(),
+    params:
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.train.judgments --pool {input.pool:q} --dataset {params.dataset:q}"
+        " --model {input.model:q} --part {wildcards.part:q} --parts {wildcards.parts:q}"
+        " --output {output.record:q} --threads {threads}"
+
+
+rule row_judgments:
+    input:
+        **ROW_JUDGED,
+        parts=lambda wildcards: PATHS.judgment_parts(ROW_JUDGMENTS.format(**wildcards)),
+    output:
+        judgments=f"{ROW_JUDGMENTS}.safetensors",
+    log:
+        "results/logs/judgments/{suite}/{dataset}/{row}/seed-{seed}.log",
+    priority: 10
+    threads: 64
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(DATASETS[wildcards.dataset])),
+        runtime="12h",
+        gpu=LAYOUT.resources.gpus(),
+    params:
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.train.judgments --pool {input.pool:q} --dataset {params.dataset:q}"
+        " --model {input.model:q} --output {output.judgments:q} --threads {threads}"

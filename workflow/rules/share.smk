@@ -197,3 +197,35 @@ rule trec:
             seed=CONTENTS.seeds,
         ),
     localrule: True
+
+
+# What to ask a judge of false negatives, and what one who knows the hidden labels would say.
+rule judge_file:
+    input:
+        pool=lambda wildcards: PATHS.pool(DATASETS[wildcards.dataset], "dense"),
+        documents=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/documents.parquet",
+        queries=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/queries.parquet",
+        qrels=lambda wildcards: f"{PATHS.collection(DATASETS[wildcards.dataset])}/qrels.parquet",
+        sources=sources("negmark.share.to_judge"),
+    output:
+        file="results/to_judge/{suite}/{dataset}/{kind}.jsonl",
+    log:
+        "results/logs/to_judge/{suite}/{dataset}/{kind}.log",
+    wildcard_constraints:
+        kind="prompts|truth",
+    resources:
+        mem_mb=memory(2000, lambda wildcards: FOOTPRINT.texts(DATASETS[wildcards.dataset])),
+        runtime="1h",
+    params:
+        dataset=lambda wildcards, input: Path(input.qrels).parent,
+        truth=lambda wildcards: "--truth" if wildcards.kind == "truth" else "",
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.share.to_judge {params.truth} --pool {input.pool:q}"
+        " --dataset {params.dataset:q} --output {output.file:q}"
+
+
+rule to_judge:
+    input:
+        RUN.repaired,
+        LAYOUT.judge_files(),
+    localrule: True

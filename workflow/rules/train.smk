@@ -39,5 +39,6 @@ for SEEDS in LAYOUT.batches():
             state="results/state/{suite}/{dataset}/{row}",
         shell:
             "NEGMARK_LOG={log:q} {params.launcher} negmark.train.train {output.models:q} --spec {params.spec:q}"
-            " {params.options} --start '{input.start}' --teachers '{input.teachers}' --state {params.state:q} --threads {threads}"
+            " {params.options} --start '{input.start}' --teachers '{input.teachers}' --judgments '{input.judgments}'"
+            " --state {params.state:q} --threads {threads}"
             " || python -m negmark.core.failure_record {log:q} $?"

@@ -37,7 +37,8 @@ rule try_rates:
         state=f"results/state/{SUITE.suite}/{{dataset}}/{{row}}/rates",
     shell:
         "NEGMARK_LOG={log:q} {params.launcher} negmark.evaluate.trials --output {output:q} --task {params.task:q}"
-        " {params.options} --start '{input.start}' --teachers '{input.teachers}' --state {params.state:q} --threads {threads}"
+        " {params.options} --start '{input.start}' --teachers '{input.teachers}' --judgments '{input.judgments}'"
+        " --state {params.state:q} --threads {threads}"
 
 
 # The rates that all rows of a dataset try: more of them where a row's best is at the edge.
@@ -82,7 +83,8 @@ rule try_values:
     shell:
         "NEGMARK_LOG={log:q} {params.launcher} negmark.evaluate.trials --output {output:q} --task {params.task:q}"
         " --rates {input.rates:q} --grid {input.grid:q}"
-        " {params.options} --start '{input.start}' --teachers '{input.teachers}' --state {params.state:q} --threads {threads}"
+        " {params.options} --start '{input.start}' --teachers '{input.teachers}' --judgments '{input.judgments}'"
+        " --state {params.state:q} --threads {threads}"
 
 
 rule tune:

@@ -5,7 +5,7 @@ It reads only the ledgers and the labels, so samplers are judged without trainin
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from negmark.store.contents import read_contents
 from negmark.store.copies import normalised
 from negmark.store.filled import BACKFILLED, EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.graph import Graph, holds, read_graph, related_to_positives
-from negmark.store.ledger import VECTOR, read_ledger
+from negmark.store.ledger import POSITIVE, VECTOR, read_ledger
 from negmark.store.left_out import NOTHING, Pairs, read_left_out, unlabelled_own
 
 WINDOWS = 10
@@ -66,6 +66,10 @@ def audit(
     `synonym_rate`): the share of negatives that are not labelled positives but have this relation to one, so are nearly
     relevant.
 
+    Where a method may change positives, over the visits of a query: `relabelled`, how often its positive had no
+    training label; `relabelled_rate`, the share of visits; and where labels are hidden, `relabelled_true_rate`, the
+    share of these positives that are relevant by the hidden labels. A visit without any negative isn't seen.
+
     Takes the ledger, the training labels, one number per document (equal for equal texts), the hidden labels, the
     relations, the history, and the pairs of a query and its own document.
     """
@@ -79,11 +83,18 @@ def audit(
         is_new=_is_new(ledger),
         false=false_negatives(ledger, labels, hidden, len(text_codes)),
         **{name: _is_related(ledger, labels, graph, name) for name in graph},
+        **_positives_made(ledger, labels, hidden, len(text_codes)),
     )
     windows = [(WHOLE_RUN, rows), *((int(str(name)), part) for name, part in rows.groupby("window"))]
     places = _of_history(history, steps)
     return pd.DataFrame([
-        {"window": name, **_statistics(part), **_relation_rates(part, graph), **places.get(name, NOT_KNOWN)}
+        {
+            "window": name,
+            **_statistics(part),
+            **_relation_rates(part, graph),
+            **_made_rates(part),
+            **places.get(name, NOT_KNOWN),
+        }
         for name, part in windows
     ])  # fmt: skip
 
@@ -190,6 +201,35 @@ def _is_related(ledger: pd.DataFrame, labels: Qrels, graph: Graph, relation: str
     rows = 1 + max(queries.max(initial=0), labels.queries.max(initial=0))
     near = holds(related_to_positives(related, labels, int(rows)), queries, documents)
     return near & (documents != VECTOR) & ~_is_labelled(ledger, labels, related.shape[0])
+
+
+def _positives_made(
+    ledger: pd.DataFrame, labels: Qrels, hidden: Qrels | None, documents: int
+) -> dict[str, NDArray[Any]]:
+    """Return whether each negative's query had a positive without a training label, and one of the hidden labels.
+
+    Nothing where the method can't change positives; the second is NaN where no labels are hidden.
+    """
+    if POSITIVE not in ledger:
+        return {}
+    pairs = ledger[["query"]].assign(document=ledger[POSITIVE])
+    made = ~_is_labelled(pairs, labels, documents)
+    unknown = np.full(len(ledger), np.nan)
+    true = unknown if hidden is None else _is_labelled(pairs, hidden, documents).astype(np.float64)
+    return {"made": made, "made_true": true}
+
+
+def _made_rates(part: pd.DataFrame) -> dict[str, float]:
+    """Return how many visits had a positive that was made, their share, and the share of them that are true."""
+    if "made" not in part:
+        return {}
+    visits = part.drop_duplicates(["step", "query", POSITIVE])
+    made = visits[visits["made"]]
+    return {
+        "relabelled": len(made),
+        "relabelled_rate": float(visits["made"].mean()),
+        "relabelled_true_rate": float(made["made_true"].mean()),
+    }
 
 
 def _relation_rates(part: pd.DataFrame, graph: Graph) -> dict[str, float]:

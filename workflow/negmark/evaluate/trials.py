@@ -24,7 +24,7 @@ from negmark.store.pool import CandidatePool
 from negmark.store.trials import Trial, Trials, read_trials, write_trials
 from negmark.suite.tuning import rate_of
 from negmark.train.checkpoint import Checkpoint, code_of
-from negmark.train.inputs import Materials, load_materials, models_of, origins
+from negmark.train.inputs import Materials, judgments_of, load_materials, models_of, origins, taught
 from negmark.train.run import Run, set_up
 from negmark.train.step import train_until
 
@@ -68,16 +68,19 @@ class Workbench:
         materials: Materials,
         state: Path,
         decides: Mapping[str, Any],
+        judgments: Mapping[int, Path | None],
     ) -> None:
-        """`starts` are the models to start from, by trial seed, `teachers` those that teach.
+        """`starts` are the models to start from, by trial seed, `teachers` those that teach, `judgments` their scores.
 
         `decides` is what decides beside the spec.
         """
         self._spec, self._starts, self._materials, self._state = spec, starts, materials, state
-        self._teachers = teachers
+        self._teachers, self._judgments = teachers, judgments
         self._decides = {**decides, "start": {seed: _hash(model) for seed, model in starts.items()}}
         if any(teachers.values()):
             self._decides["teachers"] = {seed: _hash(model) for seed, model in teachers.items()}
+        if any(judgments.values()):
+            self._decides["judgments"] = {seed: _hash(file) for seed, file in judgments.items()}
         self._curve = Curve(materials.dataset, spec["training"])
         self._slice, self._deciding = self._curve.deciding()
         code = code_of(spec, MODULE)
@@ -110,6 +113,7 @@ class Workbench:
         checkpoint = Checkpoint(self._state / "running", decides, training["checkpoint_steps"])
         run: Run | None = None
         try:
+            self._materials = taught(self._materials, self._judgments[seed])
             run = set_up(spec, self._materials, self._starts[seed], self._teachers[seed])
             train_until(run, training["steps"], checkpoint)
             trial = self._measured(run, setting, seed)
@@ -165,7 +169,9 @@ def main(
     rates: Annotated[Path | None, Option(help="trials of the first stage")] = None,
     grid: Annotated[Path | None, Option(help="the factors that all rows try")] = None,
     teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
-    judgments: Annotated[Path | None, Option(help="scores by the cross-encoder that teaches")] = None,
+    judgments: Annotated[
+        str, Option(help="scores by the cross-encoder that teaches, a file or one a seed")
+    ] = "",
 ) -> None:
     """Train the trials of one row."""
     torch.set_num_threads(threads)
@@ -176,9 +182,10 @@ def main(
     starts, taught_by = (
         dict(zip(seeds, models_of(option, len(seeds)), strict=True)) for option in (start, teachers)
     )
-    materials = load_materials(dataset, vectors, pools, teacher, judgments)
-    decides = {"data": origins(dataset, vectors, teacher, judgments), "pools": files}
-    bench = Workbench(asked["spec"], starts, taught_by, materials, state, decides)
+    judged = dict(zip(seeds, judgments_of(judgments, len(seeds)), strict=True))
+    materials = load_materials(dataset, vectors, pools, teacher)
+    decides = {"data": origins(dataset, vectors, teacher), "pools": files}
+    bench = Workbench(asked["spec"], starts, taught_by, materials, state, decides, judged)
     if rates is None or grid is None:
         bench.write(output, bench.tried([Setting(factor, {}) for factor in asked["rates"]]))
         return

@@ -34,7 +34,7 @@ class Disk:
                 return self._texts(self._size_of(job))
             case "embeddings":
                 return self._vectors(self._size_of(job))
-            case "bm25_pool" | "dense_pool" | "judgments":
+            case "bm25_pool" | "dense_pool" | "judgments" | "row_judgments":
                 return self._size_of(job).train * self._layout.suite.pools.depth * CANDIDATE
             case "warm_up":
                 return 4 * self._parameters

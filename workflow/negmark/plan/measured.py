@@ -133,7 +133,7 @@ class World:
 
         save_file(build_pool(searcher, labels, documents, DEPTH), self._pool)
         pool = CandidatePool(self._pool)
-        pools = {"dense": pool, "bm25": pool, "given": pool}
+        pools = {"dense": pool, "bm25": pool, "given": pool, "verdicts": pool}
         self.materials = Materials(folder, vectors, queries, Labels(labels, documents), pools)
 
     def step(self, spec: Mapping[str, Any]) -> tuple[float, float, float]:

@@ -43,8 +43,9 @@ COLLATING_RULES = (
 )  # fmt: skip
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (
-    ("dataset",), ("warm_up", "encode_part", "embeddings"), ("pool_part", "bm25_pool", "dense_pool", "given_pool"),
-    ("judgments",),
+    ("dataset",), ("warm_up", "encode_part", "embeddings"),
+    ("pool_part", "bm25_pool", "dense_pool", "given_pool", "verdicts_pool"),
+    ("judgments_part",), ("judgments",), ("row_judgments_part",), ("row_judgments",),
     ("try_rates",), ("rate_grid",), ("try_values",),
     ("train", "evaluate", "evaluate_baseline", "gate"),
 )  # fmt: skip
@@ -83,12 +84,16 @@ class Planner:
             "dense_pool": self._dense_pool,
             "given_pool": self._dataset,  # reads all texts once
             "judgments": self._judgments,
+            "judgments_part": self._judgments,
+            "row_judgments": self._judgments,
+            "row_judgments_part": self._judgments,
             "try_rates": self._try,
             "try_values": self._try,
             "train": self._train,
             "evaluate": self._evaluate,
             "evaluate_baseline": self._evaluate_baseline,
             "gate": self._evaluate_baseline,
+            "verdicts_pool": self._collating,
             **dict.fromkeys(COLLATING_RULES, self._collating),
         }
 
@@ -140,12 +145,15 @@ class Planner:
         return self._collating(job) if gathers else self._searched(job, "dense")
 
     def _judgments(self, job: Job) -> float:
-        ranker = self._layout.suite.teacher_ranker
-        assert ranker is not None
+        suite, parts = self._layout.suite, job.wildcards.get("parts")
+        if suite.shards.judgments > 1 and not parts:
+            return self._collating(job)
+        ranker = suite.teacher_ranker or suite.encoder  # one that is trained here reads as the encoder does
         lengths = {"query_length": ranker.query_length, "document_length": ranker.document_length}
-        how = replace(self._how, **lengths)
-        depth = self._layout.suite.pools.depth
-        return durations.judgments_seconds(self._size_of(job), how, self._machine, depth)
+        how, depth = replace(self._how, **lengths), suite.pools.depth
+        whole = durations.judgments_seconds(self._size_of(job), how, self._machine, depth)
+        start = self._machine.start["torch"]
+        return start + (whole - start) / int(parts or 1)
 
     def _bm25_pool(self, job: Job) -> float:
         gathers = self._layout.paths.pool_shares("bm25") != (1, 1)

@@ -23,7 +23,7 @@ from negmark.share.trainer_files import WRITERS, Chosen
 from negmark.store import collection
 from negmark.store.collection import QUERIES
 from negmark.store.filled import BACKFILLED
-from negmark.store.ledger import VECTOR, read_ledger
+from negmark.store.ledger import POSITIVE, VECTOR, read_ledger
 from negmark.store.passages import read_passages
 
 LEDGER, MANIFEST = "negatives.parquet", "manifest.json"
@@ -51,9 +51,16 @@ def chosen_rows(ledger: pd.DataFrame, most: int) -> tuple[pd.DataFrame, dict[str
 
 
 def chosen_of(dataset: Path, name: str, rows: pd.DataFrame) -> Iterator[Chosen]:
-    """Yield the queries of the rows in order, each with its negatives and its labelled positives, lowest row first."""
+    """Yield the queries of the rows in order, each with its negatives and its positives, lowest row first.
+
+    Those are its labelled ones and, where the method may change positives, those that the rows say it had.
+    """
     labels = collection.qrels(dataset, "train").positives()
-    positives = pd.Series(labels.documents).groupby(labels.queries).apply(lambda part: sorted(set(part)))
+    documents, queries = pd.Series(labels.documents), labels.queries
+    if POSITIVE in rows:
+        documents = pd.concat([documents, rows[POSITIVE]], ignore_index=True)
+        queries = np.concatenate([queries, rows["query"]])
+    positives = documents.groupby(queries).apply(lambda part: sorted(set(part)))
     positives = positives[positives.index.isin(rows["query"])]
     needed = [rows["document"].to_numpy(np.int64), *(np.array(part, np.int64) for part in positives)]
     found = read_passages(dataset, np.concatenate(needed))

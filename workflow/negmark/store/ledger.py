@@ -12,6 +12,8 @@ from negmark.store.collection import write_table
 
 VECTOR = -2
 """The document of a negative that is a vector."""
+POSITIVE = "positive"
+"""Column of a ledger whose method may change positives."""
 
 
 class Ledger:
@@ -22,6 +24,8 @@ class Ledger:
         self._floats: list[tuple[NDArray[np.float32], ...]] = []
         self._backfilled: list[NDArray[np.bool_]] = []
         self._sources: list[tuple[str, int]] = []
+        self._positives: list[NDArray[np.int32]] = []
+        """The positives of the queries, only where a method may change them."""
 
     def add(
         self,
@@ -33,8 +37,12 @@ class Ledger:
         used: NDArray[np.bool_],
         backfilled: NDArray[np.bool_],
         source: str,
+        positives: NDArray[np.int64] | None = None,
     ) -> None:
-        """Add the negatives [B, M] of a step where `used` is true; `backfilled` marks those that only fill a place."""
+        """Add the negatives [B, M] of a step where `used` is true; `backfilled` marks those that only fill a place.
+
+        `positives` [B] are those that the queries had, of a method that may change them: then at every step.
+        """
         rows, columns = np.nonzero(used)
         self._rows.append(
             (
@@ -48,12 +56,17 @@ class Ledger:
         )
         self._backfilled.append(backfilled[rows, columns])
         self._sources.append((source, len(rows)))
+        if positives is not None:
+            self._positives.append(positives[rows].astype(np.int32))
 
     def __len__(self) -> int:
         return sum(count for _, count in self._sources)
 
     def table(self) -> dict[str, pa.Array]:
-        """Return the columns: step, query, document, score, weight, source and backfilled."""
+        """Return the columns: step, query, document, score, weight, source and backfilled.
+
+        Where a method may change positives, also `positive`: the one that the query had when it had this negative.
+        """
         step, query, document = (self._joined(self._rows, column, np.int32) for column in range(3))
         score, weight = (self._joined(self._floats, column, np.float32) for column in range(2))
         # a source that gave nothing isn't named: a ledger that was written and read again doesn't know it either
@@ -61,6 +74,7 @@ class Ledger:
         names = list(dict.fromkeys(source for source, _ in sources))
         codes = [names.index(source) for source, _ in sources]
         indices = np.repeat(np.array(codes, np.int32), [count for _, count in sources])
+        positives = {POSITIVE: pa.array(np.concatenate(self._positives))} if self._positives else {}
         return {
             "step": pa.array(step),
             "query": pa.array(query),
@@ -69,6 +83,7 @@ class Ledger:
             "weight": pa.array(weight),
             "source": pa.DictionaryArray.from_arrays(indices, pa.array(names, pa.string())),
             "backfilled": pa.array(np.concatenate([*self._backfilled, np.empty(0, np.bool_)])),
+            **positives,
         }
 
     def backfilled(self) -> float:
@@ -88,6 +103,7 @@ class Ledger:
         self._rows = [(columns["step"], columns["query"], columns["document"])]
         self._floats = [(columns["score"], columns["weight"])]
         self._backfilled = [table.column("backfilled").to_numpy()]
+        self._positives = [table.column(POSITIVE).to_numpy()] if POSITIVE in table.column_names else []
         sources = table.column("source").combine_chunks()
         runs = pa.compute.run_end_encode(sources.cast(pa.string()))
         ends = runs.run_ends.to_pylist()

@@ -81,7 +81,11 @@ class About:
         start = self._suite.start_text()
         if row.tier.scores_pairs:
             budget = self._suite.rerank
-            start = budget.model or f"{start}, with a new scoring head,"
+            table = (
+                "table" in self._suite.start()
+            )  # beside token tables it starts from the encoder that they are of
+            own = self._suite.encoder.model if table else start
+            start = budget.model or f"{own}, with a new scoring head,"
             start += f" and re-rank the top {budget.depth} of {BASELINES[budget.first_stage][0]}"
         return f"{start}, then the model of {row.start}" if row.start else start
 
@@ -99,7 +103,7 @@ class About:
             scores_pairs=row.tier.scores_pairs,
             sentences=home.has_sentences,
             graded=bool(home.settings.graded),
-            ranker_teaches=self._suite.teacher_ranker is not None,
+            ranker_teaches=self._suite.ranker_teaches,
         )
         params = row.method.Params.model_validate(row.parameters(home.name))
         footnotes += row.method.own_notes(params, row.track)

@@ -16,9 +16,9 @@ from negmark.data.elsewhere import WANTED, is_written_well, prefix_of
 from negmark.methods import registry
 from negmark.methods.base import Lends, Method
 from negmark.methods.types import IN_BATCH
-from negmark.suite.paths import GIVEN
+from negmark.suite.paths import GIVEN, VERDICTS
 from negmark.suite.rows import Row, RowSettings
-from negmark.suite.settings import DatasetSettings
+from negmark.suite.settings import DatasetSettings, RankerRowTeacher
 from negmark.suite.suite import Suite
 from negmark.suite.tuning import TUNED
 from negmark.suite.validation import nearest, validated
@@ -76,15 +76,16 @@ def _check_teacher(suite: Suite, file: str) -> None:
                 f"{file}: methods.{row.name}: this row learns from a teacher alone and the suite names none; add "
                 "`teacher: {row: <another row>}` or `teacher: {model: <encoder>}`, or set this row's `target: labels`"
             )
-    for row in suite.rows.values() if suite.teacher_ranker else ():
+    for row in suite.rows.values() if suite.ranker_teaches else ():
         if row.asks_beyond_pool:
             raise UserError(
                 f"{file}: methods.{row.name}: this row asks the teacher about documents outside the dense pool, which "
                 "a cross-encoder has not judged; name an encoder or a row as `teacher`, or leave the row out"
             )
-    if (name := suite.teacher_row) is None:
+    if (name := suite.trained_teacher) is None:
         return
-    where, rows = f"{file}: teacher.row", suite.rows
+    trained = suite.teacher_ranker_row
+    where, rows = f"{file}: teacher.{'ranker_row' if trained else 'row'}", suite.rows
     if name not in rows:
         raise UserError(f"{where}: unknown row {name!r}; {nearest(name, list(rows))}")
     seen: str | None = name
@@ -94,6 +95,9 @@ def _check_teacher(suite: Suite, file: str) -> None:
                 f"{where}: {seen} asks the teacher itself, so it can't be trained first; name another row"
             )
         seen = rows[seen].start
+    if trained:
+        _check_ranker_row(suite, trained, file)
+        return
     for row in rows.values():
         if row.asks_teacher and row.tier.name != rows[name].tier.name:
             raise UserError(
@@ -121,6 +125,20 @@ def _check_matryoshka(suite: Suite, file: str) -> None:
             raise UserError(
                 f"{file}: {key}: the first dimensions are compared by cosine; set `similarity: cosine`"
             )
+
+
+def _check_ranker_row(suite: Suite, teacher: RankerRowTeacher, file: str) -> None:
+    """Check that the row which teaches is a cross-encoder, and that the seed of its model is trained."""
+    tier = suite.rows[teacher.ranker_row].tier
+    if not tier.scores_pairs:
+        raise UserError(
+            f"{file}: teacher.ranker_row: {teacher.ranker_row} is of the tier {tier.name}, which has vectors; give it "
+            f"`tier: {' or '.join(with_properties(scores_pairs=True))}`, or name it as `teacher: {{row: ...}}`"
+        )
+    if teacher.seed is not None and teacher.seed not in suite.seeds:
+        raise UserError(
+            f"{file}: teacher.seed: {teacher.seed} is none of the suite's seeds ({', '.join(map(str, suite.seeds))})"
+        )
 
 
 def _check_reference(suite: Suite, file: str) -> None:
@@ -335,7 +353,7 @@ def _check_tier(suite: Suite, name: str, where: str) -> None:
             f"{where}.start: {start} is of the tier {other}, this row of the tier {tier}; "
             "a run can only start from a row of its own tier"
         )
-    if TIERS[tier].starts_from_table != TIERS[suite.tier].starts_from_table:
+    if _parted(TIERS[tier], TIERS[suite.tier]):
         raise UserError(
             f"{where}.tier: {tier} can't be combined with {suite.tier}: runs of the tier static start from a token "
             "table, all others from the encoder; set `tier: static` for the whole suite, or leave it out"
@@ -346,6 +364,13 @@ def _check_tier(suite: Suite, name: str, where: str) -> None:
             raise UserError(f"{where}.start: {' starts from '.join([*seen, start])}, which never begins")
         seen.append(start)
         start = suite.row_settings[start].start if start in suite.row_settings else None
+
+
+def _parted(tier: Tier, suites: Tier) -> bool:
+    """Say whether a row's tier has another start than the suite's; a cross-encoder may stand beside token tables."""
+    return tier.starts_from_table != suites.starts_from_table and not (
+        tier.scores_pairs and suites.starts_from_table
+    )
 
 
 def _check_budget(suite: Suite, settings: RowSettings, where: str) -> None:
@@ -426,11 +451,11 @@ def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
     if (
         suite.tuned == "alone"
         and row.asks_teacher
-        and suite.teacher_row in {one.name for one in suite.tuned_rows()}
+        and suite.trained_teacher in {one.name for one in suite.tuned_rows()}
     ):
         raise UserError(
-            f"{file}: tuned: alone: trials of {row.name} ask {suite.teacher_row} as it is, which isn't run then; use "
-            "`tuned: true`, or name rows in `tuning: {methods: [...]}` without one of both"
+            f"{file}: tuned: alone: trials of {row.name} ask {suite.trained_teacher} as it is, which isn't run then; "
+            "use `tuned: true`, or name rows in `tuning: {methods: [...]}` without one of both"
         )
     if f"{row.name}{TUNED}" in suite.rows:
         raise UserError(f"{where}{TUNED}: this is the name of {row.name} when it is tuned; use another name")
@@ -549,17 +574,20 @@ def _check_home(suite: Suite, name: str, where: str) -> None:
         raise UserError(f"{where}.trained_on: a row of the tier {ranker} has no vectors for sentences")
 
 
+OWN_POOLS = {GIVEN: "trains on given negatives", VERDICTS: "relabels by verdicts"}
+"""Pools of a user's file, each named by the dataset's key, and what a row does that reads it."""
+
+
 def _check_given(suite: Suite, file: str) -> None:
-    """Check that the files of given negatives are there, and that each dataset has one where a row trains on them."""
-    row = next((row.name for row in suite.rows.values() if GIVEN in row.method.pools), None)
-    for dataset in suite.datasets.values():
-        where, given = f"{file}: datasets.{dataset.name}.given", dataset.settings.given
-        if given and not is_file(expanded(given)):
-            raise UserError(f"{where}: there is no file {given}")
-        if row and dataset.is_home and not given:
-            raise UserError(
-                f"{where}: the row {row} trains on given negatives; name their file, as ./mine.jsonl"
-            )
+    """Check that the files of given negatives and verdicts are there, each dataset having those that a row reads."""
+    for key, does in OWN_POOLS.items():
+        row = next((row.name for row in suite.rows.values() if key in row.method.pools), None)
+        for dataset in suite.datasets.values():
+            where, given = f"{file}: datasets.{dataset.name}.{key}", getattr(dataset.settings, key)
+            if given and not is_file(expanded(given)):
+                raise UserError(f"{where}: there is no file {given}")
+            if row and dataset.is_home and not given:
+                raise UserError(f"{where}: the row {row} {does}; name their file, as ./mine.jsonl")
 
 
 def _check_sentences(source: str, where: str) -> None:

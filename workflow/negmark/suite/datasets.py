@@ -72,6 +72,11 @@ class Dataset(BaseModel):
         return [os.path.normpath(expanded(self.settings.given))] if self.settings.given else []
 
     @property
+    def verdict_files(self) -> list[str]:
+        """The user's file of verdicts on pairs; none if it names none."""
+        return [os.path.normpath(expanded(self.settings.verdicts))] if self.settings.verdicts else []
+
+    @property
     def reads_source(self) -> bool:
         """Are its tables made of a source? Sentences that are evaluated alone are the pairs of tasks."""
         return self.is_home or not self.has_sentences
@@ -92,7 +97,7 @@ def dataset_of(name: str, settings: DatasetSettings, trains: bool, pools: PoolSe
     keys = settings.keys()
     if not (trains or settings.trained_on) and settings.kind == "retrieval":
         keys = TRANSFER_KEYS | {"test_queries"}  # a gate needs no training split
-    decides = settings.model_dump(include=set(keys) - {"trained_on", "given"})
+    decides = settings.model_dump(include=set(keys) - {"trained_on", "given", "verdicts"})
     if alone:
         decides["test_only"] = True
     if (decides.get("hide") or {}).get("how") == "pooled":

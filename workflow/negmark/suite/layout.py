@@ -15,7 +15,7 @@ from negmark.suite import own_files
 from negmark.suite.about import About
 from negmark.suite.datasets import Dataset
 from negmark.suite.figures import BY_NAME, of_dataset
-from negmark.suite.paths import Paths
+from negmark.suite.paths import VERDICTS, Paths
 from negmark.suite.resources import Resources
 from negmark.suite.rows import Row
 from negmark.suite.specs import Specs
@@ -73,7 +73,7 @@ class Layout:
         row, needs = self.rows[name], []
         if row.start:
             needs.append(((dataset, row.start), f"it starts from {row.start}"))
-        if (teacher := self.suite.teacher_row) and row.asks_teacher:
+        if (teacher := self.suite.trained_teacher) and row.asks_teacher:
             needs.append(((dataset, teacher), f"its teacher is {teacher}"))
         return needs
 
@@ -137,14 +137,24 @@ class Layout:
         return [f"{board}/leaderboard.html", f"{board}/claims.md", paths.manifest, *audits, *sent]
 
     def pools(self, dataset: Dataset) -> list[str]:
-        """Return the pools of a dataset that its rows read, which the card describes."""
+        """Return the pools of a dataset that its rows draw from, which the card describes; verdicts are none."""
         rows = self.rows.values() if dataset.is_home else []
-        return sorted({self.paths.pool(dataset, kind) for row in rows for kind in row.method.pools})
+        kinds = {kind for row in rows for kind in row.method.pools} - {VERDICTS}
+        return sorted(self.paths.pool(dataset, kind) for kind in kinds)
 
     @property
     def giving(self) -> list[Dataset]:
         """The datasets that have a file of given negatives."""
         return [dataset for dataset in self.datasets.values() if dataset.given_files]
+
+    def judge_files(self) -> list[str]:
+        """Return what to ask a judge about each dataset, and what the truth is where labels are hidden."""
+        return [
+            f"results/to_judge/{self.suite.suite}/{one.name}/{kind}.jsonl"
+            for one in self.datasets.values()
+            if one.is_home and not one.has_sentences
+            for kind in ("prompts", *(["truth"] if one.hides_labels else []))
+        ]
 
     def given_inputs(self, name: str) -> list[str]:
         """Return a file that the audit of given negatives reads, by its name, of each dataset that has some."""

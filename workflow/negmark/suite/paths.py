@@ -17,6 +17,10 @@ from negmark.suite.suite import Suite
 BOARDS, MANIFEST = "results/leaderboards", "manifest.json"
 GIVEN = "given"
 """The pool of negatives that a dataset's own file gives."""
+VERDICTS = "verdicts"
+"""The pool of documents on which a dataset's own file has verdicts."""
+JUDGMENTS = "judgments.safetensors"
+"""What a row that teaches by scores leaves beside each of its models."""
 BASELINE = "|".join(BASELINES)
 
 
@@ -98,6 +102,9 @@ class Paths:
         """Return the file of a candidate pool. One by BM25 knows of no encoder, nor does a given one."""
         if kind == GIVEN:
             return f"results/pools/{dataset.collection}/{GIVEN}/{short_hash(dataset.given_files)}/{GIVEN}.safetensors"
+        if kind == VERDICTS:
+            of = short_hash(dataset.verdict_files)
+            return f"results/pools/{dataset.collection}/{VERDICTS}/{of}/{VERDICTS}.safetensors"
         owner = self._suite.encoder_key() if kind == "dense" else "bm25"
         return f"results/pools/{dataset.collection}/{owner}/{self._suite.pool_key()}/{kind}.safetensors"
 
@@ -137,13 +144,25 @@ class Paths:
         asked = self._suite.teacher_row if row.asks_teacher else None
         return self._models(dataset.name, asked, seeds) if asked else []
 
-    def judgments(self, dataset: Dataset, row: Row) -> list[str]:
-        """Return the scores of the dense pool by the cross-encoder that teaches a row's runs, if one does."""
-        ranker = self._suite.teacher_ranker
+    def judgments(self, dataset: Dataset, row: Row, seeds: Sequence[int]) -> list[str]:
+        """Return the scores of the dense pool by the cross-encoder that teaches a row's runs, if one does.
+
+        One file, or one for each seed, where the cross-encoder is trained with each.
+        """
+        ranker, trained = self._suite.teacher_ranker, self._suite.teacher_ranker_row
+        if trained and row.asks_teacher:
+            taught = seeds if trained.seed is None else [trained.seed]
+            models = self._models(dataset.name, trained.ranker_row, taught)
+            return [str(Path(model).with_name(JUDGMENTS)) for model in models]
         if ranker is None or not row.asks_teacher:
             return []
         pool = Path(self.pool(dataset, "dense")).relative_to("results/pools").parent
         return [f"results/judgments/{pool}/{self._suite.ranker_key(ranker)}.safetensors"]
+
+    def judgment_parts(self, file: str) -> list[str]:
+        """Return the records of the jobs that score a share each of what a file of judgments gathers, if several do."""
+        parts, stem = self._suite.shards.judgments, file.removesuffix(".safetensors")
+        return [f"{stem}-part-{part}-of-{parts}.json" for part in range(parts)] if parts > 1 else []
 
     def texts(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts again."""
@@ -184,7 +203,7 @@ class Paths:
             "teacher": self.teacher(dataset, row),
             "start": self.start(dataset, row, seeds),
             "teachers": self.teachers(dataset, row, seeds),
-            "judgments": self.judgments(dataset, row),
+            "judgments": self.judgments(dataset, row, seeds),
             "texts": self.texts(dataset, row),
             "own": own_files.inputs(self.ranker_files(row)),
             "graph": [f"{self.collection(dataset)}/documents.parquet"] if row.needs_graph else [],
@@ -195,12 +214,11 @@ class Paths:
         return own_files.of_model(row.budget.model) if isinstance(row.budget, RerankSettings) else []
 
     def options(self, dataset: Dataset, row: Row) -> str:
-        """Return the same as options of the stage that trains, `start` and `teachers` aside."""
+        """Return the same as options of the stage that trains, what depends on seeds aside."""
         pools = [f"--pool {kind}={path}" for kind, path in self.pools(dataset, row).items()]
         teachers = [f"--teacher {Path(file).parent}" for file in self.teacher(dataset, row)]
         places = [f"--dataset {self.collection(dataset)}", f"--vectors {self.vectors(dataset)}"]
-        judged = [f"--judgments {file}" for file in self.judgments(dataset, row)]
-        return " ".join([*places, *pools, *teachers, *judged])
+        return " ".join([*places, *pools, *teachers])
 
     def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
         """Return a file of the runs of these seeds, dataset and row as wildcards."""

@@ -137,6 +137,7 @@ class Row(BaseModel):
         return any(
             method.asks_teacher(method.Params.model_validate(given), self.track)
             for method, given in self.methods_given
+            if method is self.method or method.loss_asks_teacher
         )
 
     @property

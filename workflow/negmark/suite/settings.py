@@ -142,6 +142,9 @@ class DatasetSettings(Settings):
     given: Text | None = None
     """A file of negatives for the method `given`: JSON lines of sentence-transformers, Tevatron, FlagEmbedding or DPR,
     or a TREC run (`negmark.data.given_files`)."""
+    verdicts: Text | None = None
+    """A file of verdicts on pairs, for methods that relabel: JSON lines of query, document, verdict and judge
+    (`negmark.data.verdict_files`)."""
     trained_on: Name | None = None
     """Another dataset of the suite whose runs are evaluated here, zero-shot; nothing is then trained on this one."""
 
@@ -200,23 +203,39 @@ class RankerTeacher(Settings):
     """Precision of the forward pass; `auto` is bfloat16 where the hardware supports it."""
 
 
+class RankerRowTeacher(Settings):
+    """A cross-encoder that the suite trains itself, on the training split: it scores the dense pool's candidates."""
+
+    ranker_row: Name
+    """The row, of the tier `rerank`; none that asks a teacher, nor starts from one that does."""
+    seed: Whole | None = Field(default=None, ge=0)
+    """The seed whose model teaches all runs, so that candidates are scored once; if left out, each run is taught by
+    the model of its own seed."""
+
+
+KEYS_OF_TEACHERS = {"row": "trained row", "ranker": "teaching ranker", "ranker_row": "trained ranker"}
+"""The key by which a teacher that is no encoder is known, and its tag."""
+
+
 def _kind_of_teacher(value: Any) -> str:
     """Return which model describes a teacher."""
-    for key, kind in (("row", RowTeacher), ("ranker", RankerTeacher)):
-        if isinstance(value, kind) or (isinstance(value, Mapping) and key in value):
-            return "trained row" if key == "row" else "teaching ranker"
+    for key, kind in KEYS_OF_TEACHERS.items():
+        if isinstance(value, TEACHERS[kind]) or (isinstance(value, Mapping) and key in value):
+            return kind
     return "teaching encoder"
 
 
 Teacher = Annotated[
     Annotated[RowTeacher, Tag("trained row")]
     | Annotated[RankerTeacher, Tag("teaching ranker")]
+    | Annotated[RankerRowTeacher, Tag("trained ranker")]
     | Annotated[EncoderSettings, Tag("teaching encoder")],
     Discriminator(_kind_of_teacher),
 ]
 TEACHERS: dict[str, type[BaseModel]] = {
     "trained row": RowTeacher,
     "teaching ranker": RankerTeacher,
+    "trained ranker": RankerRowTeacher,
     "teaching encoder": EncoderSettings,
 }
 """The models of `teacher`, by the tags of their union."""
@@ -408,6 +427,8 @@ class ShardSettings(Settings):
     """Shares of the corpus, each searched for a dense pool by its own job."""
     queries: Whole = Field(default=1, ge=1)
     """Shares of the training queries, each searched by its own job."""
+    judgments: Whole = Field(default=1, ge=1)
+    """Jobs that score candidates by the cross-encoder that teaches."""
 
 
 class RerankSettings(TrainingSettings):

@@ -24,6 +24,7 @@ from negmark.suite.settings import (
     Name,
     Number,
     PoolSettings,
+    RankerRowTeacher,
     RankerTeacher,
     RerankSettings,
     RowTeacher,
@@ -89,8 +90,9 @@ class Suite(Settings):
     encoder: EncoderSettings = EncoderSettings()
     teacher: Teacher | None = None
     """Who methods with a guide or a teacher ask: an encoder, with the keys of `encoder`; `{ranker: folder}`, a
-    cross-encoder, which scores the dense pool's candidates once; or `{row: simans}`, a row of the suite, which is
-    trained first and whose model of the same seed is asked. If left out, the encoder that every run starts from, where
+    cross-encoder, which scores the dense pool's candidates once; `{row: simans}`, a row of the suite, which is
+    trained first and whose model of the same seed is asked; or `{ranker_row: ranker}`, a row of the tier `rerank`,
+    which is trained first and then scores the candidates. If left out, the encoder that every run starts from, where
     it has something to say: a row that only distils is refused."""
     training: TrainingSettings = TrainingSettings()
     static: StaticSettings = StaticSettings()
@@ -207,12 +209,29 @@ class Suite(Settings):
         """The teacher's settings, if it is a cross-encoder."""
         return self.teacher if isinstance(self.teacher, RankerTeacher) else None
 
+    @property
+    def teacher_ranker_row(self) -> RankerRowTeacher | None:
+        """The teacher's settings, if it is a cross-encoder that the suite trains."""
+        return self.teacher if isinstance(self.teacher, RankerRowTeacher) else None
+
+    @property
+    def ranker_teaches(self) -> bool:
+        """Is the teacher a cross-encoder, ready or trained here?"""
+        return isinstance(self.teacher, RankerTeacher | RankerRowTeacher)
+
+    @property
+    def trained_teacher(self) -> str | None:
+        """The row that is trained before those that ask the teacher, whether it gives vectors or scores."""
+        return self.teacher_ranker_row.ranker_row if self.teacher_ranker_row else self.teacher_row
+
     def teacher_text(self) -> str:
         """Return in a few words who the teacher is."""
         if self.teacher is None:
             return f"the encoder that the run starts from ({self.start_text()})"
         if isinstance(self.teacher, RankerTeacher):
             return f"the cross-encoder {self.teacher.ranker}"
+        if isinstance(self.teacher, RankerRowTeacher):
+            return f"the cross-encoder trained as the row {self.teacher.ranker_row}"
         return (
             f"the trained row {self.teacher.row}"
             if isinstance(self.teacher, RowTeacher)

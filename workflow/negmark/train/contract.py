@@ -60,6 +60,35 @@ def check_composed(order: Any, pairs: int, method: Method) -> None:
         raise _breach(method, f"composed() must have each place from 0 to {pairs - 1} once")
 
 
+def check_examples(
+    examples: Any, queries: NDArray[np.int64], method: Method, trained: NDArray[np.int64], documents: int
+) -> None:
+    """Raise `UserError` unless the queries and positives of a step are as `Method.examples` says.
+
+    `queries` are those of the step for all rows, `trained` all training queries.
+    """
+    if not isinstance(examples, tuple) or len(examples) != 2:
+        raise _breach(method, "examples() must return queries and positives")
+    for name, rows in zip(("queries", "positives"), examples, strict=True):
+        if not isinstance(rows, np.ndarray) or rows.ndim != 1 or rows.dtype != np.int64:
+            raise _breach(
+                method, f"examples() must return {name} as int64 of shape [b], found {_shape(rows)}"
+            )
+    asked, positives = examples
+    if not 0 < len(asked) <= len(queries) or len(positives) != len(asked):
+        raise _breach(
+            method,
+            f"examples() must return 1 to {len(queries)} queries and a positive of each, found {len(asked)} and "
+            f"{len(positives)}; if it leaves all queries out, there is nothing to train on",
+        )
+    if not np.isin(asked, trained).all():
+        raise _breach(method, "examples() may return training queries alone (services.queries)")
+    if ((positives < 0) | (positives >= documents)).any():
+        raise _breach(method, f"examples() must return positives from 0 to {documents - 1}")
+    if len(np.unique(asked)) < len(asked) - (len(queries) - len(np.unique(queries))):
+        raise _breach(method, "examples() may not repeat a query of the batch")
+
+
 def check_weighed(weighed: Any, given: Scores, method: Method) -> None:
     """Raise `UserError` unless weighed scores are the given ones with other weights, or narrower masks."""
     if weighed is given:

@@ -1,14 +1,14 @@
 """What the runs of a job read and never change: vectors, labels and pools, loaded once for all its seeds."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from negmark.core.files import read_json, sha256_file
+from negmark.core.files import read_json
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
 from negmark.store.copies import read_copies
@@ -31,6 +31,8 @@ class Materials:
     pools: Mapping[str, CandidatePool]
     judgments: Judgments | None = None
     """Scores by the cross-encoder that teaches."""
+    judged_by: Path | None = None
+    """The file that they were read from."""
     teacher: tuple[Vectors, Vectors] | None = None
     """Vectors of another encoder: documents and queries."""
     graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
@@ -57,7 +59,16 @@ def load_materials(
         teacher=load_vectors(teacher) if teacher else None,
         graded=(rows, scores) if len(rows) else None,
         judgments=Judgments(judgments) if judgments else None,
+        judged_by=judgments,
     )
+
+
+def taught(materials: Materials, judgments: Path | None) -> Materials:
+    """Return materials with a cross-encoder's scores of a file, which is read only where they have another's."""
+    if judgments in (None, materials.judged_by):
+        return materials
+    assert judgments is not None
+    return replace(materials, judgments=Judgments(judgments), judged_by=judgments)
 
 
 def hidden_labels(materials: Materials) -> Labels:
@@ -66,20 +77,23 @@ def hidden_labels(materials: Materials) -> Labels:
     return Labels(hidden, materials.labels.documents, LeftOut(read_copies(materials.dataset)))
 
 
-def origins(
-    dataset: Path, vectors: Path, teacher: Path | None = None, judgments: Path | None = None
-) -> dict[str, Any]:
-    """Return what the data of runs came from: the dataset's card, and the keys of vectors and of the teacher."""
-    taught = _key(teacher) if teacher else sha256_file(judgments) if judgments else None
+def origins(dataset: Path, vectors: Path, teacher: Path | None = None) -> dict[str, Any]:
+    """Return what the data of runs came from: the dataset's card, and the keys of vectors and of the teacher's."""
     return {
         "dataset": read_json(dataset / "card.json"),
         "vectors": _key(vectors),
-        "teacher": taught,
+        "teacher": _key(teacher) if teacher else None,
     }
 
 
 def _key(vectors: Path) -> str:
     return str(read_json(vectors / "embeddings.json")["key"])
+
+
+def judgments_of(option: str, count: int) -> list[Path | None]:
+    """Return the scores that an option lists for each seed: one file for all, or one each; None where it lists none."""
+    files: list[Path | None] = [Path(file) for file in option.split()]
+    return files if len(files) == count else (files or [None]) * count
 
 
 def models_of(option: str, count: int) -> list[Path | None]:

@@ -48,6 +48,8 @@ class Run:
     """Are the other queries' positives negatives too?"""
     matryoshka: tuple[int, ...] = ()
     """Dimensions whose losses are added up; none for the loss of whole vectors."""
+    relabels: bool = False
+    """May the method change positives and queries?"""
     ledger: Ledger = field(default_factory=Ledger)
     history: list[dict[str, float | None]] = field(default_factory=list)
     """One row of telemetry per step."""
@@ -125,6 +127,7 @@ def set_up(
         accumulation=accumulation,
         in_batch=training.get("in_batch", True),
         matryoshka=matryoshka.checked(training.get("matryoshka", []), materials.documents),
+        relabels=method_class.relabels(params, spec.get("track", "controlled")),
     )
 
 

@@ -153,6 +153,16 @@ class TrainingServices:
         return self._steps
 
     @property
+    def queries(self) -> Ids:
+        """The training queries."""
+        return self._labels.queries
+
+    @property
+    def ranker_teaches(self) -> bool:
+        """Has a cross-encoder judged the pool's candidates?"""
+        return self._judgments is not None
+
+    @property
     def track(self) -> str:
         """The track of the run."""
         return self._track

@@ -14,7 +14,7 @@ from negmark.store.filled import EMPTY, IN_BATCH_COPIES, IN_BATCH_OWN, WITHOUT
 from negmark.store.ledger import VECTOR, Ledger
 from negmark.train import matryoshka
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.contract import check_loss, check_negatives, check_trained, check_weighed
+from negmark.train.contract import check_examples, check_loss, check_negatives, check_trained, check_weighed
 from negmark.train.run import Run
 
 
@@ -67,7 +67,7 @@ def train_until(run: Run, steps: int, checkpoint: Checkpoint, curve: Curve | Non
 
 
 def _example(run: Run, step: int) -> Step:
-    queries, positives = _pairs(run, step)
+    queries, positives = _relabelled(run, step, *_pairs(run, step))
     batch = run.encoder.batch(step, queries, positives)
     with run.clock.own():
         negatives = run.method.negatives(batch)
@@ -75,7 +75,7 @@ def _example(run: Run, step: int) -> Step:
     similarities = run.encoder.similarities(batch, negatives)
     used = _used_places(negatives, len(queries))
     _count(run, batch, negatives)
-    labelled = run.labels.is_positive(queries, positives)
+    labelled = run.labels.is_positive(queries, positives) | (positives[:, None] == positives)
     allowed = torch.from_numpy(~labelled & (run.in_batch and not run.encoder.pairs))
     if negatives.in_batch is not None:
         allowed = allowed & negatives.in_batch
@@ -105,6 +105,16 @@ def _loss(run: Run, example: Step) -> torch.Tensor:
         return matryoshka.loss(run.objective, example, run.matryoshka)
     faithful = run.services.track == "faithful"
     return run.objective.faithful_loss(example) if faithful else run.objective.loss(example)
+
+
+def _relabelled(run: Run, step: int, queries: Ids, positives: Ids) -> tuple[Ids, Ids]:
+    """Return the queries and positives of a step as a method that relabels has them."""
+    if not run.relabels:
+        return queries, positives
+    with run.clock.own():
+        examples = run.method.examples(step, queries, positives)
+    check_examples(examples, queries, run.method, run.labels.queries, run.labels.documents)
+    return examples
 
 
 def _used_places(negatives: Negatives, size: int) -> torch.Tensor:
@@ -151,7 +161,7 @@ def _record(run: Run, example: Step, loss: float, keep_scores: bool) -> None:
         IN_BATCH_OWN: float(run.labels.is_own(example.batch.queries, example.batch.positives).sum()),
     }
     _add_to_history(run.history, row, run.method)
-    _add_to_ledger(run.ledger, example, run.method.name)
+    _add_to_ledger(run.ledger, example, run.method.name, run.relabels)
     if keep_scores:
         run.scores += [(step, "positive", positive.numpy()), (step, "in_batch", in_batch.numpy())]
         run.scores.append((step, "negative", negative.numpy()))
@@ -173,7 +183,7 @@ def _add_to_history(
     history.append({name: ({**row, **own}).get(name) for name in columns})
 
 
-def _add_to_ledger(ledger: Ledger, example: Step, name: str) -> None:
+def _add_to_ledger(ledger: Ledger, example: Step, name: str, relabels: bool) -> None:
     scores, negatives = example.scores, example.negatives
     size, count = scores.negatives.shape
     documents: Ids = np.full((size, count), VECTOR, dtype=np.int64)
@@ -192,4 +202,5 @@ def _add_to_ledger(ledger: Ledger, example: Step, name: str) -> None:
         scores.negatives_mask.numpy(),
         backfilled,
         negatives.source or name,
+        example.batch.positives if relabels else None,
     )

@@ -22,7 +22,7 @@ from negmark.store.collection import write_table
 from negmark.store.filled import filled, gave_none, words
 from negmark.store.pool import CandidatePool
 from negmark.train.checkpoint import Checkpoint
-from negmark.train.inputs import load_materials, models_of, origins
+from negmark.train.inputs import judgments_of, load_materials, models_of, origins, taught
 from negmark.train.run import Run, set_up
 from negmark.train.step import Curve, train_until
 
@@ -42,26 +42,30 @@ def main(
     teacher: Annotated[Path | None, Option(help="folder of the teacher's embeddings")] = None,
     threads: Annotated[int, Option(help="threads of torch")] = 1,
     teachers: Annotated[str, Option(help="models that teach, one a seed, spaces between")] = "",
-    judgments: Annotated[Path | None, Option(help="scores by the cross-encoder that teaches")] = None,
+    judgments: Annotated[
+        str, Option(help="scores by the cross-encoder that teaches, a file or one a seed")
+    ] = "",
 ) -> None:
     """Train one method with one or several seeds and write model, history, ledger and manifest of each."""
     torch.set_num_threads(threads)
     files = dict(entry.split("=", 1) for entry in pool or [])
     with process_cost() as loading:
         pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
-        materials = load_materials(dataset, vectors, pools, teacher, judgments)
-    data = origins(dataset, vectors, teacher, judgments)
+        materials = load_materials(dataset, vectors, pools, teacher)
+    data = origins(dataset, vectors, teacher)
     curve = _curve(dataset, json.loads(spec)["training"])
     folders = [model.parent for model in models]
     checkpoints = []
-    for folder, model, taught_by in zip(
-        folders, models_of(start, len(folders)), models_of(teachers, len(folders)), strict=True
-    ):
+    count = len(folders)
+    per_seed = models_of(start, count), models_of(teachers, count), judgments_of(judgments, count)
+    for folder, model, taught_by, judged in zip(folders, *per_seed, strict=True):
         run_spec = {**json.loads(spec), "seed": seed_of(folder)}
         start_hash = sha256_file(model) if model else None
-        origin = {**data, "start": start_hash, **({"teacher": sha256_file(taught_by)} if taught_by else {})}
+        teaching = taught_by or judged
+        origin = {**data, "start": start_hash, **({"teacher": sha256_file(teaching)} if teaching else {})}
         manifest = {"run": run_spec, "collection": dataset.name, "data": origin}
         with process_cost() as preparation:
+            materials = taught(materials, judged)
             run = set_up(run_spec, materials, model, taught_by)
         steps, every = run_spec["training"]["steps"], run_spec["training"]["checkpoint_steps"]
         checkpoint = Checkpoint(

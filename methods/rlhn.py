@@ -18,7 +18,7 @@ Cost per step: M document vectors per query; the dense pool is made once and sha
 """
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +47,11 @@ class RLHN(Relabelling, Method):
     pools = frozenset({"dense", "verdicts"})
     faithful = True
     lends_loss = Lends.TO_ALL
-    footnotes = (
+    footnotes: ClassVar[tuple[Footnote, ...]] = (
         UNJUDGED,
         Footnote("the suite's number of negatives instead of 7", {When.FAITHFUL}),
     )
-    claims = (
+    claims: ClassVar[tuple[Claim, ...]] = (
         Claim(
             better="rlhn",
             worse="dense_uniform",

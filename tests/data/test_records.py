@@ -404,7 +404,7 @@ def test_a_header_in_the_order_that_is_read_is_taken(beir: Path, header: str) ->
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (gzip.compress(b"{}"), r"gzipped: end its name in \.gz"),
+        (gzip.compress(b"{}", mtime=0), r"gzipped: end its name in \.gz"),
         ("{}".encode("utf-16"), "UTF-16: save the file as UTF-8"),
         (b"PK\x03\x04\xff", "a zip archive: unpack it"),
         (b"\xe9", "save the file as UTF-8"),

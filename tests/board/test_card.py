@@ -13,7 +13,8 @@ from negmark.board import card
 from negmark.board.card_text import counted, markdown
 from negmark.data import prepare
 from negmark.encode import lengths
-from negmark.encode.lengths import lengths_of
+from negmark.encode.lengths import token_counts
+from negmark.encode.model_files import open_tokenizer
 
 REAL = os.environ.get("NEGMARK_DATA")
 needs_data = pytest.mark.skipif(not REAL, reason="NEGMARK_DATA names no folder of datasets")
@@ -131,11 +132,11 @@ def test_hidden_relatives_stand_on_the_card(tmp_path: Path, encoder: dict[str, A
 
 def test_lengths_are_counted_once(encoder: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     lines = ["once", "and never again"]
-    first = lengths_of(Path(encoder["model"]), lines, "")
+    first = token_counts(Path(encoder["model"]), lines, "")
     monkeypatch.setattr(lengths, "chunks", None)
-    np.testing.assert_array_equal(lengths_of(Path(encoder["model"]), lines, ""), first)
+    np.testing.assert_array_equal(token_counts(Path(encoder["model"]), lines, ""), first)
     with pytest.raises(TypeError):
-        lengths_of(Path(encoder["model"]), lines, "prompt ")
+        token_counts(Path(encoder["model"]), lines, "prompt ")
 
 
 def test_the_command_writes_both_files_alike_each_time(tmp_path: Path, encoder: dict[str, Any]) -> None:
@@ -145,6 +146,14 @@ def test_the_command_writes_both_files_alike_each_time(tmp_path: Path, encoder: 
     for file in ("made.json", "made.md"):
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "other" / file).read_bytes()
     assert json.loads((tmp_path / "one" / "made.json").read_text())["copies"]["documents"] == 2
+
+
+def test_tokens_that_a_tokenizer_does_not_know_are_counted(encoder: dict[str, Any]) -> None:
+    """[CLS] w1 [UNK] [UNK] [SEP], and [CLS] w2 [SEP]."""
+    known = open_tokenizer(Path(encoder["model"]))
+    words = [word for word in known.get_vocab() if word.isalnum()][:2]
+    counts = token_counts(Path(encoder["model"]), [f"{words[0]} ䷀ ䷁", words[1]], "")
+    np.testing.assert_array_equal(counts, [[5, 3], [2, 0]])
 
 
 @needs_data

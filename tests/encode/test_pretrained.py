@@ -12,7 +12,7 @@ from negmark.core.errors import UserError
 from negmark.encode import device as device_module
 from negmark.encode.device import resolve_dtype
 from negmark.encode.encoder import Encoder
-from negmark.encode.lengths import lengths_of
+from negmark.encode.lengths import token_counts
 from negmark.encode.pretrained import find_model
 from negmark.encode.tokens import Texts, tokenise
 from negmark.train.tiers.finetune import load_tower
@@ -97,7 +97,7 @@ def test_pickles_and_code_beside_safetensors_are_never_opened(tmp_path):
     found = Encoder(find_model(str(folder)), "float32")
     load_tower(folder, "cosine")
     assert found.encode(tokenise(folder, Texts(["a b"], 8, ""))).shape == (1, 8)
-    lengths_of(folder, ["a b"], "")
+    token_counts(folder, ["a b"], "")
     assert not (tmp_path / "ran").exists()
     pickle.loads((folder / "optimizer.pt").read_bytes())
     assert (tmp_path / "ran").exists()

@@ -21,7 +21,7 @@ from negmark.core import stage
 from negmark.core.files import read_json, write_json, write_text
 from negmark.core.metrics import DEFAULT
 from negmark.core.names import STS
-from negmark.encode.lengths import lengths_of
+from negmark.encode.lengths import token_counts
 from negmark.encode.pretrained import find_model
 from negmark.store import collection
 from negmark.store.collection import HIDDEN, SPLITS, Qrels
@@ -62,14 +62,18 @@ def describe(dataset: Path, encoder: dict[str, Any], metric: str = DEFAULT[0]) -
 
 
 def length_facts(texts: list[str], side: str, encoder: dict[str, Any]) -> dict[str, Any]:
-    """Return mean, extremes and percentiles of the tokens of texts, and the share that the suite truncates."""
+    """Return mean, extremes and percentiles of the tokens of texts, and the share that the suite truncates.
+
+    And the share of all their tokens that the tokenizer doesn't know.
+    """
     name = side.removesuffix("s") if side == "documents" else "query"
     limit = encoder[f"{name}_length"]
-    counts = lengths_of(find_model(encoder["model"]), texts, encoder[f"{name}_prompt"])
+    counts, unknown = token_counts(find_model(encoder["model"]), texts, encoder[f"{name}_prompt"])
     levels = np.percentile(counts, PERCENTILES, method="higher").astype(int)
     return {
         "limit": limit,
         "truncated": float((counts > limit).mean()),
+        "unknown": float(unknown.sum() / max(counts.sum(), 1)),
         "mean": float(counts.mean()),
         "min": int(counts.min()),
         **{f"p{level}": int(value) for level, value in zip(PERCENTILES, levels, strict=True)},

@@ -84,7 +84,8 @@ def _lengths(card: Mapping[str, Any]) -> list[Fact]:
             f"tokens of {side}",
             f"mean {length['mean']:.1f}, min {length['min']:,}, median {length['p50']:,}, 90 %: {length['p90']:,}, "
             f"99 %: {length['p99']:,}, max {length['max']:,}; {100 * length['truncated']:.1f} % are cut at "
-            f"{length['limit']:,} (tokenizer of {card['tokenizer']})",
+            f"{length['limit']:,}, {100 * length['unknown']:.1f} % of the tokens are unknown (tokenizer of "
+            f"{card['tokenizer']})",
         )
         for side, length in card["lengths"].items()
     ]

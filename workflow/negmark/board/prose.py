@@ -34,6 +34,8 @@ from negmark.store.run import FEWEST_UNSEEN, UNTUNED_TITLE
 
 SURE = 1 - CONFIDENCE
 NAMED = 4
+UNKNOWN = 0.05
+"""Share of unknown tokens above which the encoder is called one for other text."""
 """Methods that a sentence names; of the rest it gives only the number."""
 READING = (
     "A value is the mean over seeds ± the half-width of its 95 % Student t interval, which shows what other seeds "
@@ -98,9 +100,24 @@ def size_sentence(card: dict[str, Any], settings: dict[str, Any]) -> str:
     home = settings.get("trained_on", {}).get(card["name"])
     zero_shot = f"; nothing is trained here: runs were trained on {home}" if home else ""
     trained = "; ".join(_budget(tier if len(budgets) > 1 else "", part) for tier, part in budgets.items())
-    return (
+    size = (
         f"{_data(card)}{zero_shot}; encoder {settings['encoder']}{mark} {trained}{mark} "
         f"{counted(seeds if isinstance(seeds, int) else len(seeds), 'seed')}."
+    )
+    return f"{size} {unknown}" if (unknown := unknown_sentence(card)) else size
+
+
+def unknown_sentence(card: dict[str, Any]) -> str:
+    """What the encoder can't read of a dataset, where that is more than a few tokens; cards of before don't say it."""
+    shares = {side: length.get("unknown", 0.0) for side, length in card.get("lengths", {}).items()}
+    found = [
+        f"{100 * share:.0f} % of the {side}' tokens" for side, share in shares.items() if share > UNKNOWN
+    ]
+    if not found:
+        return ""
+    return (
+        f"The tokenizer of {card['tokenizer']} doesn't know {listed(found)}: an encoder that was made for such text "
+        "would read more of it."
     )
 
 

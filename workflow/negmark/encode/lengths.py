@@ -1,4 +1,4 @@
-"""Lengths of texts in tokens before truncation, cached by tokenizer and content like the tokens."""
+"""How many tokens texts have before truncation, and how many the tokenizer doesn't know; cached like the tokens."""
 
 from pathlib import Path
 
@@ -14,24 +14,29 @@ UNCUT = 10**9
 """No text has so many tokens."""
 
 
-def lengths_of(model: Path, lines: list[str], prompt: str) -> NDArray[np.int64]:
-    """Return the tokens of each text [N], including prompt and special tokens, beyond what the model can read."""
+def token_counts(model: Path, lines: list[str], prompt: str) -> NDArray[np.int64]:
+    """Return the tokens of each text, and those of them that are unknown: [2, N].
+
+    They include prompt and special tokens, and those beyond what the model can read. A tokenizer that falls back to
+    bytes knows all; one that was made for other scripts may know next to none.
+    """
     side = Texts(lines, UNCUT, prompt)
-    path = cache_folder() / "lengths" / f"{tokens_key(model, side)[:32]}.npy"
+    path = cache_folder() / "token-counts" / f"{tokens_key(model, side)[:32]}.npy"
     if (cached := _read(path, len(lines))) is not None:
         return cached
     tokenizer = open_tokenizer(model)
-    counts = [len(line) for chunk in chunks(tokenizer, side) for line in chunk]
-    lengths = np.array(counts, dtype=np.int64)
+    unknown = tokenizer.unk_token_id
+    found = [(len(line), line.count(unknown)) for chunk in chunks(tokenizer, side) for line in chunk]
+    counts = np.array(found, dtype=np.int64).reshape(-1, 2).T
     with replacing(path) as partial:
-        np.save(partial, lengths)
-    return lengths
+        np.save(partial, counts)
+    return counts
 
 
 def _read(path: Path, count: int) -> NDArray[np.int64] | None:
-    """Return cached lengths; None if there are none, or not one per text."""
+    """Return cached counts; None if there are none, or not those of each text."""
     try:
-        lengths = np.load(path)
+        counts: NDArray[np.int64] = np.load(path)
     except (OSError, ValueError, EOFError):
         return None
-    return lengths if lengths.shape == (count,) else None
+    return counts if counts.shape == (2, count) else None

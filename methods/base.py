@@ -249,6 +249,20 @@ class Services(Protocol):
         cost. Only for methods that name `needs_tokens`: other tiers have no vectors of tokens.
         """
 
+    @property
+    def auxiliary_documents(self) -> int:
+        """Texts that are in no corpus and that the row may give as negatives (`negmark.methods.auxiliary`)."""
+
+    def auxiliary(
+        self, queries: Ids, kinds: Sequence[str], judged: bool = True
+    ) -> tuple[Ids, NDArray[np.float32]]:
+        """Return the auxiliary documents of these kinds that were made for queries [B], in the order of their making.
+
+        Ids [B, K] and scores [B, K] by the judge of the suite; `NO_DOCUMENT` and -inf after a query's last one, K is 0
+        if none has any. With `judged` those alone that passed the filter of the suite's `generator`. None has the text
+        of a document of the corpus. Only with `needs_auxiliary`.
+        """
+
     def neighbours(self, documents: Ids, hops: int = 1) -> Ids:
         """Return the documents within so many hops of documents [B] in the dataset's graph, nearest first: [B, K].
 
@@ -375,6 +389,14 @@ class Method(ABC):
     def needs_graph(cls, params: Any, track: str) -> bool:
         """Say whether a row reads relations between documents (`Services.neighbours`): it is refused without any."""
         return False
+
+    @classmethod
+    def needs_auxiliary(cls, params: Any, track: str) -> frozenset[str]:
+        """Return the kinds of auxiliary documents (`negmark.methods.auxiliary`) that a row reads; none: it reads none.
+
+        They are made once, before training, and are inputs of the row; it is refused where nothing makes them.
+        """
+        return frozenset()
 
     @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:

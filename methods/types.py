@@ -43,7 +43,8 @@ class Negatives:
     """
 
     ids: Ids | None = None
-    """[B, M] document rows, none twice in a row; `NO_DOCUMENT` where a short pool leaves a place empty."""
+    """[B, M] document rows, none twice in a row; `NO_DOCUMENT` where a short pool leaves a place empty. Ids of
+    `negmark.methods.auxiliary` name texts that are in no corpus."""
     vectors: torch.Tensor | None = None
     """[B, V, D] negatives that aren't documents (centroids, mixtures), of unit length."""
     vectors_mask: torch.Tensor | None = None

@@ -113,6 +113,19 @@ def test_turnover_compares_a_query_with_its_previous_visit() -> None:
     assert table[table["window"] == 4]["turnover"].item() == 0.5
 
 
+def test_texts_beside_the_corpus_are_no_documents_but_turn_over() -> None:
+    """Their numbers are below 0; times the width of the corpus (-5 of query 2) they would be another query's label."""
+    row = whole(
+        audit(ledger((0, 1, -3, 0.5), (3, 1, -3, 0.5), (3, 1, -4, 0.4), (3, 1, 0, 0.7)), LABELS, CODES, 10)
+    )
+    assert row["negatives"] == 4
+    assert row["labelled_positive_rate"] == 1.0
+    assert row["turnover"] == pytest.approx(2 / 3)
+    table = audit(weighted((0, 2, -5, 0.5, 1), (0, 2, 2, 0.5, 1)), LABELS, CODES, 10, HIDDEN)
+    assert whole(table)["false_negative_rate"] == 0
+    assert whole(table)["text_duplicate_rate"] == 0
+
+
 def test_vectors_count_only_as_negatives() -> None:
     row = whole(audit(ledger((0, 1, VECTOR, 0.5), (0, 1, 0, 0.7), (3, 1, VECTOR, 0.5)), LABELS, CODES, 10))
     assert row["negatives"] == 3

@@ -59,13 +59,15 @@ def test_the_file_has_distinct_negatives_last_seen_first():
         ledger(
             (0, 7, 1, 0.1, 1, False), (0, 7, 2, 0.2, 1, False), (0, 5, 9, 0.9, 1, False),
             (1, 7, 3, 0.3, 1, False), (1, 7, 1, 0.4, 1, False), (1, 7, VECTOR, 0.5, 1, False),
-            (2, 5, 8, 0.6, 0, False), (2, 5, 6, 0.7, 1, True), (2, 5, 4, 0.8, 2, False),
+            (2, 5, 8, 0.6, 0, False), (2, 5, 6, 0.7, 1, True), (2, 5, 4, 0.8, 2, False), (2, 5, -3, 0.8, 1, False),
         ),
         2,
     )  # fmt: skip
     assert rows[["query", "document"]].to_numpy().tolist() == [[5, 4], [5, 9], [7, 3], [7, 1]]
     assert rows["score"].tolist() == [0.8, 0.9, 0.3, 0.4]
-    assert left_out == {"vectors": 1, "backfilled": 1, "without_weight": 1, "repeats": 1, "seen_earlier": 1}
+    assert left_out == {
+        "vectors": 1, "beside_the_corpus": 1, "backfilled": 1, "without_weight": 1, "repeats": 1, "seen_earlier": 1,
+    }  # fmt: skip
 
 
 def test_all_files_have_what_the_run_trained_on_last(bench, run, written):

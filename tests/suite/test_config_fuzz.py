@@ -198,7 +198,11 @@ def test_a_few_lines_that_unfold_to_gigabytes_are_told_in_one(tmp_path):
 ALLOWED_IN = {
     name: {
         **({"track": "faithful"} if kind.refusal(kind.Params(), "controlled") else {}),
-        **({"tier": "finetune"} if kind.needs_tokens else {}),
+        **(
+            {"tier": "finetune"}
+            if kind.needs_tokens or kind.needs_auxiliary(kind.Params(), "controlled")
+            else {}
+        ),
     }
     for name, kind in registry.available().items()
 }

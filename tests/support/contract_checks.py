@@ -4,6 +4,7 @@ import numpy as np
 import torch
 
 from negmark.methods import registry
+from negmark.methods.auxiliary import is_auxiliary, rows_of
 from negmark.methods.types import NO_DOCUMENT
 from world import World
 
@@ -47,7 +48,8 @@ def assert_fit(given, world: World, granted: int, name: str):
         assert ids.dtype == np.int64
         assert ids.shape[0] == len(batch.queries)
         assert ids.shape[1] + vectors <= granted
-        assert ((ids >= 0) & (ids < world.documents) | (ids == NO_DOCUMENT)).all()
+        beside = is_auxiliary(ids) & (rows_of(ids) < world.texts)
+        assert ((ids >= 0) & (ids < world.documents) | (ids == NO_DOCUMENT) | beside).all()
         for query, row in zip(batch.queries.tolist(), ids.tolist(), strict=True):
             real = [document for document in row if document != NO_DOCUMENT]
             assert len(set(real)) == len(real)

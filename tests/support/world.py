@@ -14,10 +14,13 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from builders import unit
 from negmark.data import prepare
 from negmark.methods import registry
+from negmark.methods.auxiliary import EDITS
 from negmark.methods.types import Batch, Negatives, Step
 from negmark.search.candidates import build_pool
 from negmark.search.index import BM25Searcher, DenseSearcher
+from negmark.store import collection
 from negmark.store import vectors as stored
+from negmark.store.auxiliary import read_auxiliary
 from negmark.store.collection import Qrels, qrels, texts
 from negmark.store.graph import relation_of
 from negmark.store.left_out import read_left_out
@@ -42,7 +45,14 @@ class World:
     """All labels of the training split, as stored: grade 0 too."""
     documents: int
     table: Path
-    """Folder of a token table, for methods that need the vectors of tokens."""
+    """Folder of a token table, for methods that need the vectors of tokens or texts."""
+    auxiliary: Path
+    """A table of texts beside the corpus."""
+
+    @property
+    def texts(self) -> int:
+        """How many texts there are beside the corpus."""
+        return len(read_auxiliary([self.auxiliary]))
 
     @property
     def positives(self) -> set[tuple[int, int]]:
@@ -53,13 +63,13 @@ class World:
     def spec(self, method: str, seed: int = 0, row: str | None = None, **training: Any) -> dict[str, Any]:
         """A run's spec with default parameters, as the Snakefile hands it over; `name/faithful` for the track.
 
-        In the adapter tier, unless the method needs the vectors of tokens.
+        In the adapter tier, unless the method needs the vectors of tokens or texts beside the corpus.
         """
         budget = {"steps": 6, "batch_size": 8, "negatives": 4, "learning_rate": 1e-2, "warmup": 0.1}
         budget |= {"weight_decay": 0.0, "temperature": 0.05, "checkpoint_steps": 3}
         name, _, track = method.partition("/")
         static: dict[str, Any] = {}
-        if registry.available()[name].needs_tokens:
+        if needs_texts(name) or registry.available()[name].needs_tokens:
             table = {"start": str(self.table), "dimension": 0, "seed": 0}
             sides = {f"{side}_{key}": value for side in ("query", "document")
                      for key, value in (("length", 12), ("prompt", ""))}  # fmt: skip
@@ -86,11 +96,18 @@ class World:
         """A run at step 0, set up as the stage does it."""
         kind = registry.available()[method.partition("/")[0]]
         declared = {pool: self.pools[pool] for pool in kind.pools}
-        materials = train.load_materials(self.dataset, self.vectors, declared)
+        beside = [self.auxiliary] if needs_texts(kind.name) else []
+        materials = train.load_materials(self.dataset, self.vectors, declared, auxiliary=beside)
         return set_up({**self.spec(method, seed, row, **training), "params": params or {}}, materials)
 
 
 Given = list[tuple[Batch, Negatives]]
+
+
+def needs_texts(name: str) -> bool:
+    """Say whether a method's default row reads texts beside the corpus."""
+    kind = registry.available()[name]
+    return bool(kind.needs_auxiliary(kind.Params(), "controlled"))
 
 
 def take_steps(run: Run, steps: int, start: int = 0) -> Given:
@@ -199,7 +216,42 @@ def write_world(
     pools["given"] = pools["dense"]
     save_file(verdicts_of(folder / "dense.safetensors"), folder / "verdicts.safetensors")
     pools["verdicts"] = CandidatePool(folder / "verdicts.safetensors")
-    return World(dataset, vectors, pools, labelled, documents, write_table(folder / "table", dimension))
+    beside = folder / "auxiliary.parquet"
+    write_auxiliary(beside, labelled, [" ".join(line) for line in lines])
+    return World(
+        dataset, vectors, pools, labelled, documents, write_table(folder / "table", dimension), beside
+    )
+
+
+def write_auxiliary(path: Path, labels: Qrels, documents: Sequence[str]) -> None:
+    """Write texts beside the corpus: four a positive, which are its words without one, by their place.
+
+    Queries 2, 7, 12 ... have none. Every third text has not passed the filter; every eleventh is a document's.
+    """
+    rng = np.random.default_rng(11)
+    pairs = labels.positives()
+    made = [
+        (query, document, EDITS[number], " ".join(np.delete(documents[document].split(), number)))
+        for query, document in zip(pairs.queries.tolist(), pairs.documents.tolist(), strict=True)
+        for number in range(4)
+        if query % 5 != 2 and len(documents[document].split()) > 4
+    ]
+    places = np.arange(len(made))
+    collection.write_table(
+        path,
+        {
+            "query": np.array([query for query, *_ in made], np.int32),
+            "document": np.array([document for _, document, *_ in made], np.int32),
+            "kind": [kind for *_, kind, _ in made],
+            "text": [text for *_, text in made],
+            "score": rng.uniform(0, 0.9, len(made)).astype(np.float32),
+            "positive_score": np.full(len(made), 0.95, np.float32),
+            "overlap": np.full(len(made), 0.8, np.float32),
+            "equals": np.where(places % 11 == 10, 0, -1).astype(np.int32),
+            "answers": np.zeros(len(made), bool),
+            "passes": places % 3 != 2,
+        },
+    )
 
 
 def verdicts_of(pool: Path) -> dict[str, NDArray[Any]]:

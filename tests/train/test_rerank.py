@@ -201,7 +201,8 @@ def test_a_method_that_needs_vectors_is_refused_in_one_line():
     refused = sorted(set(registry.available()) - set(ALLOWED))
     assert refused == [
         "adore", "amcl", "ance", "buir", "claps", "clusterns", "conan", "dcl", "debiased", "feature_transformation",
-        "gist", "hasa", "hcl", "inbatch", "mochi", "moco_dual_view", "partial_fc", "unpg", "w_mse",
+        "generated", "generated_mixed", "gist", "hasa", "hcl", "inbatch", "mochi", "moco_dual_view", "partial_fc",
+        "unpg", "w_mse",
     ]  # fmt: skip
     for name in refused:
         faithful = {"track": "faithful"} if name in {"amcl", "buir", "w_mse"} else {}

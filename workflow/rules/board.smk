@@ -31,6 +31,29 @@ rule card:
         " --output {output.card:q}"
 
 
+# What texts made as negatives are: how many answer their query by the judge, and how many pass.
+rule generated_texts:
+    input:
+        tables=lambda wildcards: list(LAYOUT.text_tables(DATASETS[wildcards.dataset]).values()),
+        sources=sources("negmark.board.generated_texts"),
+    output:
+        table=f"{PATHS.board}/generated/{{dataset}}.csv",
+    log:
+        f"results/logs/generated_texts/{SUITE.suite}/{{dataset}}.log",
+    resources:
+        mem_mb=memory(2000),
+        runtime="30m",
+    params:
+        judge=SUITE.judge_text(),
+        tables=lambda wildcards: [
+            f"--table {source}={path}"
+            for source, path in LAYOUT.text_tables(DATASETS[wildcards.dataset]).items()
+        ],
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.board.generated_texts {params.tables}"
+        " --judge {params.judge:q} --output {output.table:q}"
+
+
 rule figures:
     input:
         contents=rules.contents.output.contents,

@@ -262,3 +262,89 @@ rule row_judgments:
     shell:
         "NEGMARK_LOG={log:q} python -m negmark.train.judgments --pool {input.pool:q} --dataset {params.dataset:q}"
         " --model {input.model:q} --output {output.judgments:q} --threads {threads}"
+
+
+# Texts made of the positives of training queries: by rule, or by a small causal model, once and before any training.
+AUXILIARY = "results/auxiliary/{collection}"
+
+
+rule edits:
+    input:
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        qrels=rules.dataset.output.qrels,
+        sources=sources("negmark.data.edited"),
+    output:
+        texts=f"{AUXILIARY}/edits-{{settings}}/texts.jsonl",
+    log:
+        "results/logs/auxiliary/{collection}/edits-{settings}.log",
+    priority: 10
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.search(COLLECTIONS[wildcards.collection], "bm25")),
+        runtime="2h",
+    params:
+        settings=LAYOUT.specs.edits(),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.data.edited --dataset {params.dataset:q}"
+        " --settings {params.settings:q} --output {output.texts:q}"
+
+
+# A killed job goes on where it was.
+rule written:
+    input:
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        qrels=rules.dataset.output.qrels,
+        own=inputs(LAYOUT.writer_files()),
+        sources=sources("negmark.data.written"),
+    output:
+        texts=f"{AUXILIARY}/written-{{settings}}/texts.jsonl",
+    log:
+        "results/logs/auxiliary/{collection}/written-{settings}.log",
+    priority: 10
+    threads: 64
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(COLLECTIONS[wildcards.collection])),
+        runtime="24h",
+        gpu=LAYOUT.resources.gpus(),
+    params:
+        settings=LAYOUT.specs.written(),
+        sizes=sizes(LAYOUT.writer_files()),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.data.written --dataset {params.dataset:q}"
+        " --settings {params.settings:q} --output {output.texts:q} --threads {threads}"
+
+
+# Does a text answer its query after all? Also asked of what BM25 and the encoder find.
+rule judged_texts:
+    input:
+        texts=lambda wildcards: LAYOUT.judged_inputs(wildcards.collection, wildcards.source),
+        documents=rules.dataset.output.documents,
+        queries=rules.dataset.output.queries,
+        qrels=rules.dataset.output.qrels,
+        own=inputs(LAYOUT.text_judge_files()),
+        sources=sources("negmark.train.judged_texts"),
+    output:
+        table=f"{AUXILIARY}/{{source}}-{{settings}}/judged-{{judge}}.parquet",
+    log:
+        "results/logs/auxiliary/{collection}/{source}-{settings}-judged-{judge}.log",
+    wildcard_constraints:
+        source="edits|written|retrieved",
+        settings="[0-9a-f]+",
+        judge="[0-9a-f]+",
+    priority: 10
+    threads: 64
+    resources:
+        mem_mb=memory(4000, lambda wildcards: FOOTPRINT.texts(COLLECTIONS[wildcards.collection])),
+        runtime="12h",
+        gpu=LAYOUT.resources.gpus(),
+    params:
+        judging=LAYOUT.specs.judging(),
+        sizes=sizes(LAYOUT.text_judge_files()),
+        options=lambda wildcards: LAYOUT.judged_options(wildcards.collection, wildcards.source),
+        dataset=lambda wildcards, input: Path(input.documents).parent,
+    shell:
+        "NEGMARK_LOG={log:q} python -m negmark.train.judged_texts {params.options} --dataset {params.dataset:q}"
+        " --settings {params.judging:q} --output {output.table:q} --threads {threads}"

@@ -41,6 +41,8 @@ class Tier:
     """Is its start a token table (`encoder.table`) and no transformer? Then all rows of its suites are of this tier."""
     has_tokens: bool = False
     """Can the vectors of tokens be moved before they become that of a text? Methods with `needs_tokens` need it."""
+    has_texts: bool = False
+    """Can it encode texts that are in no corpus, with gradient? Methods with `needs_auxiliary` need it."""
     score: str = "cosine similarity"
     """What its scores are, in figures."""
 
@@ -74,6 +76,7 @@ TIERS = {
             has_dropout=False,
             starts_from_table=True,
             has_tokens=True,
+            has_texts=True,
         ),
         Tier(
             "finetune",
@@ -85,6 +88,7 @@ TIERS = {
             "",
             "s",
             has_tokens=True,
+            has_texts=True,
         ),
         Tier(
             "rerank",

@@ -51,11 +51,11 @@ def audit(
     the query's own text and no positive (0: none is a candidate); `score_q10/q50/q90`, quantiles of the cosine
     similarity to the query (hardness); `turnover`, the share of negatives that the query did not have at its previous
     visit, empty where no query was visited twice; `backfilled`, the share that are random documents in places that the
-    method's own rule left empty. Negatives that are vectors count only in `negatives` and in the quantiles. From the
-    history, empty without one: `places_empty`, the share of the places for negatives that stayed empty,
-    `queries_without`, the share of queries without any negative, and how many pairs of a query and another's positive
-    were no negatives, `in_batch_copies` as the document has the text of the query's own positive, `in_batch_own` as it
-    is the query itself.
+    method's own rule left empty. Negatives that are vectors count only in `negatives` and in the quantiles, texts
+    beside the corpus in `turnover` and `backfilled` too. From the history, empty without one: `places_empty`, the share
+    of the places for negatives that stayed empty, `queries_without`, the share of queries without any negative, and how
+    many pairs of a query and another's positive were no negatives, `in_batch_copies` as the document has the text of
+    the query's own positive, `in_batch_own` as it is the query itself.
 
     Where labels are hidden from training, two more columns are exact (else empty): `false_negative_rate`, the share
     relevant to the query by all labels, hidden ones included, and `false_negative_weight`, the same with each
@@ -76,7 +76,7 @@ def audit(
     graph = graph or {}
     rows = ledger.assign(
         window=ledger["step"] * WINDOWS // steps,
-        is_document=ledger["document"] != VECTOR,
+        is_document=ledger["document"] >= 0,
         labelled=_is_labelled(ledger, labels, len(text_codes)),
         duplicate=_is_duplicate(ledger, labels, text_codes),
         own=_is_own(ledger, labels, own, len(text_codes)),
@@ -173,7 +173,7 @@ def _is_labelled(ledger: pd.DataFrame, labels: Qrels, documents: int) -> NDArray
     positives = labels.positives()
     positive_keys = _keys(positives.queries, positives.documents, documents)
     ledger_keys = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
-    return _among(ledger_keys, positive_keys) & (ledger["document"].to_numpy() != VECTOR)
+    return _among(ledger_keys, positive_keys) & (ledger["document"].to_numpy() >= 0)
 
 
 def _is_duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -181,16 +181,14 @@ def _is_duplicate(ledger: pd.DataFrame, labels: Qrels, codes: NDArray[np.int64])
     positive_keys = _keys(positives.queries, codes[positives.documents], width)
     documents = ledger["document"].to_numpy()
     ledger_keys = _keys(ledger["query"].to_numpy(), codes[np.maximum(documents, 0)], width)
-    return (
-        _among(ledger_keys, positive_keys) & (documents != VECTOR) & ~_is_labelled(ledger, labels, len(codes))
-    )
+    return _among(ledger_keys, positive_keys) & (documents >= 0) & ~_is_labelled(ledger, labels, len(codes))
 
 
 def _is_own(ledger: pd.DataFrame, labels: Qrels, own: Pairs, documents: int) -> NDArray[np.bool_]:
     pairs = unlabelled_own(labels, own)
     ledger_keys = _keys(ledger["query"].to_numpy(), ledger["document"].to_numpy(), documents)
     return _among(ledger_keys, _keys(pairs[:, 0], pairs[:, 1], documents)) & (
-        ledger["document"].to_numpy() != VECTOR
+        ledger["document"].to_numpy() >= 0
     )
 
 
@@ -200,7 +198,7 @@ def _is_related(ledger: pd.DataFrame, labels: Qrels, graph: Graph, relation: str
     related = graph[relation]
     rows = 1 + max(queries.max(initial=0), labels.queries.max(initial=0))
     near = holds(related_to_positives(related, labels, int(rows)), queries, documents)
-    return near & (documents != VECTOR) & ~_is_labelled(ledger, labels, related.shape[0])
+    return near & (documents >= 0) & ~_is_labelled(ledger, labels, related.shape[0])
 
 
 def _positives_made(
@@ -242,6 +240,8 @@ def _is_new(ledger: pd.DataFrame) -> NDArray[np.float64]:
     """Return whether each negative is new since its query's previous visit: 1 or 0, NaN at the first visit."""
     query, step = ledger["query"].to_numpy(np.int64), ledger["step"].to_numpy(np.int64)
     document = ledger["document"].to_numpy(np.int64)
+    vector = document == VECTOR
+    document = document - document.min(initial=0)  # texts beside the corpus have numbers below 0
     steps = int(step.max(initial=0)) + 1
     visits, place = np.unique(query * steps + step, return_inverse=True)
     starts = np.searchsorted(visits // steps, visits // steps)
@@ -249,7 +249,7 @@ def _is_new(ledger: pd.DataFrame) -> NDArray[np.float64]:
     width, many = int(document.max(initial=0)) + 1, int(visit.max(initial=0)) + 2
     now = (query * many + visit) * width + document
     new = ~_among(now - width, now)
-    return np.where((visit == 0) | (document == VECTOR), np.nan, new)
+    return np.where((visit == 0) | vector, np.nan, new)
 
 
 def _statistics(part: pd.DataFrame) -> dict[str, float]:

@@ -18,8 +18,8 @@ the dataset start from, before any training:
 - the false-negative rate: the share of negatives relevant by all labels, where the dataset hides some.
 
 Each is the mean over the queries of the first steps. They ignore loss weights and in-batch negatives. A negative that
-is a vector, not a document, has no score before training; its ledger score is used instead, which in the first steps
-is close to the untrained one.
+is a vector, or a text beside the corpus, has no score before training; its ledger score is used instead, which in the
+first steps is close to the untrained one.
 """
 
 import math
@@ -42,7 +42,7 @@ from negmark.store import collection
 from negmark.store.collection import Qrels
 from negmark.store.contents import read_contents
 from negmark.store.labels import Labels
-from negmark.store.ledger import VECTOR, read_ledger
+from negmark.store.ledger import read_ledger
 from negmark.store.left_out import read_left_out
 from negmark.store.vectors import Vectors, float32
 from negmark.store.vectors import load as load_vectors
@@ -135,7 +135,7 @@ def first_negatives(
         raise UserError("a ledger has queries that its seed does not draw; delete the run and run it again")
     rows = rows[rows["_merge"] == "both"].drop(columns="_merge")
     similarities = _cosines(queries, documents, rows["query"], rows["document"].clip(lower=0))
-    return rows.assign(negative=np.where(rows["document"] == VECTOR, rows["score"], similarities))
+    return rows.assign(negative=np.where(rows["document"] < 0, rows["score"], similarities))
 
 
 def _composed(early: pd.DataFrame, training: dict[str, Any], seed: int, labels: Labels) -> list[pd.DataFrame]:
@@ -193,9 +193,9 @@ def _cosines(
 
 
 def _is_false(early: pd.DataFrame, train: Qrels, hidden: Qrels, documents: int) -> NDArray[np.float64]:
-    """Return whether each negative is false: 1 or 0, NaN for a vector or where no labels are hidden."""
+    """Return whether each negative is false: 1 or 0, NaN for what is no document, or where no labels are hidden."""
     false = false_negatives(early, train, hidden if len(hidden.queries) else None, documents)
-    return np.where(early["document"] == VECTOR, np.nan, false)
+    return np.where(early["document"] < 0, np.nan, false)
 
 
 if __name__ == "__main__":

@@ -172,6 +172,9 @@ def main(
     judgments: Annotated[
         str, Option(help="scores by the cross-encoder that teaches, a file or one a seed")
     ] = "",
+    auxiliary: Annotated[
+        list[Path] | None, Option(help="a table of texts beside the corpus; may be repeated")
+    ] = None,
 ) -> None:
     """Train the trials of one row."""
     torch.set_num_threads(threads)
@@ -183,8 +186,8 @@ def main(
         dict(zip(seeds, models_of(option, len(seeds)), strict=True)) for option in (start, teachers)
     )
     judged = dict(zip(seeds, judgments_of(judgments, len(seeds)), strict=True))
-    materials = load_materials(dataset, vectors, pools, teacher)
-    decides = {"data": origins(dataset, vectors, teacher), "pools": files}
+    materials = load_materials(dataset, vectors, pools, teacher, auxiliary=auxiliary or ())
+    decides = {"data": origins(dataset, vectors, teacher, auxiliary or ()), "pools": files}
     bench = Workbench(asked["spec"], starts, taught_by, materials, state, decides, judged)
     if rates is None or grid is None:
         bench.write(output, bench.tried([Setting(factor, {}) for factor in asked["rates"]]))

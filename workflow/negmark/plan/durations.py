@@ -14,6 +14,11 @@ from negmark.plan.sizes import Size
 
 COLLATING = 1.5
 """Seconds that a job takes to make a table or a figure, without its start."""
+PROMPT_TOKENS = 60
+"""Of what a causal model is asked, besides the query and the passage."""
+TOKENS_WRITTEN = 15.0
+"""Tokens per second that a model of SmolLM2-135M's size writes in batches on a CPU: a guess, 5 where it was tried one
+text at a time on one core."""
 LOOKUPS = 3.5e6
 """Tokens per second and core that a token table averages, 384 wide, where that isn't measured; training them takes
 three times as long."""
@@ -105,6 +110,23 @@ def judgments_seconds(size: Size, how: Encoding, machine: Machine, depth: int) -
     query = min(size.query_tokens + 2, how.query_length)
     document = min(size.document_tokens + 2, how.document_length)
     return machine.start["torch"] + size.train * (1 + depth) * (query + document) / machine.tokens
+
+
+def written_seconds(size: Size, how: Encoding, machine: Machine, tokens: int) -> float:
+    """Let a small causal model write two texts for every training query: `TOKENS_WRITTEN` a second.
+
+    Reading a prompt is as fast as encoding with a network of its size, which is ten times MiniLM's.
+    """
+    prompt = PROMPT_TOKENS + how.query_length + min(size.document_tokens + 2, how.document_length)
+    reading = 10 * prompt / machine.tokens
+    return machine.start["torch"] + 2 * size.train * (reading + tokens / TOKENS_WRITTEN)
+
+
+def judged_seconds(size: Size, how: Encoding, machine: Machine, texts: int) -> float:
+    """Encode so many texts for every training query, and the query."""
+    document = min(size.document_tokens + 2, how.document_length)
+    tokens = size.train * (texts * document + min(size.query_tokens + 2, how.query_length))
+    return machine.start["torch"] + tokens / machine.tokens
 
 
 def train_seconds(

@@ -39,13 +39,14 @@ PLANS = Path("results/plans")
 WIDTHS = (1, 2, 4, 8, 16, 64, 256)
 COLLATING_RULES = (
     "contents", "rate_grid", "tune", "trained_gate", "gates", "audit", "foresight", "differences", "truth", "claims",
-    "card", "figures", "suite_figures", "leaderboard", "manifest", "track", "track_board", "all",
+    "card", "figures", "suite_figures", "generated_texts", "leaderboard", "manifest", "track", "track_board", "all",
 )  # fmt: skip
 """Rules that read the outputs of runs and write a table, a figure or a page."""
 PHASES = (
     ("dataset",), ("warm_up", "encode_part", "embeddings"),
     ("pool_part", "bm25_pool", "dense_pool", "given_pool", "verdicts_pool"),
     ("judgments_part",), ("judgments",), ("row_judgments_part",), ("row_judgments",),
+    ("edits", "written"), ("judged_texts",),
     ("try_rates",), ("rate_grid",), ("try_values",),
     ("train", "evaluate", "evaluate_baseline", "gate"),
 )  # fmt: skip
@@ -87,6 +88,9 @@ class Planner:
             "judgments_part": self._judgments,
             "row_judgments": self._judgments,
             "row_judgments_part": self._judgments,
+            "edits": self._collating,
+            "written": self._written,
+            "judged_texts": self._judged_texts,
             "try_rates": self._try,
             "try_values": self._try,
             "train": self._train,
@@ -154,6 +158,14 @@ class Planner:
         whole = durations.judgments_seconds(self._size_of(job), how, self._machine, depth)
         start = self._machine.start["torch"]
         return start + (whole - start) / int(parts or 1)
+
+    def _written(self, job: Job) -> float:
+        tokens = self._layout.suite.generator.tokens
+        return durations.written_seconds(self._size_of(job), self._how, self._machine, tokens)
+
+    def _judged_texts(self, job: Job) -> float:
+        a_query = 4 * self._layout.suite.generator.versions  # entity, number, splice and the others together
+        return durations.judged_seconds(self._size_of(job), self._how, self._machine, a_query)
 
     def _bm25_pool(self, job: Job) -> float:
         gathers = self._layout.paths.pool_shares("bm25") != (1, 1)

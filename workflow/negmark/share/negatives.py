@@ -2,8 +2,8 @@
 
 A run visits a query more than once, and many methods give it other negatives each time. The file has the distinct ones,
 last seen first, at most as many a query as the run had at a time: what the method gave at the end, filled up from
-earlier visits where that was less. Left out and counted are vectors, which no text stands for, random documents in
-places that the method's own rule left empty, and what had no weight in the loss.
+earlier visits where that was less. Left out and counted are vectors, which no text stands for, texts that are in no
+corpus, random documents in places that the method's own rule left empty, and what had no weight in the loss.
 """
 
 from collections.abc import Iterator, Mapping
@@ -36,15 +36,17 @@ def chosen_rows(ledger: pd.DataFrame, most: int) -> tuple[pd.DataFrame, dict[str
     A document that a query had more than once counts as seen at the last step; `score` is the one of that step.
     """
     is_vector, is_random = ledger["document"] == VECTOR, ledger[BACKFILLED]
+    is_beside = ledger["document"] < VECTOR
     weightless = ledger["weight"] <= 0
-    usable = ledger[~(is_vector | is_random | weightless)]
+    usable = ledger[~(is_vector | is_beside | is_random | weightless)]
     newest = usable.sort_values("step", ascending=False, kind="stable")
     distinct = newest.drop_duplicates(["query", "document"]).sort_values("query", kind="stable")
     rows = distinct.groupby("query").head(most)
     return rows, {
         "vectors": int(is_vector.sum()),
-        BACKFILLED: int((is_random & ~is_vector).sum()),
-        "without_weight": int((weightless & ~is_random & ~is_vector).sum()),
+        "beside_the_corpus": int(is_beside.sum()),
+        BACKFILLED: int((is_random & ~is_vector & ~is_beside).sum()),
+        "without_weight": int((weightless & ~is_random & ~is_vector & ~is_beside).sum()),
         "repeats": len(usable) - len(distinct),
         "seen_earlier": len(distinct) - len(rows),
     }

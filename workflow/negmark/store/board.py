@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from negmark.core.errors import UserError
@@ -13,7 +14,9 @@ from negmark.core.formats import BOARD, number_of, whose
 from negmark.core.names import METRICS_FILE, PER_QUERY
 from negmark.core.run_folders import run_folder
 from negmark.core.spreadsheet import read_table
+from negmark.methods.auxiliary import ids_of
 from negmark.store import collection
+from negmark.store.auxiliary import read_auxiliary
 from negmark.store.contents import Contents, read_contents
 from negmark.store.ledger import VECTOR, read_ledger
 from negmark.store.query_scores import QueryScores, read_query_scores
@@ -75,9 +78,19 @@ class Run:
         ):  # fmt: skip
             known = pd.DataFrame({"id": collection.column(dataset, table, "id"), "text": lines})
             known.loc[VECTOR] = ["", ""]
+            if name == "document":
+                known = pd.concat([known, self._beside_the_corpus()])
             for column in known:
                 ledger[f"{name}_{column}"] = known[column].loc[ledger[name]].to_numpy()
         return ledger
+
+    def _beside_the_corpus(self) -> pd.DataFrame:
+        """Return id and text of the texts beside the corpus that its negatives may be, by their number in ledgers."""
+        tables = self.manifest["data"].get("auxiliary", {})
+        texts = read_auxiliary([_there(self._root / table) for table in tables]).texts if tables else []
+        numbers = np.arange(len(texts))
+        about = {"id": [f"auxiliary-{number}" for number in numbers], "text": texts}
+        return pd.DataFrame(about, index=ids_of(numbers))
 
 
 class Board:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from typer import Option
 
 from negmark.core import stage
@@ -49,6 +49,9 @@ class Contents(BaseModel):
 
     hiding: list[str] = []
     """The datasets that hide something from training, so that false negatives are known."""
+
+    generating: Annotated[list[str], Field(exclude_if=lambda names: not names)] = []
+    """The datasets of whose positives texts are made, as negatives."""
 
     failed: list[FailedRow] = []
     """The rows without numbers, each with the dataset where it has none."""

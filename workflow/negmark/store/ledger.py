@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from negmark.store.collection import write_table
 
 VECTOR = -2
-"""The document of a negative that is a vector."""
+"""The document of a negative that is a vector. Below it are texts that are in no corpus: `negmark.store.auxiliary`."""
 POSITIVE = "positive"
 """Column of a ledger whose method may change positives."""
 
@@ -118,5 +118,5 @@ class Ledger:
 
 
 def read_ledger(path: Path) -> pa.Table:
-    """Read a ledger: the columns of `Ledger.table`; the document is `VECTOR` where a negative is none."""
+    """Read a ledger: the columns of `Ledger.table`; the document is below 0 where a negative is none of the corpus."""
     return pq.read_table(path)

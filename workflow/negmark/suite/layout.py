@@ -9,6 +9,7 @@ from negmark.core.files import canonical
 from negmark.core.names import LEXICAL, RANKER, TRAINED
 from negmark.core.run_folders import run_folder
 from negmark.core.tiers import TIERS
+from negmark.store.auxiliary import KINDS, RETRIEVED
 from negmark.store.contents import Contents
 from negmark.store.failures import FailedRow, Failure, Place, is_partial, read_failures, with_heirs
 from negmark.suite import own_files
@@ -115,6 +116,7 @@ class Layout:
             homes=self.suite.homes,
             curved=[dataset.name for dataset in self.suite.with_dev] if curved else [],
             hiding=[dataset.name for dataset in datasets if dataset.hides_labels],
+            generating=[dataset.name for dataset in self.generating],
             controls=[row.name for row in rows if row.method.knows_hidden or row.method.gives_positives],
             untuned=[row.name for row in rows if row.untuned],
             comparisons=comparisons([Entry.of(row) for row in ranked_first if row.name not in lacking]),
@@ -166,6 +168,44 @@ class Layout:
             f"{one.name}={self.paths.given(one)}={self.paths.collection(one)}={self.paths.vectors(one)}"
             for one in self.giving
         ]
+
+    @property
+    def generating(self) -> list[Dataset]:
+        """The datasets of whose positives texts are made, as negatives of some row."""
+        made = any(row.text_kinds for row in self.rows.values())
+        return [dataset for dataset in self.datasets.values() if made and dataset.is_home]
+
+    def text_sources(self) -> list[str]:
+        """Return who makes texts for some row, and `retrieved`, which they are compared with."""
+        kinds = frozenset[str]().union(*(row.text_kinds for row in self.rows.values()))
+        return [*(source for source, of in KINDS.items() if kinds & set(of)), RETRIEVED]
+
+    def text_tables(self, dataset: Dataset) -> dict[str, str]:
+        """Return the judged tables of a dataset by their source."""
+        return {source: self.paths.judged_texts(dataset, source) for source in self.text_sources()}
+
+    def judged_inputs(self, collection: str, source: str) -> list[str]:
+        """Return what is judged: a file of texts, or the pools of BM25 and of the encoder."""
+        dataset = self.collections[collection]
+        if source != RETRIEVED:
+            return [self.paths.made_texts(dataset, source)]
+        return [self.paths.pool(dataset, kind) for kind in ("bm25", "dense")]
+
+    def judged_options(self, collection: str, source: str) -> str:
+        """Return the same as options of the stage that judges."""
+        files = self.judged_inputs(collection, source)
+        if source != RETRIEVED:
+            return f"--texts {files[0]}"
+        return " ".join(f"--pool {kind}={file}" for kind, file in zip(("bm25", "dense"), files, strict=True))
+
+    def text_judge_files(self) -> list[str]:
+        """Return the files of the model that judges texts, where the suite names its folder."""
+        judge = self.suite.judge()
+        return own_files.of_model(judge.get("ranker") or judge["model"])
+
+    def writer_files(self) -> list[str]:
+        """Return the files of the model that writes texts, where the suite names its folder."""
+        return own_files.of_model(self.suite.generator.model)
 
     @property
     def warmup_modules(self) -> list[str]:

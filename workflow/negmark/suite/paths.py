@@ -8,6 +8,7 @@ from negmark.core.files import short_hash
 from negmark.core.names import BASELINES
 from negmark.core.run_folders import run_folder
 from negmark.encode.shards import part_name
+from negmark.store.auxiliary import KINDS
 from negmark.suite import own_files
 from negmark.suite.datasets import Dataset
 from negmark.suite.rows import Row
@@ -164,6 +165,38 @@ class Paths:
         parts, stem = self._suite.shards.judgments, file.removesuffix(".safetensors")
         return [f"{stem}-part-{part}-of-{parts}.json" for part in range(parts)] if parts > 1 else []
 
+    def made_texts(self, dataset: Dataset, source: str) -> str:
+        """Return the file of texts made of a dataset's positives by a source, `edits` or `written`."""
+        return f"results/auxiliary/{dataset.collection}/{source}-{self._texts_key(source)}/texts.jsonl"
+
+    def judged_texts(self, dataset: Dataset, source: str) -> str:
+        """Return the table of what a source makes, judged; of `retrieved` it is what BM25 and the encoder find."""
+        suite = self._suite
+        judge = short_hash([suite.judge(), suite.generator.judging()])
+        folder = f"results/auxiliary/{dataset.collection}/{source}-{self._texts_key(source)}"
+        return f"{folder}/judged-{judge}.parquet"
+
+    def _texts_key(self, source: str) -> str:
+        suite = self._suite
+        pools = {
+            "edits": suite.pools.bm25(),
+            "written": {},
+            "retrieved": [suite.pool_key(), suite.encoder_key()],
+        }
+        return short_hash([suite.generator.decides(source), pools[source]])
+
+    def auxiliary(self, dataset: Dataset, row: Row) -> list[str]:
+        """Return the tables of texts beside the corpus that a row's runs read, in the order of their numbers."""
+        return [
+            self.judged_texts(dataset, source)
+            for source, kinds in KINDS.items()
+            if row.text_kinds & set(kinds)
+        ]
+
+    def texts_table(self, dataset: Dataset) -> str:
+        """Return the board's table of what the texts made for a dataset are, by kind."""
+        return f"{self.board}/generated/{dataset.name}.csv"
+
     def texts(self, dataset: Dataset, row: Row) -> list[str]:
         """Return the texts, and the warmed-up encoder if any, where a row's runs encode texts again."""
         if not row.tier.reads_texts:
@@ -205,6 +238,7 @@ class Paths:
             "teachers": self.teachers(dataset, row, seeds),
             "judgments": self.judgments(dataset, row, seeds),
             "texts": self.texts(dataset, row),
+            "auxiliary": self.auxiliary(dataset, row),
             "own": own_files.inputs(self.ranker_files(row)),
             "graph": [f"{self.collection(dataset)}/documents.parquet"] if row.needs_graph else [],
         }
@@ -218,7 +252,8 @@ class Paths:
         pools = [f"--pool {kind}={path}" for kind, path in self.pools(dataset, row).items()]
         teachers = [f"--teacher {Path(file).parent}" for file in self.teacher(dataset, row)]
         places = [f"--dataset {self.collection(dataset)}", f"--vectors {self.vectors(dataset)}"]
-        return " ".join([*places, *pools, *teachers])
+        beside = [f"--auxiliary {file}" for file in self.auxiliary(dataset, row)]
+        return " ".join([*places, *pools, *teachers, *beside])
 
     def outputs(self, seeds: Sequence[int], file: str) -> list[str]:
         """Return a file of the runs of these seeds, dataset and row as wildcards."""

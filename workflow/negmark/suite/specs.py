@@ -77,7 +77,10 @@ class Specs:
         teacher = suite.teacher.model_dump() if suite.teacher else start
         encoders = [spec.pop("encoder", None), start, teacher]
         known = [{**settings, "dtype": None} for settings in encoders if settings]
-        return short_hash([spec, dataset.collection, known, suite.finetune.decides(), suite.pool_key()])
+        texts = [suite.generator.model_dump()] if row.text_kinds else []
+        return short_hash(
+            [spec, dataset.collection, known, suite.finetune.decides(), suite.pool_key(), *texts]
+        )
 
     def encoder(self, dataset: Dataset, key: str) -> str:
         """Return the settings of the encoder or teacher that a folder name belongs to."""
@@ -88,6 +91,19 @@ class Specs:
     def pools(self) -> str:
         """Return the settings of the pools."""
         return canonical(self._suite.pools.decides())
+
+    def edits(self) -> str:
+        """Return what decides edits: versions, and BM25 for the sentences that are spliced in."""
+        bm25 = self._suite.pools.model_dump(exclude={"index", "depth"})
+        return canonical({**self._suite.generator.decides("edits"), **bm25})
+
+    def written(self) -> str:
+        """Return what decides the texts of the model that writes."""
+        return canonical(self._suite.generator.decides("written"))
+
+    def judging(self) -> str:
+        """Return the judge of made texts and the filter."""
+        return canonical({"judge": self._suite.judge(), **self._suite.generator.judging()})
 
     def gates(self) -> str:
         """Return the gates of the suite."""

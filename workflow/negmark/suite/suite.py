@@ -20,6 +20,7 @@ from negmark.suite.settings import (
     EncoderSettings,
     FinetuneSettings,
     GateSettings,
+    GeneratorSettings,
     Metric,
     Name,
     Number,
@@ -99,6 +100,9 @@ class Suite(Settings):
     finetune: FinetuneSettings = FinetuneSettings()
     rerank: RerankSettings = RerankSettings()
     pools: PoolSettings = PoolSettings()
+    generator: GeneratorSettings = Field(
+        default=GeneratorSettings(), exclude_if=lambda settings: settings == GeneratorSettings()
+    )
     shards: ShardSettings = ShardSettings()
     tracking: TrackingSettings = TrackingSettings()
     tuning: TuningSettings = TuningSettings()
@@ -249,6 +253,20 @@ class Suite(Settings):
     def ranker_key(self, ranker: RankerTeacher) -> str:
         """Return the file name of a cross-encoder's judgments."""
         return f"{_slug(ranker.ranker)}-{short_hash(ranker.model_dump())}"
+
+    def judge(self) -> dict[str, Any]:
+        """Return the settings of who judges texts that are made: a teacher with weights, else the whole encoder."""
+        if self.teacher_ranker:
+            return self.teacher_ranker.model_dump()
+        return (self.teacher_encoder or self.encoder).model_dump()
+
+    def judge_text(self) -> str:
+        """Return in a few words who judges texts that are made."""
+        return (
+            f"the cross-encoder {self.teacher_ranker.ranker}"
+            if self.teacher_ranker
+            else str(self.judge()["model"])
+        )
 
     def pool_key(self) -> str:
         """Return the folder name of the candidate pools with their settings."""

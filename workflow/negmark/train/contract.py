@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.core.errors import DivergedError, UserError
+from negmark.methods.auxiliary import is_auxiliary, rows_of
 from negmark.methods.base import Method
 from negmark.methods.registry import place
 from negmark.methods.types import NO_DOCUMENT, Batch, Negatives, Scores
@@ -26,7 +27,8 @@ def check_negatives(negatives: Any, batch: Batch, method: Method) -> None:
     if (ids := negatives.ids) is not None:
         if not isinstance(ids, np.ndarray) or ids.ndim != 2 or len(ids) != size or ids.dtype != np.int64:
             raise _breach(method, f"ids must be int64 of shape [{size}, M], found {_shape(ids)}")
-        outside = ids[(ids < NO_DOCUMENT) | (ids >= documents)]
+        auxiliary = is_auxiliary(ids) & (rows_of(ids) < method.services.auxiliary_documents)
+        outside = ids[((ids < NO_DOCUMENT) & ~auxiliary) | (ids >= documents)]
         if len(outside):
             raise _breach(
                 method,

@@ -1,6 +1,6 @@
 """What the runs of a job read and never change: vectors, labels and pools, loaded once for all its seeds."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from negmark.core.files import read_json
+from negmark.core.files import read_json, sha256_file
 from negmark.store import collection
+from negmark.store.auxiliary import Auxiliary, read_auxiliary
 from negmark.store.collection import HIDDEN
 from negmark.store.copies import read_copies
 from negmark.store.judgments import Judgments
@@ -37,6 +38,8 @@ class Materials:
     """Vectors of another encoder: documents and queries."""
     graded: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
     """Graded pairs beside the labels: rows [P, 2] of queries, and scores [P]."""
+    auxiliary: Auxiliary | None = None
+    """Texts that are in no corpus."""
 
 
 def load_materials(
@@ -45,8 +48,12 @@ def load_materials(
     pools: Mapping[str, CandidatePool],
     teacher: Path | None = None,
     judgments: Path | None = None,
+    auxiliary: Sequence[Path] = (),
 ) -> Materials:
-    """Read labels and vectors; `teacher` is the folder of another encoder's vectors, `judgments` a ranker's scores."""
+    """Read labels and vectors; `teacher` is the folder of another encoder's vectors, `judgments` a ranker's scores.
+
+    `auxiliary` are tables of texts beside the corpus.
+    """
     documents, queries = load_vectors(vectors)
     labels = Labels(collection.qrels(dataset, "train"), len(documents), read_left_out(dataset))
     rows, scores = collection.graded_pairs(dataset)
@@ -60,6 +67,7 @@ def load_materials(
         graded=(rows, scores) if len(rows) else None,
         judgments=Judgments(judgments) if judgments else None,
         judged_by=judgments,
+        auxiliary=read_auxiliary(auxiliary) if auxiliary else None,
     )
 
 
@@ -77,12 +85,18 @@ def hidden_labels(materials: Materials) -> Labels:
     return Labels(hidden, materials.labels.documents, LeftOut(read_copies(materials.dataset)))
 
 
-def origins(dataset: Path, vectors: Path, teacher: Path | None = None) -> dict[str, Any]:
-    """Return what the data of runs came from: the dataset's card, and the keys of vectors and of the teacher's."""
+def origins(
+    dataset: Path, vectors: Path, teacher: Path | None = None, auxiliary: Sequence[Path] = ()
+) -> dict[str, Any]:
+    """Return what the data of runs came from: the dataset's card, and the keys of vectors and of the teacher's.
+
+    And, where there are texts beside the corpus, their tables with the checksum of each, in the order of their rows.
+    """
     return {
         "dataset": read_json(dataset / "card.json"),
         "vectors": _key(vectors),
         "teacher": _key(teacher) if teacher else None,
+        **({"auxiliary": {str(path): sha256_file(path) for path in auxiliary}} if auxiliary else {}),
     }
 
 

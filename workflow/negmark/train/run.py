@@ -94,6 +94,9 @@ def set_up(
         graph=_graph(spec, materials)
         if method_class.needs_graph(params, spec.get("track", "controlled"))
         else None,
+        auxiliary=materials.auxiliary
+        if method_class.needs_auxiliary(params, spec.get("track", "controlled"))
+        else None,
     )
     method = method_class(params, services)
     objective = _other(spec["loss"], services) if "loss" in spec else method

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from negmark.core.seeds import stream
 from negmark.methods.base import Pool
 from negmark.methods.types import NO_DOCUMENT, Graded, Ids, Move
+from negmark.store.auxiliary import Auxiliary
 from negmark.store.graph import Graph, within_hops
 from negmark.store.judgments import Judgments
 from negmark.store.labels import Labels
@@ -118,7 +119,9 @@ class TrainingServices:
         judgments: Judgments | None = None,
         steps: int = 0,
         graph: Graph | None = None,
+        auxiliary: Auxiliary | None = None,
     ) -> None:
+        self._auxiliary = auxiliary
         self._track, self._steps, self._graph = track, steps, graph
         self._encoder, self._labels, self._pools = encoder, labels, pools
         self._teacher, self._graded, self._hidden = teacher, graded, hidden
@@ -329,6 +332,21 @@ class TrainingServices:
         if self._graph is None:
             raise PermissionError(f"{self._row}: only a row with `needs_graph` may ask for neighbours")
         return within_hops(self._graph, documents, hops)
+
+    @property
+    def auxiliary_documents(self) -> int:
+        """Texts beside the corpus."""
+        return 0 if self._auxiliary is None else len(self._auxiliary)
+
+    def auxiliary(
+        self, queries: Ids, kinds: Sequence[str], judged: bool = True
+    ) -> tuple[Ids, NDArray[np.float32]]:
+        """Return texts made for queries. Raises PermissionError for a method that doesn't declare its need of them."""
+        if self._auxiliary is None:
+            raise PermissionError(
+                f"{self._row}: only a row with `needs_auxiliary` may ask for texts beside the corpus"
+            )
+        return self._auxiliary.candidates(queries, kinds, judged)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return what a resumed run needs of the services, counters aside: the momentum copy, if there is one."""

@@ -45,14 +45,17 @@ def main(
     judgments: Annotated[
         str, Option(help="scores by the cross-encoder that teaches, a file or one a seed")
     ] = "",
+    auxiliary: Annotated[
+        list[Path] | None, Option(help="a table of texts beside the corpus; may be repeated")
+    ] = None,
 ) -> None:
     """Train one method with one or several seeds and write model, history, ledger and manifest of each."""
     torch.set_num_threads(threads)
     files = dict(entry.split("=", 1) for entry in pool or [])
     with process_cost() as loading:
         pools = {kind: CandidatePool(Path(file)) for kind, file in files.items()}
-        materials = load_materials(dataset, vectors, pools, teacher)
-    data = origins(dataset, vectors, teacher)
+        materials = load_materials(dataset, vectors, pools, teacher, auxiliary=auxiliary or ())
+    data = origins(dataset, vectors, teacher, auxiliary or ())
     curve = _curve(dataset, json.loads(spec)["training"])
     folders = [model.parent for model in models]
     checkpoints = []

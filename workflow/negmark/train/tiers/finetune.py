@@ -41,6 +41,7 @@ from negmark.encode.pretrained import find_model
 from negmark.encode.recipe import recipe_of
 from negmark.encode.tokens import Texts, Tokens, tokens_of
 from negmark.store import collection
+from negmark.store.auxiliary import AUXILIARY
 from negmark.store.vectors import Vectors, float32
 from negmark.train.inputs import Materials
 from negmark.train.tiers import lora
@@ -111,9 +112,13 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "FinetuneEnco
     tower = load_tower(
         find_model(settings["model"]), settings["similarity"], training["dropout"], training.get("lora")
     )
+    tokens = dict(tokens_of_sides(materials.dataset, canonical(settings)))
+    if materials.auxiliary is not None:
+        texts = Texts(materials.auxiliary.texts, settings["document_length"], settings["document_prompt"])
+        tokens[AUXILIARY] = tokens_of(find_model(settings["model"]), texts)
     return FinetuneEncoder(
         tower,
-        tokens_of_sides(materials.dataset, canonical(settings)),
+        tokens,
         {"query": materials.queries, "document": materials.documents},
         materials.labels.queries,
         precision=training["precision"],
@@ -199,7 +204,7 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         self._dtype = precision
         self.towers = nn.ModuleDict({SHARED: tower.to(self._accelerator.device)})
         self._tokens, self._warmup, self._training_queries = tokens, warmup, training_queries
-        self._lengths = {side: tokens[side].lengths for side in SIDES}
+        self._lengths = {side: each.lengths for side, each in tokens.items()}
         self._chunk_tokens, self._chunk_gradients = chunk_tokens, chunk_gradients
         self._key, self._calls = (0, 0), 0
         self._pending: list[tuple[str, list[Rows], int, torch.Tensor]] = []
@@ -218,6 +223,12 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         if "document" not in self.trained:
             return self.all_documents()[torch.from_numpy(rows)]
         return self._encode("document", rows)
+
+    def auxiliary(self, rows: Rows) -> torch.Tensor:
+        """Return vectors [len(rows), D] of texts that are in no corpus, by the documents' tower."""
+        if "document" in self.trained:
+            return self._encode(AUXILIARY, rows)
+        return self._all(AUXILIARY, rows)
 
     def all_documents(self) -> torch.Tensor:
         """Return the vectors [N, D] of the whole corpus as they are now."""
@@ -391,7 +402,8 @@ class FinetuneEncoder(BiEncoder, nn.Module):
         return torch.from_numpy(float32(self._warmup[side][rows]))
 
     def _tower(self, side: str) -> Any:
-        return self.towers[SHARED] if SHARED in self.towers else self.towers[side]
+        own = "document" if side == AUXILIARY else side
+        return self.towers[SHARED] if SHARED in self.towers else self.towers[own]
 
     def _precision(self) -> AbstractContextManager[Any]:
         return self._accelerator.autocast()

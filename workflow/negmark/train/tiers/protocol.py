@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.core.errors import UserError
+from negmark.methods.auxiliary import is_auxiliary, rows_of
 from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 Rows = NDArray[np.int64]
@@ -72,6 +73,9 @@ class TrainedEncoder(Protocol):
 
     def documents(self, rows: Rows) -> torch.Tensor:
         """Return vectors [len(rows), D] of documents, with gradient where they are trained."""
+
+    def auxiliary(self, rows: Rows) -> torch.Tensor:
+        """Return vectors [len(rows), D] of texts that are in no corpus, as `documents` returns those of the corpus."""
 
     def all_documents(self) -> torch.Tensor:
         """Return the vectors [N, D] of the whole corpus as they are now, without gradient."""
@@ -162,6 +166,12 @@ class BiEncoder:
     def rankers(self) -> None:
         """Return None: there is no cross-encoder."""
 
+    def auxiliary(self, rows: Rows) -> torch.Tensor:
+        """Refuse: vectors come from a frozen encoder, unless a tier does it otherwise."""
+        raise UserError(
+            "this tier encodes no texts: a method with texts that are in no corpus can't run in it"
+        )
+
     def live(self: TrainedEncoder) -> dict[str, torch.Tensor]:
         """Return all parameters."""
         return {name: value.detach() for name, value in self.named_parameters()}
@@ -184,13 +194,27 @@ def _negative_vectors(encoder: TrainedEncoder, negatives: Negatives, batch: Batc
     size, dimension = batch.query_vectors.shape
     vectors = []
     if negatives.ids is not None:
-        rows = np.where(negatives.ids == NO_DOCUMENT, 0, negatives.ids)
-        vectors.append(encoder.documents(rows.ravel()).reshape(*rows.shape, dimension))
+        vectors.append(
+            _given_vectors(encoder, negatives.ids.ravel()).reshape(*negatives.ids.shape, dimension)
+        )
     if negatives.vectors is not None:
         vectors.append(negatives.vectors)
     if len(vectors) == 1:
         return vectors[0]
     return torch.cat(vectors, dim=1) if vectors else torch.empty(size, 0, dimension)
+
+
+def _given_vectors(encoder: TrainedEncoder, ids: Rows) -> torch.Tensor:
+    """Return the vectors [n, D] of documents [n] of the corpus or beside it; document 0's in empty places."""
+    beside = is_auxiliary(ids)
+    if not beside.any():
+        return encoder.documents(np.where(ids == NO_DOCUMENT, 0, ids))
+    corpus = np.where(ids == NO_DOCUMENT, 0, ids)[~beside]
+    parts = [encoder.auxiliary(rows_of(ids[beside]))]
+    if len(corpus):
+        parts.append(encoder.documents(corpus))
+    places = np.argsort(np.concatenate([np.flatnonzero(beside), np.flatnonzero(~beside)]))
+    return torch.cat(parts)[torch.from_numpy(places)]
 
 
 @dataclass(frozen=True)

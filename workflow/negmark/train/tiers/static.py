@@ -21,8 +21,9 @@ from torch.nn.functional import embedding_bag, normalize
 from negmark.core.errors import UserError
 from negmark.encode.device import keep_freed_memory
 from negmark.encode.table_starts import open_table
-from negmark.encode.token_table import SIDES, TokenTable, tokens_of_sides
-from negmark.encode.tokens import Tokens
+from negmark.encode.token_table import SIDES, TokenTable, tokens_of, tokens_of_sides
+from negmark.encode.tokens import Texts, Tokens
+from negmark.store.auxiliary import AUXILIARY
 from negmark.store.vectors import Vectors, float32
 from negmark.train.inputs import Materials
 from negmark.train.tiers.protocol import BiEncoder, Rows
@@ -40,9 +41,13 @@ def open_encoder(spec: Mapping[str, Any], materials: Materials) -> "StaticEncode
     keep_freed_memory()
     training, encoder = spec["training"], spec["encoder"]
     start = open_table(encoder["table"], encoder["model"])
+    tokens = tokens_of_sides(start, materials.dataset, encoder)
+    if materials.auxiliary is not None:
+        texts = Texts(materials.auxiliary.texts, encoder["document_length"], encoder["document_prompt"])
+        tokens[AUXILIARY] = tokens_of(start, texts)
     return StaticEncoder(
         start,
-        tokens_of_sides(start, materials.dataset, encoder),
+        tokens,
         {"query": materials.queries, "document": materials.documents},
         learned_weights=training["weights"] == "learned",
     )
@@ -99,6 +104,10 @@ class StaticEncoder(BiEncoder, nn.Module):
     def documents(self, rows: Rows) -> torch.Tensor:
         """Return unit vectors [len(rows), D] of documents."""
         return self._table("document")(self._bags("document", rows))
+
+    def auxiliary(self, rows: Rows) -> torch.Tensor:
+        """Return unit vectors [len(rows), D] of texts that are in no corpus, by the table of documents."""
+        return self._table("document")(self._bags(AUXILIARY, rows))
 
     def all_documents(self) -> torch.Tensor:
         """Return the unit vectors [N, D] of the whole corpus."""

@@ -63,7 +63,7 @@ class Generated(Method):
     needs_vectors = "vectors of texts that are in no corpus"
     faithful = True
     recipe_negatives: ClassVar[int | None] = 2
-    footnotes = (
+    footnotes: ClassVar[tuple[Footnote, ...]] = (
         *CONDITIONS,
         Footnote("texts alone, no images", {When.FAITHFUL}),
         Footnote(
@@ -74,7 +74,7 @@ class Generated(Method):
         ),
         Footnote("the suite's encoder, steps, batch size and optimiser", {When.FAITHFUL}),
     )
-    claims = (
+    claims: ClassVar[tuple[Claim, ...]] = (
         Claim(
             better="bm25",
             worse="generated",
@@ -211,7 +211,7 @@ class GeneratedMixed(Generated):
     citation = "after SyNeg, Li et al. 2024, arXiv 2412.17250"
     faithful = False
     recipe_negatives: ClassVar[int | None] = None
-    footnotes = (
+    footnotes: ClassVar[tuple[Footnote, ...]] = (
         *CONDITIONS,
         Footnote("SyNeg's texts are a large model's, with a prompt that reflects on its own answer"),
     )

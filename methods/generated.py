@@ -203,7 +203,7 @@ class Generated(Method):
         return negatives
 
 
-class GeneratedMixed(Generated):
+class GeneratedMixed(Generated, Method):
     """Such texts for a share of the places, and a pool's documents for the others."""
 
     name = "generated_mixed"

@@ -30,6 +30,10 @@ MAY_READ = {
     "data/given": {"train"},
     "share/negatives": {"train"},
     "advise/suspects": {"train"},
+    "data/edited": {"train"},
+    "data/verdicts": {"train"},
+    "share/to_judge": {"train", HIDDEN},
+    "train/judged_texts": {"train"},
 }
 """Which splits a module asks `collection.qrels` for. One that isn't here reads no labels."""
 TOUCH_THE_FILE = {"store/collection", "data/prepare"}

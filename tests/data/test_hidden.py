@@ -256,8 +256,8 @@ def test_no_method_but_a_control_is_told(name: str, truth: World, monkeypatch: p
         run.services.is_hidden_positive(np.array([0]), np.array([[0]]))
 
 
-def test_the_oracle_is_the_one_control_that_is_told() -> None:
-    assert {"oracle"} == CONTROLS
+def test_controls_alone_are_told() -> None:
+    assert {name.partition("/")[0] for name in CONTROLS} == {"oracle", "rlhn_truth"}
     assert all("(control)" in METHODS[name].title for name in CONTROLS)
 
 

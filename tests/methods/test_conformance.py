@@ -55,7 +55,7 @@ def test_an_unfiltered_draw_would_meet_positives(world):
     """Else the tests below could not fail: positives stand on top of both rankings."""
     positives = world.labels.positives()
     queries, starts = np.unique(positives.queries, return_index=True)
-    for pool in world.pools.values():
+    for pool in (pool for kind, pool in world.pools.items() if kind != "verdicts"):  # those rank nothing
         _, best = pool.candidates(queries, 1)
         labelled = pool.positive_scores(positives.queries, positives.documents)
         assert (np.maximum.reduceat(labelled, starts) >= best[:, 0]).mean() > 0.8

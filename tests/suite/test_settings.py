@@ -17,9 +17,7 @@ from negmark.suite.open import check_docstrings
 from negmark.suite.suite import Suite
 
 METHODS = ", ".join(sorted(registry.available()))
-SIZES = (
-    "copies, dev_queries, documents, given, graded, hide, kind, regime, relevant_grade, seed, source, sts, "
-)
+SIZES = "copies, dev_queries, documents, given, graded, hide, kind, mix, regime, relevant_grade, seed, source, sts, "
 
 
 def suite(**changes) -> Suite:

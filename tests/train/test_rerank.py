@@ -200,12 +200,14 @@ def suite(methods, **keys):
 def test_a_method_that_needs_vectors_is_refused_in_one_line():
     refused = sorted(set(registry.available()) - set(ALLOWED))
     assert refused == [
-        "adore", "amcl", "ance", "buir", "claps", "clusterns", "conan", "dcl", "debiased", "feature_transformation",
-        "generated", "generated_mixed", "gist", "hasa", "hcl", "inbatch", "mochi", "moco_dual_view", "partial_fc",
+        "adore", "amcl", "ance", "ance_tele", "b3", "buir", "cde", "claps", "clusterns", "conan", "dcl", "debiased",
+        "feature_transformation", "generated", "generated_mixed", "gist", "gte", "hardness", "hasa", "hcl", "inbatch",
+        "kalm", "mochi", "moco_dual_view", "ngame", "partial_fc", "self_guided", "spread_out", "tas_b", "trisampler",
         "unpg", "w_mse",
     ]  # fmt: skip
     for name in refused:
-        faithful = {"track": "faithful"} if name in {"amcl", "buir", "w_mse"} else {}
+        kind = registry.available()[name]
+        faithful = {"track": "faithful"} if kind.refusal(kind.Params(), "controlled") else {}
         with pytest.raises(UserError) as told:
             suite({"row": {"method": name, "tier": "rerank", **faithful}})
         assert str(told.value).startswith(f"x.yaml: methods.row.tier: this row of {name} needs ")
@@ -215,9 +217,16 @@ def test_a_method_that_needs_vectors_is_refused_in_one_line():
     with pytest.raises(UserError, match="needs the vectors of its paper's recipe"):
         suite({"star": {"track": "faithful"}}, tier="rerank")
     assert suite(
-        {"cet": {"track": "faithful"}, **dict.fromkeys(name for name in ALLOWED[1:] if name != "given")},
-        tier="rerank",
+        {"cet": {"track": "faithful"}, **dict.fromkeys(filter(_stands_by_itself, ALLOWED))}, tier="rerank"
     )
+
+
+def _stands_by_itself(name: str) -> bool:
+    """Whether a method may be a row of the controlled track without a file or a teacher."""
+    kind = registry.available()[name]
+    params = kind.Params()
+    asks = kind.refusal(params, "controlled") or kind.needs_teacher(params, "controlled")
+    return name not in ("cet", "given", "rlhn") and not asks
 
 
 @pytest.mark.parametrize(

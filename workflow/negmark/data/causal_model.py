@@ -107,9 +107,17 @@ def _converted(name: str, gguf: Path) -> Path:
             from transformers import AutoModelForCausalLM, AutoTokenizer
 
             stage.say(f"{name}: {gguf.name} is turned into a folder of weights, once")
-            place, options = str(gguf.parent), {"gguf_file": gguf.name, "local_files_only": True}
-            model = AutoModelForCausalLM.from_pretrained(place, dtype=torch.float32, **options)
-            tokenizer = AutoTokenizer.from_pretrained(place, **options)
+            place = str(gguf.parent)
+            model = AutoModelForCausalLM.from_pretrained(
+                place,
+                gguf_file=gguf.name,
+                local_files_only=True,
+                trust_remote_code=False,
+                dtype=torch.float32,
+            )
+            tokenizer = AutoTokenizer.from_pretrained(
+                place, gguf_file=gguf.name, local_files_only=True, trust_remote_code=False
+            )
             with replacing_folder(folder) as partial:
                 model.save_pretrained(partial, safe_serialization=True)
                 tokenizer.save_pretrained(partial)

@@ -26,10 +26,11 @@ def sentence(dataset: str, frame: pd.DataFrame, tier: str, settings: dict[str, A
     """Return who leads a ranking; where it tells nothing, that."""
     ranking = first_track(frame, tier)
     where = f"On {dataset}" + (f", {tier} tier" if len(tiers(frame)) > 1 else "")
-    if tells_nothing(ranking):
-        return f"{where} no difference between methods is shown."
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     best = records(ranking)[0]
+    none = f" None reaches {listed(above, 'or')}." if (above := unreached(best, frame)) else ""
+    if tells_nothing(ranking):
+        return f"{where} no difference between methods is shown.{none}"
     leaders = [best["title"], *alike(ranking)]
     several = len(leaders) > 1
     others = [
@@ -46,5 +47,4 @@ def sentence(dataset: str, frame: pd.DataFrame, tier: str, settings: dict[str, A
     value = f"{'up to ' if several else ''}{best[by]:.{digits}f}"
     than = f", against {listed(against)}" if against else ""
     who = listed(first_of(leaders, MOST))
-    none = f" None reaches {listed(above, 'or')}." if (above := unreached(best, frame)) else ""
     return f"{where} {who} lead{'' if several else 's'}{apart}: {ranked_by(frame)} {value}{than}.{none}"

@@ -5,10 +5,12 @@ import shutil
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tiny import copy_project, snakemake
 
 
+@pytest.mark.slow
 def test_one_line_of_config_gives_a_page_and_a_file_and_the_same_command_makes_nothing_anew(
     tmp_path: Path,
 ) -> None:

@@ -23,13 +23,13 @@ from scipy import sparse
 
 from negmark.methods import base, company
 from negmark.methods.base import Method
-from negmark.methods.types import IN_BATCH, Claim, Composition, Footnote, Ids, Pairs, Tried
+from negmark.methods.types import IN_BATCH, Claim, Footnote, Ids, Pairs, Tried
 
 SCORES_AT_ONCE = 1 << 26
 """Scores of queries with positives that are held at a time: 256 MiB."""
 
 
-class B3(company.Composing, Method):
+class B3(company.Grouping, Method):
     """Batches of communities."""
 
     name = "b3"
@@ -68,11 +68,6 @@ class B3(company.Composing, Method):
     def space(cls, params: "B3.Params", track: str) -> Mapping[str, Tried]:
         """Tune the ranks that are left out."""
         return {"skip": Tried((0, 10, 30, 50, 100), "the code's 30 and, ours, around it")}
-
-    @classmethod
-    def composition(cls, params: "B3.Params") -> Composition:
-        """Put each epoch together once."""
-        return Composition()
 
     @classmethod
     def asks_beyond_pool(cls, params: "B3.Params", track: str) -> bool:

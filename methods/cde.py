@@ -26,13 +26,13 @@ from pydantic import Field
 
 from negmark.methods import base, company
 from negmark.methods.base import Method, Services
-from negmark.methods.types import IN_BATCH, Batch, Claim, Composition, Footnote, Ids, Negatives, Pairs, Tried
+from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Ids, Negatives, Pairs, Tried
 
 ROUNDS = 25
 COMPONENTS = 128
 
 
-class CDE(company.Composing, Method):
+class CDE(company.Grouping, Method):
     """Batches from clusters of pairs, filtered."""
 
     name = "cde"
@@ -77,11 +77,6 @@ class CDE(company.Composing, Method):
         if params.clusters is not None:
             return {"clusters": Tried((5, 10, 20, 50, 100), "Arctic's 10 and, ours, around it")}
         return {"size": Tried((32, 64, 128, 256, 512), "the code's 256 and, ours, smaller ones")}
-
-    @classmethod
-    def composition(cls, params: "CDE.Params") -> Composition:
-        """Put each epoch together once."""
-        return Composition()
 
     @classmethod
     def asks_teacher(cls, params: "CDE.Params", track: str) -> bool:

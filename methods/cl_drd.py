@@ -24,9 +24,8 @@ import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
-from negmark.methods import base, losses, sampling, teacher
+from negmark.methods import base, distilled, losses, sampling, teacher
 from negmark.methods.base import Method
-from negmark.methods.margin_mse import DEPTHS
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried
 
 ORDERED = (1 / 6, 1 / 3, 2 / 3)
@@ -37,15 +36,12 @@ SECOND, THIRD = -0.25, -0.5
 """Labels of the two groups behind."""
 
 
-class CLDRD(Method):
+class CLDRD(distilled.Taught, Method):
     """Distilled orders of growing detail."""
 
     name = "cl_drd"
     title = "CL-DRD"
     citation = "Zeng et al. 2022, SIGIR, arXiv 2204.13679"
-    pools = frozenset({"dense"})
-    uses_teacher = True
-    faithful = True
     footnotes = (
         Footnote("the teacher is {teacher}"),
         Footnote("lists of the suite's number of negatives and the positive instead of 30 documents"),
@@ -79,14 +75,9 @@ class CLDRD(Method):
         return ""
 
     @classmethod
-    def needs_teacher(cls, params: Any, track: str) -> bool:
-        """Say that no label enters the loss but through the teacher."""
-        return True
-
-    @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
         """Tune the depth."""
-        return {"depth": DEPTHS}
+        return {"depth": distilled.DEPTHS}
 
     def ordered(self, step: int) -> int:
         """Return how many of a list's documents are ordered one by one at a step."""

@@ -13,41 +13,32 @@ import torch
 from numpy.typing import NDArray
 
 from negmark.methods.base import Services
-from negmark.methods.types import Ids, Negatives, Pairs
+from negmark.methods.types import Composition, Ids, Negatives, Pairs
 
 Points = NDArray[np.float32]
 
 
-class Composing(ABC):
-    """A part of methods that group the queries once, and put groups together in every epoch.
-
-    A method says by `grouped` what the groups of the pairs are. A query whose pair differs in a later epoch, as it has
-    several positives, stays in its group.
-    """
+class Composing:
+    """A part of methods whose own is who shares a batch: they put groups of pairs together, and give no negatives."""
 
     services: Services
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self.queries, self.groups = np.empty(0, np.int64), np.empty(0, np.int64)
-        """[Q] the queries of the first epoch, ascending, and the group of each."""
         self.together = np.zeros(3)
         """Pairs of places of one batch so far: those of one group, how many of those chance would give, and all."""
 
-    @abstractmethod
-    def grouped(self, pairs: Pairs) -> Ids:
-        """Return the group [P] of each pair, from 0 on."""
+    @classmethod
+    def composition(cls, params: Any) -> Composition:
+        """Put each epoch together once."""
+        return Composition()
 
     def negatives(self, batch: Any) -> Negatives:
         """Give none: the loss takes the in-batch documents by itself."""
         return Negatives()
 
-    def composed(self, pairs: Pairs) -> Ids:
-        """Return an order in which a group's pairs share a batch."""
-        if not len(self.queries):
-            ascending = np.argsort(pairs.queries)
-            self.queries, self.groups = pairs.queries[ascending], self.grouped(pairs)[ascending]
-        groups = self.groups[np.searchsorted(self.queries, pairs.queries)]
+    def in_company(self, groups: Ids, pairs: Pairs) -> Ids:
+        """Return an order in which pairs of one group [P] share a batch, and count how often they meet."""
         order = self.ordered(groups, pairs)
         self.together += met(groups[order], pairs.batches)
         return order
@@ -61,17 +52,46 @@ class Composing(ABC):
         return unacted(self.together)
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Return the groups, and how often members of one met."""
-        return {
-            "queries": torch.from_numpy(self.queries),
-            "groups": torch.from_numpy(self.groups),
-            "together": torch.from_numpy(self.together),
-        }
+        """Return how often members of a group met."""
+        return {"together": torch.from_numpy(self.together)}
 
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore what `state_dict` returned."""
-        self.queries, self.groups = state["queries"].numpy(), state["groups"].numpy()
         self.together = state["together"].numpy().copy()
+
+
+class Grouping(Composing, ABC):
+    """A part of methods that group the queries once, and put groups together in every epoch.
+
+    A method says by `grouped` what the groups of the pairs are. A query whose pair differs in a later epoch, as it has
+    several positives, stays in its group.
+    """
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.queries, self.groups = np.empty(0, np.int64), np.empty(0, np.int64)
+        """[Q] the queries of the first epoch, ascending, and the group of each."""
+
+    @abstractmethod
+    def grouped(self, pairs: Pairs) -> Ids:
+        """Return the group [P] of each pair, from 0 on."""
+
+    def composed(self, pairs: Pairs) -> Ids:
+        """Return an order in which a group's pairs share a batch."""
+        if not len(self.queries):
+            ascending = np.argsort(pairs.queries)
+            self.queries, self.groups = pairs.queries[ascending], self.grouped(pairs)[ascending]
+        return self.in_company(self.groups[np.searchsorted(self.queries, pairs.queries)], pairs)
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return the groups, and how often members of one met."""
+        groups = {"queries": torch.from_numpy(self.queries), "groups": torch.from_numpy(self.groups)}
+        return {**groups, **super().state_dict()}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        super().load_state_dict(state)
+        self.queries, self.groups = state["queries"].numpy(), state["groups"].numpy()
 
 
 def clustered(points: Points, clusters: int, rounds: int, rng: np.random.Generator) -> Ids:

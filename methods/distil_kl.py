@@ -18,25 +18,20 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from negmark.methods import base, losses, sampling, teacher
+from negmark.methods import base, distilled, losses, teacher
 from negmark.methods.base import Method
-from negmark.methods.margin_mse import FROM_DENSE, ONLY_A_LOSS
-from negmark.methods.types import Batch, Footnote, Lends, Negatives, Step, Tried
+from negmark.methods.types import Footnote, Step, Tried
 
 
-class DistilKL(Method):
+class DistilKL(distilled.OnlyALoss, Method):
     """Distilled lists."""
 
     name = "distil_kl"
     title = "Listwise distillation (KL)"
     citation = "Lin et al. 2020, arXiv 2010.11386"
-    pools = frozenset({"dense"})
-    uses_teacher = True
-    faithful = True
-    lends_loss = Lends.TO_DOCUMENTS
     footnotes = (
         Footnote("the teacher is {teacher}, which stays as it is"),
-        FROM_DENSE,
+        distilled.FROM_DENSE,
     )
 
     class Params(base.Params):
@@ -48,25 +43,11 @@ class DistilKL(Method):
         """Candidates of the pool that are drawn from; that of all rows here."""
 
     @classmethod
-    def refusal(cls, params: Any, track: str) -> str:
-        """Return that the controlled track has one loss for all."""
-        return ONLY_A_LOSS if track == "controlled" else ""
-
-    @classmethod
-    def needs_teacher(cls, params: Any, track: str) -> bool:
-        """Say that no label enters the loss but through the teacher."""
-        return True
-
-    @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
         """Tune how flat the teacher's distribution is."""
         return {
             "teacher_temperature": Tried((0.25, 0.5, 1.0, 2.0, 4.0), "the code's 1 and, ours, factors of two")
         }
-
-    def negatives(self, batch: Batch) -> Negatives:
-        """Draw M of the best `depth` candidates."""
-        return Negatives(ids=sampling.draw_from_pool(batch, "dense", self.params.depth, self.services))
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return the divergence of the student's lists from the teacher's."""

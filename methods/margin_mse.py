@@ -21,31 +21,21 @@ from typing import Any
 import torch
 from pydantic import Field
 
-from negmark.methods import base, losses, sampling, teacher
+from negmark.methods import base, distilled, losses, teacher
 from negmark.methods.base import Method
-from negmark.methods.types import Batch, Claim, Footnote, Lends, Negatives, Step, Tried
-
-ONLY_A_LOSS = "what is its own is the loss, its negatives are those of dense_uniform; add `track: faithful`"
-DEPTHS = Tried((16, 32, 50, 100, 200), "ours: as for dense_uniform")
-FROM_DENSE = Footnote(
-    "negatives from the dense pool, which the teacher has judged, instead of the paper's list"
-)
+from negmark.methods.types import Claim, Footnote, Step, Tried
 
 
-class MarginMSE(Method):
+class MarginMSE(distilled.OnlyALoss, Method):
     """Distilled margins."""
 
     name = "margin_mse"
     title = "Margin-MSE"
     citation = "Hofstätter et al. 2020, arXiv 2010.02666"
-    pools = frozenset({"dense"})
-    uses_teacher = True
-    faithful = True
-    lends_loss = Lends.TO_DOCUMENTS
     footnotes = (
         Footnote("the teacher is {teacher}"),
         Footnote("scores are cosine similarity / temperature instead of dot products"),
-        FROM_DENSE,
+        distilled.FROM_DENSE,
     )
     claims = (
         Claim(
@@ -65,23 +55,9 @@ class MarginMSE(Method):
         """Candidates of the pool that are drawn from; that of all rows here."""
 
     @classmethod
-    def refusal(cls, params: Any, track: str) -> str:
-        """Return that the controlled track has one loss for all."""
-        return ONLY_A_LOSS if track == "controlled" else ""
-
-    @classmethod
-    def needs_teacher(cls, params: Any, track: str) -> bool:
-        """Say that no label enters the loss but through the teacher."""
-        return True
-
-    @classmethod
     def space(cls, params: Any, track: str) -> Mapping[str, Tried]:
         """Tune the depth."""
-        return {"depth": DEPTHS}
-
-    def negatives(self, batch: Batch) -> Negatives:
-        """Draw M of the best `depth` candidates."""
-        return Negatives(ids=sampling.draw_from_pool(batch, "dense", self.params.depth, self.services))
+        return {"depth": distilled.DEPTHS}
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return the squared distance of the student's margins from the teacher's."""

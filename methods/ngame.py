@@ -20,14 +20,13 @@ halved about log2(P / size) times.
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
 from negmark.methods import base, company
-from negmark.methods.base import Method, Services
-from negmark.methods.types import IN_BATCH, Batch, Claim, Composition, Footnote, Ids, Negatives, Pairs, Tried
+from negmark.methods.base import Method
+from negmark.methods.types import IN_BATCH, Claim, Composition, Footnote, Ids, Pairs, Tried
 
 DOUBLED = np.array([10, 20, 25, 50, 75, 100, 125, 150, 200]) / 300
 """Shares of a run after which clusters double."""
@@ -36,7 +35,7 @@ BLOCK = 256
 """Queries that are encoded at a time."""
 
 
-class NGAME(Method):
+class NGAME(company.Composing, Method):
     """Batches of clusters by the current encoder."""
 
     name = "ngame"
@@ -82,19 +81,11 @@ class NGAME(Method):
         """Put what is left of an epoch together by its current vectors."""
         return Composition(every=params.refresh_steps, encodings=1)
 
-    def __init__(self, params: Params, services: Services) -> None:
-        super().__init__(params, services)
-        self.together = np.zeros(3)
-        """Pairs of places of one batch so far: those of one cluster, by chance, and all (`company.met`)."""
-
     def composed(self, pairs: Pairs) -> Ids:
         """Return the clusters of the current vectors, one after the other in random order."""
         vectors = np.concatenate([self._encoded(pairs.queries[start : start + BLOCK]) for start in
                                   range(0, len(pairs.queries), BLOCK)])  # fmt: skip
-        clusters = balanced(vectors, self._size(pairs.step), pairs.rng)
-        order = company.concatenated(clusters, pairs.rng)
-        self.together += company.met(clusters[order], pairs.batches)
-        return order
+        return self.in_company(balanced(vectors, self._size(pairs.step), pairs.rng), pairs)
 
     def _encoded(self, queries: Ids) -> company.Points:
         vectors: company.Points = self.services.encode_queries(queries).numpy()
@@ -104,22 +95,6 @@ class NGAME(Method):
         """Return the size of clusters at a step."""
         doubled = int((step / max(self.services.steps, 1) >= DOUBLED).sum()) if self.params.grows else 0
         return int(self.params.size) << doubled
-
-    def negatives(self, batch: Batch) -> Negatives:
-        """Give none: the loss takes the in-batch documents by itself."""
-        return Negatives()
-
-    def idle(self) -> str:
-        """Return that members of a cluster met no more often than by chance."""
-        return company.unacted(self.together)
-
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Return how often members of a cluster met."""
-        return {"together": torch.from_numpy(self.together)}
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore what `state_dict` returned."""
-        self.together = state["together"].numpy().copy()
 
 
 def balanced(points: company.Points, size: int, rng: np.random.Generator) -> Ids:

@@ -32,7 +32,6 @@ from negmark.methods.types import (
     IN_BATCH,
     Batch,
     Claim,
-    Composition,
     Footnote,
     Ids,
     Negatives,
@@ -44,7 +43,7 @@ ROUNDS = 10
 BINS = 10
 
 
-class TASB(company.Composing, Method):
+class TASB(company.Grouping, Method):
     """Batches of one topic."""
 
     name = "tas_b"
@@ -85,11 +84,6 @@ class TASB(company.Composing, Method):
     def space(cls, params: "TASB.Params", track: str) -> Mapping[str, Tried]:
         """Tune the size of clusters."""
         return {"size": Tried((50, 100, 200, 400, 800), "the paper's 200 and, ours, around it")}
-
-    @classmethod
-    def composition(cls, params: "TASB.Params") -> Composition:
-        """Put each epoch together once."""
-        return Composition()
 
     @classmethod
     def drawn_from(cls, params: "TASB.Params", track: str) -> int | None:

@@ -1,6 +1,5 @@
 """Rows that take the batches of another, and what a row with batches of its own says of itself."""
 
-import json
 from typing import Any
 
 import pytest
@@ -12,23 +11,10 @@ from negmark.methods.types import Composition
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
 from negmark.suite.row_code import row_sources
+from planned import about, layout, spec
 
 TOPICS = {"method": "tas_b", "size": 50}
 LENT = {"method": "random", "composer": "topics"}
-
-
-def layout(methods: dict[str, Any], **more: Any) -> Layout:
-    made = {"suite": "made", "datasets": {"scifact": None}, "tier": "adapter", **more}
-    return Layout(load({**made, "methods": {"inbatch": None, **methods}}, "made.yaml"))
-
-
-def about(planned: Layout, row: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(planned.about.runs(planned.datasets["scifact"], planned.rows[row]))
-    return told
-
-
-def spec(planned: Layout, row: str) -> dict[str, Any]:
-    return planned.specs.run(planned.datasets["scifact"], planned.rows[row])
 
 
 def test_a_row_takes_the_batches_of_another_with_its_parameters() -> None:

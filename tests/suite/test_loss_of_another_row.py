@@ -13,23 +13,10 @@ from negmark.methods import registry
 from negmark.methods.base import Method
 from negmark.suite.checks import load
 from negmark.suite.layout import Layout
+from planned import about, layout, spec
 
 STAR = {"method": "star", "track": "faithful"}
 LENT = {"method": "random", "loss": "star_faithful"}
-
-
-def layout(methods: dict[str, Any], **more: Any) -> Layout:
-    made = {"suite": "made", "datasets": {"scifact": None}, "tier": "adapter", **more}
-    return Layout(load({**made, "methods": {"inbatch": None, **methods}}, "made.yaml"))
-
-
-def about(planned: Layout, row: str) -> dict[str, Any]:
-    told: dict[str, Any] = json.loads(planned.about.runs(planned.datasets["scifact"], planned.rows[row]))
-    return told
-
-
-def spec(planned: Layout, row: str) -> dict[str, Any]:
-    return planned.specs.run(planned.datasets["scifact"], planned.rows[row])
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -3,22 +3,16 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
-
 from negmark.advise.words import Advice, headline, sections, table
-from negmark.board.page import REPORT, figure_of
+from negmark.board.page import figure_of, rendered
 
-HERE = Path(__file__).parent
+TEMPLATE = Path(__file__).with_name("advise.html")
 LONGEST = 600
 """Characters of a text that are shown."""
 
 
 def page(suite: str, advices: Sequence[Advice], time_words: Sequence[str], board: Path) -> str:
     """Return the page; figures are read from the board's folder, which it links to."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(HERE), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
     parts = []
     for advice in advices:
         heads, lines = table(advice.choice)
@@ -34,10 +28,10 @@ def page(suite: str, advices: Sequence[Advice], time_words: Sequence[str], board
             "longest": LONGEST,
             "figure": figure_of(board / "figures", f"{advice.name}-quality"),
         })  # fmt: skip
-    return environment.get_template("advise.html").render(
+    return rendered(
+        TEMPLATE,
         suite=suite,
         parts=parts,
         time_words=time_words,
         board=f"../../../{board}/leaderboard.html",
-        style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
     )

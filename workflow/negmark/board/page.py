@@ -70,13 +70,6 @@ def page(
     `frame` are the board's rows, `overview` the table of all datasets if there are several, `failed` the rows without
     a result. `folder` may hold claims.csv and, in figures/, the figures of each dataset.
     """
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(REPORT),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     names = tiers(frame)
     sections = [
         {
@@ -89,7 +82,8 @@ def page(
         }
         for name, part in datasets(frame)
     ]
-    return environment.get_template("leaderboard.html").render(
+    return rendered(
+        REPORT / "leaderboard.html",
         suite=suite,
         version=version_sentence(suite, settings),
         answer=short_answer(frame, settings),
@@ -106,9 +100,21 @@ def page(
         mean_rank=mean_rank_text,
         overview_sentence=overview_sentence(overview) if overview else "",
         figures=[figure for name in OF_SUITE if (figure := figure_of(folder / "figures", name))],
-        style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
         datatables=_datatables(),
     )
+
+
+def rendered(template: Path, **facts: Any) -> str:
+    """Return a template, which may include those of boards, filled with facts and with the style of boards."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader([template.parent, REPORT]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    style = (REPORT / "leaderboard.css").read_text(encoding="utf-8")
+    return environment.get_template(template.name).render(**facts, style=style)
 
 
 def _section(

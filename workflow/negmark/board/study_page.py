@@ -4,12 +4,11 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import jinja2
 import pandas as pd
 from tabulate import tabulate
 
 from negmark.board.figures.orders import with_bounds
-from negmark.board.page import REPORT, figure_of
+from negmark.board.page import REPORT, figure_of, rendered
 from negmark.board.prose import SURE
 from negmark.board.study_sections import Findings, Section
 from negmark.compare.agreement import NEITHER, ONLY_HERE, ONLY_THERE, REVERSED, SAME
@@ -33,10 +32,6 @@ def markdown(study: Study, shown: Sequence[Section], found: Findings) -> str:
 
 def page(study: Study, shown: Sequence[Section], found: Findings, folder: Path) -> str:
     """Return the study as one HTML file that needs no network; figures are read from `folder`/figures."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(REPORT), autoescape=True, undefined=jinja2.StrictUndefined,
-        trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
     parts = [
         {
             "name": section.title,
@@ -52,10 +47,8 @@ def page(study: Study, shown: Sequence[Section], found: Findings, folder: Path) 
     boards = [
         {"name": variant.suite, "href": f"../{variant.suite}/leaderboard.html"} for variant in study.variants
     ]
-    return environment.get_template("study.html").render(
-        study=study.name, reading=reading(study), sections=parts, boards=boards,
-        style=(REPORT / "leaderboard.css").read_text(encoding="utf-8"),
-    )  # fmt: skip
+    template = REPORT / "study.html"
+    return rendered(template, study=study.name, reading=reading(study), sections=parts, boards=boards)
 
 
 def terminal(study: Study, shown: Sequence[Section], found: Findings) -> str:

@@ -1,24 +1,23 @@
 """A collection that is read from elsewhere, written in BEIR layout: from there on it is as any folder of a user's."""
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
 from negmark.core.errors import UserError
-from negmark.core.files import replacing
+from negmark.core.files import replacing, write_json_lines
 from negmark.data.records import CORPUS, QUERIES
 
 
 def write_documents(folder: Path, documents: Iterable[tuple[str, str, str]]) -> int:
     """Write documents as (id, title, text) and return how many there are."""
-    return _write(
+    return write_json_lines(
         folder / CORPUS, ({"_id": key, "title": title, "text": text} for key, title, text in documents)
     )
 
 
 def write_queries(folder: Path, queries: Iterable[tuple[str, str]]) -> int:
     """Write queries as (id, text) and return how many there are."""
-    return _write(folder / QUERIES, ({"_id": key, "text": text} for key, text in queries))
+    return write_json_lines(folder / QUERIES, ({"_id": key, "text": text} for key, text in queries))
 
 
 def write_labels(folder: Path, split: str, labels: Iterable[tuple[str, str, int]]) -> int:
@@ -30,14 +29,5 @@ def write_labels(folder: Path, split: str, labels: Iterable[tuple[str, str, int]
             if any(mark in key for key in (query, document) for mark in "\t\r\n"):
                 raise UserError(f"{split}: the id {query!r} or {document!r} has a tab or a line end in it")
             file.write(f"{query}\t{document}\t{grade}\n")
-            count += 1
-    return count
-
-
-def _write(path: Path, rows: Iterable[dict[str, str]]) -> int:
-    count = 0
-    with replacing(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
             count += 1
     return count

@@ -18,7 +18,6 @@ figures for it.
 """
 
 import hashlib
-import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from typing import Any
 from xml.etree import ElementTree  # of one file that is known to the byte, so nothing in it is a trap
 
 from negmark.core.errors import UserError
-from negmark.core.files import write_text
+from negmark.core.files import write_json_lines, write_text
 from negmark.data.beir import opened, plain_or_gz
 from negmark.data.catalogue import known_datasets
 from negmark.data.records import GRAPH
@@ -160,8 +159,8 @@ def _groups(codes_of_queries: Iterable[Sequence[str]]) -> dict[str, str]:
 def _write_collection(target: Path, listing: Sequence[Code]) -> None:
     descriptions = {code.id: code.description for code in listing}
     terms = queries(listing)
-    _write_json_lines(target / "corpus.jsonl", (_document(code, descriptions) for code in listing))
-    _write_json_lines(target / "queries.jsonl", ({"_id": query.id, "text": query.text} for query in terms))
+    write_json_lines(target / "corpus.jsonl", (_document(code, descriptions) for code in listing))
+    write_json_lines(target / "queries.jsonl", ({"_id": query.id, "text": query.text} for query in terms))
     split = split_of(terms)
     for name in ("train", "dev", "test"):
         labels = ((query.id, code, "1") for query in terms if split[query.id] == name for code in query.codes)
@@ -172,10 +171,6 @@ def _write_collection(target: Path, listing: Sequence[Code]) -> None:
 def _document(code: Code, descriptions: Mapping[str, str]) -> dict[str, Any]:
     above = "; ".join(descriptions[name] for name in code.above)
     return {"_id": code.id, "title": code.description, "text": f"({above})" if above else ""}
-
-
-def _write_json_lines(path: Path, rows: Iterable[dict[str, Any]]) -> None:
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 def _write_table(path: Path, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

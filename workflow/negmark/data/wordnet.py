@@ -14,7 +14,6 @@ publishes (https://wordnet.princeton.edu/documentation/wndb5wn describes their f
 
 import hashlib
 import io
-import json
 import re
 import shutil
 import subprocess
@@ -29,7 +28,7 @@ from itertools import permutations
 from pathlib import Path
 
 from negmark.core.errors import UserError
-from negmark.core.files import sha256_file, write_text
+from negmark.core.files import sha256_file, write_json_lines, write_text
 from negmark.data.beir import Source, opened, plain_or_gz
 from negmark.data.catalogue import known_datasets
 from negmark.data.records import GRAPH
@@ -195,8 +194,8 @@ def _write_collection(target: Path, illustrated: Sequence[Synset]) -> None:
         for synset in illustrated
         for query_id, example in zip(_query_ids(synset), synset.examples, strict=True)
     ]
-    _write_json_lines(target / "corpus.jsonl", documents)
-    _write_json_lines(target / "queries.jsonl", queries)
+    write_json_lines(target / "corpus.jsonl", documents)
+    write_json_lines(target / "queries.jsonl", queries)
     split = split_of(synset.id for synset in illustrated)
     for name in ("train", "dev", "test"):
         rows = [
@@ -208,10 +207,6 @@ def _write_collection(target: Path, illustrated: Sequence[Synset]) -> None:
         write_text(target / "qrels" / f"{name}.tsv", "query-id\tcorpus-id\tscore\n" + "".join(rows))
     related = ["\t".join(row) + "\n" for row in synonyms(illustrated)]
     write_text(target / GRAPH, "document-id\tother-id\trelation\n" + "".join(related))
-
-
-def _write_json_lines(path: Path, rows: Iterable[dict[str, str]]) -> None:
-    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
 
 
 # --- where the database comes from ---

@@ -18,7 +18,7 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.errors import UserError
-from negmark.core.files import replacing
+from negmark.core.files import write_json_lines
 from negmark.store import collection
 from negmark.store.collection import HIDDEN, QUERIES, joined
 from negmark.store.passages import Passage, read_passages
@@ -115,11 +115,7 @@ def main(
     by_truth: Annotated[bool, Option("--truth", help="write verdicts by the hidden labels")] = False,
 ) -> None:
     """Write prompts for a judge, or the verdicts of the truth."""
-    lines = 0
-    with replacing(output) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for line in (truth if by_truth else prompts)(dataset, pool, depth):
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-            lines += 1
+    lines = write_json_lines(output, (truth if by_truth else prompts)(dataset, pool, depth))
     what = "verdicts by the hidden labels" if by_truth else "prompts, one a training query"
     stage.say(f"{dataset.name}: {lines:,} {what}: {output}")
 

@@ -125,7 +125,10 @@ rule leaderboard:
         figures=expand(f"{PATHS.board}/figures/{{stem}}.svg", stem=planned(CONTENTS)),
         gates=PATHS.gate_tables(),
         sources=sources("negmark.board.leaderboard"),
-        templates=[*asset("workflow/negmark/board/leaderboard.html"), *asset("workflow/negmark/board/head.html")],
+        templates=[
+            *asset("workflow/negmark/board/leaderboard.html"),
+            *asset("workflow/negmark/board/head.html"),
+        ],
         style=asset("workflow/negmark/board/leaderboard.css"),
     output:
         csv=report(

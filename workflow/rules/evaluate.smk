@@ -63,11 +63,6 @@ rule evaluate_baseline:
         " --dataset {params.dataset:q} {params.vectors} --threads {threads}"
 
 
-def one_of(names):
-    """Return the pattern of these names; one that no name has where there are none."""
-    return "|".join(map(re.escape, names)) or "NONE"
-
-
 # A gate's baseline is evaluated separately, like its published value: BM25 with that value's k1 and b. Gates run before
 # any training: a wrong baseline should be known within minutes.
 rule gate:
@@ -81,7 +76,7 @@ rule gate:
     log:
         "results/logs/gates/{suite}/{gate}.log",
     wildcard_constraints:
-        gate=one_of(LAYOUT.gates_of(trained=False)),
+        gate=LAYOUT.gate_pattern(trained=False),
     priority: 20
     resources:
         mem_mb=memory(2000),
@@ -107,7 +102,7 @@ rule trained_gate:
     log:
         "results/logs/gates/{suite}/{gate}.log",
     wildcard_constraints:
-        gate=one_of(LAYOUT.gates_of(trained=True)),
+        gate=LAYOUT.gate_pattern(trained=True),
     resources:
         mem_mb=memory(1000),
         runtime="30m",

@@ -166,9 +166,8 @@ rule trec_file:
     input:
         metrics="results/runs/{suite}/{dataset}/{row}/seed-{seed}/metrics.json",
         run="results/runs/{suite}/{dataset}/{row}/seed-{seed}/run.trec.gz",
-        manifest=lambda wildcards: (
-            f"results/runs/{wildcards.suite}/{DATASETS[wildcards.dataset].home}/{wildcards.row}"
-            f"/seed-{wildcards.seed}/manifest.json"
+        manifest=lambda wildcards: PATHS.run_manifest(
+            DATASETS[wildcards.dataset], wildcards.row, wildcards.seed
         ),
         sources=sources("negmark.share.annotated_run"),
     output:

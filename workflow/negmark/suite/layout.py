@@ -1,6 +1,7 @@
 """A suite laid out for Snakemake: its rows and datasets with their paths, specs and resources, and its targets."""
 
 import json
+import re
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -259,9 +260,10 @@ class Layout:
         first = self.suite.rerank.first_stage if settings.system == RANKER else settings.system
         return {"qrels": shared["qrels"]} if first == LEXICAL else shared
 
-    def gates_of(self, *, trained: bool) -> list[str]:
-        """Return the gates of trained rows, or all others."""
-        return [name for name, gate in self.suite.gates.items() if (gate.system == TRAINED) is trained]
+    def gate_pattern(self, *, trained: bool) -> str:
+        """Return the pattern of the gates of trained rows or of all others; where there are none, what no name is."""
+        names = [name for name, gate in self.suite.gates.items() if (gate.system == TRAINED) is trained]
+        return "|".join(map(re.escape, names)) or "NONE"
 
     def gate_runs(self, gate: str) -> list[str]:
         """Return the metrics of the runs behind a gate of a trained row."""

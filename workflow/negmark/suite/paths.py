@@ -218,6 +218,10 @@ class Paths:
     def _models(self, dataset: str, row: str, seeds: Sequence[int]) -> list[str]:
         return [f"{self.runs}/{dataset}/{row}/{run_folder(seed)}/model.safetensors" for seed in seeds]
 
+    def run_manifest(self, dataset: Dataset, row: str, seed: str) -> str:
+        """Return the manifest of a run: beside its model, in the folder of the collection that it was trained on."""
+        return f"{self.runs}/{dataset.home}/{row}/{run_folder(int(seed))}/manifest.json"
+
     def grid(self, dataset: Dataset) -> str:
         """Return the file of the learning rates that all rows try on a dataset."""
         return f"{self.trials}/{dataset.name}/grid.json"

@@ -18,14 +18,16 @@ Cost per step: B searches of the whole corpus. Controlled: the corpus and the tr
 refresh. Faithful: the corpus once, then each step the documents of the lists (B * `depth` at most).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Snapshot
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When, Work
 
 _DIFFERS = "the small encoder of the suite and cosine / temperature instead of RoBERTa and raw dot products"
@@ -82,7 +84,7 @@ class ADORE(Method):
         """Faithful track: ranks beyond it have no gain; None cuts nothing (the code's None trains nothing)."""
 
     @classmethod
-    def space(cls, params: "ADORE.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: ADORE.Params, track: str) -> Mapping[str, Tried]:
         """Tune where gains end; in the controlled track how old the index may get."""
         values = (10, 25, 50, 100, 200)
         cut = {"cut": Tried(values, "200 in the README's command; the rest, down to nDCG's own cut, is ours")}
@@ -90,27 +92,27 @@ class ADORE(Method):
         return cut if track == "faithful" else refreshes
 
     @classmethod
-    def work(cls, params: "ADORE.Params", track: str, steps: int, batch_size: int) -> Work:
+    def work(cls, params: ADORE.Params, track: str, steps: int, batch_size: int) -> Work:
         """Return a search per query; frozen documents are encoded once, trained ones at each refresh."""
         encodings = 1 if track == "faithful" else -(-steps // params.refresh_steps)
         return Work(encodings, steps * batch_size)
 
     @classmethod
-    def own_notes(cls, params: "ADORE.Params", track: str) -> list[str]:
+    def own_notes(cls, params: ADORE.Params, track: str) -> list[str]:
         """Return how old the index may get."""
         every = (
             f"the corpus is encoded anew every {params.refresh_steps:,} steps; the paper freezes documents"
         )
         return [] if track == "faithful" else [every]
 
-    def __init__(self, params: "ADORE.Params", services: base.Services) -> None:
+    def __init__(self, params: ADORE.Params, services: base.Services) -> None:
         super().__init__(params, services)
         self._retrieved: tuple[int, Ids] | None = None
         self._index: Snapshot | None = None
         """Controlled track: what is searched."""
 
     @classmethod
-    def drawn_from(cls, params: "ADORE.Params", track: str) -> int | None:
+    def drawn_from(cls, params: ADORE.Params, track: str) -> int | None:
         """Return the length of the recipe's list; the controlled track takes the very top."""
         return params.depth if track == "faithful" else None
 

@@ -19,17 +19,17 @@ Cost per step: 2 C head passes and 2 C temperatures per query; without max, C te
 batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 
@@ -86,12 +86,12 @@ class AMCL(Method):
         """The hardest negative alone, or the log-sum-exp of all of them, or of the positive too."""
 
     @classmethod
-    def space(cls, params: "AMCL.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: AMCL.Params, track: str) -> Mapping[str, Tried]:
         """Tune the weight of the regulariser."""
         return {"beta": Tried((0.0, 0.03, 0.1, 0.3, 1.0), "the paper's .1 and, ours, what lies around it")}
 
     @classmethod
-    def refusal(cls, params: "AMCL.Params", track: str) -> str:
+    def refusal(cls, params: AMCL.Params, track: str) -> str:
         """Refuse the controlled track."""
         why = "its negatives are those of the batch, and all else is its loss; set `track: faithful`"
         return why if track == "controlled" else ""

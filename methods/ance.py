@@ -14,13 +14,15 @@ from the snapshot's top `depth`, all labelled positives left out. The faithful t
 Cost per step: M document vectors per query and B searches of the whole corpus; at a refresh, the whole corpus.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services, Snapshot
+from negmark.methods.later import torch
 from negmark.methods.types import Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When, Work
 
 _DIFFERS = (
@@ -77,18 +79,18 @@ class ANCE(Method):
         """Candidates of the refreshed pool that are drawn from, best first."""
 
     @classmethod
-    def space(cls, params: "ANCE.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: ANCE.Params, track: str) -> Mapping[str, Tried]:
         """Tune how old the pool may get."""
         return {"refresh_steps": Tried((25, 50, 100, 200, 400), "ours: halves and doubles the default")}
 
-    def __init__(self, params: "ANCE.Params", services: Services) -> None:
+    def __init__(self, params: ANCE.Params, services: Services) -> None:
         super().__init__(params, services)
         self._snapshot: Snapshot | None = None
         self.refreshed = torch.zeros(1, dtype=torch.int64)
         """Refreshes after the first."""
 
     @classmethod
-    def work(cls, params: "ANCE.Params", track: str, steps: int, batch_size: int) -> Work:
+    def work(cls, params: ANCE.Params, track: str, steps: int, batch_size: int) -> Work:
         """Return a corpus encoded at each refresh and a search per query."""
         return Work(-(-steps // params.refresh_steps), steps * batch_size)
 

@@ -18,13 +18,15 @@ Cost per step: M document vectors per query; 2 B searches of the whole corpus, 4
 follows step 0; at a refresh the whole corpus. Two snapshots are in memory.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling, shared
 from negmark.methods.base import Method, Services, Snapshot
+from negmark.methods.later import torch
 from negmark.methods.types import Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When, Work
 
 
@@ -72,12 +74,12 @@ class ANCETele(Method):
         """Candidates of each pool that are drawn from, best first."""
 
     @classmethod
-    def space(cls, params: "ANCETele.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: ANCETele.Params, track: str) -> Mapping[str, Tried]:
         """Tune how much is drawn of the last pool."""
         return {"momentum": Tried((0.0, 0.25, 0.5, 0.75, 0.9), "the paper's half ([M]) and, ours, around it")}
 
     @classmethod
-    def work(cls, params: "ANCETele.Params", track: str, steps: int, batch_size: int) -> Work:
+    def work(cls, params: ANCETele.Params, track: str, steps: int, batch_size: int) -> Work:
         """Return a corpus encoded at each refresh, and the searches of a query and its positive in one or both."""
         searched = steps + (max(steps - params.refresh_steps, 0) if params.momentum else 0)
         return Work(-(-steps // params.refresh_steps), searched * batch_size * (2 if params.lookahead else 1))

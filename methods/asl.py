@@ -15,15 +15,16 @@ at p of .93 (detached, .90 else), so it needs pairs up there: `live_share` and `
 Cost per step: M document vectors a query.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from pydantic import Field
-from torch import nn
 
 from negmark.methods import base, losses, pairs, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import nn, torch
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Scores, Step, Tried, When
 
 FLOOR = 1e-6
@@ -89,7 +90,7 @@ class ASL(Method):
         """Candidates of the pool that are drawn from."""
 
     @classmethod
-    def space(cls, params: "ASL.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: ASL.Params, track: str) -> Mapping[str, Tried]:
         """Tune the focus on hard negatives."""
         return {"gamma_neg": Tried((0.0, 1.0, 2.0, 4.0, 6.0), "the paper's 4 and, ours, what lies around it")}
 
@@ -100,7 +101,7 @@ class ASL(Method):
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
-        self.boundary = pairs.Boundary(params.boundary)
+        self.boundary = pairs.new_boundary(params.boundary)
         self.live = torch.zeros(2, dtype=torch.int64)
         """Pairs above the shift, and those below it."""
         self._telemetry: dict[str, float] = {}
@@ -125,7 +126,7 @@ class ASL(Method):
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return the asymmetric loss of all pairs, summed and divided by B."""
         p = self.params
-        positive, others, mask = self.boundary.logits(step)
+        positive, others, mask = pairs.logits(step, self.boundary)
         self._measure(others.detach()[mask].sigmoid())
         negative = losses.asymmetric_negative(others, p.gamma_neg, p.clip, p.detach)[mask]
         return (losses.asymmetric_positive(positive, p.gamma_pos, p.detach).sum() + negative.sum()) / len(

@@ -13,16 +13,18 @@ Cost per step: nothing beyond the batch. Once: 2 teacher vectors a training pair
 positives of the pairs, and METIS over P m links.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 from scipy import sparse
 
 from negmark.methods import base, company
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Claim, Footnote, Ids, Pairs, Tried
 
 SCORES_AT_ONCE = 1 << 26
@@ -65,12 +67,12 @@ class B3(company.Grouping, Method):
         """Pairs of a community, about."""
 
     @classmethod
-    def space(cls, params: "B3.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: B3.Params, track: str) -> Mapping[str, Tried]:
         """Tune the ranks that are left out."""
         return {"skip": Tried((0, 10, 30, 50, 100), "the code's 30 and, ours, around it")}
 
     @classmethod
-    def asks_beyond_pool(cls, params: "B3.Params", track: str) -> bool:
+    def asks_beyond_pool(cls, params: B3.Params, track: str) -> bool:
         """Say that ranks are over the positives of all pairs."""
         return True
 

@@ -5,17 +5,19 @@ dimension of a vector. Queries and documents are named by their row in the datas
 similarities unless said otherwise; dividing by the temperature gives the logits of the loss.
 """
 
+from __future__ import annotations
+
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 
 from negmark.methods import losses, values
+from negmark.methods.later import torch
 from negmark.methods.types import (
     NO_DOCUMENT,
     Batch,

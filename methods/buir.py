@@ -16,17 +16,17 @@ Without negatives all vectors may fall together: `mean_cosine` in the history te
 Cost per step: 2 vectors of the copy per query, and a pass over all parameters to move it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, without_negatives
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 
@@ -67,7 +67,7 @@ class BUIR(Method):
         """How the predictor starts; `xavier`, with a bias ~ N(0, 1), is the released code's."""
 
     @classmethod
-    def space(cls, params: "BUIR.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: BUIR.Params, track: str) -> Mapping[str, Tried]:
         """Tune the momentum."""
         return {
             "momentum": Tried(
@@ -76,7 +76,7 @@ class BUIR(Method):
         }
 
     @classmethod
-    def refusal(cls, params: "BUIR.Params", track: str) -> str:
+    def refusal(cls, params: BUIR.Params, track: str) -> str:
         """Refuse the controlled track."""
         return without_negatives.refusal(track)
 

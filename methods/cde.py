@@ -17,15 +17,17 @@ batches. The suite's teacher filters, the encoder before training where it names
 Cost per step: 2 teacher vectors a query for the filter. Once: k-means over twice the training pairs.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from negmark.methods import base, company
 from negmark.methods.base import Method, Services
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Ids, Negatives, Pairs, Tried
 
 ROUNDS = 25
@@ -72,24 +74,24 @@ class CDE(company.Grouping, Method):
         """Does the teacher cross out in-batch documents that it scores at or above the positive?"""
 
     @classmethod
-    def space(cls, params: "CDE.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: CDE.Params, track: str) -> Mapping[str, Tried]:
         """Tune the size of clusters, or their number where the row says that."""
         if params.clusters is not None:
             return {"clusters": Tried((5, 10, 20, 50, 100), "Arctic's 10 and, ours, around it")}
         return {"size": Tried((32, 64, 128, 256, 512), "the code's 256 and, ours, smaller ones")}
 
     @classmethod
-    def asks_teacher(cls, params: "CDE.Params", track: str) -> bool:
+    def asks_teacher(cls, params: CDE.Params, track: str) -> bool:
         """Ask for the filter."""
         return params.filtered
 
     @classmethod
-    def asks_beyond_pool(cls, params: "CDE.Params", track: str) -> bool:
+    def asks_beyond_pool(cls, params: CDE.Params, track: str) -> bool:
         """Say that the filter compares a query with the documents of its batch."""
         return params.filtered
 
     @classmethod
-    def own_notes(cls, params: "CDE.Params", track: str) -> list[str]:
+    def own_notes(cls, params: CDE.Params, track: str) -> list[str]:
         """Say who filters."""
         return ["the filter is {teacher}"] if params.filtered else []
 

@@ -27,35 +27,39 @@ Cost per step: M document vectors per query; S scores B M pairs for the weights 
 rerank tier R scores B M pairs once more, for the weights of S.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 
-class Selection(nn.Module):
-    """S: one linear map per side on vectors of the encoder before training."""
+def selection_model(services: Services, noise: float) -> nn.Module:
+    """Return S: one linear map per side on vectors of the encoder before training.
 
-    def __init__(self, services: Services, noise: float) -> None:
-        super().__init__()
-        dimension = services.warmup_documents(np.zeros(1, dtype=np.int64)).shape[1]
-        drawn = noise * services.rng(0, "selection model").standard_normal((2, dimension, dimension))
-        maps = torch.eye(dimension) + torch.from_numpy(drawn).float()
-        self.query, self.document = nn.Parameter(maps[0].clone()), nn.Parameter(maps[1].clone())
-        self._services = services
+    It takes queries [B] and documents [B, K] and gives logits [B, K]; any number in empty places.
+    """
 
-    def forward(self, queries: Ids, documents: Ids) -> torch.Tensor:
-        """Return the logits [B, K] of queries [B] with documents [B, K]; any number in empty places."""
-        left = functional.normalize(self._services.warmup_queries(queries) @ self.query.T, dim=-1)
-        right = functional.normalize(self._services.warmup_documents(documents) @ self.document.T, dim=-1)
-        return torch.einsum("bd,bkd->bk", left, right) / self._services.temperature
+    class Selection(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            dimension = services.warmup_documents(np.zeros(1, dtype=np.int64)).shape[1]
+            drawn = noise * services.rng(0, "selection model").standard_normal((2, dimension, dimension))
+            maps = torch.eye(dimension) + torch.from_numpy(drawn).float()
+            self.query, self.document = nn.Parameter(maps[0].clone()), nn.Parameter(maps[1].clone())
+
+        def forward(self, queries: Ids, documents: Ids) -> torch.Tensor:
+            left = functional.normalize(services.warmup_queries(queries) @ self.query.T, dim=-1)
+            right = functional.normalize(services.warmup_documents(documents) @ self.document.T, dim=-1)
+            return torch.einsum("bd,bkd->bk", left, right) / services.temperature
+
+    return Selection()
 
 
 class CET(Method):
@@ -132,7 +136,7 @@ class CET(Method):
         """Standard deviation of the noise added to the identity in the selection model's maps at the start."""
 
     @classmethod
-    def space(cls, params: "CET.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: CET.Params, track: str) -> Mapping[str, Tried]:
         """Tune the temperature of the weights."""
         return {
             "temperature": Tried(
@@ -145,7 +149,7 @@ class CET(Method):
         super().__init__(params, services)
         self._ranker: nn.Module | None
         self._ranker, second = services.rankers() or (None, None)
-        self.selection: nn.Module = second or Selection(services, params.noise)
+        self.selection: nn.Module = second or selection_model(services, params.noise)
         self._telemetry: dict[str, float] = {}
 
     def negatives(self, batch: Batch) -> Negatives:

@@ -16,16 +16,18 @@ temperature. There are no negatives without its loss, so it stands in the faithf
 Cost per step: M document vectors and the teacher's scores of the `depth` candidates and the positive per query.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, distilled, losses, sampling, teacher
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried
 
 ORDERED = (1 / 6, 1 / 3, 2 / 3)

@@ -19,16 +19,16 @@ training, without likelihood. Gradients of the moves reach no parameter.
 Cost per step: 2 passes over the positives in the controlled track, 5 in the faithful one.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.types import Batch, Claim, Footnote, Move, Negatives, Step, Tried, When
 
 
@@ -80,7 +80,7 @@ class CLAPS(Method):
         """Keep the gradient out of the imposter."""
 
     @classmethod
-    def space(cls, params: "CLAPS.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: CLAPS.Params, track: str) -> Mapping[str, Tried]:
         """Tune how far an imposter goes."""
         return {"imposter": Tried((0.01, 0.03, 0.1, 0.3, 1.0), "ours, up to the paper's 1")}
 

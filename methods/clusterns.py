@@ -22,16 +22,17 @@ columns and BML. Suspects stay in the denominator in both.
 Cost per step: no document but the batch's; B K products with the centroids.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-import torch
 from pydantic import Field
-from torch.nn import functional
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, torch
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 
@@ -98,7 +99,7 @@ class ClusterNS(Method):
         """Whose cluster makes a suspect; `query` is the paper's first view, where both are views of a sentence."""
 
     @classmethod
-    def space(cls, params: "ClusterNS.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: ClusterNS.Params, track: str) -> Mapping[str, Tried]:
         """Tune the number of centroids."""
         return {
             "clusters": Tried(

@@ -4,15 +4,17 @@ A group's pairs stand side by side in an order that the loop cuts into batches. 
 once; nothing loops over queries.
 """
 
+from __future__ import annotations
+
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from negmark.methods.base import Services
+from negmark.methods.later import torch
 from negmark.methods.types import Composition, Ids, Negatives, Pairs
 
 Points = NDArray[np.float32]

@@ -22,15 +22,16 @@ query has its first window alone, and the board says so.
 Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, torch
 from negmark.methods.scale import CHANCE_IS_0, rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
@@ -93,7 +94,7 @@ class Conan(Method):
         """Graded pairs per step in the faithful track, if the dataset has any."""
 
     @classmethod
-    def space(cls, params: "Conan.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: Conan.Params, track: str) -> Mapping[str, Tried]:
         """Tune the margin: how soon negatives are replaced."""
         return {"margin": Tried((1.0, 1.05, 1.15, 1.3, 1.5), "the paper's 1.15 and, ours, both sides of it")}
 
@@ -106,7 +107,7 @@ class Conan(Method):
         self._telemetry: dict[str, float] = {}
 
     @classmethod
-    def own_notes(cls, params: "Conan.Params", track: str) -> list[str]:
+    def own_notes(cls, params: Conan.Params, track: str) -> list[str]:
         """Return where the first negatives come from."""
         first = params.skip if params.first is None else params.first
         return [

@@ -15,14 +15,16 @@ it. By default all positives weigh 1 (DCL); with `sigma` it is DCLW.
 Cost per step: nothing beyond the batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
 
 _DIFFERS = (
@@ -77,7 +79,7 @@ class DCL(Method):
         """Faithful track: are other queries negatives of a query, and other documents of a document, too?"""
 
     @classmethod
-    def space(cls, params: "DCL.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: DCL.Params, track: str) -> Mapping[str, Tried]:
         """Tune the spread of the weights."""
         return {"sigma": Tried((None, 0.25, 0.5, 1.0, 2.0), "DCL (None), DCLW's 0.5 and, ours, both sides")}
 

@@ -14,13 +14,15 @@ faithful track has the paper's 0.1, and needs its temperature: `budget: {tempera
 Cost per step: nothing beyond the batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried, When
 
 
@@ -54,7 +56,7 @@ class Debiased(Method):
         the faithful track and 0.001 in the controlled one."""
 
     @classmethod
-    def space(cls, params: "Debiased.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: Debiased.Params, track: str) -> Mapping[str, Tried]:
         """Tune the class prior."""
         return {
             "tau_plus": Tried(

@@ -12,14 +12,16 @@ negatives. These are `dense_uniform`'s, so it stands in the faithful track alone
 Cost per step: M document vectors and the teacher's scores of 1 + M documents per query.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, distilled, losses, teacher
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import Footnote, Step, Tried
 
 

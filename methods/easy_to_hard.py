@@ -11,15 +11,17 @@ after `pace` of the run's steps, and stays there. At b = 1 the draw is the softm
 Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Footnote, Ids, Negatives, Tried
 
 
@@ -46,7 +48,7 @@ class EasyToHard(Method):
         """Candidates of the pool that are drawn from."""
 
     @classmethod
-    def space(cls, params: "EasyToHard.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: EasyToHard.Params, track: str) -> Mapping[str, Tried]:
         """Tune how sharp the draw gets."""
         return {
             "sharpest": Tried((0.25, 0.5, 1.0, 2.0, 4.0), "ours: halves and doubles the loss's own softmax")

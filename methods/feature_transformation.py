@@ -21,17 +21,18 @@ a second time.
 Cost per step: M document vectors a query (controlled); B K products with the queue (faithful).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, torch
 from negmark.methods.queue import Queue
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Negatives, Scores, Step, Tried, When
 
@@ -94,17 +95,17 @@ class FeatureTransformation(Method):
         """Controlled track: candidates of the pool that are drawn from."""
 
     @classmethod
-    def space(cls, params: "FeatureTransformation.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: FeatureTransformation.Params, track: str) -> Mapping[str, Tried]:
         """Tune how evenly negatives are mixed."""
         return {"neg_alpha": Tried((0.2, 0.8, 1.6, 3.2, 6.4), "the released 1.6 and, ours, both sides")}
 
     @classmethod
-    def drawn_from(cls, params: "FeatureTransformation.Params", track: str) -> int | None:
+    def drawn_from(cls, params: FeatureTransformation.Params, track: str) -> int | None:
         """Return the depth of the pool in the controlled track; the faithful one draws from none."""
         return params.depth if track == "controlled" else None
 
     @classmethod
-    def refusal(cls, params: "FeatureTransformation.Params", track: str) -> str:
+    def refusal(cls, params: FeatureTransformation.Params, track: str) -> str:
         """Return that positives can't be moved in the controlled track."""
         if track == "controlled" and params.parts == "positives":
             return "extrapolated positives are no choice of negatives; set `track: faithful`"

@@ -18,18 +18,19 @@ nobody's positive. `recipe: sncse` has SNCSE's margin loss instead.
 Cost per step: M document vectors per query; texts are made and judged once.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field, field_validator
-from torch.nn import functional
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.auxiliary import is_auxiliary, kinds_of
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, torch
 from negmark.methods.types import (
     IN_BATCH,
     NO_DOCUMENT,
@@ -117,23 +118,23 @@ class Generated(Method):
     share: ClassVar[float] = 1.0
 
     @classmethod
-    def space(cls, params: "Generated.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: Generated.Params, track: str) -> Mapping[str, Tried]:
         """Tune which edits are taken."""
         edits = ("edits", "entity, number", "negation", "drop", "splice")
         return {"kinds": Tried(edits, "ours: all edits, and each sort of them alone")}
 
     @classmethod
-    def needs_auxiliary(cls, params: "Generated.Params", track: str) -> frozenset[str]:
+    def needs_auxiliary(cls, params: Generated.Params, track: str) -> frozenset[str]:
         """Return the kinds of texts that it is given."""
         return frozenset(kinds_of(params.kinds))
 
     @classmethod
-    def vectors_needed(cls, params: "Generated.Params", track: str) -> str:
+    def vectors_needed(cls, params: Generated.Params, track: str) -> str:
         """Return that GNM's loss works on the batch, or that texts are to be encoded."""
         return IN_BATCH if track == "faithful" else cls.needs_vectors
 
     @classmethod
-    def drawn_from(cls, params: "Generated.Params", track: str) -> int | None:
+    def drawn_from(cls, params: Generated.Params, track: str) -> int | None:
         """Return none: what is drawn from is a query's own texts."""
         return None
 
@@ -239,12 +240,12 @@ class GeneratedMixed(Generated, Method):
         """Share of a query's places that texts have, one at least; one of eight, as edits lie next to the positive."""
 
     @classmethod
-    def space(cls, params: "Generated.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: Generated.Params, track: str) -> Mapping[str, Tried]:
         """Tune how many places texts have."""
         return {"share": Tried((0.125, 0.25, 0.5, 0.75, 1.0), "ours: from one place of eight to all")}
 
     @classmethod
-    def drawn_from(cls, params: "Generated.Params", track: str) -> int | None:
+    def drawn_from(cls, params: Generated.Params, track: str) -> int | None:
         """Return how much of a pool the retrieved ones are drawn from."""
         return None if params.rest == "top" else params.depth
 

@@ -15,16 +15,18 @@ the warm-up encoder guides.
 Cost per step: 2 teacher vectors per query; with `hard`, M document vectors and M teacher vectors more.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, NO_DOCUMENT, Batch, Footnote, Ids, Negatives, Step, Tried, When
 
 
@@ -67,7 +69,7 @@ class GIST(Method):
         """Faithful track: are the other positives negatives of a positive?"""
 
     @classmethod
-    def space(cls, params: "GIST.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: GIST.Params, track: str) -> Mapping[str, Tried]:
         """Tune the margin of the guide."""
         return {
             "margin": Tried(
@@ -96,7 +98,7 @@ class GIST(Method):
         self.judged = state["judged"]
 
     @classmethod
-    def asks_beyond_pool(cls, params: "GIST.Params", track: str) -> bool:
+    def asks_beyond_pool(cls, params: GIST.Params, track: str) -> bool:
         """Say that the guide compares all texts of a batch."""
         return True
 

@@ -13,13 +13,14 @@ the first sum. t = .01 needs `budget: {temperature: 0.01}`.
 Cost per step: nothing beyond the batch; 2 B^2 products more.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 
-import torch
-
 from negmark.methods import base, losses
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
 
 Directions = Literal["all", "queries", "documents", "back", "forth"]
@@ -69,12 +70,12 @@ class GTE(Method):
         `documents`, the positive against all queries (`back`), or nothing (`forth`), which is InfoNCE."""
 
     @classmethod
-    def space(cls, params: "GTE.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: GTE.Params, track: str) -> Mapping[str, Tried]:
         """Tune which pairs are compared."""
         return {"directions": Tried(tuple(SUMS), "the paper's and, ours, one direction at a time and none")}
 
     @classmethod
-    def refusal(cls, params: "GTE.Params", track: str) -> str:
+    def refusal(cls, params: GTE.Params, track: str) -> str:
         """Refuse the controlled track."""
         why = "its directions are all in its loss; set `track: faithful`"
         return why if track == "controlled" else ""

@@ -19,15 +19,17 @@ weighted negatives, in the forward pass alone: at t = .05, alpha = 9 lets a nega
 Cost per step: M document vectors per query with `given` and `all`; nothing beyond the batch with `in_batch`.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import Batch, Footnote, Negatives, Scores, Step, Tried, When
 
 PAPERS = {"in_batch": 9.0, "given": 5.0, "all": 5.0}
@@ -62,7 +64,7 @@ class Hardness(Method):
         """Candidates of the pool that given negatives are drawn from."""
 
     @classmethod
-    def space(cls, params: "Hardness.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: Hardness.Params, track: str) -> Mapping[str, Tried]:
         """Tune the strength."""
         others = (0.5, 2.0, 5.0, 15.0) if params.of == "in_batch" else (0.5, 2.0, 9.0, 15.0)
         return {
@@ -70,18 +72,18 @@ class Hardness(Method):
         }
 
     @classmethod
-    def refusal(cls, params: "Hardness.Params", track: str) -> str:
+    def refusal(cls, params: Hardness.Params, track: str) -> str:
         """Return that no paper weighs both kinds."""
         both = track == "faithful" and params.of == "all"
         return "no paper weighs in-batch and given negatives; set `of:` to one of them" if both else ""
 
     @classmethod
-    def drawn_from(cls, params: "Hardness.Params", track: str) -> int | None:
+    def drawn_from(cls, params: Hardness.Params, track: str) -> int | None:
         """Return the depth of the pool, unless the batch alone is weighed."""
         return None if params.of == "in_batch" else params.depth
 
     @classmethod
-    def own_notes(cls, params: "Hardness.Params", track: str) -> list[str]:
+    def own_notes(cls, params: Hardness.Params, track: str) -> list[str]:
         """Return what is left out of EmbeddingGemma's recipe."""
         if track != "faithful" or params.of != "given":
             return []

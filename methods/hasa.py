@@ -20,15 +20,17 @@ Cost per step: B searches of the whole corpus, M document vectors per query (3, 
 track); at a refresh, the whole corpus.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services, Snapshot
+from negmark.methods.later import torch
 from negmark.methods.types import (
     NO_DOCUMENT,
     Batch,
@@ -107,7 +109,7 @@ class HaSa(Method):
         """Faithful track: how far from the positive they may be in the graph."""
 
     @classmethod
-    def space(cls, params: "HaSa.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: HaSa.Params, track: str) -> Mapping[str, Tried]:
         """Tune what is taken off; the sharpness of the weights where nothing is."""
         if track == "faithful":
             return {
@@ -120,12 +122,12 @@ class HaSa(Method):
         }
 
     @classmethod
-    def needs_graph(cls, params: "HaSa.Params", track: str) -> bool:
+    def needs_graph(cls, params: HaSa.Params, track: str) -> bool:
         """Say that neighbours are the recipe's."""
         return track == "faithful"
 
     @classmethod
-    def work(cls, params: "HaSa.Params", track: str, steps: int, batch_size: int) -> Work:
+    def work(cls, params: HaSa.Params, track: str, steps: int, batch_size: int) -> Work:
         """Return a corpus encoded at each refresh and a search per query."""
         return Work(-(-steps // params.refresh_steps), steps * batch_size)
 

@@ -13,14 +13,16 @@ tau+ is 0.001 in the controlled track, the paper's 0.1 in the faithful one (see 
 Cost per step: nothing beyond the batch.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
 from negmark.methods.debiased import class_prior
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried, When
 
 PAPERS_TEMPERATURE = 0.5
@@ -60,7 +62,7 @@ class HCL(Method):
         """Keep the gradient out of the weights; the released code does not."""
 
     @classmethod
-    def space(cls, params: "HCL.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: HCL.Params, track: str) -> Mapping[str, Tried]:
         """Tune the concentration."""
         return {
             "beta": Tried(

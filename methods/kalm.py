@@ -16,15 +16,16 @@ the focal weight; a mixture stays with its own query.
 Cost per step: M / 2 document vectors per query, each encoded twice, as mixtures are made before the loss.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch.nn import functional
 
 from negmark.methods import base, losses, sampling, shared
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, torch
 from negmark.methods.mochi import mixtures_of_pairs
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Negatives, Step, Tried, When
 
@@ -79,14 +80,14 @@ class KaLM(Method):
         """The last rank that is drawn from. If None, 200 in the controlled track, 100 in the faithful one."""
 
     @classmethod
-    def space(cls, params: "KaLM.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: KaLM.Params, track: str) -> Mapping[str, Tried]:
         """Tune the focus in the faithful track, how evenly pairs are mixed in the controlled one."""
         if track == "faithful":
             return {"gamma": Tried((0.0, 0.25, 0.5, 1.0, 2.0), "the paper's .5 and, ours, both sides of it")}
         return {"beta": Tried((0.5, 1.0, 2.0, 4.0, 8.0), "the paper's 2 and, ours, both sides of it")}
 
     @classmethod
-    def drawn_from(cls, params: "KaLM.Params", track: str) -> int | None:
+    def drawn_from(cls, params: KaLM.Params, track: str) -> int | None:
         """Return how many ranks are drawn from."""
         skip, last = window(params, track)
         return max(last - skip, 0)

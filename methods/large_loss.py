@@ -18,19 +18,19 @@ boost, and its evaluation would have to change with it. With mined negatives the
 Cost per step: M document vectors a query.
 """
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, pairs, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Scores, Step, Tried, When
 
 RATES = {"reject": 0.005, "correct": 0.002, "correct_for_good": 0.001}
@@ -85,7 +85,7 @@ class LargeLoss(Method):
         """Candidates of the pool that are drawn from."""
 
     @classmethod
-    def space(cls, params: "LargeLoss.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: LargeLoss.Params, track: str) -> Mapping[str, Tried]:
         """Tune the rate."""
         return {
             "rate": Tried(
@@ -99,14 +99,14 @@ class LargeLoss(Method):
         return ""
 
     @classmethod
-    def refusal(cls, params: "LargeLoss.Params", track: str) -> str:
+    def refusal(cls, params: LargeLoss.Params, track: str) -> str:
         """Return that nothing can be corrected in the controlled track."""
         if track == "controlled" and params.scheme != "reject":
             return "a corrected pair is a positive; set `track: faithful`, or `scheme: reject`"
         return ""
 
     @classmethod
-    def own_notes(cls, params: "LargeLoss.Params", track: str) -> list[str]:
+    def own_notes(cls, params: LargeLoss.Params, track: str) -> list[str]:
         """Return what becomes of suspects, where it isn't rejection."""
         notes = {
             "correct": ["suspects are positives of the step (LL-Ct)"],
@@ -116,7 +116,7 @@ class LargeLoss(Method):
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
-        self.boundary = pairs.Boundary()
+        self.boundary = pairs.new_boundary()
         self.flipped = torch.zeros(0, dtype=torch.int64)
         """Pairs corrected for good, ascending: query times documents plus document."""
         self.suspects = torch.zeros(2, dtype=torch.int64)
@@ -138,7 +138,7 @@ class LargeLoss(Method):
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return the mean binary cross-entropy of all pairs, suspects rejected or corrected."""
-        positive, others, mask = self.boundary.logits(step)
+        positive, others, mask = pairs.logits(step, self.boundary)
         relevant = self._flipped(step) & mask
         suspected = self._suspected(others, mask & ~relevant, step)
         if self.params.scheme == "correct_for_good":

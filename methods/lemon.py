@@ -19,18 +19,18 @@ documents. 2 components and 15 clusters are the published setting: 3 of 15 hold 
 Cost per step: M document vectors a query. Once: 10 times 50 rounds of k-means over the reduced corpus.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, losses, pairs, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 Points = NDArray[np.float32]
@@ -94,13 +94,13 @@ class LEMON(Method):
         """Faithful track: sharpness of the self-adversarial weights; 0 weighs all alike."""
 
     @classmethod
-    def space(cls, params: "LEMON.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: LEMON.Params, track: str) -> Mapping[str, Tried]:
         """Tune the number of clusters."""
         return {"clusters": Tried((5, 15, 50, 150, 500), "the released 15 and, ours, finer ones")}
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
-        self.boundary = pairs.Boundary()
+        self.boundary = pairs.new_boundary()
         self.labels = torch.zeros(0, dtype=torch.int64)
         """[documents] the cluster of each."""
         self.centroids, self.mean, self.axes = torch.zeros(0, 0), torch.zeros(0), torch.zeros(0, 0)
@@ -154,7 +154,7 @@ class LEMON(Method):
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return the log-sigmoid loss with self-adversarial weights."""
-        positive, others, mask = self.boundary.logits(step)
+        positive, others, mask = pairs.logits(step, self.boundary)
         negative = losses.self_adversarial(others, mask, self.params.alpha)
         return (functional.softplus(-positive).mean() + negative.mean()) / 2
 
@@ -183,7 +183,7 @@ class LEMON(Method):
         self.mean, self.axes = state["mean"], state["axes"]
 
     @property
-    def members(self) -> "Members":
+    def members(self) -> Members:
         """The documents of each cluster."""
         if self._members is None:
             self._members = Members(self.labels.numpy(), len(self.centroids))

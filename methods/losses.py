@@ -1,16 +1,17 @@
 """Losses that more than one method uses. Each is a pure function of scores; formulas name their source."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import torch
-from torch.nn import functional
+from negmark.methods.later import functional, torch
 
 if TYPE_CHECKING:
     from negmark.methods.types import Scores
 
 
-def info_nce(scores: "Scores", temperature: float) -> torch.Tensor:
+def info_nce(scores: Scores, temperature: float) -> torch.Tensor:
     r"""Mean softmax cross-entropy of the positive against in-batch and given negatives (a scalar).
 
     With s = similarity / temperature and weights w (1 if none are given),
@@ -23,14 +24,14 @@ def info_nce(scores: "Scores", temperature: float) -> torch.Tensor:
     return info_nce_rows(scores, temperature).mean()
 
 
-def info_nce_rows(scores: "Scores", temperature: float) -> torch.Tensor:
+def info_nce_rows(scores: Scores, temperature: float) -> torch.Tensor:
     """Return the loss of each query [B], whose mean is `info_nce`; e to minus it is the positive's probability."""
     positive = (scores.positive / temperature).unsqueeze(1)
     logits = torch.cat([positive, *negative_logits(scores, temperature)], dim=1)
     return logits.logsumexp(dim=1) - positive.squeeze(1)
 
 
-def negative_logits(scores: "Scores", temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
+def negative_logits(scores: Scores, temperature: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Return s + log w of in-batch documents [B, B] and given negatives [B, M + V], -inf in masked places."""
     in_batch, given = scores.in_batch / temperature, scores.negatives / temperature
     if scores.in_batch_weights is not None:
@@ -40,7 +41,7 @@ def negative_logits(scores: "Scores", temperature: float) -> tuple[torch.Tensor,
     return masked(in_batch, scores.in_batch_mask), masked(given, scores.negatives_mask)
 
 
-def with_more(scores: "Scores", more: torch.Tensor, mask: torch.Tensor) -> "Scores":
+def with_more(scores: Scores, more: torch.Tensor, mask: torch.Tensor) -> Scores:
     """Return scores with more negatives behind the given ones, [B, N] each of weight 1, and which of them count."""
     weights = scores.weights
     if weights is not None:
@@ -53,7 +54,7 @@ def with_more(scores: "Scores", more: torch.Tensor, mask: torch.Tensor) -> "Scor
     )
 
 
-def from_documents(scores: "Scores") -> "Scores":
+def from_documents(scores: Scores) -> Scores:
     """Return the scores of a batch seen from its documents: row j is document j against the queries.
 
     Query i is a negative of document j where document j is one of query i, with the same weight. Given negatives, which
@@ -95,7 +96,7 @@ def pairwise_softplus(
     return each[mask].sum() / mask.sum().clamp(min=1)
 
 
-def cross_batch_balanced(scores: "Scores", temperature: float) -> torch.Tensor:
+def cross_batch_balanced(scores: Scores, temperature: float) -> torch.Tensor:
     """Softmax cross-entropy of the positive against the given negatives alone, no in-batch ones (a scalar).
 
     The retrieval half of Conan-embedding's eq. 3 (Li et al. 2024): the N n negatives that N devices hold for the
@@ -212,7 +213,7 @@ def kl_from_teacher(student: torch.Tensor, teacher: torch.Tensor, mask: torch.Te
 
 
 def debiased_info_nce(
-    scores: "Scores", temperature: float, tau_plus: float, beta: float = 0.0, detach: bool = False
+    scores: Scores, temperature: float, tau_plus: float, beta: float = 0.0, detach: bool = False
 ) -> torch.Tensor:
     r"""Mean loss over in-batch documents with a debiased, and for beta > 0 reweighted, denominator (a scalar).
 
@@ -254,7 +255,7 @@ def log_reweighted_sum(
 
 
 def decoupled_info_nce(
-    scores: "Scores", temperature: float, positive_weights: torch.Tensor | None = None
+    scores: Scores, temperature: float, positive_weights: torch.Tensor | None = None
 ) -> torch.Tensor:
     r"""Mean of InfoNCE without the positive in its denominator (a scalar, which may be negative).
 

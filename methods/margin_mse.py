@@ -15,14 +15,16 @@ temperature, the scale of the shared loss, and so is that of a teacher that is a
 Cost per step: M document vectors and the teacher's scores of 1 + M documents per query.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, distilled, losses, teacher
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import Claim, Footnote, Step, Tried
 
 

@@ -18,17 +18,18 @@ of q is nearer to q than both, hidden positives too.
 Cost per step: no document but the batch's; B (B + K) products to find the hardest, V more columns of the loss.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
-from torch.nn import functional
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, torch
 from negmark.methods.queue import RECENT, Queue
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
@@ -92,7 +93,7 @@ class MoCHi(Method):
         """Share of the run's steps before mixtures with the query begin."""
 
     @classmethod
-    def space(cls, params: "MoCHi.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: MoCHi.Params, track: str) -> Mapping[str, Tried]:
         """Tune how many of the hardest are mixed."""
         return {
             "hardest": Tried(

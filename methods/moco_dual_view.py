@@ -17,14 +17,16 @@ Cost per step: 1 vector of the copy per query (2 in the faithful track), B * `ba
 parameters to move the copy.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
+from negmark.methods.later import torch
 from negmark.methods.queue import Queue
 from negmark.methods.types import Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
@@ -71,7 +73,7 @@ class MoCoDualView(Method):
         """Faithful track: weight of the direction from documents to queries; 0 leaves it out."""
 
     @classmethod
-    def space(cls, params: "MoCoDualView.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: MoCoDualView.Params, track: str) -> Mapping[str, Tried]:
         """Tune how many candidates are kept."""
         return {"kept": Tried((4, 16, 64, 256, 4160), "ours: up to all of a bank of 4,096 and a batch of 64")}
 

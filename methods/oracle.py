@@ -10,13 +10,15 @@ did not act.
 Cost per step: M document vectors per query; the dense pool is made once and shared.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 from negmark.methods import sampling
 from negmark.methods.base import Method, Params, Services
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Negatives
 
 

@@ -3,16 +3,16 @@
 A cosine is no logit: all lie on one side of 0. What a method calls the logit of a pair is its distance from a boundary.
 """
 
-import torch
-from torch import nn
+from __future__ import annotations
 
+from negmark.methods.later import nn, torch
 from negmark.methods.types import Scores, Step
 
 FOOTNOTE = (
     "the logit of a pair is (score - boundary) / temperature; the boundary is learned from halfway between positives "
     "and negatives of the first batch"
 )
-"""The footnote of a method with a `Boundary`."""
+"""The footnote of a method with a boundary that is learned."""
 
 
 def others(scores: Scores) -> tuple[torch.Tensor, torch.Tensor]:
@@ -31,22 +31,17 @@ def halfway(scores: Scores) -> torch.Tensor:
     return (positive + negative.mean()) / 2 if len(negative) else positive
 
 
-class Boundary(nn.Module):
-    """The score at which a pair is as likely relevant as not: fixed, or learned from where the first batch puts it."""
+def new_boundary(fixed: float | None = None) -> nn.ParameterDict:
+    """Return the score at which a pair is as likely relevant as not: fixed, or learned from the first batch."""
+    learned = fixed is None
+    return nn.ParameterDict({"score": nn.Parameter(torch.full((1,), fixed or 0.0), requires_grad=learned)})
 
-    def __init__(self, fixed: float | None = None) -> None:
-        super().__init__()
-        self._learned = fixed is None
-        self.score = nn.Parameter(torch.full((1,), fixed or 0.0), requires_grad=fixed is None)
 
-    def logits(self, step: Step) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the logits of positives [B] and of other pairs [B, B + M + V], and which of those count."""
-        if self._learned and step.batch.step == 0:
-            with torch.no_grad():
-                self.score.fill_(halfway(step.scores))
-        values, mask = others(step.scores)
-        return (
-            (step.scores.positive - self.score) / step.temperature,
-            (values - self.score) / step.temperature,
-            mask,
-        )
+def logits(step: Step, boundary: nn.ParameterDict) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return the logits of positives [B] and of other pairs [B, B + M + V], and which of those count."""
+    score = boundary["score"]
+    if score.requires_grad and step.batch.step == 0:
+        with torch.no_grad():
+            score.fill_(halfway(step.scores))
+    values, mask = others(step.scores)
+    return (step.scores.positive - score) / step.temperature, (values - score) / step.temperature, mask

@@ -18,16 +18,16 @@ Cost per step: M document vectors per query, M different ones, in the controlled
 C products of centres, and the optimiser moves the table [C, D] with its two moments: 4 C D numbers of memory.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.scale import CHANCE_IS_0, rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
@@ -81,7 +81,7 @@ class PartialFC(Method):
         """Add log((C - 1) / (S - 1)) to the logits of the S - 1 sampled others; the released code does not."""
 
     @classmethod
-    def space(cls, params: "PartialFC.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: PartialFC.Params, track: str) -> Mapping[str, Tried]:
         """Tune the share of the classes; there is nothing to tune where M documents are drawn."""
         rates = Tried(
             (0.01, 0.03, 0.1, 0.3, 1.0), "the released settings' .1, .3 and 1 and, ours, smaller ones"
@@ -90,7 +90,7 @@ class PartialFC(Method):
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
-        self.centres = Centres(services) if services.track == "faithful" else None
+        self.centres = started_centres(services) if services.track == "faithful" else None
         self._telemetry: dict[str, float] = {}
 
     def negatives(self, batch: Batch) -> Negatives:
@@ -111,7 +111,8 @@ class PartialFC(Method):
         classes = sampled(batch.positives, self.services.documents, p.rate, rng)
         labels = torch.from_numpy(np.searchsorted(classes, batch.positives))
         features = torch.cat([batch.query_vectors, batch.positive_vectors])
-        cosines = (features @ self.centres(classes).T).clamp(-1, 1)
+        centres = functional.normalize(self.centres["weight"][torch.from_numpy(classes)], dim=1)
+        cosines = (features @ centres.T).clamp(-1, 1)
         everyone = np.broadcast_to(classes, (len(batch.queries), len(classes)))
         labelled = torch.from_numpy(self.services.is_positive(batch.queries, everyone)).repeat(2, 1)
         suspects = self._suspects(cosines.detach())
@@ -139,21 +140,13 @@ class PartialFC(Method):
         return rescaled(cosines, self.services.chance()) > self.params.threshold
 
 
-class Centres(nn.Module):
-    """A vector [C, D] for each document, started from that before training."""
-
-    def __init__(self, services: Services, at_a_time: int = 4096) -> None:
-        super().__init__()
-        rows = np.arange(services.documents)
-        parts = [
-            services.warmup_documents(rows[start : start + at_a_time])
-            for start in range(0, len(rows), at_a_time)
-        ]
-        self.weight = nn.Parameter(torch.cat(parts).clone())
-
-    def forward(self, classes: Ids) -> torch.Tensor:
-        """Return the centres of classes [S], of unit length."""
-        return functional.normalize(self.weight[torch.from_numpy(classes)], dim=1)
+def started_centres(services: Services, at_a_time: int = 4096) -> nn.ParameterDict:
+    """Return a vector for each document, `weight` [C, D], started from that before training."""
+    rows = np.arange(services.documents)
+    parts = [
+        services.warmup_documents(rows[start : start + at_a_time]) for start in range(0, len(rows), at_a_time)
+    ]
+    return nn.ParameterDict({"weight": nn.Parameter(torch.cat(parts).clone())})
 
 
 def sampled(positives: Ids, documents: int, rate: float, rng: np.random.Generator) -> Ids:

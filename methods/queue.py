@@ -3,12 +3,14 @@
 MoCo (He et al. 2020) keeps keys of a momentum encoder so, XBM (Wang et al. 2020) those of the encoder itself.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 
 from negmark.methods.base import Services
+from negmark.methods.later import torch
 from negmark.methods.types import Ids
 
 RECENT = 512

@@ -5,15 +5,17 @@ also not in-batch ones. In the faithful track they may become positives: a query
 its labelled ones and these. And a query may be left out: another training query, drawn uniformly, stands in for it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from negmark.methods import sampling
 from negmark.methods.base import Services
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Ids
 
 BETTER, WORSE, IRRELEVANT = 2, 1, 0

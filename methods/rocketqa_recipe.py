@@ -17,16 +17,18 @@ labelled one. With an encoder as teacher, which has no probabilities, they are t
 Cost per step: M document vectors per query (one in the faithful track) and the teacher's scores of the pool's best 200.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling, shared, teacher
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.relabelling import Relabelling
 from negmark.methods.rocketqa import confident, probabilities
 from negmark.methods.scale import CHANCE_IS_0
@@ -103,31 +105,31 @@ class RocketQARecipe(teacher.Rejecting, Relabelling, Method):
         """A pseudo-positive's probability is above this."""
 
     @classmethod
-    def refusal(cls, params: "RocketQARecipe.Params", track: str) -> str:
+    def refusal(cls, params: RocketQARecipe.Params, track: str) -> str:
         """Return that labels are the same for all in the controlled track."""
         if params.augment and track == "controlled":
             return "`augment` changes the labels; add `track: faithful`"
         return ""
 
     @classmethod
-    def relabels(cls, params: "RocketQARecipe.Params", track: str) -> bool:
+    def relabels(cls, params: RocketQARecipe.Params, track: str) -> bool:
         """Say that pseudo-positives are positives."""
         return params.augment and track == "faithful"
 
     @classmethod
-    def own_notes(cls, params: "RocketQARecipe.Params", track: str) -> list[str]:
+    def own_notes(cls, params: RocketQARecipe.Params, track: str) -> list[str]:
         """Return what is a positive."""
         if params.augment:
             return ["pseudo-positives are of labelled queries, instead of more queries that have no labels"]
         return ["no augmentation with pseudo-positives of unlabelled queries"]
 
     @classmethod
-    def drawn_from(cls, params: "RocketQARecipe.Params", track: str) -> int | None:
+    def drawn_from(cls, params: RocketQARecipe.Params, track: str) -> int | None:
         """Return None: it takes the first that are left, as they are ranked."""
         return None
 
     @classmethod
-    def space(cls, params: "RocketQARecipe.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: RocketQARecipe.Params, track: str) -> Mapping[str, Tried]:
         """Tune the threshold."""
         return {"low": Tried((0.01, 0.05, 0.1, 0.2, 0.4), "the paper's 0.1 and, ours, both sides of it")}
 

@@ -4,13 +4,16 @@ Encoders use different ranges: random pairs have a mean cosine near 0 under one 
 made for the one always or never acts under the other.
 """
 
+from __future__ import annotations
+
 from typing import TypeVar
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-Cosines = TypeVar("Cosines", NDArray[np.float32], torch.Tensor)
+from negmark.methods.later import torch
+
+Cosines = TypeVar("Cosines", NDArray[np.float32], "torch.Tensor")
 CHANCE_IS_0 = (
     "its thresholds read cosines on a scale of the encoder's own: 0 is the mean cosine of random pairs of a query and "
     "a document before training, 1 is equality"

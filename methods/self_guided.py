@@ -16,14 +16,16 @@ tables) a fifth of the given documents is crossed out, and one query in six keep
 Cost per step: M document vectors per query; in the faithful track 2 B^2 products more.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
+from negmark.methods.later import torch
 from negmark.methods.scale import CHANCE_IS_0, rescaled
 from negmark.methods.types import Batch, Footnote, Negatives, Scores, Step, Tried, When
 
@@ -56,7 +58,7 @@ class SelfGuided(Method):
         """Candidates of the pool that are drawn from."""
 
     @classmethod
-    def space(cls, params: "SelfGuided.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: SelfGuided.Params, track: str) -> Mapping[str, Tried]:
         """Tune the margin."""
         return {"margin": Tried((0.0, 0.05, 0.1, 0.2, 0.3), "the paper's .1 and, ours, both sides of it")}
 

@@ -4,11 +4,13 @@ Tevatron, FlagEmbedding, ANCE-Tele and KaLM-Embedding put all passages of a batc
 has a query's own and the positives of the others.
 """
 
+from __future__ import annotations
+
 import numpy as np
-import torch
 
 from negmark.methods import losses
 from negmark.methods.base import Services
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Scores, Step
 
 

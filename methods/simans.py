@@ -21,16 +21,18 @@ Cost per step: M document vectors per query; the dense pool is made once and sha
 searches per step and the whole corpus at a refresh; in the faithful track 1 + M more teacher vectors per query.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling, teacher
 from negmark.methods.base import Method, Services, Snapshot
+from negmark.methods.later import torch
 from negmark.methods.types import (
     NO_DOCUMENT,
     Batch,
@@ -106,7 +108,7 @@ class SimANS(Method):
         takes the last M candidates, as the released code does."""
 
     @classmethod
-    def space(cls, params: "SimANS.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: SimANS.Params, track: str) -> Mapping[str, Tried]:
         """Tune the sharpness of the kernel that a row takes."""
         wider = "the released code's value and, ours, factors of four around it"
         if params.kernel == "gaussian":
@@ -115,30 +117,30 @@ class SimANS(Method):
         default = TAU[params.kernel]
         return {"tau": Tried(tuple(None if factor == 1 else default * factor for factor in factors), wider)}
 
-    def __init__(self, params: "SimANS.Params", services: Services) -> None:
+    def __init__(self, params: SimANS.Params, services: Services) -> None:
         super().__init__(params, services)
         self._snapshot: Snapshot | None = None
         self.refreshed = torch.zeros(1, dtype=torch.int64)
         """Refreshes after the first."""
 
     @classmethod
-    def asks_teacher(cls, params: "SimANS.Params", track: str) -> bool:
+    def asks_teacher(cls, params: SimANS.Params, track: str) -> bool:
         """Say whether the row distils."""
         return track == "faithful" and params.target == "teacher"
 
     @classmethod
-    def needs_teacher(cls, params: "SimANS.Params", track: str) -> bool:
+    def needs_teacher(cls, params: SimANS.Params, track: str) -> bool:
         """Say the same: no label enters that loss."""
         return cls.asks_teacher(params, track)
 
     @classmethod
-    def work(cls, params: "SimANS.Params", track: str, steps: int, batch_size: int) -> Work:
+    def work(cls, params: SimANS.Params, track: str, steps: int, batch_size: int) -> Work:
         """Return a corpus encoded at each refresh and a search per query, if the pool is refreshed."""
         every = params.refresh_steps
         return Work(-(-steps // every), steps * batch_size) if every else Work()
 
     @classmethod
-    def own_notes(cls, params: "SimANS.Params", track: str) -> list[str]:
+    def own_notes(cls, params: SimANS.Params, track: str) -> list[str]:
         """Return what the paper's loss is trained towards here."""
         if track != "faithful":
             return []
@@ -149,12 +151,12 @@ class SimANS(Method):
         return ["the teacher is {teacher}, which stays as it is, instead of a cross-encoder trained in turns"]
 
     @classmethod
-    def vectors_needed(cls, params: "SimANS.Params", track: str) -> str:
+    def vectors_needed(cls, params: SimANS.Params, track: str) -> str:
         """Return what a refreshed pool needs, else what every method does."""
         return "a corpus encoded anew" if params.refresh_steps else super().vectors_needed(params, track)
 
     @classmethod
-    def asks_beyond_pool(cls, params: "SimANS.Params", track: str) -> bool:
+    def asks_beyond_pool(cls, params: SimANS.Params, track: str) -> bool:
         """Say that a refreshed pool has candidates of its own."""
         return params.refresh_steps is not None
 

@@ -14,13 +14,15 @@ two, which is the price; labelled positives of each other's query as well, as in
 Cost per step: nothing beyond the batch; 2 B^2 products more.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Footnote, Lends, Negatives, Step, Tried, When
 
 
@@ -50,12 +52,12 @@ class SpreadOut(Method):
         """Is the square of the mean cosine added, as in GOR?"""
 
     @classmethod
-    def space(cls, params: "SpreadOut.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: SpreadOut.Params, track: str) -> Mapping[str, Tried]:
         """Tune the weight."""
         return {"weight": Tried((0.1, 0.3, 1.0, 3.0, 10.0), "ours: a sum without a factor, and around it")}
 
     @classmethod
-    def refusal(cls, params: "SpreadOut.Params", track: str) -> str:
+    def refusal(cls, params: SpreadOut.Params, track: str) -> str:
         """Refuse the controlled track."""
         why = "it chooses and weighs no negatives; set `track: faithful`"
         return why if track == "controlled" else ""

@@ -14,14 +14,16 @@ verified: we couldn't read it; the code has no such weight, so None is the defau
 Cost per step: M document vectors per query (one in the faithful track); the dense pool is made once and shared.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
 
 _DIFFERS = "the small encoder of the suite and cosine / temperature instead of RoBERTa and raw dot products"
@@ -75,7 +77,7 @@ class STAR(Method):
         """
 
     @classmethod
-    def space(cls, params: "STAR.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: STAR.Params, track: str) -> Mapping[str, Tried]:
         """Tune the weight of the random part where there is one, the depth of the pool elsewhere."""
         if track == "faithful":
             return {"alpha": Tried((None, 0.1, 0.3, 1.0, 3.0), "None is the released code; the rest is ours")}

@@ -4,15 +4,17 @@ A bi-encoder's scores are cosines. A cross-encoder has judged the dense pool's c
 training; its scores are logits, whose logistic function is a probability.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from scipy.special import expit
 
 from negmark.methods.base import Services
+from negmark.methods.later import torch
 from negmark.methods.scale import rescaled
 from negmark.methods.types import NO_DOCUMENT, Ids, Step
 

@@ -13,15 +13,17 @@ encoder, as the pool is static.
 Cost per step: M document vectors per query; B (spare M + 1) products of stored vectors.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from pydantic import Field
 
 from negmark.methods import base, sampling
 from negmark.methods.base import Method
+from negmark.methods.later import torch
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Negatives, Tried
 
 _CONDITION = (
@@ -61,7 +63,7 @@ class TriSampler(Method):
         """Candidates of the pool that are drawn from (top K)."""
 
     @classmethod
-    def space(cls, params: "TriSampler.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: TriSampler.Params, track: str) -> Mapping[str, Tried]:
         """Tune the sharpness of the first draw."""
         values = (0.015625, 0.0625, 0.25, 1.0, 4.0)
         return {"a": Tried(values, "the paper's 1/4 and, ours, factors of four around it")}

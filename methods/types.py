@@ -1,13 +1,16 @@
 """What a method gets and returns: batches, negatives, scores; and what it declares: claims and footnotes."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Set
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+
+from negmark.methods.later import torch
 
 Ids = NDArray[np.int64]
 

@@ -16,15 +16,17 @@ the filter alone is left: query-document pairs of the batch outside the whiskers
 Cost per step: nothing beyond the batch; B (B - 1) more products (faithful).
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Literal
 
-import torch
 from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
+from negmark.methods.later import torch
 from negmark.methods.types import (
     IN_BATCH,
     Batch,
@@ -84,7 +86,7 @@ class UNPG(Method):
         """Faithful track: margin taken off the positive's cosine, .5 in the paper's CosFace."""
 
     @classmethod
-    def space(cls, params: "UNPG.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: UNPG.Params, track: str) -> Mapping[str, Tried]:
         """Tune the length of the whiskers."""
         longest = None if track == "faithful" else 2.0
         return {

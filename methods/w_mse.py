@@ -15,16 +15,16 @@ removes a constant shift between the sides, which a search by inner product sees
 Cost per step: 2 passes of the head per query.
 """
 
+from __future__ import annotations
+
 from collections.abc import Mapping
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import nn
-from torch.nn import functional
 
 from negmark.methods import base, without_negatives
 from negmark.methods.base import Method, Services
+from negmark.methods.later import functional, nn, torch
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 
@@ -69,12 +69,12 @@ class WMSE(Method):
         """Share of the identity in the covariance (eps); 0 in the paper."""
 
     @classmethod
-    def space(cls, params: "WMSE.Params", track: str) -> Mapping[str, Tried]:
+    def space(cls, params: WMSE.Params, track: str) -> Mapping[str, Tried]:
         """Tune how many numbers are whitened."""
         return {"dimension": Tried((8, 16, 24, 32, 48), "ours: what a batch of 64 can whiten")}
 
     @classmethod
-    def refusal(cls, params: "WMSE.Params", track: str) -> str:
+    def refusal(cls, params: WMSE.Params, track: str) -> str:
         """Refuse the controlled track."""
         return without_negatives.refusal(track)
 

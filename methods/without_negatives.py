@@ -1,6 +1,8 @@
 """What methods without any negatives have in common: no place in the controlled track, and a danger to collapse."""
 
-import torch
+from __future__ import annotations
+
+from negmark.methods.later import torch
 
 
 def refusal(track: str) -> str:

@@ -95,7 +95,9 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize(
+    "share", [pytest.param(0.0, marks=pytest.mark.slow), 0.5, pytest.param(0.9, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_full_disk_is_one_line_and_the_same_call_ends_well_afterwards(
     stages: dict[str, Stage], disk: Disk, tmp_path: Path, name: str, share: float

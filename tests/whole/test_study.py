@@ -42,6 +42,7 @@ def test_a_study_of_two_tiers_holds_one_order_against_the_other(tmp_path: Path) 
     assert (config["suite"], config["tier"], "vary" in config) == ("tiny-dear", "static", False)
 
 
+@pytest.mark.slow
 def test_a_sweep_makes_a_board_a_value_and_says_what_each_changes(tmp_path: Path) -> None:
     suite = copy.deepcopy(SUITE) | {"sweep": {"negatives": [1]}}
     own = suite["training"]["negatives"]

@@ -5,10 +5,12 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from tiny import BOARD, RUNS, SUITE, copy_project, scheduled, snakemake, write_suite
 
 
+@pytest.mark.slow
 def test_tuned_rows_alone_have_a_board_under_their_own_names(tmp_path: Path) -> None:
     suite = copy.deepcopy(SUITE)
     suite["datasets"]["pydoc"]["dev_queries"] = 40

@@ -224,6 +224,7 @@ def test_a_row_goes_on_from_the_model_of_another(finished: Path) -> None:
         assert manifest["data"]["start"] == hashlib.sha256(model.read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_jobs_shares_and_what_was_there_before_change_no_byte(finished: Path, tmp_path: Path) -> None:
     """The same settings in another folder, from nothing, with a job a seed and with nothing shared among jobs."""
     folder = tmp_path / "alone"

@@ -4,6 +4,8 @@ Which class encodes, which attention it has, in which precision it computes, how
 is. None of this needs the weights.
 """
 
+from __future__ import annotations
+
 import copy
 import functools
 import inspect
@@ -12,13 +14,11 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import nn
-
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.encode.device import resolve_dtype
 from negmark.encode.model_files import open_config, open_network, open_tokenizer, reading
+from negmark.methods.later import nn, torch
 
 ATTENTION = {"cpu": "eager", "cuda": "sdpa"}
 """By device. Without a mask, two products and a softmax are no slower on a CPU core than PyTorch's kernel."""

@@ -1,9 +1,11 @@
 """The hardware that encoders run on: device, number format, freed memory."""
 
+from __future__ import annotations
+
 import ctypes
 import functools
 
-import torch
+from negmark.methods.later import torch
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of malloc.h
 

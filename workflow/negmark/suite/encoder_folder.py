@@ -4,10 +4,13 @@ A suite's own key always wins; where it leaves one out, a sentence-transformers 
 taken. A model that isn't here yet is fetched as far as that needs, but never in a dry run.
 """
 
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from negmark.core.errors import UserError
+from negmark.core.files import read_json, sha256_file, short_hash, write_json
+from negmark.core.folders import cache_folder
 from negmark.core.tiers import TIERS
 from negmark.encode.architecture import readable
 from negmark.encode.model_files import weight_files
@@ -54,13 +57,22 @@ def check_encoders(suite: Suite) -> None:
         if folder := described(settings.model, fetch=False):
             if all(file.is_file() for file in weight_files(folder)):
                 recipe_of(folder)
-            most = readable(folder)
+            most = _tokens_read(folder)
             for key in ("query_length", "document_length"):
                 if (length := getattr(settings, key)) > most:
                     raise UserError(
                         f"{section}.{key}: {length} tokens are asked for, but {settings.model} reads at most {most}; "
                         "lower it"
                     )
+
+
+def _tokens_read(folder: Path) -> int:
+    """Return how many tokens a model reads, kept by the content of what says so: to ask its class takes seconds."""
+    said = {str(file.relative_to(folder)): sha256_file(file) for file in sorted(folder.rglob("*.json"))}
+    kept = cache_folder() / "lengths" / f"{short_hash([said, version('transformers')])}.json"
+    if not kept.is_file():
+        write_json(kept, readable(folder))
+    return int(read_json(kept))
 
 
 def _keys(

@@ -20,11 +20,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse
 
 from negmark.methods import base, company
 from negmark.methods.base import Method
-from negmark.methods.later import torch
+from negmark.methods.later import sparse, torch
 from negmark.methods.types import IN_BATCH, Claim, Footnote, Ids, Pairs, Tried
 
 SCORES_AT_ONCE = 1 << 26

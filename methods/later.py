@@ -1,4 +1,4 @@
-"""PyTorch, imported when it is first asked for something: whoever only reads what methods are waits for nothing.
+"""PyTorch and SciPy, imported when they are first asked for something: who reads what methods are waits for none.
 
 A plan, a board and Snakemake's own start open every method, for its name, parameters and claims. `import torch` takes 3
 seconds of each, so methods write
@@ -7,7 +7,7 @@ seconds of each, so methods write
 
     from negmark.methods.later import functional, nn, torch
 
-and may use all three wherever code runs after the import: in functions and annotations, not in the base of a class.
+and may use them wherever code runs after the import: in functions and annotations, not as the base of a class.
 """
 
 import importlib
@@ -28,7 +28,10 @@ class Later:
 
 if TYPE_CHECKING:
     import torch as torch
+    from scipy import sparse as sparse
+    from scipy import special as special
     from torch import nn as nn
     from torch.nn import functional as functional
 else:
     torch, nn, functional = Later("torch"), Later("torch.nn"), Later("torch.nn.functional")
+    sparse, special = Later("scipy.sparse"), Later("scipy.special")

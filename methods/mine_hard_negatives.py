@@ -22,10 +22,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy.special import expit
 
 from negmark.methods import base, sampling, teacher
 from negmark.methods.base import Method
+from negmark.methods.later import special
 from negmark.methods.scale import CHANCE_IS_0, rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch, Footnote, Ids, Negatives, Tried, When
 
@@ -107,7 +107,7 @@ class MineHardNegatives(teacher.Rejecting, Method):
         if not self.services.ranker_teaches:
             raw = rescaled(raw, self.services.chance(of_teacher=True))
         elif self.params.scores == "probabilities":
-            raw = expit(raw)
+            raw = special.expit(raw)
         own = np.where(labelled == NO_DOCUMENT, np.inf, raw[:, : labelled.shape[1]])
         scores: NDArray[np.float64] = raw[:, labelled.shape[1] :].astype(np.float64)
         return scores, own.min(axis=1).astype(np.float64)

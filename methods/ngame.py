@@ -22,10 +22,10 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
-from scipy import sparse
 
 from negmark.methods import base, company
 from negmark.methods.base import Method
+from negmark.methods.later import sparse
 from negmark.methods.types import IN_BATCH, Claim, Composition, Footnote, Ids, Pairs, Tried
 
 DOUBLED = np.array([10, 20, 25, 50, 75, 100, 125, 150, 200]) / 300

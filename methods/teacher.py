@@ -11,10 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit
 
 from negmark.methods.base import Services
-from negmark.methods.later import torch
+from negmark.methods.later import special, torch
 from negmark.methods.scale import rescaled
 from negmark.methods.types import NO_DOCUMENT, Ids, Step
 
@@ -39,7 +38,7 @@ def score_pool(
     ids, _ = services.pool("dense").candidates(queries, depth)
     raw = score(services, queries, np.column_stack([positives, ids]))
     if services.ranker_teaches:
-        scores = expit(raw)
+        scores = special.expit(raw)
         scores[:, 1:][ids == NO_DOCUMENT] = -np.inf
     else:
         scores = rescaled(raw, services.chance(of_teacher=True))

@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+HEAVY = "faiss,torch,transformers,wandb"
 LOADER = """
 import importlib, sys
 for stage in sys.argv[2:]:
@@ -33,7 +34,7 @@ STAGES = (
 
 @pytest.mark.parametrize(
     ("modules", "heavy"),
-    [(START, "faiss,matplotlib,torch,transformers,wandb"), (STAGES, "faiss,torch,transformers,wandb")],
+    [(START, f"{HEAVY},matplotlib,pandas,pooch,scipy"), (STAGES, HEAVY)],
     ids=["start", "stages"],
 )
 def test_nothing_heavy_is_loaded_where_nothing_is_trained(modules: tuple[str, ...], heavy: str) -> None:

@@ -11,13 +11,14 @@ import pytest
 from builders import write_beir
 from contract_checks import METHODS
 from negmark.core.errors import UserError
+from negmark.core.relations import RELATIONS
 from negmark.data import prepare
 from negmark.data.hidden import found_by, hide, share_of
 from negmark.evaluate.audit import audit
 from negmark.search.index import BM25Searcher
 from negmark.store import collection
 from negmark.store.collection import HIDDEN
-from negmark.store.graph import RELATIONS, read_graph, relation_of
+from negmark.store.graph import read_graph, relation_of
 from negmark.suite.settings import DatasetSettings, Related
 from negmark.train import inputs
 from world import World, take_steps, write_world

@@ -2,10 +2,13 @@
 
 Training imports none of this: an edit here makes boards anew, and no run."""
 
-from collections.abc import Mapping
-from typing import Any, cast
+from __future__ import annotations
 
-import pandas as pd
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, cast
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SLICES = ("all", "seen", "unseen")
 

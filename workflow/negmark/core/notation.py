@@ -3,8 +3,7 @@
 import html
 import math
 import re
-
-import pandas as pd
+from typing import Any
 
 from negmark.core.names import Row
 
@@ -64,19 +63,25 @@ def signs(row: Row) -> list[str]:
     return [sign for sign, stands in found.items() if stands]
 
 
+def _absent(value: Any) -> bool:
+    import pandas as pd  # here, as plans read this module too and would wait a second for it
+
+    return bool(pd.isna(value))
+
+
 def rank_text(row: Row) -> str:
     """The rank, empty for a baseline."""
-    return "" if pd.isna(row["rank"]) else str(row["rank"])
+    return "" if _absent(row["rank"]) else str(row["rank"])
 
 
 def mean_rank_text(row: Row) -> str:
     """The mean rank over datasets, empty for a row without one."""
-    return "" if pd.isna(row["rank"]) else f"{row['rank']:.1f}"
+    return "" if _absent(row["rank"]) else f"{row['rank']:.1f}"
 
 
 def seeds_text(row: Row) -> str:
     """The number of seeds, empty for a baseline."""
-    return "" if pd.isna(row["seeds"]) else str(row["seeds"])
+    return "" if _absent(row["seeds"]) else str(row["seeds"])
 
 
 def chance(p: float, bound: bool = False) -> str:

@@ -30,7 +30,7 @@ class Known(BaseModel):
         None  # documents, train and test queries, mean words of a document and of a query
     )
     dev: int | None = None  # queries of the dev split
-    relations: tuple[str, ...] = ()  # between its documents: those of `store.graph.RELATIONS` that it has
+    relations: tuple[str, ...] = ()  # between its documents: those of `core.relations.RELATIONS` that it has
     built: str | None = None  # from what negmark builds a collection that nobody publishes
     sha256: str | None = None  # of the content: `fingerprint.collection_sha256`
 

@@ -18,6 +18,7 @@ from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import canonical, write_json
 from negmark.core.folders import expanded, local_data
+from negmark.core.relations import RELATIONS
 from negmark.core.seeds import stream
 from negmark.data import hub, ir_dataset
 from negmark.data.archive import unpack
@@ -34,7 +35,7 @@ from negmark.data.sts import Pair, as_queries, read_task
 from negmark.data.wordnet import build_wordnet
 from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT, SPLITS, joined, write_table
 from negmark.store.copies import COPY_OF, first_of_equal, hashes_of
-from negmark.store.graph import RELATIONS, Graph, as_columns, relation_of
+from negmark.store.graph import Graph, as_columns, relation_of
 from negmark.store.left_out import OWN, own_documents
 
 BUILDERS = {"wordnet": build_wordnet, "icd10cm": build_icd10cm}

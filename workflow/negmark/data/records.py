@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from negmark.core.errors import UserError
+from negmark.core.relations import RELATIONS
 from negmark.data.beir import Source, opened
-from negmark.store.graph import RELATIONS
 
 CORPUS, QUERIES, COLLECTION = "corpus.jsonl", "queries.jsonl", "collection.tsv"
 GRAPH = "graph.tsv"

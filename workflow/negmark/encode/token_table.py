@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
 from tokenizers import Tokenizer
 
 from negmark.core.files import canonical
@@ -117,6 +116,8 @@ def mean_vectors(rows: NDArray[np.float32], found: Tokens) -> NDArray[np.float32
     A mean and a sum have the same direction. A text without tokens, or whose rows add up to nothing, gets the
     vector whose numbers are all equal.
     """
+    from scipy import sparse  # here, as plans read this module too
+
     vectors = np.empty((len(found), rows.shape[1]), np.float32)
     for start in range(0, len(found), TEXTS_AT_A_TIME):
         starts = found.starts[start : start + TEXTS_AT_A_TIME + 1]

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
+from negmark.core.relations import RELATIONS
 from negmark.store.collection import DOCUMENTS, Qrels, readable
 
-RELATIONS = ("ancestor", "sibling", "synonym")
 Graph = Mapping[str, csr_array]
 """Sparse matrices [documents, documents] by relation: true where the column's document is such a one of the row's."""
 

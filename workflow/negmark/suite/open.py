@@ -11,7 +11,6 @@ import yaml
 
 from negmark.core.errors import UserError
 from negmark.core.source_files import ROOT
-from negmark.store.board import read_board
 from negmark.suite.checks import export_folders, load
 from negmark.suite.encoder_folder import left_open
 from negmark.suite.layout import Layout
@@ -106,6 +105,8 @@ def _reproduction(config: Mapping[str, Any], files: Sequence[str | Path]) -> Lay
             "(a run of a suite writes one beside its board)"
         )
     places = {key: config[key] for key in MACHINE if key in config}
+    from negmark.store.board import read_board  # with pandas, which nothing else that starts needs
+
     committed = {**read_board(path)["suite"], **places}
     suite = load({**committed, "suite": f"{name}-reproduced"}, str(path))
     export_folders(suite)

@@ -88,7 +88,7 @@ class Related(Settings):
 
     how: Literal["related"]
     relation: Literal["ancestor", "sibling", "synonym"]
-    """A relation that the collection has; of `negmark.store.graph.RELATIONS`."""
+    """A relation that the collection has; of `negmark.core.relations.RELATIONS`."""
 
 
 HIDINGS: dict[str, type[BaseModel]] = {"pooled": Pooled, "random": RandomShare, "related": Related}

@@ -1,0 +1,3 @@
+"""The relations that a dataset may know between its documents."""
+
+RELATIONS = ("ancestor", "sibling", "synonym")

@@ -11,11 +11,12 @@ never the mixtures. The first has K = 8192, N = 32, s = s' = 16, and starts h af
 doesn't.
 What we do: i != j, the first's starts. In the controlled track the N hardest are the batch's documents (and those of a
 queue of past document vectors, if `queue` is set), in-batch documents stay negatives, and the M granted places are
-mixtures: by default half of each kind. In the faithful track a queue alone gives the negatives: of current document
-vectors, as in XBM, not of a momentum encoder, and so of 512: of 4,096 most are those of an encoder that is no more.
+mixtures: by default half of each kind. In the faithful track a queue alone gives the negatives: 4,096 document vectors
+of a momentum copy of the towers. It keeps .99 of itself at a step, as MoCo's .999 is for runs of 100,000 steps.
 Labelled positives, and copies, are masked before the N hardest are taken. A mixture of two that lie on opposite sides
 of q is nearer to q than both, hidden positives too.
-Cost per step: no document but the batch's; B (B + K) products to find the hardest, V more columns of the loss.
+Cost per step: B (B + K) products to find the hardest, V more columns of the loss; in the faithful track 1 vector of the
+copy per query and a pass over all parameters to move it, else no document but the batch's.
 """
 
 from __future__ import annotations
@@ -30,11 +31,13 @@ from pydantic import Field
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
 from negmark.methods.later import functional, torch
-from negmark.methods.queue import RECENT, Queue
+from negmark.methods.queue import Queue
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 RECIPE = 16
 """Mixtures of each kind in the faithful track."""
+KEYS = 4096
+"""Vectors of the queue in the faithful track."""
 
 
 class MoCHi(Method):
@@ -43,7 +46,7 @@ class MoCHi(Method):
     name = "mochi"
     title = "MoCHi"
     citation = "Kalantidis et al. 2020, NeurIPS, arXiv 2010.01028"
-    needs_vectors = "vectors as negatives"
+    needs_vectors = "vectors as negatives and momentum copies of its towers"
     gives_documents = False
     faithful = True
     recipe_negatives = 2 * RECIPE
@@ -56,8 +59,8 @@ class MoCHi(Method):
             {When.CONTROLLED},
         ),
         Footnote(
-            "a queue of current document vectors instead of a momentum encoder's keys, and gradient through the "
-            "positive",
+            "a queue of 4,096 keys, not 16,384, of a copy that keeps .99 of itself at a step, not .999; gradient "
+            "through the positive",
             {When.FAITHFUL},
         ),
         Footnote(
@@ -86,7 +89,9 @@ class MoCHi(Method):
         with_query: int | None = Field(default=None, ge=0)
         """Mixtures of a negative and the query (s'). If None, the other half, 16 in the faithful track."""
         queue: int | None = Field(default=None, ge=0)
-        """Past document vectors that are kept (K). If None, none in the controlled track, 512 in the faithful."""
+        """Past document vectors that are kept (K). If None, none in the controlled track, 4,096 in the faithful."""
+        momentum: float = Field(default=0.99, ge=0, le=1)
+        """Faithful track: share of itself that the copy of the towers, whose vectors are queued, keeps at a step."""
         pairs_start: float = Field(default=0.2, ge=0, le=1)
         """Share of the run's steps before mixtures of two negatives begin."""
         query_start: float = Field(default=0.4, ge=0, le=1)
@@ -109,10 +114,14 @@ class MoCHi(Method):
         pairs, with_query = (RECIPE, RECIPE) if faithful else (services.negatives - half, half)
         self._pairs = pairs if params.pairs is None else params.pairs
         self._with_query = with_query if params.with_query is None else params.with_query
-        size = params.queue
-        self.queue = Queue((RECENT if faithful else 0) if size is None else size)
+        self.queue = Queue(params.queue if params.queue is not None else KEYS if faithful else 0)
         self.mixed = torch.zeros(1, dtype=torch.int64)
         """Mixtures that were given."""
+
+    def refresh(self, step: int) -> None:
+        """Make the copy, equal to the towers, before the first step."""
+        if self.services.track == "faithful":
+            self._copy = self.services.momentum(self.params.momentum)
 
     def negatives(self, batch: Batch) -> Negatives:
         """Mix the hardest negatives of each query, once mixing has begun."""
@@ -162,8 +171,11 @@ class MoCHi(Method):
         return losses.info_nce(losses.with_more(step.scores, scores, allowed), step.temperature)
 
     def observe(self, step: Step) -> None:
-        """Add the batch's documents to the queue."""
-        self.queue.push(step.batch.positive_vectors, step.batch.positives)
+        """Add the batch's documents to the queue, in the faithful track as the copy sees them."""
+        batch = step.batch
+        faithful = self.services.track == "faithful"
+        keys = self._copy.documents(batch.positives) if faithful else batch.positive_vectors
+        self.queue.push(keys, batch.positives)
 
     def idle(self) -> str:
         """Return that nothing was mixed."""

@@ -13,9 +13,6 @@ from negmark.methods.base import Services
 from negmark.methods.later import torch
 from negmark.methods.types import Ids
 
-RECENT = 512
-"""Vectors that are kept where no momentum encoder makes them: eight batches of 64. Older ones are another encoder's."""
-
 
 class Queue:
     """The last `size` vectors that were pushed, oldest first."""

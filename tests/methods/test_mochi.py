@@ -131,7 +131,15 @@ def test_half_of_the_granted_places_are_of_either_kind(world):
 
 def test_the_faithful_loss_has_the_whole_queue_and_no_document_of_the_batch(world):
     run = world.run(
-        "mochi/faithful", params={**NOW, "queue": 20, "pairs": 3, "with_query": 2}, temperature=0.2
+        "mochi/faithful",
+        params={
+            **NOW,
+            "queue": 20,
+            "pairs": 3,
+            "with_query": 2,
+            "momentum": 0.0,
+        },  # so that the copy is the towers
+        temperature=0.2,
     )
     pushed = [(batch.positives, batch.positive_vectors.detach()) for batch, _ in take_steps(run, 4)]
     ids = np.concatenate([each for each, _ in pushed])[-20:]
@@ -150,6 +158,17 @@ def test_the_faithful_loss_has_the_whole_queue_and_no_document_of_the_batch(worl
         expected += float(logits.logsumexp(dim=0) - own) / 8
     assert masked
     assert run.method.faithful_loss(example).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_keys_are_those_of_a_copy_that_follows_slowly(world):
+    run = world.run("mochi/faithful", params={**NOW, "queue": 8, "momentum": 0.5})
+    last, _ = take_steps(run, 4)[-1]
+    start = run.services.warmup_documents(last.positives)
+    for other in (start, last.positive_vectors.detach()):
+        assert not torch.allclose(run.method.queue.vectors, other, atol=1e-4)
+    still = world.run("mochi/faithful", params={**NOW, "queue": 8, "momentum": 1.0})
+    last, _ = take_steps(still, 4)[-1]
+    torch.testing.assert_close(still.method.queue.vectors, still.services.warmup_documents(last.positives))
 
 
 def test_a_queue_lets_the_controlled_track_mix_past_documents(world):

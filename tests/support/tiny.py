@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from planner import plan
+import warm
 
 MEASURED = frozenset({"train_seconds", "own_seconds", "peak_mebibytes"})
 ROOT = Path(__file__).resolve().parents[2]
@@ -124,10 +124,8 @@ def snakemake(
     seconds: float = 570,
 ) -> subprocess.CompletedProcess[str]:
     """Run snakemake on the suite in a copy of the project and wait for it."""
-    done = subprocess.run(
-        command(*options, config=config), cwd=folder, env=environment(folder, folder / "cache"), text=True,
-        capture_output=True, timeout=seconds,
-    )  # fmt: skip
+    told = environment(folder, folder / "cache")
+    done = warm.snakemake(command(*options, config=config)[3:], folder, told, seconds)
     if check and done.returncode:
         raise AssertionError(f"snakemake ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done
@@ -145,12 +143,8 @@ def measured_apart(folder: Path) -> list[dict[str, str]]:
 def planned(
     folder: Path, *options: str, check: bool = True, config: str | None = "suite.yaml"
 ) -> subprocess.CompletedProcess[str]:
-    """Return what a dry run of the suite says, by a process that has Snakemake imported already."""
-    arguments = [*command("--dry-run", *options, config=config)[3:]]
-    done = plan(arguments, folder, environment(folder, folder / "cache"))
-    if check and done.returncode:
-        raise AssertionError(f"the dry run ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done
+    """Return what a dry run of the suite says."""
+    return snakemake(folder, "--dry-run", *options, check=check, config=config)
 
 
 def outputs(text: str) -> set[str]:

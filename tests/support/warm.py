@@ -25,7 +25,8 @@ CLIENT = Path(__file__).with_name("warm_client.py")
 LIBRARIES = (
     "accelerate", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.style", "numpy",
     "pandas", "pooch", "pyarrow.parquet", "pydantic", "rich", "safetensors.torch", "scipy.sparse", "scipy.stats",
-    "snakemake.cli", "tabulate", "tokenizers", "torch._meta_registrations", "tqdm", "transformers", "typer",
+    "snakemake.cli", "tabulate", "tokenizers", "torch._subclasses.fake_tensor", "tqdm", "transformers.modeling_utils",
+    "transformers.models.bert.modeling_bert", "typer",
 )  # fmt: skip
 _running: list["Server"] = []
 

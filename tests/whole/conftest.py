@@ -12,6 +12,7 @@ PATIENCE_S = 1500
 """What a test may take with the suite that it asks for first, where others work on the machine too."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Give tests more time, but for those that name their own, and keep together what shares a suite.
 

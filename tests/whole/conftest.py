@@ -1,26 +1,22 @@
 """The furnished suite in three states, run once for all tests of the whole, and copies of it for those that edit."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from furnished import furnish
+from negmark.core.locks import held
 from tiny import snakemake
 
 PATIENCE_S = 1500
 """What a test may take with the suite that it asks for first, where others work on the machine too."""
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist's own hook reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give tests more time, but for those that name their own, and keep together what shares a suite.
-
-    With several processes (pytest-xdist's `loadgroup`) the furnished suite runs in one of them.
-    """
+    """Give tests more time, but for those that name their own."""
     for item in items:
-        shares = "tuned" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("furnished" if shares else item.path.stem))
         if item.path.parent == Path(__file__).parent and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(2 * PATIENCE_S))
 
@@ -38,27 +34,54 @@ def run(folder: Path, *options: str) -> Path:
     return folder
 
 
+Made = Callable[[str, Callable[[Path], Path]], Path]
+
+
 @pytest.fixture(scope="session")
-def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Made:
+    """Make a state of the suite in one of several test processes (pytest-xdist); each gets a copy of its own."""
+    own = tmp_path_factory.mktemp("states")
+    together = own if worker_id == "master" else tmp_path_factory.getbasetemp().parent
+
+    def made(name: str, make: Callable[[Path], Path]) -> Path:
+        first, ready = together / f"first-{name}" / "project", together / f"{name}.ready"
+        with held(together / f"{name}.lock", waits=lambda: None):
+            if not ready.exists():
+                make(first)
+                ready.touch()
+        return copied(first, own / name / "project")
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tuned(made_once: Made) -> Path:
     """The suite after its first run, which tunes."""
-    folder = tmp_path_factory.mktemp("tuned") / "project"
-    folder.mkdir()
-    furnish(folder)
-    return run(folder)
+
+    def make(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        furnish(folder)
+        return run(folder)
+
+    return made_once("tuned", make)
 
 
 @pytest.fixture(scope="session")
-def failed(tuned: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def failed(tuned: Path, made_once: Made) -> Path:
     """The suite after its second run, in which rows go wrong."""
-    return run(copied(tuned, tmp_path_factory.mktemp("failed") / "project"), "--keep-going")
+    return made_once("failed", lambda folder: run(copied(tuned, folder), "--keep-going"))
 
 
 @pytest.fixture(scope="session")
-def finished(failed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(failed: Path, made_once: Made) -> Path:
     """The suite after its third run, in which nothing goes wrong. Tests that edit it ask for `project`."""
-    folder = copied(failed, tmp_path_factory.mktemp("finished") / "project")
-    (folder / "healed").touch()
-    run(folder)
+
+    def make(folder: Path) -> Path:
+        copied(failed, folder)
+        (folder / "healed").touch()
+        return run(folder)
+
+    folder = made_once("finished", make)
     assert (folder / "code.txt").read_text() == "0", (folder / "terminal.txt").read_text()
     return folder
 

@@ -156,6 +156,7 @@ def test_tokens_that_a_tokenizer_does_not_know_are_counted(encoder: dict[str, An
     np.testing.assert_array_equal(counts, [[5, 3], [2, 0]])
 
 
+@pytest.mark.slow
 @needs_data
 def test_arguana_has_its_queries_in_the_corpus(tmp_path: Path, encoder: dict[str, Any]) -> None:
     """Its known quirks: 1,406 queries of which 5 label a document that is not there, 48 copies, no training split."""

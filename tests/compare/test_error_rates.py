@@ -210,7 +210,13 @@ def test_a_hundred_experiments_with_clusters() -> None:
 
 @pytest.mark.parametrize(
     ("truth", "seeds", "queries", "family"),
-    [("runs", 5, 300, 1), ("all", 5, 50, 6), ("interaction", 3, 300, 1), ("queries alone", 2, 100, 6)],
+    [
+        ("all", 5, 50, 6),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("runs", 5, 300, 1), ("interaction", 3, 300, 1), ("queries alone", 2, 100, 6))
+        ),
+    ],
 )
 def test_the_detectable_difference_is_found_in_four_of_five_experiments(
     truth: str, seeds: int, queries: int, family: int

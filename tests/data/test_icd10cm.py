@@ -296,6 +296,7 @@ def test_a_plan_knows_its_size_before_it_is_built(local: Path, monkeypatch: pyte
     assert (size.documents, size.train, size.test) == (9_000, 9_544, 1_766)
 
 
+@pytest.mark.slow
 def test_labels_can_be_hidden(built: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "local_data", lambda: None)
     dataset = {"name": "codes", "source": "icd10cm", "hide": HIDE}

@@ -580,7 +580,13 @@ SLICES = {
 
 
 @needs_data
-@pytest.mark.parametrize("case", SLICES)
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, marks=pytest.mark.slow) if size[1] > 20_000 else case
+        for case, size in SLICES.items()
+    ],
+)
 def test_every_real_slice_becomes_a_dataset(case, tmp_path):
     """Through the stage itself, by name where there is one and by path else."""
     changes, documents, train, test, odd = SLICES[case]

@@ -156,7 +156,7 @@ def forget(dataset: Path) -> None:
     shutil.rmtree(dataset.parent / "cache")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", ["float32", pytest.param("bfloat16", marks=pytest.mark.slow)])
 def test_killed_encoding_goes_on_and_gives_the_same_bytes(long_dataset, tmp_path, monkeypatch, dtype):
     with monkeypatch.context() as patch:
         unbroken = count_calls(patch)
@@ -184,10 +184,10 @@ def test_killed_encoding_goes_on_and_gives_the_same_bytes(long_dataset, tmp_path
     "damage",
     [
         lambda content: content[:-5],
-        lambda content: content[:10],
-        lambda content: b"",
+        pytest.param(lambda content: content[:10], marks=pytest.mark.slow),
+        pytest.param(lambda content: b"", marks=pytest.mark.slow),
         lambda content: content[:-1] + bytes([content[-1] ^ 1]),
-        lambda content: bytes([content[0] ^ 1]) + content[1:],
+        pytest.param(lambda content: bytes([content[0] ^ 1]) + content[1:], marks=pytest.mark.slow),
     ],
 )
 def test_damaged_shard_is_named_and_made_again(long_dataset, tmp_path, monkeypatch, caplog, damage):
@@ -209,7 +209,9 @@ def test_damaged_shard_is_named_and_made_again(long_dataset, tmp_path, monkeypat
     assert stored_bytes(tmp_path / "out") == stored_bytes(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("rows", [1, 3, 1000])
+@pytest.mark.parametrize(
+    "rows", [pytest.param(1, marks=pytest.mark.slow), 3, pytest.param(1000, marks=pytest.mark.slow)]
+)
 def test_vectors_know_no_shards_and_no_threads(long_dataset, tmp_path, monkeypatch, rows):
     run(long_dataset, tmp_path / "whole", dtype="bfloat16")
     forget(long_dataset)
@@ -323,7 +325,9 @@ def test_cached_vectors_that_were_cut_off_are_encoded_again(dataset, tmp_path, c
     assert stored_bytes(tmp_path / "two") == whole
 
 
-@pytest.mark.parametrize("parts", [1, 2, 5])
+@pytest.mark.parametrize(
+    "parts", [pytest.param(1, marks=pytest.mark.slow), 2, pytest.param(5, marks=pytest.mark.slow)]
+)
 def test_shares_made_by_several_jobs_are_gathered_without_an_encoder(dataset, tmp_path, monkeypatch, parts):
     monkeypatch.setattr(shards, "ROWS_PER_SHARD", 1)
     whole = run(dataset, tmp_path / "whole")

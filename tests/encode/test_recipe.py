@@ -85,7 +85,7 @@ STEPS = {
 }
 
 
-@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("normalize", [False, pytest.param(True, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", STEPS)
 def test_modules_behind_the_pooling_are_followed(plain, tmp_path, kind, normalize):
     steps = STEPS[kind]()
@@ -97,7 +97,7 @@ def test_modules_behind_the_pooling_are_followed(plain, tmp_path, kind, normaliz
         assert found.shape != bare.shape or np.abs(found - bare).max() > 1e-3
 
 
-@pytest.mark.parametrize("include", [True, False])
+@pytest.mark.parametrize("include", [pytest.param(True, marks=pytest.mark.slow), False])
 @pytest.mark.parametrize("pooling", [*POOLINGS, ("mean", "max"), ("cls", "lasttoken", "weightedmean")])
 def test_every_pooling_is_followed_with_prompts_and_without(plain, tmp_path, pooling, include):
     prompts = {"query": "w50 w51 w52 ", "document": "w53 "}

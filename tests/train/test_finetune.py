@@ -292,6 +292,7 @@ def test_two_processes_have_the_loss_and_the_gradient_of_one(texts, tmp_path):
             torch.testing.assert_close(found[name], wanted[name], atol=1e-6, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_ends_as_a_run_of_one(texts, tmp_path):
     """The stage as the rule starts it: one run is written, with the other's ledger and nearly its weights."""
     spec = texts.spec("dense_topk", dropout=0.0, steps=4)

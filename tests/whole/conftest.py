@@ -27,10 +27,11 @@ def copied(project: Path, folder: Path) -> Path:
 
 
 def run(folder: Path, *options: str) -> Path:
-    """Run the suite; what was said and the exit code are left beside it."""
+    """Run the suite; what was said, the exit code and the place (a URI) are left beside it, and copied with it."""
     done = snakemake(folder, *options, check=False, seconds=PATIENCE_S)
     (folder / "terminal.txt").write_text(done.stdout + done.stderr)
     (folder / "code.txt").write_text(str(done.returncode))
+    (folder / "place.txt").write_text(folder.as_uri())
     return folder
 
 

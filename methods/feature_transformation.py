@@ -35,7 +35,7 @@ from pydantic import Field
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
 from negmark.methods.later import functional, torch
-from negmark.methods.queue import Queue
+from negmark.methods.queue import KEYS, Queue
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Negatives, Scores, Step, Tried, When
 
 Parts = Literal["both", "positives", "negatives"]
@@ -91,7 +91,7 @@ class FeatureTransformation(Method):
         """Faithful track: which halves; the controlled track has that of negatives alone."""
         mix_start: float = Field(default=0.0, ge=0, le=1)
         """Share of the run's steps before vectors are moved; the released code moves them from the start."""
-        queue: int = Field(default=4096, ge=1)
+        queue: int = Field(default=KEYS, ge=1)
         """Faithful track: past document vectors that are kept (K)."""
         momentum: float = Field(default=0.99, ge=0, le=1)
         """Faithful track: share of itself that the copy of the towers, whose vectors are queued, keeps at a step."""

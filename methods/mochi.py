@@ -31,13 +31,11 @@ from pydantic import Field
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
 from negmark.methods.later import functional, torch
-from negmark.methods.queue import Queue
+from negmark.methods.queue import KEYS, Queue
 from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
 
 RECIPE = 16
 """Mixtures of each kind in the faithful track."""
-KEYS = 4096
-"""Vectors of the queue in the faithful track."""
 
 
 class MoCHi(Method):

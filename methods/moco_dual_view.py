@@ -27,7 +27,7 @@ from pydantic import Field
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
 from negmark.methods.later import torch
-from negmark.methods.queue import Queue
+from negmark.methods.queue import KEYS, Queue
 from negmark.methods.types import Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
 
 
@@ -65,7 +65,7 @@ class MoCoDualView(Method):
 
         kept: int = Field(default=64, ge=1)
         """Candidates that a row keeps, the hardest; in the controlled track of the batch's documents."""
-        bank: int = Field(default=4096, ge=1)
+        bank: int = Field(default=KEYS, ge=1)
         """Past vectors that are kept, first in, first out."""
         momentum: float = Field(default=0.999, ge=0, le=1)
         """Share of itself that the copy keeps at a step: MoCo's."""

@@ -13,6 +13,9 @@ from negmark.methods.base import Services
 from negmark.methods.later import torch
 from negmark.methods.types import Ids
 
+KEYS = 4096
+"""Vectors of a momentum copy that are kept by default: 64 batches of 64."""
+
 
 class Queue:
     """The last `size` vectors that were pushed, oldest first."""

@@ -132,13 +132,7 @@ def test_half_of_the_granted_places_are_of_either_kind(world):
 def test_the_faithful_loss_has_the_whole_queue_and_no_document_of_the_batch(world):
     run = world.run(
         "mochi/faithful",
-        params={
-            **NOW,
-            "queue": 20,
-            "pairs": 3,
-            "with_query": 2,
-            "momentum": 0.0,
-        },  # so that the copy is the towers
+        params={**NOW, "queue": 20, "pairs": 3, "with_query": 2, "momentum": 0.0},  # the copy is the towers
         temperature=0.2,
     )
     pushed = [(batch.positives, batch.positive_vectors.detach()) for batch, _ in take_steps(run, 4)]

@@ -110,10 +110,15 @@ def environment(folder: Path, cache: Path) -> dict[str, str]:
     return {**os.environ, **places}
 
 
-def command(*options: str, config: str | None = "suite.yaml") -> list[str]:
-    """Return the command of a snakemake that runs the suite."""
+def arguments(*options: str, config: str | None = "suite.yaml") -> list[str]:
+    """Return the arguments of a snakemake that runs the suite."""
     suite = ["--configfile", config] if config else []
-    return [sys.executable, "-m", "snakemake", *suite, "--cores", "2", *options]
+    return [*suite, "--cores", "2", *options]
+
+
+def command(*options: str) -> list[str]:
+    """Return the command of a snakemake that runs the suite."""
+    return [sys.executable, "-m", "snakemake", *arguments(*options)]
 
 
 def snakemake(
@@ -125,7 +130,7 @@ def snakemake(
 ) -> subprocess.CompletedProcess[str]:
     """Run snakemake on the suite in a copy of the project and wait for it."""
     told = environment(folder, folder / "cache")
-    done = warm.snakemake(command(*options, config=config)[3:], folder, told, seconds)
+    done = warm.snakemake(arguments(*options, config=config), folder, told, seconds)
     if check and done.returncode:
         raise AssertionError(f"snakemake ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
     return done

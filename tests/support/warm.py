@@ -37,10 +37,8 @@ class Server:
     def __init__(self) -> None:
         self._folder = tempfile.TemporaryDirectory()
         self.socket = str(Path(self._folder.name) / "socket")
-        environment = {
-            **os.environ,
-            "XDG_CACHE_HOME": self._folder.name,
-        }  # Snakemake asks for it when it is imported
+        # Snakemake asks for its cache when it is imported.
+        environment = {**os.environ, "XDG_CACHE_HOME": self._folder.name}
         self._process = subprocess.Popen(
             [sys.executable, __file__, self.socket], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             start_new_session=True,

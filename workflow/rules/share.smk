@@ -166,8 +166,8 @@ rule trec_file:
     input:
         metrics="results/runs/{suite}/{dataset}/{row}/seed-{seed}/metrics.json",
         run="results/runs/{suite}/{dataset}/{row}/seed-{seed}/run.trec.gz",
-        manifest=lambda wildcards: PATHS.run_manifest(
-            DATASETS[wildcards.dataset], wildcards.row, wildcards.seed
+        manifest=lambda wildcards: PATHS.run_files(
+            DATASETS[wildcards.dataset].home, wildcards.row, [int(wildcards.seed)], "manifest.json"
         ),
         sources=sources("negmark.share.annotated_run"),
     output:

@@ -8,7 +8,6 @@ from typing import Any
 
 from negmark.core.files import canonical
 from negmark.core.names import LEXICAL, RANKER, TRAINED
-from negmark.core.run_folders import run_folder
 from negmark.core.tiers import TIERS
 from negmark.store.auxiliary import KINDS, RETRIEVED
 from negmark.store.contents import Contents
@@ -268,8 +267,8 @@ class Layout:
     def gate_runs(self, gate: str) -> list[str]:
         """Return the metrics of the runs behind a gate of a trained row."""
         settings = self.suite.gates[gate]
-        runs = f"{self.paths.runs}/{settings.dataset}/{settings.row}"
-        return [f"{runs}/{run_folder(seed)}/metrics.json" for seed in self.suite.seeds]
+        assert settings.row is not None
+        return self.paths.run_files(settings.dataset, settings.row, self.suite.seeds, "metrics.json")
 
     def gate_modules(self, gate: str) -> list[str]:
         """Return the stage that evaluates a gate's system, and what it opens by name."""

@@ -216,11 +216,11 @@ class Paths:
         return self._models(dataset.home, row.name, seeds)
 
     def _models(self, dataset: str, row: str, seeds: Sequence[int]) -> list[str]:
-        return [f"{self.runs}/{dataset}/{row}/{run_folder(seed)}/model.safetensors" for seed in seeds]
+        return self.run_files(dataset, row, seeds, "model.safetensors")
 
-    def run_manifest(self, dataset: Dataset, row: str, seed: str) -> str:
-        """Return the manifest of a run: beside its model, in the folder of the collection that it was trained on."""
-        return f"{self.runs}/{dataset.home}/{row}/{run_folder(int(seed))}/manifest.json"
+    def run_files(self, dataset: str, row: str, seeds: Sequence[int], file: str) -> list[str]:
+        """Return a file of a row's runs, one for each seed; the dataset is the collection that they were trained on."""
+        return [f"{self.runs}/{dataset}/{row}/{run_folder(seed)}/{file}" for seed in seeds]
 
     def grid(self, dataset: Dataset) -> str:
         """Return the file of the learning rates that all rows try on a dataset."""

@@ -160,6 +160,8 @@ class Claim:
     """Is the number of candidates that is drawn from part of the methods? Then rows of different depths may test it."""
     of_rankers: bool = False
     """Is it about cross-encoders? Then only tiers that train one test it; other claims aren't tested there."""
+    batch: int = 1
+    """Queries of a batch from which on it is tested: above 1 where it rests on many in-batch negatives."""
 
 
 class Lends(Enum):

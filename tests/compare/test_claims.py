@@ -218,6 +218,15 @@ def test_depth_counts_where_both_rows_have_one_and_the_claim_is_not_about_it() -
         assert len(comparisons(judged)) == 1
 
 
+def test_a_claim_that_rests_on_a_large_batch_is_tested_in_none_that_is_smaller() -> None:
+    assert reason(HIGH, LOW, batch=65) == (
+        "it is about batches of 65 queries or more, whose documents are negatives, and a has 64"
+    )
+    assert verdicts(judge({"x": (claim(batch=64),)}, dataset_of(HIGH, LOW)))["verdict"].tolist() == [
+        "reproduced"
+    ]
+
+
 def test_a_faithful_row_meets_no_controlled_one_and_the_reason_names_the_row_that_would_do() -> None:
     star = faithful("star_faithful", "star", 0.6, 1, "star_faithful", negatives=1)
     plain, under = noisy("random", 0.4, 2), faithful("lent", "random", 0.4, 2, "star_faithful", negatives=1)

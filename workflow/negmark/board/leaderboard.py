@@ -13,6 +13,7 @@ from typer import Option
 from negmark.board.findings import with_differences, with_false_negatives, with_orders, with_rises
 from negmark.board.known_truth import truth_sentences
 from negmark.board.latex import latex
+from negmark.board.leftovers import leftovers
 from negmark.board.overview import overview
 from negmark.board.page import page
 from negmark.board.prose import captions
@@ -73,8 +74,11 @@ def main(
     settings: Annotated[str, Option(help="what every method shared, as JSON")],
     folder: Annotated[Path, Option(help="where the board goes")],
 ) -> None:
-    """Write the leaderboard of a suite."""
+    """Write the leaderboard of a suite, and clear its folder of what an older version of the suite left there."""
     listed = read_contents(contents)
+    for path in leftovers(folder, listed):
+        path.unlink()
+        stage.say(f"{path} is gone: the suite no longer has it")
     cards = [folder / "cards" / f"{name}.json" for name in listed.cards]
     metrics, rises = listed.files("metrics.json"), read_rises(listed)
     collate(

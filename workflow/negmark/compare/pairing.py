@@ -3,8 +3,8 @@
 Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, steps and training
 queries (with those of the rows that they start from), negatives a query and of the batch, temperature, who else puts
 their batches together, and as they were before tuning the learning rate and the depth of the pool. The tier trains
-what the claim is about, bi-encoders or cross-encoders. Where no two rows are alike, the claim can't be tested, and
-`obstacle` says what stands in its way.
+what the claim is about, bi-encoders or cross-encoders, in batches as large as the claim needs. Where no two rows are
+alike, the claim can't be tested, and `obstacle` says what stands in its way.
 """
 
 from collections.abc import Iterator, Mapping
@@ -53,7 +53,7 @@ def pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
             for track in TRACKS:
                 for better, worse in _candidates(claim, rows, tier):
                     alike = not unlike(rows[better], rows[worse], claim.own_depth)
-                    if rows[better]["track"] == track and alike:
+                    if rows[better]["track"] == track and alike and _batch(rows[better]) >= claim.batch:
                         yield Pair(dataset, table.ranking(), tier, track, better, worse, claim.metric)
 
 
@@ -95,7 +95,13 @@ def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
     ]
     if not differing:
         return f"no tier has a row of both {claim.better} and {claim.worse}"
-    return _difference(*min(differing, key=lambda entry: len(entry[0])))
+    keys, better, worse = min(differing, key=lambda entry: len(entry[0]))
+    if keys:
+        return _difference(keys, better, worse)
+    return (
+        f"it is about batches of {claim.batch:,} queries or more, whose documents are negatives, and {better[0]} has "
+        f"{_batch(better[1]):,}"
+    )
 
 
 def _tiers(claim: Claim, rows: Mapping[str, About]) -> list[str]:
@@ -111,6 +117,11 @@ def _candidates(claim: Claim, rows: Mapping[str, About], tier: str) -> Iterator[
         for method in (claim.better, claim.worse)
     }
     yield from ((better, worse) for better in of[claim.better] for worse in of[claim.worse])
+
+
+def _batch(about: About) -> int:
+    """Return the queries of a row's batches, their mean where the rows that it starts from have others."""
+    return round(about["conditions"]["training_queries"] / about["conditions"]["steps"])
 
 
 def _difference(keys: list[str], better: tuple[str, About], worse: tuple[str, About]) -> str:

@@ -1,15 +1,18 @@
 """Quality against cost, and gains, against values worked by hand."""
 
 from pathlib import Path
+from typing import Any, cast
 
 import pandas as pd
 import pytest
 
 from board_files import write_runs, write_suite
-from negmark.board.figures.cost import draw_cost, front
+from negmark.board.figures.cost import draw, draw_cost, front
 from negmark.board.figures.gain import draw_gain
 from negmark.board.standings import summarise
 from negmark.core.errors import UserError
+from negmark.store.board import Board
+from negmark.store.contents import Contents
 from negmark.store.run import read_run
 
 SUFFIXES = {"svg", "png", "pdf", "csv", "txt"}
@@ -47,6 +50,26 @@ def test_of_two_that_are_alike_one_is_on_the_front(tmp_path: Path) -> None:
         )
     frame = summarise([read_run(path) for path in paths])
     assert front(frame, "nDCG@10/unseen/mean") == {"a"}
+
+
+class TunedBoard:
+    """A board whose row `worse` stands untuned below the others."""
+
+    contents = Contents(suite="s", cards={}, rows=[], seeds=[], controls=["told"], untuned=["worse"])
+
+    def __init__(self, folder: Path) -> None:
+        self.runs = [read_run(path) for path in methods(folder)]
+
+    def evaluations(self, dataset: str, *, untuned: bool) -> list[dict[str, Any]]:
+        assert dataset == "scifact"
+        return [run for run in self.runs if untuned or run["row"] != "worse"]
+
+
+def test_a_row_that_stands_untuned_below_tuned_ones_is_not_drawn(tmp_path: Path) -> None:
+    draw(cast("Board", TunedBoard(tmp_path / "made")), "scifact", tmp_path)
+    rows = set(pd.read_csv(tmp_path / "scifact-cost.csv")["row"])
+    assert rows == {"quick", "slow", "as_quick", "told", "paper", "untrained"}
+    assert "as they were before tuning are left out." in (tmp_path / "scifact-cost.txt").read_text()
 
 
 def test_the_table_of_cost_is_tidy(tmp_path: Path) -> None:

@@ -23,11 +23,13 @@ SECONDS = "train_seconds"
 FRONT = Line2D([], [], color="#555555", lw=0.8, ls="--", label="Pareto front of a tier and track")
 
 
-def draw_cost(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: Sequence[str] = ()) -> None:
+def draw_cost(
+    runs: list[dict[str, Any]], dataset: str, folder: Path, controls: Sequence[str] = (), note: str = ""
+) -> None:
     """Draw the ranking metric against the wall seconds of a run, on a log scale, into `folder`/`dataset`-cost.*.
 
     Each tier and track has a front of its own, as they are never mixed in one ranking; `controls` are rows that no
-    user can choose, drawn hollow and on no front. A baseline is a horizontal line.
+    user can choose, drawn hollow and on no front. A baseline is a horizontal line. `note` ends the caption.
     """
     runs = drawing.runs_of(dataset, runs)
     frame = summarise(runs)
@@ -53,7 +55,7 @@ def draw_cost(runs: list[dict[str, Any]], dataset: str, folder: Path, controls: 
         figure.legend(handles=legend, loc="outside upper center", ncols=3)
         figure.draw_without_rendering()  # sets the scales that labels are placed by
         points.place_labels(figure, axes, table, _lines(axes, fronts, tidy))
-        drawing.save(figure, folder / f"{dataset}-cost", tidy, _caption(frame, dataset))
+        drawing.save(figure, folder / f"{dataset}-cost", tidy, _caption(frame, dataset) + note)
 
 
 def cost_table(runs: list[dict[str, Any]], frame: pd.DataFrame, controls: Sequence[str]) -> pd.DataFrame:
@@ -142,8 +144,9 @@ def _caption(frame: pd.DataFrame, dataset: str) -> str:
 
 
 def draw(board: Board, dataset: str, folder: Path) -> None:
-    """Draw the figure of a board."""
-    draw_cost(board.evaluations(dataset), dataset, folder, board.contents.controls)
+    """Draw the figure of a board, without what stands untuned below tuned rows: two points a method hide each other."""
+    note = " Rows as they were before tuning are left out." if board.contents.untuned else ""
+    draw_cost(board.evaluations(dataset, untuned=False), dataset, folder, board.contents.controls, note)
 
 
 if __name__ == "__main__":

@@ -265,6 +265,9 @@ class Services(Protocol):
         of a document of the corpus. Only with `needs_auxiliary`.
         """
 
+    def sources(self, queries: Ids) -> Ids:
+        """Return the numbers [B], from 0 on, of the training sets that queries [B] of a mixture are from."""
+
     def neighbours(self, documents: Ids, hops: int = 1) -> Ids:
         """Return the documents within so many hops of documents [B] in the dataset's graph, nearest first: [B, K].
 
@@ -313,6 +316,8 @@ class Method(ABC):
     """Has it thresholds on cosines, read on the scale of `scale.rescaled`? Dot products have no such scale."""
     needs_vectors: ClassVar[str] = ""
     """What it needs trained vectors for, in a few words, as `a live search`; the rerank tier refuses it then."""
+    needs_sources: ClassVar[bool] = False
+    """Does it read which training set a query is from (`Services.sources`)? Refused on a dataset without `mix:`."""
     needs_tokens: ClassVar[str] = ""
     """What it needs the vectors of tokens for, in a few words; a tier without them refuses it then."""
     claims: ClassVar[tuple[Claim, ...]] = ()

@@ -8,7 +8,7 @@ import pytest
 from builders import write_beir
 from negmark.core.errors import UserError
 from negmark.data import elsewhere, hub, ir_dataset, prepare
-from negmark.data.mixture import source_of
+from negmark.data.mixture import source_of, sources_of_queries
 from negmark.data.records import Records
 from negmark.suite import own_files
 from negmark.suite.checks import load
@@ -152,6 +152,9 @@ def test_a_mixture_joins_what_its_sources_have_under_ids_of_their_own(tmp_path: 
         for query, document, _ in train
     )
     assert found.query_ids[int(train[0, 0])] == "one:q0"
+    prepare.write(found, tmp_path / "prepared")
+    numbers = sources_of_queries(tmp_path / "prepared")
+    assert [["one", "other"][number] for number in numbers] == [source_of(name) for name in found.query_ids]
 
 
 def test_a_source_without_training_labels_is_no_part_of_a_mixture(tmp_path: Path) -> None:

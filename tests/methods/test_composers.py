@@ -40,8 +40,8 @@ def pairs_of(given):
     ]
 
 
-def test_all_four_are_found():
-    assert {"tas_b", "cde", "b3", "ngame"} <= set(COMPOSERS)
+def test_all_five_are_found():
+    assert {"tas_b", "cde", "b3", "ngame", "one_source"} <= set(COMPOSERS)
     assert "inbatch" not in COMPOSERS
     assert all(name in METHODS for name in COMPOSERS)
 
@@ -65,7 +65,8 @@ def five_topics(documents, queries, labels):
 
 @pytest.fixture(scope="module")
 def topical_world(tmp_path_factory):
-    return write_world(tmp_path_factory.mktemp("topical"), change=five_topics)
+    folder = tmp_path_factory.mktemp("topical")
+    return write_world(folder, change=five_topics, source=lambda positives: f"topic{positives[-1] % 5}")
 
 
 @every_composer

@@ -46,6 +46,18 @@ def test_a_row_says_whose_its_batches_are() -> None:
     assert not any("batches are" in note for note in about(planned, "random")["adaptations"])
 
 
+MIXED = {"mine": {"mix": {"scifact": None, "nfcorpus": None}}}
+
+
+@pytest.mark.parametrize("row", [{"method": "one_source"}, {"method": "random", "composer": "one_source"}])
+def test_batches_of_one_source_are_for_mixtures_alone(row: dict[str, Any]) -> None:
+    planned = layout({"rows": row}, datasets=MIXED)
+    assert planned.rows["rows"].needs_sources
+    assert not layout({"random": None}).rows["random"].needs_sources
+    with pytest.raises(UserError, match="scifact is one alone; name several by `mix:`, or remove the row"):
+        layout({"rows": row})
+
+
 def test_a_row_with_the_batches_of_another_tests_no_claim_against_one_without() -> None:
     planned = layout({"topics": TOPICS, "mine": LENT, "random": None, "bm25": None})
     told = {row: about(planned, row) for row in planned.rows}

@@ -139,6 +139,7 @@ def write_world(
     keeps_copies: bool = False,
     own: Mapping[int, int] | None = None,
     related: bool = True,
+    source: Callable[[NDArray[np.int64]], str] = lambda positives: "",
 ) -> World:
     """Write a world whose positives stand on top of both rankings, so that unfiltered draws would meet them.
 
@@ -147,7 +148,8 @@ def write_world(
     vectors in place; it is given the training labels too. `hidden` are pairs that are hidden from training.
     `copied` says for the training labels which documents get which other's text and vector, but for case and space.
     `own` says which documents are which query: even ones are under its id, odd ones have its text; all have its vector.
-    If `related`, each document has the next one as its synonym.
+    If `related`, each document has the next one as its synonym. `source` says for a query's positives which training
+    set it is from, as in a mixture.
     """
     rng = np.random.default_rng(20260101)
     counts = np.where(np.arange(queries + OUTSIDE) % 3 == 2, 2, 1)
@@ -190,7 +192,7 @@ def write_world(
             names,
             [line[0] for line in lines],
             [" ".join(line[1:]) for line in lines],
-            [f"q{row}" for row in range(queries + OUTSIDE)],
+            [":".join(filter(None, [source(rows), f"q{row}"])) for row, rows in enumerate(chosen)],
             asked,
             splits,
             keeps_copies=keeps_copies,

@@ -233,6 +233,8 @@ def _check_row(suite: Suite, name: str, where: str) -> None:
             f"{where}.tier: {method.name} needs the vectors of tokens for {method.needs_tokens}, which the tier "
             f"{tier.name} doesn't have; allowed: {', '.join(with_properties(has_tokens=True))}"
         )
+    if method.needs_sources:
+        _check_sources(suite, method, where)
     if method.needs_graph(params, track):
         _check_graph(suite, method, where)
     if kinds := method.needs_auxiliary(params, track):
@@ -261,6 +263,16 @@ def _check_track(settings: RowSettings, method: type[Method], where: str) -> Non
         raise UserError(
             f"{where}.track: {method.name} has no recipe besides its negatives; only 'controlled' is allowed"
         )
+
+
+def _check_sources(suite: Suite, method: type[Method], where: str) -> None:
+    """Check that every dataset that is trained on is a mixture."""
+    for dataset in suite.datasets.values():
+        if dataset.is_home and not dataset.settings.mix:
+            raise UserError(
+                f"{where}: {method.name} puts queries of one training set together, and {dataset.name} is one alone; "
+                "name several by `mix:`, or remove the row"
+            )
 
 
 def _check_graph(suite: Suite, method: type[Method], where: str) -> None:
@@ -357,6 +369,8 @@ def _check_composer(suite: Suite, name: str, method: type[Method], where: str) -
         raise UserError(
             f"{where}: {settings.composer} leaves batches as they are; name one of {', '.join(_composing(suite))}"
         )
+    if other.needs_sources:
+        _check_sources(suite, other, where)
     if method.composition(own) is not None:
         raise UserError(f"{where}: {method.name} puts its batches together itself; remove this key")
     tier = TIERS[suite.tier_of(settings)]

@@ -245,6 +245,7 @@ class Paths:
             "auxiliary": self.auxiliary(dataset, row),
             "own": own_files.inputs(self.ranker_files(row)),
             "graph": [f"{self.collection(dataset)}/documents.parquet"] if row.needs_graph else [],
+            "origins": [f"{self.collection(dataset)}/queries.parquet"] if row.needs_sources else [],
         }
 
     def ranker_files(self, row: Row) -> list[str]:

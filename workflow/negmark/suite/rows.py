@@ -166,6 +166,11 @@ class Row(BaseModel):
         )
 
     @property
+    def needs_sources(self) -> bool:
+        """Does it, or what puts its batches together, read which training set a query is from?"""
+        return any(method.needs_sources for method in self.methods)
+
+    @property
     def text_kinds(self) -> frozenset[str]:
         """The kinds of texts beside the corpus that it, or the method of its loss, reads."""
         needed = [

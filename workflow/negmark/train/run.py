@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from negmark.core.errors import UserError
 from negmark.core.seeds import torch_seed
 from negmark.core.tier_modules import tier_module
+from negmark.data.mixture import sources_of_queries
 from negmark.methods import registry
 from negmark.methods.base import Method
 from negmark.store.graph import Graph, read_graph
@@ -97,6 +99,7 @@ def set_up(
         auxiliary=materials.auxiliary
         if method_class.needs_auxiliary(params, spec.get("track", "controlled"))
         else None,
+        sources=partial(sources_of_queries, materials.dataset) if _asks_sources(spec) else None,
     )
     method = method_class(params, services)
     objective = _other(spec["loss"], services) if "loss" in spec else method
@@ -143,6 +146,13 @@ def _graph(spec: Mapping[str, Any], materials: Materials) -> Graph:
             "has none; add a graph.tsv to its folder, or remove the row"
         )
     return graph
+
+
+def _asks_sources(spec: Mapping[str, Any]) -> bool:
+    """Say whether the method of a run, or what puts its batches together, reads where queries are from."""
+    return any(
+        registry.available()[one["method"]].needs_sources for one in (spec, spec.get("composer")) if one
+    )
 
 
 def _other(lent: Mapping[str, Any], services: TrainingServices) -> Method:

@@ -1,6 +1,6 @@
 """What the training loop offers to a method, with every request counted as cost."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -120,7 +120,9 @@ class TrainingServices:
         steps: int = 0,
         graph: Graph | None = None,
         auxiliary: Auxiliary | None = None,
+        sources: Callable[[], Ids] | None = None,
     ) -> None:
+        self._read_sources = sources
         self._auxiliary = auxiliary
         self._track, self._steps, self._graph = track, steps, graph
         self._encoder, self._labels, self._pools = encoder, labels, pools
@@ -332,6 +334,19 @@ class TrainingServices:
         if self._graph is None:
             raise PermissionError(f"{self._row}: only a row with `needs_graph` may ask for neighbours")
         return within_hops(self._graph, documents, hops)
+
+    def sources(self, queries: Ids) -> Ids:
+        """Return the training sets of queries. Raises PermissionError for a method without `needs_sources`."""
+        if self._sources is None:
+            raise PermissionError(
+                f"{self._row}: only a row with `needs_sources` may ask where queries are from"
+            )
+        return self._sources[queries]
+
+    @cached_property
+    def _sources(self) -> Ids | None:
+        """The number of each query's training set, read at the first question."""
+        return self._read_sources() if self._read_sources else None
 
     @property
     def auxiliary_documents(self) -> int:

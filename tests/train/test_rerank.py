@@ -202,8 +202,8 @@ def test_a_method_that_needs_vectors_is_refused_in_one_line():
     assert refused == [
         "adore", "amcl", "ance", "ance_tele", "b3", "buir", "cde", "claps", "clusterns", "conan", "dcl", "debiased",
         "feature_transformation", "generated", "generated_mixed", "gist", "gte", "hardness", "hasa", "hcl", "inbatch",
-        "kalm", "mochi", "moco_dual_view", "ngame", "one_source", "partial_fc", "self_guided", "spread_out", "tas_b", "trisampler",
-        "unpg", "w_mse",
+        "kalm", "mochi", "moco_dual_view", "ngame", "one_source", "partial_fc", "self_guided", "spread_out", "tas_b",
+        "trisampler", "unpg", "w_mse",
     ]  # fmt: skip
     for name in refused:
         kind = registry.available()[name]

@@ -159,6 +159,12 @@ def test_lengths_are_asked_before_anything_runs(plain, tmp_path, monkeypatch, ca
     check_encoders(static)  # a token table reads any length
 
 
+def test_lengths_are_asked_without_a_cache_too(plain, tmp_path, monkeypatch):
+    (tmp_path / "cache").write_text("a file where the folder would be")
+    monkeypatch.setenv("NEGMARK_CACHE", str(tmp_path / "cache"))
+    check_encoders(load(config(plain, document_length=POSITIONS - 2), "x.yaml"))
+
+
 def test_a_folder_that_cannot_be_followed_is_told_before_anything_runs(model):
     edit_json(model / "1_Pooling" / "config.json", {"pooling_mode": "median"})
     with pytest.raises(UserError, match="pooling_mode: median is not known"):

@@ -4,6 +4,7 @@ A suite's own key always wins; where it leaves one out, a sentence-transformers 
 taken. A model that isn't here yet is fetched as far as that needs, but never in a dry run.
 """
 
+import contextlib
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -70,9 +71,12 @@ def _tokens_read(folder: Path) -> int:
     """Return how many tokens a model reads, kept by the content of what says so: to ask its class takes seconds."""
     said = {str(file.relative_to(folder)): sha256_file(file) for file in sorted(folder.rglob("*.json"))}
     kept = cache_folder() / "lengths" / f"{short_hash([said, version('transformers')])}.json"
-    if not kept.is_file():
-        write_json(kept, readable(folder))
-    return int(read_json(kept))
+    if kept.is_file():
+        return int(read_json(kept))
+    most = readable(folder)
+    with contextlib.suppress(UserError, OSError):  # what can't be kept is asked again
+        write_json(kept, most)
+    return most
 
 
 def _keys(

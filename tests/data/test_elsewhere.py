@@ -8,8 +8,8 @@ import pytest
 from builders import write_beir
 from negmark.core.errors import UserError
 from negmark.data import elsewhere, hub, ir_dataset, prepare
-from negmark.data.mixture import source_of, sources_of_queries
 from negmark.data.records import Records
+from negmark.store.sources import source_of, sources_of_queries
 from negmark.suite import own_files
 from negmark.suite.checks import load
 

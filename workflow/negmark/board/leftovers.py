@@ -25,16 +25,8 @@ def leftovers(folder: Path, contents: Contents) -> list[Path]:
         if path.suffix in kinds and path.stem not in datasets
     ]
     wanted = planned(contents)
-    return sorted(
-        [
-            *old,
-            *(
-                path
-                for path in (folder / "figures").glob("*")
-                if _is_figure(path) and path.stem not in wanted
-            ),
-        ]
-    )
+    drawn = [path for path in (folder / "figures").glob("*") if _is_figure(path) and path.stem not in wanted]
+    return sorted([*old, *drawn])
 
 
 def _is_figure(path: Path) -> bool:

@@ -8,27 +8,11 @@ dataset.
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from negmark.core.errors import UserError
 from negmark.data.beir_writer import write_documents, write_labels, write_queries
 from negmark.data.records import Records
-from negmark.store.collection import QUERIES, SPLITS, column
-
-BETWEEN = ":"
-
-
-def source_of(name: str) -> str:
-    """Return the source of a document or query of a mixture, by its id."""
-    return name.partition(BETWEEN)[0]
-
-
-def sources_of_queries(folder: Path) -> NDArray[np.int64]:
-    """Return the number [Q] of the source of each query of a prepared mixture, from 0 on in the order of names."""
-    names = [source_of(name) for name in column(folder, QUERIES, "id")]
-    numbers: NDArray[np.int64] = np.unique(names, return_inverse=True)[1]
-    return numbers
+from negmark.store.collection import SPLITS
+from negmark.store.sources import BETWEEN
 
 
 def write_mixture(sources: Mapping[str, Records], folder: Path, test_split: str) -> dict[str, int]:

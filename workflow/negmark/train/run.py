@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,12 @@ from numpy.typing import NDArray
 from negmark.core.errors import UserError
 from negmark.core.seeds import torch_seed
 from negmark.core.tier_modules import tier_module
-from negmark.data.mixture import sources_of_queries
 from negmark.methods import registry
 from negmark.methods.base import Method
 from negmark.store.graph import Graph, read_graph
 from negmark.store.labels import Labels
 from negmark.store.ledger import Ledger
+from negmark.store.sources import sources_of_queries
 from negmark.train import matryoshka
 from negmark.train.batches import Batches
 from negmark.train.clock import Clock
@@ -99,7 +98,7 @@ def set_up(
         auxiliary=materials.auxiliary
         if method_class.needs_auxiliary(params, spec.get("track", "controlled"))
         else None,
-        sources=partial(sources_of_queries, materials.dataset) if _asks_sources(spec) else None,
+        sources=sources_of_queries(materials.dataset) if _asks_sources(spec) else None,
     )
     method = method_class(params, services)
     objective = _other(spec["loss"], services) if "loss" in spec else method

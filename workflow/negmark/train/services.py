@@ -1,6 +1,6 @@
 """What the training loop offers to a method, with every request counted as cost."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -120,10 +120,9 @@ class TrainingServices:
         steps: int = 0,
         graph: Graph | None = None,
         auxiliary: Auxiliary | None = None,
-        sources: Callable[[], Ids] | None = None,
+        sources: Ids | None = None,
     ) -> None:
-        self._read_sources = sources
-        self._auxiliary = auxiliary
+        self._auxiliary, self._sources = auxiliary, sources
         self._track, self._steps, self._graph = track, steps, graph
         self._encoder, self._labels, self._pools = encoder, labels, pools
         self._teacher, self._graded, self._hidden = teacher, graded, hidden
@@ -342,11 +341,6 @@ class TrainingServices:
                 f"{self._row}: only a row with `needs_sources` may ask where queries are from"
             )
         return self._sources[queries]
-
-    @cached_property
-    def _sources(self) -> Ids | None:
-        """The number of each query's training set, read at the first question."""
-        return self._read_sources() if self._read_sources else None
 
     @property
     def auxiliary_documents(self) -> int:

@@ -52,6 +52,7 @@ class B3(company.Grouping, Method):
             condition="MMEB, 36 multimodal tasks: 1.3 (7B) and 2.9 points (2B) above the best before, with a batch of "
             "64 already (abstract; comparisons with random batches not verified)",
             differs="text retrieval, a small encoder, and the reference is a random batch of the same size",
+            own_teacher=True,
         ),
     )
 

@@ -346,6 +346,11 @@ class Method(ABC):
         return ""
 
     @classmethod
+    def unfit(cls, params: Any, batch_size: int) -> str:
+        """Return in a few words why a row can't be trained in batches of so many queries, empty if it can."""
+        return ""
+
+    @classmethod
     def drawn_from(cls, params: Any, track: str) -> int | None:
         """Return how many candidates of a pool a row draws from; None if it draws from none, or takes the very top.
 

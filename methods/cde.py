@@ -56,6 +56,7 @@ class CDE(company.Grouping, Method):
             condition="MS MARCO dev, BERT: about 2 % more nDCG@10 by 10 clusters of queries or passages (Merrick 2024, "
             "arXiv 2407.18887); CDE's own figures are on BEIR, by clusters of pairs with a filter (not verified)",
             differs="fine-tuning of a small encoder for few steps, not pretraining, by this row's clusters",
+            own_teacher=True,
         ),
     )
 

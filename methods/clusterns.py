@@ -108,6 +108,23 @@ class ClusterNS(Method):
             )
         }
 
+    @classmethod
+    def unfit(cls, params: ClusterNS.Params, batch_size: int) -> str:
+        """Return that a batch doesn't hold the centroids, which start as queries of one."""
+        if params.clusters <= batch_size:
+            return ""
+        return f"{params.clusters} centroids can't start from a batch of {batch_size}; lower `clusters`"
+
+    @classmethod
+    def own_notes(cls, params: ClusterNS.Params, track: str) -> list[str]:
+        """Say on which scale the start is decided where cosines decide it."""
+        if params.start_by == "step":
+            return []
+        return [
+            f"clustering starts at a mean raw cosine of {params.start_cosine:g}, the paper's rule, which an encoder "
+            "with other cosines meets at another time"
+        ]
+
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
         self.centroids = torch.zeros(0, 0)

@@ -67,6 +67,7 @@ class DCL(Method):
             condition="ImageNet-1K linear top-1: 68.2 against SimCLR's 61.8 with batches of 256 and 200 epochs, by the "
             "abstract",
             differs=_DIFFERS,
+            own_loss=True,
         ),
     )
 

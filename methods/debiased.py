@@ -74,6 +74,14 @@ class Debiased(Method):
         prior = class_prior(self.params.tau_plus, self.services.track)
         return losses.debiased_info_nce(step.scores, step.temperature, prior)
 
+    def idle(self) -> str:
+        """Return that nothing is taken off."""
+        return (
+            ""
+            if class_prior(self.params.tau_plus, self.services.track)
+            else "tau+ is 0, so that it is InfoNCE"
+        )
+
 
 def class_prior(tau_plus: float | None, track: str) -> float:
     """Return tau+: that of the row, or the default of its track."""

@@ -78,6 +78,14 @@ class GIST(Method):
             )
         }
 
+    @classmethod
+    def own_notes(cls, params: GIST.Params, track: str) -> list[str]:
+        """Say that a margin is no part of the paper, and on which scale it lies."""
+        if not params.margin:
+            return []
+        option = "sentence-transformers' option; the paper has none"
+        return [f"a margin of {params.margin:g} in the guide's raw cosines, {option}"]
+
     def __init__(self, params: Any, services: Services) -> None:
         super().__init__(params, services)
         self._guide = torch.empty(0), torch.empty(0)

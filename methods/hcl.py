@@ -81,3 +81,9 @@ class HCL(Method):
         beta = step.temperature / PAPERS_TEMPERATURE if p.beta is None else p.beta
         prior = class_prior(p.tau_plus, self.services.track)
         return losses.debiased_info_nce(step.scores, step.temperature, prior, beta, p.detach)
+
+    def idle(self) -> str:
+        """Return that nothing is weighed or taken off."""
+        p = self.params
+        acts = p.beta != 0 or class_prior(p.tau_plus, self.services.track)
+        return "" if acts else "beta and tau+ are 0, so that it is InfoNCE"

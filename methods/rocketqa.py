@@ -61,6 +61,7 @@ class RocketQA(teacher.Rejecting, Method):
             condition="MS MARCO dev: 36.38 denoised against 26.03 without denoising (secondary notes [S])",
             differs="there both draw from the list; here dense_topk takes the very top, and the suite's teacher "
             "denoises",
+            own_teacher=True,
         ),
         Claim(
             better="rocketqa",
@@ -69,6 +70,7 @@ class RocketQA(teacher.Rejecting, Method):
             condition="MS MARCO dev: 36.38 against 33.32 with cross-batch negatives alone (secondary notes [S])",
             differs="encoder and data; in-batch means the 4,096 queries of 8 GPUs there, and is tested with as many",
             batch=4096,
+            own_teacher=True,
         ),
         Claim(
             better="inbatch",

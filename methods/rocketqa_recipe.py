@@ -82,6 +82,7 @@ class RocketQARecipe(teacher.Rejecting, Relabelling, Method):
             differs="the first step has the random negatives of 8 GPUs there, is tested in batches of as many queries, "
             "and the third starts from its model",
             batch=4096,
+            own_teacher=True,
         ),
         Claim(
             better="rocketqa_recipe",
@@ -89,6 +90,7 @@ class RocketQARecipe(teacher.Rejecting, Relabelling, Method):
             metric="RR@10",
             condition="MS MARCO dev: 36.38 denoised against 26.03 without denoising (secondary notes [S])",
             differs="there both draw from the list; here dense_topk takes the very top",
+            own_teacher=True,
         ),
     )
 

@@ -67,6 +67,7 @@ class TASB(company.Grouping, Method):
             condition="TREC DL, a 6-layer DistilBERT: nDCG@10 19 % above plain training by topics, balanced margins "
             "and two teachers together",
             differs="batches alone are the method's here, no teacher is distilled",
+            own_teacher=True,
         ),
     )
 

@@ -162,6 +162,12 @@ class Claim:
     """Is it about cross-encoders? Then only tiers that train one test it; other claims aren't tested there."""
     batch: int = 1
     """Queries of a batch from which on it is tested: above 1 where it rests on many in-batch negatives."""
+    own_loss: bool = False
+    """Is it about a loss? Then a row with its own is compared with one of the same track that has the shared one."""
+    own_teacher: bool = False
+    """Is what a teacher knows part of the method? Then a row with one may be compared with a row without."""
+    from_worse: bool = False
+    """Does the better method train on from the worse one's model? Then only a row that starts from one tests it."""
 
 
 class Lends(Enum):

@@ -13,6 +13,7 @@ from negmark.compare import claims
 from negmark.compare.claims import NOT_TESTABLE, Doubts, chance_text, judge, markdown, read_claims, sentence
 from negmark.compare.inference import compare, compare_average
 from negmark.compare.rising import Rise
+from negmark.compare.undertrained import below_start
 from negmark.core.metrics import DEFAULT
 from negmark.core.names import records
 from negmark.methods import registry
@@ -225,6 +226,49 @@ def test_a_claim_that_rests_on_a_large_batch_is_tested_in_none_that_is_smaller()
     assert verdicts(judge({"x": (claim(batch=64),)}, dataset_of(HIGH, LOW)))["verdict"].tolist() == [
         "reproduced"
     ]
+
+
+def test_a_teacher_counts_unless_it_is_what_is_claimed() -> None:
+    taught = noisy("a", 0.5, 1, conditions={"teacher": "the trained row simans"})
+    assert reason(taught, LOW) == "a has the trained row simans as teacher, b none"
+    assert len(comparisons(judge({"x": (claim(own_teacher=True),)}, dataset_of(taught, LOW)))) == 1
+    both = noisy("b", 0.4, 2, conditions={"teacher": "the trained row simans"})
+    assert len(comparisons(judge({"x": (claim(),)}, dataset_of(taught, both)))) == 1
+
+
+def test_a_claim_about_a_loss_meets_the_shared_one_and_no_other() -> None:
+    own = noisy("a", 0.5, 1, conditions={"loss": "a"})
+    assert len(comparisons(judge({"x": (claim(own_loss=True),)}, dataset_of(own, LOW)))) == 1
+    other = noisy("b", 0.4, 2, conditions={"loss": "b"})
+    assert reason(own, other, own_loss=True) == "a has a loss of its own, b a loss of its own"
+
+
+def test_a_claim_about_training_on_is_tested_by_a_row_that_starts_from_the_other_method() -> None:
+    longer = {"conditions": {"steps": 600}}
+    alone = noisy("a", 0.5, 1, chain=[], **longer)
+    chained = noisy("chained", 0.5, 1, method="a", chain=["b"], **longer)
+    for_as_long = noisy("twice", 0.4, 2, method="b", chain=["b"], **longer)
+    assert reason(alone, for_as_long, from_worse=True) == (
+        "it is about a started from the trained model of b, and a isn't"
+    )
+    assert reason(chained, LOW, from_worse=True) == (
+        "chained has 600 steps, with those of what it starts from, b 300"
+    )
+    found = comparisons(judge({"x": (claim(from_worse=True),)}, dataset_of(alone, chained, LOW, for_as_long)))
+    assert found[["better_row", "worse_row"]].values.tolist() == [["chained", "twice"]]
+
+
+def test_two_rows_below_what_they_began_with_are_not_judged_though_another_is_above() -> None:
+    untrained = noisy("untrained", 0.65, 3, track="baseline")
+    high = noisy("c", 0.7, 4)
+    found = {name: below_start(table) for name, table in dataset_of(HIGH, LOW, high, untrained).items()}
+    assert found == {"d": {"a": "untrained", "b": "untrained"}}
+    judged = judge({"x": (claim(),)}, dataset_of(HIGH, LOW, high, untrained), Doubts(below=found))
+    assert verdicts(judged)["reason"].tolist() == [
+        "d: a and b are both below untrained, with which they began"
+    ]
+    judged = judge({"x": (claim("c", "b"),)}, dataset_of(HIGH, LOW, high, untrained), Doubts(below=found))
+    assert verdicts(judged)["verdict"].tolist() == ["reproduced"]
 
 
 def test_a_faithful_row_meets_no_controlled_one_and_the_reason_names_the_row_that_would_do() -> None:

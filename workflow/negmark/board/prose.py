@@ -20,7 +20,7 @@ from negmark.board.findings import (
     tells_nothing,
 )
 from negmark.board.overview import AVERAGE, Overview
-from negmark.board.standings import datasets, ranked_by, ranking_slice, shown_slices, tiers
+from negmark.board.standings import OTHER_BUDGET, datasets, ranked_by, ranking_slice, shown_slices, tiers
 from negmark.compare.inference import RESOLUTION
 from negmark.compare.rising import LEAST
 from negmark.compare.statistics import CONFIDENCE
@@ -39,7 +39,8 @@ UNKNOWN = 0.05
 """Methods that a sentence names; of the rest it gives only the number."""
 READING = (
     "A value is the mean over seeds ± the half-width of its 95 % Student t interval, which shows what other seeds "
-    "would give on the same queries. A difference is from the reference; its interval and p-value account for other "
+    "would give on the same queries. A difference is from the reference of the same track and budget, in the faithful "
+    "track under the same loss (a dash: the suite has no such row); its interval and p-value account for other "
     "seeds and other queries: both are random in a two-way model of the differences, with generalised (fiducial) "
     "intervals, and queries that share a relevant document are one cluster. The interval is for that one comparison at "
     "95 %; the p-value is adjusted (Holm) for all methods compared with the reference. Methods that share a letter "
@@ -175,14 +176,19 @@ def failed_sentence(failed: Sequence[FailedRow]) -> str:
 def overview_sentence(overview: Overview) -> str:
     """How to read the table of all datasets."""
     text = (
-        f"{overview.by} on the queries that rank each dataset. The mean rank weights collections equally, of several "
-        "regimes with the same test queries the strict one, and doesn't show how far apart methods are."
+        f"{overview.by} on the queries that rank each dataset. The mean rank weights collections equally and doesn't "
+        "show how far apart methods are."
     )
+    if overview.uncounted:
+        text += (
+            f" {listed(overview.uncounted)} {'count' if len(overview.uncounted) > 1 else 'counts'} in no mean: of "
+            "datasets with the same test queries one does, the strict one, else the first of the suite."
+        )
     if any(column.group == AVERAGE for column in overview.columns):
         text += (
-            " The mean is over the datasets that are trained on and searched, each collection once (in its strict "
-            "regime if there is one); its difference, p-value and letters treat these datasets as fixed and account "
-            "for other seeds and other queries of them."
+            " The mean is over the datasets that are trained on and searched, each collection once; its "
+            "difference, p-value and letters treat these datasets as fixed and account for other seeds and other "
+            "queries of them."
         )
     if overview.left_out:
         text += (
@@ -302,9 +308,23 @@ def idle_sentence(frame: pd.DataFrame) -> str:
     )
 
 
+def budget_sentence(frame: pd.DataFrame) -> str:
+    """Which rows had another budget than those that are ranked; empty if none had."""
+    others = records(frame[frame[OTHER_BUDGET]])
+    if not others:
+        return ""
+    several = len(tiers(frame)) > 1
+    named = listed([marked(row, several) for row in others])
+    return f"Of another budget than the others, so without a rank or a group: {named}."
+
+
 def below_table(frame: pd.DataFrame) -> list[str]:
     """What the signs in the table of one dataset mean, those that are there."""
-    return [sentence for sentence in (rising_sentence(frame), idle_sentence(frame)) if sentence]
+    return [
+        sentence
+        for sentence in (rising_sentence(frame), idle_sentence(frame), budget_sentence(frame))
+        if sentence
+    ]
 
 
 def sentences(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:

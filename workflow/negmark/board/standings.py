@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from negmark.compare.pairing import of_another_budget
 from negmark.compare.statistics import interval
 from negmark.core.errors import UserError
 from negmark.core.files import canonical
@@ -23,6 +24,8 @@ from negmark.store.run import COSTS, idle_of, metrics_of, ranks_by, with_chains
 
 SAME_IN_A_ROW = ("tier", "track", "method", "start", "params", "conditions")
 CARD_COLUMNS = ("regime", "documents", "documents_full")
+OTHER_BUDGET = "other_budget"
+"""A column: was the row trained otherwise than most, for more steps for instance?"""
 
 
 def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
@@ -34,12 +37,13 @@ def summarise(runs: list[dict[str, Any]]) -> pd.DataFrame:
     `rank` counts trained methods from 1,
     within their tier and track, by the metric that `ranked_by` names on the slice that `ranking_slice` names;
     baselines have no rank and no tier, and are placed by their values in the first ranking. Rows that are untuned
-    beside tuned ones, or whose rule never acted, have no rank.
+    beside tuned ones, whose rule never acted, or that had another budget than most, have no rank.
     """
     _check_comparable(runs)
     ordered = sorted(with_chains(runs), key=lambda run: (run["dataset"], run["row"], str(run["seed"])))
     groups = groupby(ordered, key=lambda run: (run["dataset"], run["row"]))
     frame = pd.DataFrame([_row(list(group)) for _, group in groups])
+    frame[OTHER_BUDGET] = _of_other_budgets(ordered)
     return pd.concat([_ranked(part) for _, part in datasets(frame)], ignore_index=True)
 
 
@@ -154,6 +158,16 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
+def _of_other_budgets(ordered: list[dict[str, Any]]) -> list[bool]:
+    """Return for each row of `ordered` runs whether it had another budget than most of its dataset, tier and track."""
+    rows = {(run["dataset"], run["row"]): run for run in ordered}
+    by_dataset = {
+        dataset: {row: run for (of, row), run in rows.items() if of == dataset} for dataset, _ in rows
+    }
+    others = {dataset: of_another_budget(runs) for dataset, runs in by_dataset.items()}
+    return [row in others[dataset] for dataset, row in rows]
+
+
 def _mean(values: list[float]) -> float:
     return sum(values) / len(values) if values else math.nan
 
@@ -172,12 +186,12 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
 
     Trained methods are numbered from 1 in each tier and track (equal means share a number): rows that train
     different parts, or with a different recipe, are never mixed in one ranking. Where rows are tuned, those that aren't
-    come below them, without a number, and so do rows whose rule never acted.
+    come below them, without a number, and so do rows whose rule never acted, or that had another budget than most.
     """
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     place = {tier: number for number, tier in enumerate(tiers(frame))}
     keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
-    below = frame.pop("untuned") | (frame["idle"] != "")
+    below = frame.pop("untuned") | (frame["idle"] != "") | frame[OTHER_BUDGET]
     keys, by_place = keys.assign(below=below), ["tier", "track", "below", by, "row"]
     order = keys.sort_values(by_place, ascending=[True, True, True, False, True]).index
     scores = frame[by].where((frame["track"] != "baseline") & ~below)

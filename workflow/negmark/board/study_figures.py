@@ -180,9 +180,9 @@ def _handle(number: int, title: str) -> Line2D:
 
 
 def _reference(rows: pd.DataFrame, shown: pd.DataFrame) -> str:
-    """Return the title of the row that others are compared with."""
-    name = shown["reference"].iloc[0]
-    return str(rows.loc[rows["row"] == name, "title"].iloc[0])
+    """Return the title of the row that these are compared with; `the reference` where there are several."""
+    titles = rows.loc[rows["row"].isin(shown["reference"]), "title"].unique()
+    return str(titles[0]) if len(titles) == 1 else "the reference"
 
 
 def _response_caption(study: Study, dataset: str, rows: pd.DataFrame, shown: pd.DataFrame) -> str:

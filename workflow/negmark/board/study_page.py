@@ -209,7 +209,7 @@ def _below(p: str) -> str:
 def _helped(study: Study, rows: pd.DataFrame) -> list[str]:
     """Say in which variants which rows are above the reference, and below it, beyond doubt; a sentence a row."""
     tested = rows[(rows["track"] != "baseline") & ~rows["control"] & rows["p"].notna()]
-    said, reference = [], _reference(rows)
+    said = []
     for _, mine in tested.groupby("row", sort=False):
         up, down = (
             [BETWEEN.join(str(row[axis]) for axis in study.columns) for row in records(part)]
@@ -219,12 +219,12 @@ def _helped(study: Study, rows: pd.DataFrame) -> list[str]:
             )
         )
         places = "everywhere" if len(up) == len(mine) else f"at {listed(up)}" if up else "nowhere"
-        text = f"{marked(records(mine)[0])} is above {reference} {places}"
+        text = f"{marked(records(mine)[0])} is above {_reference(rows, mine)} {places}"
         said.append(text + (f", below it at {listed(down)}." if down else "."))
     return said
 
 
-def _reference(rows: pd.DataFrame) -> str:
-    """Return the title of the row that all boards compare with; `the reference` where they differ in it."""
-    titles = {marked(row) for row in records(rows[rows["row"].isin(rows["reference"])])}
+def _reference(rows: pd.DataFrame, compared: pd.DataFrame) -> str:
+    """Return the title of the row that these are compared with; `the reference` where boards differ in it."""
+    titles = {marked(row) for row in records(rows[rows["row"].isin(compared["reference"])])}
     return titles.pop() if len(titles) == 1 else "the reference"

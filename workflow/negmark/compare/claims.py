@@ -21,7 +21,7 @@ from negmark.compare.inference import RESOLUTION, Difference, compare, compare_a
 from negmark.compare.pairing import Pair, obstacle, pairs
 from negmark.compare.rising import Rises, read_rises
 from negmark.compare.statistics import CONFIDENCE
-from negmark.compare.undertrained import undertrained_tiers
+from negmark.compare.undertrained import below_start, undertrained_tiers
 from negmark.core import stage
 from negmark.core.files import read_json, write_text
 from negmark.core.metrics import decimals
@@ -43,17 +43,19 @@ COLUMNS = (
 )  # fmt: skip
 """A line with a verdict is a claim's, over all datasets that are judged; the lines without one are its comparisons."""
 RULE = (
-    "A claim compares rows of one dataset, tier and track that have the same loss, steps, training queries, negatives, "
-    "temperature, and before tuning the same learning rate and number of candidates to draw from; the steps of a row "
-    "count those of the rows that it starts from. It has one verdict in a tier, from the faithful track where the "
-    "suite has such rows, as that is the paper's own loss, else from the controlled track. The verdict is by the mean "
-    "difference over all datasets that are trained on, each collection once (in its strict regime if there is one) and "
-    "all alike in weight. The claim is reproduced where the method is better and the p-value, adjusted (Holm) for all "
-    "verdicts of the board, is below .05, contradicted where it is significantly worse, and not shown otherwise. A "
-    "dataset is not judged where one of the two rows was still getting better on dev queries at its last step, did not "
-    "act, or where no trained row of the tier reaches what it started from. Intervals and p-values account for other "
-    "seeds and other queries of these datasets, not for other datasets: two or three can't show what another would. "
-    "Our setting is not the paper's, so a claim that is contradicted here may hold there."
+    "A claim compares rows of one dataset, tier and track that have the same loss, steps, training queries, "
+    "negatives, temperature and teacher, and before tuning the same learning rate and number of candidates to draw "
+    "from; the steps of a row count those of the rows that it starts from, and what is itself claimed (a loss, a "
+    "teacher, a depth) may differ. It has one verdict in a tier, from the faithful track where the suite has such "
+    "rows, as that is the paper's own loss, else from the controlled track. The verdict is by the mean difference "
+    "over all datasets that are trained on, each collection once (in its strict regime if there is one, else as the "
+    "suite lists it first) and all alike in weight. The claim is reproduced where the method is better and the "
+    "p-value, adjusted (Holm) for all verdicts of the board, is below .05, contradicted where it is significantly "
+    "worse, and not shown otherwise. A dataset is not judged where one of the two rows was still getting better on "
+    "dev queries at its last step, did not act, or where neither of them, or no trained row of the tier, reaches what "
+    "it started from. Intervals and p-values account for other seeds and other queries of these datasets, not for "
+    "other datasets: two or three can't show what another would. Our setting is not the paper's, so a claim that is "
+    "contradicted here may hold there."
 )
 Undertrained = Mapping[str, Mapping[str, str]]
 """By dataset and tier: what `negmark.compare.undertrained` found."""
@@ -67,6 +69,8 @@ class Doubts(NamedTuple):
     idle: Idle = MappingProxyType({})
     undertrained: Undertrained = MappingProxyType({})
     """Nothing is judged there."""
+    below: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+    """By dataset the rows that don't reach what they began with, and what that is; no two of them are judged."""
     counted: Collection[str] | None = None
     """The datasets that verdicts are over, if not all: trained on, each collection once."""
 
@@ -75,6 +79,9 @@ class Doubts(NamedTuple):
         rows = (pair.better_row, pair.worse_row)
         if found := self.undertrained.get(pair.dataset, {}).get(pair.tier):
             return f"undertrained: {found}"
+        below = self.below.get(pair.dataset, {})
+        if all(row in below for row in rows):
+            return f"{listed([*rows])} are both below {below[pair.better_row]}, with which they began"
         if idle := [f"{row} {why}" for row in rows if (why := self.idle.get((pair.dataset, row)))]:
             return f"did not act, {listed(idle)}"
         risen = {row: self.rises.get((pair.dataset, row)) for row in rows}
@@ -177,6 +184,7 @@ def main(
         undertrained={
             name: undertrained_tiers(table, listed_contents.controls) for name, table in scores.items()
         },
+        below={name: below_start(table) for name, table in scores.items()},
         counted=once_each({name: cards[name] for name in listed_contents.trained()}),
     )
     known = {name: method.claims for name, method in registry.available().items()}

@@ -1,7 +1,9 @@
 """Stage differences: each row's difference from its reference, how certain it is, and which rows are tied.
 
 A family of comparisons has the methods of one dataset, slice, tier and track, each against the reference; p-values
-are adjusted within it (Holm). Rows of other tiers or tracks are not in it, as no ranking mixes them.
+are adjusted within it (Holm). Rows of other tiers or tracks are not in it, as no ranking mixes them. A row is compared
+with a reference of its own track and budget; one of the faithful track, whose loss is its own, only with the
+reference's method under that loss, where the suite has such a row. Others stand without a difference.
 """
 
 import math
@@ -13,6 +15,7 @@ import pandas as pd
 from typer import Option
 
 from negmark.compare.inference import Difference, Table, compare_family, groups, mean_of
+from negmark.compare.pairing import LOSS, OF_METHODS, of_another_budget, unlike
 from negmark.core import stage
 from negmark.core.files import read_json, write_text
 from negmark.core.spreadsheet import csv, read_csv
@@ -33,10 +36,10 @@ COLUMNS = (
 def differences(scores: Mapping[str, QueryScores], averaged: list[str], reference: str) -> pd.DataFrame:
     """Return one row per dataset, slice and method (`COLUMNS`), the average over `averaged`, if several, last.
 
-    `reference` names the row, or its method, that the others of each tier are compared with. Where a tier has none,
-    and for the reference itself, only mean and groups are filled. `groups` are letters within a tier and track, empty
-    for a baseline and where there are too few seeds or queries to separate methods. A baseline is compared in every
-    tier.
+    `reference` names the row, or its method, that the others of each tier are compared with. Where no such row is like
+    it (`_reference`), and for the reference itself, only mean and groups are filled. `groups` are letters within a tier
+    and track, empty for a baseline, for a row of another budget than the reference's, and where there are too few seeds
+    or queries to separate methods. A baseline is compared in every tier.
     """
     parts = [
         part
@@ -107,10 +110,14 @@ def _rankings(
     }
     for tier in in_order([row["tier"] for row in rows.values() if row["tier"]]) or [""]:
         mine = {method: row for method, row in rows.items() if row["tier"] in {tier, None}}
-        compared_with = _reference(mine, reference)
         for track in (*TRACKS, "baseline"):
             peers = {method: row for method, row in mine.items() if row["track"] == track}
-            both = {*peers, compared_with} - {None}
+            references = {
+                method: found
+                for method in peers
+                if (found := _reference(method, mine, reference)) not in {None, method}
+            }
+            both = {*peers, *references.values()}
             table = {
                 data: {
                     method: query_scores.of(method, metric, slices[data])
@@ -120,25 +127,46 @@ def _rankings(
                 for data, query_scores in scores.items()
             }
             about = {"dataset": dataset, "slice": name, "metric": metric, "tier": tier, "track": track}
-            yield _family(table, peers, compared_with, about)
+            yield _family(table, peers, references, about)
 
 
-def _reference(rows: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
-    """Return the row of a tier to compare with: the one of that name, else the first controlled one of that method."""
-    same = [row for row, about in rows.items() if about["method"] == name and about["track"] == "controlled"]
-    return name if name in rows else next(iter(same), None)
+def _reference(row: str, rows: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
+    """Return the row of a tier that a row is compared with: the one of that name, else the first of that method.
+
+    It is of the same track and budget, and of the same loss but in the controlled track, where a loss of its own is
+    what a row is about. A baseline, which has neither, is compared with the first controlled one.
+    """
+    about = rows[row]
+    named = [name] if name in rows else []
+    same = [
+        other for other, its in rows.items() if its["method"] == (rows[name]["method"] if named else name)
+    ]
+    found = [*named, *same]
+    if about["track"] == "baseline":
+        return next(
+            (other for other in found if other in named or rows[other]["track"] == "controlled"), None
+        )
+    free = OF_METHODS if about["track"] == "controlled" else OF_METHODS - {LOSS}
+    return next((other for other in found if not unlike(about, rows[other], free)), None)
 
 
 def _family(
-    table: Table, peers: Mapping[str, Mapping[str, Any]], reference: str | None, about: Mapping[str, str]
+    table: Table,
+    peers: Mapping[str, Mapping[str, Any]],
+    references: Mapping[str, str],
+    about: Mapping[str, str],
 ) -> pd.DataFrame:
-    comparisons = compare_family(table, reference) if reference else {}
+    comparisons = compare_family(table, references)
     own = {data: {method: rows[method] for method in peers} for data, rows in table.items()}
-    letters = groups(own) if about["track"] != "baseline" and _separable(own) else {}
+    others = of_another_budget(peers)
+    ranked = {
+        data: {method: rows[method] for method in peers if method not in others} for data, rows in own.items()
+    }
+    letters = groups(ranked) if about["track"] != "baseline" and _separable(ranked) else {}
     return pd.DataFrame([
         {
             **about, "row": method, "title": row["title"], "mean": mean_of(own, method),
-            "reference": reference if method in comparisons else "",
+            "reference": references.get(method, ""),
             **(comparisons[method]._asdict() if method in comparisons else dict.fromkeys(Difference._fields, math.nan)),
             "groups": "".join(letters.get(method, ())),
         }

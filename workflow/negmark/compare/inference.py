@@ -108,14 +108,14 @@ def compare_average(datasets: Mapping[str, tuple[Runs, Runs]], family: int = 1) 
     )  # fmt: skip
 
 
-def compare_family(datasets: Table, reference: str) -> dict[str, Difference]:
-    """Compare every other method with the reference, by name; `adjusted` is Holm's over all of them.
+def compare_family(datasets: Table, references: Mapping[str, str]) -> dict[str, Difference]:
+    """Compare each of these methods with its reference, by name; `adjusted` is Holm's over all of them.
 
     Several datasets are averaged as in `compare_average`.
     """
-    names = _methods(datasets, reference)
     comparisons = {
-        name: compare_average(_pairs(datasets, name, reference), family=len(names)) for name in names
+        name: compare_average(_pairs(datasets, name, reference), family=len(references))
+        for name, reference in references.items()
     }
     adjusted = holm([one.p for one in comparisons.values()])
     return {

@@ -2,21 +2,26 @@
 
 Both are of one dataset, tier and track and have the same `conditions` in their metrics.json: loss, steps and training
 queries (with those of the rows that they start from), negatives a query and of the batch, temperature, who else puts
-their batches together, and as they were before tuning the learning rate and the depth of the pool. The tier trains
-what the claim is about, bi-encoders or cross-encoders, in batches as large as the claim needs. Where no two rows are
-alike, the claim can't be tested, and `obstacle` says what stands in its way.
+their batches together, the teacher that they ask, and as they were before tuning the learning rate and the depth of the
+pool. The tier trains what the claim is about, bi-encoders or cross-encoders, in batches as large as the claim needs.
+Where no two rows are alike, the claim can't be tested, and `obstacle` says what stands in its way.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from negmark.core.files import canonical
+from negmark.core.names import SHARED_LOSS
 from negmark.core.notation import listed
 from negmark.core.tiers import TIERS, TRACKS, in_order
 from negmark.methods import registry
 from negmark.methods.types import Claim, Lends
 from negmark.store.query_scores import QueryScores
 
-LOSS, DEPTH = "loss", "depth"
+LOSS, DEPTH, COMPOSER, TEACHER = "loss", "depth", "composer", "teacher"
+OF_METHODS = frozenset({LOSS, DEPTH, COMPOSER, TEACHER})
+"""Conditions in which methods differ by what they are; the others are the budget."""
 WORDS = {
     DEPTH: "candidates to draw from",
     "steps": "steps, with those of what it starts from",
@@ -25,7 +30,8 @@ WORDS = {
     "in_batch": "documents of the batch as negatives",
     "temperature": "as temperature",
     "learning_rate": "as learning rate",
-    "composer": "as composer of batches",
+    COMPOSER: "as composer of batches",
+    TEACHER: "as teacher",
 }
 """The conditions besides the loss, as they stand behind a value."""
 
@@ -52,22 +58,60 @@ def pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
         for tier in _tiers(claim, rows):
             for track in TRACKS:
                 for better, worse in _candidates(claim, rows, tier):
-                    alike = not unlike(rows[better], rows[worse], claim.own_depth)
-                    if rows[better]["track"] == track and alike and _batch(rows[better]) >= claim.batch:
+                    alike = not _unlike(claim, rows[better], rows[worse])
+                    if rows[better]["track"] == track and alike and not _misfit(claim, better, rows):
                         yield Pair(dataset, table.ranking(), tier, track, better, worse, claim.metric)
 
 
-def unlike(better: About, worse: About, own_depth: bool) -> list[str]:
+def unlike(one: About, other: About, free: Collection[str] = ()) -> list[str]:
     """Return in what two rows of a tier differ besides their methods: `track` or keys of their conditions.
 
-    A row without a depth draws from no pool or takes its very top, which is what it is; with `own_depth` that holds for
-    any depth.
+    A row without a depth draws from no pool or takes its very top, which is what it is. `free` are conditions in which
+    they may differ.
     """
-    one, other = better["conditions"], worse["conditions"]
-    free = own_depth or None in (one[DEPTH], other[DEPTH])
-    keys = dict.fromkeys([*one, *other])
-    differing = [key for key in keys if one.get(key) != other.get(key) and not (key == DEPTH and free)]
-    return [*(["track"] if better["track"] != worse["track"] else []), *differing]
+    mine, theirs = one["conditions"], other["conditions"]
+    if None in (mine.get(DEPTH), theirs.get(DEPTH)):
+        free = {*free, DEPTH}
+    differing = [
+        key for key in dict.fromkeys([*mine, *theirs]) if mine.get(key) != theirs.get(key) and key not in free
+    ]
+    return [*(["track"] if one["track"] != other["track"] else []), *differing]
+
+
+def of_another_budget(rows: Mapping[str, About]) -> set[str]:
+    """Return the controlled rows that were trained otherwise than most in their tier: for more steps, by another rate.
+
+    Rows of the faithful track are whole recipes, each with a budget of its own.
+    """
+    budgets: dict[str, dict[str, str]] = {}
+    for name, about in rows.items():
+        if about["track"] == "controlled":
+            kept = {key: value for key, value in about["conditions"].items() if key not in OF_METHODS}
+            budgets.setdefault(about["tier"], {})[name] = canonical(kept)
+    usual = {tier: Counter(found.values()).most_common(1)[0][0] for tier, found in budgets.items()}
+    return {name for tier, found in budgets.items() for name, one in found.items() if one != usual[tier]}
+
+
+def _unlike(claim: Claim, better: About, worse: About) -> list[str]:
+    """Return in what two rows differ that is no part of what a claim is about."""
+    own_loss = claim.own_loss and worse["conditions"][LOSS] == SHARED_LOSS
+    parts = {DEPTH: claim.own_depth, TEACHER: claim.own_teacher, LOSS: own_loss}
+    return unlike(better, worse, [key for key, own in parts.items() if own])
+
+
+def _misfit(claim: Claim, better: str, rows: Mapping[str, About]) -> str:
+    """Say why a row isn't what a claim is about: its batches are too small, or it starts elsewhere; empty if it is."""
+    started = {rows[name]["method"] for name in rows[better].get("chain", []) if name in rows}
+    if claim.from_worse and claim.worse not in started:
+        return (
+            f"it is about {claim.better} started from the trained model of {claim.worse}, and {better} isn't"
+        )
+    if (batch := _batch(rows[better])) < claim.batch:
+        return (
+            f"it is about batches of {claim.batch:,} queries or more, whose documents are negatives, and {better} has "
+            f"{batch:,}"
+        )
+    return ""
 
 
 def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
@@ -82,9 +126,10 @@ def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
         _tiers(claim, {name: row.about for name, row in table.rows.items()}) for table in scores.values()
     ):
         return f"it is about {'cross-encoders' if claim.of_rankers else 'bi-encoders'}, and this suite trains none"
-    differing = [
+    found = [
         (
-            unlike(abouts[better], abouts[worse], claim.own_depth),
+            _unlike(claim, abouts[better], abouts[worse]),
+            _misfit(claim, better, abouts),
             (better, abouts[better]),
             (worse, abouts[worse]),
         )
@@ -93,15 +138,10 @@ def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
         for tier in _tiers(claim, abouts)
         for better, worse in _candidates(claim, abouts, tier)
     ]
-    if not differing:
+    if not found:
         return f"no tier has a row of both {claim.better} and {claim.worse}"
-    keys, better, worse = min(differing, key=lambda entry: len(entry[0]))
-    if keys:
-        return _difference(keys, better, worse)
-    return (
-        f"it is about batches of {claim.batch:,} queries or more, whose documents are negatives, and {better[0]} has "
-        f"{_batch(better[1]):,}"
-    )
+    keys, misfit, one, other = min(found, key=lambda entry: (bool(entry[1]), len(entry[0])))
+    return misfit or _difference(keys, one, other)
 
 
 def _tiers(claim: Claim, rows: Mapping[str, About]) -> list[str]:

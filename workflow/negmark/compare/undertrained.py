@@ -54,6 +54,15 @@ def undertrained_tiers(scores: QueryScores, controls: Collection[str] = ()) -> d
     return undertrained(trained, baselines, scores.metric)
 
 
+def below_start(scores: QueryScores) -> dict[str, str]:
+    """Return for each trained row of a dataset that doesn't reach what training began with that baseline's name."""
+    return {
+        name: row.about["before"]
+        for name, row in scores.rows.items()
+        if row.about["before"] in scores.rows and _mean(scores, name) < _mean(scores, row.about["before"])
+    }
+
+
 def _mean(scores: QueryScores, name: str) -> float:
     runs = scores.of(name, scores.metric, scores.ranking()).values()
     return float(sum(run.mean() for run in runs) / len(runs))

@@ -47,4 +47,8 @@ BASELINES = {
 UNTRAINED = "untrained"
 
 
+SHARED_LOSS = "info_nce"
+"""The name of the loss that the rows of the controlled track share but those whose method is a loss."""
+
+
 REFERENCE = "inbatch"  # the row that others are compared with, unless settings name another

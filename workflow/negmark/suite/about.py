@@ -75,6 +75,7 @@ class About:
             "temperature": row.budget.temperature,
             "learning_rate": row.budget.learning_rate,
             **({"composer": row.composer.row} if row.composer else {}),
+            **({"teacher": self._suite.teacher_text()} if row.asks_teacher and self._suite.teacher else {}),
         }
 
     def _start(self, row: Row) -> str:
@@ -108,6 +109,11 @@ class About:
         params = row.method.Params.model_validate(row.parameters(home.name))
         footnotes += row.method.own_notes(params, row.track)
         footnotes = [note.replace("{teacher}", self._suite.teacher_text()) for note in footnotes]
+        if row.asks_teacher and (name := self._suite.trained_teacher):
+            trained = self._suite.rows[name].budget.steps
+            footnotes.append(
+                f"its teacher, {name}, was trained for {trained:,} steps, not counted among its own"
+            )
         if row.composition(home.name):
             whose = f"put together by {row.composer.row}" if row.composer else "of its own making"
             footnotes.append(

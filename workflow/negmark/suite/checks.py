@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from negmark.core.errors import UserError
 from negmark.core.folders import DATA_VARIABLE, MODELS_VARIABLE, expanded, is_file, is_folder
-from negmark.core.names import BASELINES
+from negmark.core.names import BASELINES, SHARED_LOSS
 from negmark.core.tiers import TIERS, TRACKS, Tier, with_properties
 from negmark.data.archive import ENDINGS, is_archive
 from negmark.data.catalogue import known_datasets
@@ -44,6 +44,7 @@ def load(config: Mapping[str, Any], file: str) -> Suite:
     if suite.tier not in TIERS:
         raise UserError(f"{file}: tier: unknown tier {suite.tier!r}; {nearest(suite.tier, list(TIERS))}")
     _check_rows(suite, file)
+    _check_batches(suite, file)
     _check_teacher(suite, file)
     _check_matryoshka(suite, file)
     _check_reference(suite, file)
@@ -69,6 +70,14 @@ def _check_rows(suite: Suite, file: str) -> None:
         _check_row(suite, name, f"{file}: methods.{name}")
 
 
+def _check_batches(suite: Suite, file: str) -> None:
+    """Check that the batches of each row hold what its method needs."""
+    for row in suite.rows.values():
+        params = row.method.Params.model_validate(row.given)
+        if reason := row.method.unfit(params, row.budget.batch_size):
+            raise UserError(f"{file}: methods.{row.name}: {reason}")
+
+
 def _check_teacher(suite: Suite, file: str) -> None:
     """Check that a row which only distils has a teacher, and that a row which teaches can be trained first."""
     for row in suite.rows.values() if suite.teacher is None else ():
@@ -76,6 +85,16 @@ def _check_teacher(suite: Suite, file: str) -> None:
             raise UserError(
                 f"{file}: methods.{row.name}: this row learns from a teacher alone and the suite names none; add "
                 "`teacher: {row: <another row>}` or `teacher: {model: <encoder>}`, or set this row's `target: labels`"
+            )
+    if suite.teacher is not None and not suite.teacher.model_fields_set:
+        raise UserError(
+            f"{file}: teacher: it names none; name one as {{row: ...}}, {{model: ...}} or {{ranker: ...}}"
+        )
+    for row in suite.rows.values():
+        if row.needs_teacher and _is_its_own_teacher(suite, row):
+            raise UserError(
+                f"{file}: methods.{row.name}: its teacher is what it starts from, so that it would learn from itself; "
+                "name another as `teacher`"
             )
     for row in suite.rows.values() if suite.ranker_teaches else ():
         if row.asks_beyond_pool:
@@ -109,6 +128,22 @@ def _check_teacher(suite: Suite, file: str) -> None:
         raise UserError(
             f"{where}: {name} scores pairs and has no vectors; name a row of another tier, or an encoder"
         )
+
+
+def _is_its_own_teacher(suite: Suite, row: Row) -> bool:
+    """Say whether a row that learns from the teacher alone begins as that teacher, and so has nothing to learn.
+
+    It learns by a loss of its own; a row that only chooses by the teacher has more to learn.
+    """
+    if row.loss == SHARED_LOSS:
+        return False
+    if suite.teacher_row is not None:
+        return suite.teacher_row == row.start
+    teacher, own = suite.teacher_encoder, suite.encoder
+    if teacher is None or row.start or row.tier.starts_from_table or row.tier.scores_pairs:
+        return False
+    changed = own.reinit_top or own.warmup_steps
+    return not changed and teacher.model_dump() == {key: getattr(own, key) for key in teacher.model_dump()}
 
 
 def _check_matryoshka(suite: Suite, file: str) -> None:

@@ -5,14 +5,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
+from negmark.core.names import SHARED_LOSS
 from negmark.core.tiers import TIERS, Tier
 from negmark.methods.base import Method
 from negmark.methods.types import Composition
 from negmark.suite.settings import Settings, Text, TrainingSettings
 from negmark.suite.tuning import Chosen, rate_of
 
-SHARED_LOSS = "info_nce"
-"""The name of the loss that all rows of the controlled track share."""
 CURVE_KEYS = frozenset({"curve_every", "curve_queries"})
 
 

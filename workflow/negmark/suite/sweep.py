@@ -40,6 +40,8 @@ from negmark.suite.validation import nearest, shown, validated
 BASE = "base"
 WATCHES = frozenset({"curve_every", "curve_queries", "checkpoint_steps"})
 """Keys of a budget that change no result."""
+OF_RANDOM_TABLES = frozenset({"dimension", "seed"})
+"""Keys of a budget that are read where a token table starts as random rows."""
 FEWEST_VALUES = 2
 LONGEST = 64
 """Letters of a suite's name."""
@@ -75,6 +77,11 @@ def sweep_of(config: Mapping[str, Any], file: str) -> Study:
     given = _without_sweeps(config)
     suite = load(given, file)
     axes = list(_axes(config, suite, file))
+    for axis in axes:
+        if not any(_has_key(row, axis) for row in suite.rows.values()):
+            raise UserError(
+                f"{file}: {SWEEP}.{axis.name}: no row of this suite reads {axis.key}; leave it out"
+            )
     base = tuple(label_of(axis.own) for axis in axes)
     variants = [Variant(base, {**given, "suite": f"{name}-{BASE}"})]
     for place, axis in enumerate(axes):
@@ -198,8 +205,11 @@ def _has_key(row: Row, axis: Axis) -> bool:
     if axis.row is not None:
         return row.name == axis.row
     elsewhere = axis.key in row.own_budget or row.lender is not None
-    recipe = axis.key == "negatives" and row.granted != row.budget.negatives
-    return row.tier.section == axis.section and not elsewhere and not recipe
+    none = axis.key == "negatives" and not (
+        row.method.gives_documents and row.granted == row.budget.negatives
+    )
+    unread = axis.key in OF_RANDOM_TABLES and getattr(row.budget, "start", "random") != "random"
+    return row.tier.section == axis.section and not (elsewhere or none or unread)
 
 
 def _is_reference(suite: Suite, row: Row) -> bool:

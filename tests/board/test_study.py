@@ -117,14 +117,14 @@ def test_an_axis_may_have_the_name_of_a_column(tmp_path: Path, monkeypatch, axis
 def test_rows_of_one_title_are_told_apart_by_their_track(tmp_path: Path, monkeypatch) -> None:
     settings = {
         "means": {"inbatch": 0.4, "simans": 0.45, "simans_faithful": 0.35, "plain_faithful": 0.4},
-        "title": {"simans_faithful": "SIMANS"},
+        "title": {"simans_faithful": "SIMANS", "plain_faithful": "PLAIN"},
         "track": {"simans_faithful": "faithful", "plain_faithful": "faithful"},
         "method": {"plain_faithful": "inbatch"},
     }
     folder = written(tmp_path, monkeypatch, {("a",): settings, ("b",): settings})
     text = (folder / "study.md").read_text()
     assert "SIMANS is above INBATCH everywhere." in text
-    assert "SIMANS (faithful) is above PLAIN_FAITHFUL nowhere, below it at a and b." in text
+    assert "SIMANS (faithful) is above PLAIN nowhere, below it at a and b." in text
 
 
 def test_two_axes_give_a_panel_each_and_a_row_that_one_variant_lacks_is_left_out_there(

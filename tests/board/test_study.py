@@ -124,7 +124,7 @@ def test_rows_of_one_title_are_told_apart_by_their_track(tmp_path: Path, monkeyp
     folder = written(tmp_path, monkeypatch, {("a",): settings, ("b",): settings})
     text = (folder / "study.md").read_text()
     assert "SIMANS is above INBATCH everywhere." in text
-    assert "SIMANS (faithful) is above PLAIN nowhere, below it at a and b." in text
+    assert "SIMANS (faithful) is above PLAIN (faithful) nowhere, below it at a and b." in text
 
 
 def test_two_axes_give_a_panel_each_and_a_row_that_one_variant_lacks_is_left_out_there(

@@ -123,6 +123,30 @@ def test_the_hub_gives_pairs_of_texts_and_equal_texts_are_one(tmp_path: Path) ->
     assert "other" not in found.texts
 
 
+def test_what_the_hub_leaves_empty_is_no_text_called_none(tmp_path: Path) -> None:
+    corpus, queries = [{"_id": "d0", "text": None}, {"_id": "d1", "text": "t"}], [{"_id": "q", "text": "ask"}]
+    for place, (grade, told) in enumerate(
+        ((1, None), ("1", "expected whole grades, found '1'"), (None, "whole grades, found None"))
+    ):
+        rows = [{"query-id": "q", "corpus-id": "d1", "score": grade}]
+        copy = copy_of_hub(
+            tmp_path / f"copy{place}",
+            {"default": {"test": rows}, "corpus": {"corpus": corpus}, "queries": {"queries": queries}},
+        )
+        folder = tmp_path / f"to{place}"
+        folder.mkdir()
+        if told is None:
+            hub.fetch(f"hub:{copy}", folder, "test")
+            assert [json.loads(line)["text"] for line in (folder / "corpus.jsonl").open()] == ["", "t"]
+        else:
+            with pytest.raises(UserError, match=told):
+                hub.fetch(f"hub:{copy}", folder, "test")
+    pairs = [{"anchor": "ask", "positive": "answer"}, {"anchor": "ask", "positive": None}]
+    copy = copy_of_hub(tmp_path / "pairs", {"default": {"train": pairs}})
+    with pytest.raises(UserError, match="a row of train has no positive"):
+        hub.fetch(f"hub:{copy}", tmp_path / "p", "test")
+
+
 def test_the_hub_says_what_it_lacks(tmp_path: Path) -> None:
     copy = copy_of_hub(tmp_path / "numbers", {"default": {"train": [{"text": "one", "label": 1}]}})
     with pytest.raises(

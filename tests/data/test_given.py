@@ -153,6 +153,27 @@ def test_a_line_that_is_wrong_is_told_with_its_file_and_number(bench, tmp_path, 
     assert "\n" not in str(error.value)
 
 
+def test_a_score_that_one_query_lacks_changes_no_other_querys_order(bench, tmp_path):
+    """Query 1 is ranked by its scores; query 2, of which one is missing, has the file's order."""
+    file = written(
+        tmp_path,
+        {"query": "query q1", "neg": ["document d40", "document d41"], "neg_scores": [1, 5]},
+        {"query": "query q2", "neg": ["document d50", "document d51"], "neg_scores": [1, 5]},
+        {"query": "query q2", "neg": ["document d52"]},
+    )
+    pool = pool_of(bench, file)
+    assert candidates(pool, 1) == [41, 40]
+    assert candidates(pool, 2) == [50, 51, 52]
+    scores = pool["scores"][np.isin(pool["queries"], [1, 2])][:, :3]
+    assert scores.tolist() == [[5, 1, -np.inf], [0, -1, -2]]
+
+
+def test_a_file_without_any_negative_is_refused(bench, tmp_path):
+    file = written(tmp_path, {"query": "query q1", "neg": []})
+    with pytest.raises(UserError, match="its 1 lines of training queries have no negative"):
+        given.matched(file, bench.dataset)
+
+
 def test_a_file_of_another_dataset_is_refused(bench, tmp_path):
     file = written(tmp_path, {"query": "nobody", "neg": ["document d30"]})
     with pytest.raises(UserError, match="none of its 1 lines has a training query"):

@@ -11,7 +11,10 @@ from negmark.share import mteb_results
 from negmark.share.mteb_results import model_name, result, task_of, tasks, write_results
 from negmark.store.contents import Contents
 
-CARD = {"dataset": "scifact", "name": "mine", "documents": 5183, "documents_full": 5183, "sha256": "ab"}
+CARD = {
+    "dataset": "scifact", "name": "mine", "source": "BEIR's scifact.zip", "documents": 5183, "documents_full": 5183,
+    "sha256": "ab",
+}  # fmt: skip
 
 
 def run_of(**more: object) -> dict:
@@ -30,7 +33,14 @@ def test_a_whole_collection_has_the_name_that_mteb_gives_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "other", [{"documents": 1000}, {"test_queries": 20}, {"test_split": "dev"}, {"dataset": "own"}]
+    "other",
+    [
+        {"documents": 1000},
+        {"test_queries": 20},
+        {"test_split": "dev"},
+        {"dataset": "own"},
+        {"source": "own folder scifact"},
+    ],
 )
 def test_any_other_keeps_ours(other: dict) -> None:
     found = task_of({**CARD, **other})

@@ -83,13 +83,15 @@ def choice(frame: pd.DataFrame, controls: Sequence[str], without_documents: Sequ
     baselines = {row["row"]: float(row[by]) for row in records(frame[frame["track"] == "baseline"])}
     named = {_text(row["reference"]) for row in rows}
     reference = next((row for row in rows if row["row"] in named), None)
-    verdict, candidates = _candidates(rows, reference)
+    verdict, candidates = _candidates(rows)
     if undertrained(
         [Trained(row["row"], row["tier"], UNTRAINED, row[by]) for row in rows], baselines, metric
     ):
         verdict = Verdict.UNTRAINED
     taken = _cheapest(candidates, by)
     alike = [row for row in _alike(rows) if row["row"] != taken["row"]] if verdict != Verdict.NOTHING else []
+    if verdict == Verdict.BETTER and reference is not None:
+        alike = [row for row in alike if row["row"] != reference["row"]]
     compared = trained[trained[COMPARED].astype(bool)]
     return Choice(
         dataset=name,
@@ -108,14 +110,17 @@ def choice(frame: pd.DataFrame, controls: Sequence[str], without_documents: Sequ
     )
 
 
-def _candidates(rows: list[Row], reference: Row | None) -> tuple[Verdict, list[Row]]:
-    """Return what a board shows, and the methods that it lets one take."""
+def _candidates(rows: list[Row]) -> tuple[Verdict, list[Row]]:
+    """Return what a board shows, and the methods that it lets one take.
+
+    Letters are stricter than the comparison with the reference, as there are more pairs: a method may be better than
+    the reference and share a letter with it, and is taken then.
+    """
     if str(rows[0].get(TELLS)) != str(True):
         return Verdict.NOTHING, rows
     leaders = _alike(rows)
     better = [row for row in leaders if row["p"] < BELOW and row["difference"] > 0]  # NaN is neither
-    leads = reference is not None and reference["row"] in {row["row"] for row in leaders}
-    return (Verdict.BETTER, better) if better and not leads else (Verdict.AMONG, leaders)
+    return (Verdict.BETTER, better) if better else (Verdict.AMONG, leaders)
 
 
 def _alike(rows: list[Row]) -> list[Row]:
@@ -126,8 +131,17 @@ def _alike(rows: list[Row]) -> list[Row]:
 
 def _cheapest(rows: list[Row], by: str) -> Row:
     """Return the best of those that are about as cheap as the cheapest."""
-    least = min(row["train_seconds"] for row in rows)
-    return max((row for row in rows if row["train_seconds"] <= SAME_PRICE * least), key=lambda row: row[by])
+    least = min(seconds(row) for row in rows)
+    return max((row for row in rows if seconds(row) <= SAME_PRICE * least), key=lambda row: row[by])
+
+
+def seconds(row: Row) -> float:
+    """Return the seconds of a run's training loop: those of the CPU, which other work on the machine doesn't stretch.
+
+    Wall seconds where a GPU trained, as the CPU only waits there, and on boards of before they were noted.
+    """
+    alone = str(row.get("hardware", "")).endswith("no GPU") and not pd.isna(row.get("cpu_seconds"))
+    return float(row["cpu_seconds"] if alone else row["train_seconds"])
 
 
 def _with_documents(rows: list[Row], without: Sequence[str]) -> Row | None:

@@ -119,7 +119,8 @@ def _config(design: Design, asked: Asked, found: Mapping[str, Found]) -> dict[st
     config = merged(base, own)
     if "methods" in asked.config:
         config["methods"] = asked.config["methods"]
-    config.setdefault("seeds_per_job", len(config["seeds"]))
+    if isinstance(config["seeds"], list):  # another kind is refused when the suite is read
+        config.setdefault("seeds_per_job", len(config["seeds"]))
     config["datasets"] = {
         name: _dataset(entry or {}, design, found.get(name))
         for name, entry in asked.config["datasets"].items()

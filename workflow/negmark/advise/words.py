@@ -9,7 +9,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from negmark.advise.choice import Choice, Verdict
+from negmark.advise.choice import Choice, Verdict, seconds
 from negmark.advise.suspects import Suspects
 from negmark.core.metrics import decimals
 from negmark.core.names import BASELINES, LEXICAL, UNTRAINED, Row
@@ -108,9 +108,9 @@ def sure(choice: Choice) -> list[str]:
 def price(choice: Choice) -> str:
     """Return what the method costs, against the reference."""
     taken, reference = choice.taken, choice.reference
-    told = f"{counted_seconds(taken['train_seconds'])} a run here"
+    told = f"{counted_seconds(seconds(taken))} a run here"
     if reference and reference["row"] != taken["row"]:
-        times = taken["train_seconds"] / reference["train_seconds"]
+        times = seconds(taken) / seconds(reference)
         vectors = taken["vectors"] / reference["vectors"]
         told += (
             f", {times:.1f} times as long as {reference['title']}; it encodes {vectors:.1f} times as many texts, which "
@@ -148,8 +148,9 @@ def false_ones(advice: Advice) -> list[str]:
     if (found := advice.suspects) is not None:
         told.append(
             f"{found.above:,} of the {found.negatives:,} in the file ({found.share:.1%}) are still above the query's "
-            "own positive for the model that was trained against them. These are the ones to read first"
-            + (": the page shows the worst." if found.worst else ".")
+            "own positive for the model that was trained against them."
+            + (" These are the ones to read first" if found.above else "")
+            + (": the page shows the worst." if found.above and found.worst else "." if found.above else "")
         )
     if not advice.hidden:
         told.append(
@@ -214,7 +215,7 @@ def _line(choice: Choice, row: Row, by: str, digits: int) -> list[str]:
         interval,
         chance(row["p"]),
         groups,
-        f"{row['train_seconds']:.1f}",
+        f"{seconds(row):.1f}",
     ]
 
 
@@ -246,20 +247,20 @@ def sections(advice: Advice) -> dict[str, list[str]]:
     }
 
 
-def time_words(seconds: float, minutes: float, planned: float, left_out: Sequence[str]) -> list[str]:
+def time_words(spent: float, minutes: float, planned: float, left_out: Sequence[str]) -> list[str]:
     """Return what the advice took, and what was left out for that."""
-    took = f"Took {clock(seconds)} of {clock(60 * minutes)} (planned: {clock(planned)})."
-    if not left_out:
-        return [f"{took} Nothing was left out."]
+    took = f"Took {clock(spent)} of {clock(60 * minutes)} (planned: {clock(planned)})."
     more = " The smallest comparison takes longer than it was given." if planned > 60 * minutes else ""
+    if not left_out:
+        return [f"{took}{more} Nothing was left out."]
     return [
         f"{took}{more} Left out: {'; '.join(left_out)}. More time: `advise: {{minutes: {2 * minutes:g}}}`."
     ]
 
 
-def counted_seconds(seconds: float) -> str:
+def counted_seconds(count: float) -> str:
     """Return seconds in words."""
-    return f"{seconds:.1f} seconds" if seconds < 90 else clock(seconds)
+    return f"{count:.1f} seconds" if count < 90 else clock(count)
 
 
 def _seeds(row: Row) -> str:

@@ -42,8 +42,16 @@ def origin(card: Mapping[str, Any]) -> list[Fact]:
         ("documents", documents),
         *_relations(card),
         ("queries", queries),
+        *_mixed(card),
         *_test_split(card),
     ]
+
+
+def _mixed(card: Mapping[str, Any]) -> list[Fact]:
+    if "mixed" not in card:
+        return []
+    counts = ", ".join(f"{name} {count:,}" for name, count in card["mixed"].items())
+    return [("training queries by source", counts)]
 
 
 def _relations(card: Mapping[str, Any]) -> list[Fact]:

@@ -99,6 +99,10 @@ def matched(file: Path, dataset: Path) -> Matched:
     table = pd.DataFrame(_rows(ours, documents, dataset.name), columns=["query", "document", "score"]).astype(
         {"query": np.int32, "document": np.int32, "score": np.float32}
     )
+    if table.empty:
+        raise UserError(
+            f"{file}: its {len(ours):,} lines of training queries have no negative; give a list with some"
+        )
     return Matched(table, len(lines), len(lines) - len(ours))
 
 
@@ -126,16 +130,17 @@ def _rows(
 def pool_of(table: pd.DataFrame, dataset: Path) -> tuple[dict[str, NDArray[Any]], int]:
     """Return the arrays of a pool (`search.candidates`) and how many negatives were no negatives, so left out.
 
-    A query's candidates are its distinct documents by score, the file's order where scores are equal or lacking: then
-    the place is the score. Positives have no score, NaN.
+    A query's candidates are its distinct documents by score, the file's order where scores are equal, or one of the
+    query's is lacking: then the place is the score. Positives have no score, NaN.
     """
     qrels, documents = collection.qrels(dataset, "train"), collection.count(dataset)
     labels = Labels(qrels, documents, read_left_out(dataset))
     rows, found = table["query"].to_numpy(np.int64), table["document"].to_numpy(np.int64)
     refused = labels.is_positive(rows, found[:, None])[:, 0]
     kept = table[~refused].drop_duplicates(["query", "document"])
-    if not kept["score"].isna().any():
-        kept = kept.sort_values("score", ascending=False, kind="stable")
+    scored = kept["score"].notna().groupby(kept["query"]).transform("all")
+    by_score = kept.assign(score=kept["score"].where(scored))
+    kept = by_score.sort_values("score", ascending=False, kind="stable", na_position="last")
     place = kept.groupby("query").cumcount().to_numpy()
     depth, queries = int(place.max(initial=0)) + 1, labels.queries
     ids = np.full((len(queries), depth), NO_DOCUMENT, np.int32)

@@ -91,7 +91,7 @@ def _texts(source: str, parts: Mapping[str, Any]) -> Iterator[tuple[str, str, st
     for rows in parts.values():
         key, text = _key(source, rows, ID), _key(source, rows, TEXT)
         for row in rows:
-            yield str(row[key]), str(row.get(TITLE) or ""), str(row[text])
+            yield str(row[key]), str(row.get(TITLE) or ""), str(row[text] or "")
 
 
 def _write_pairs(source: str, parts: Mapping[str, Any], folder: Path) -> None:
@@ -110,6 +110,9 @@ def _write_pairs(source: str, parts: Mapping[str, Any], folder: Path) -> None:
         found = labels.setdefault(SPLITS.get(split, split), {})
         for row in rows.select_columns(columns[:2]):
             query, positive = row[columns[0]], row[columns[1]]
+            if query is None or positive is None:
+                missing = columns[0] if query is None else columns[1]
+                raise UserError(f"{source}: a row of {split} has no {missing}; take it out, or give it one")
             asked, answer = _id("q", query), _id("d", positive)
             queries.setdefault(asked, query)
             documents.setdefault(answer, positive)
@@ -135,6 +138,6 @@ def _key(source: str, rows: Any, keys: tuple[str, ...]) -> str:
 
 
 def _whole(source: str, grade: Any) -> int:
-    if grade != int(grade):
-        raise UserError(f"{source}: expected whole grades, found {grade}")
+    if isinstance(grade, bool) or not isinstance(grade, int | float) or grade != grade // 1:
+        raise UserError(f"{source}: expected whole grades, found {grade!r}")
     return int(grade)

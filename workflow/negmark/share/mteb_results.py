@@ -43,9 +43,12 @@ def tasks() -> dict[str, dict[str, str]]:
 
 
 def task_of(card: Mapping[str, Any]) -> dict[str, str]:
-    """Return the task, revision, split and language of a dataset, by its card."""
+    """Return the task, revision, split and language of a dataset, by its card.
+
+    A folder or archive of the user's own is no task of MTEB's, whatever its name.
+    """
     split = card.get("test_split", "test")
-    known = tasks().get(card["dataset"], {})
+    known = {} if card["source"].startswith("own ") else tasks().get(card["dataset"], {})
     whole = card["documents"] == card["documents_full"] and "test_queries" not in card
     if known and whole and split == known.get("split", "test"):
         return {"task": known["task"], "revision": known["revision"], "split": split, "language": ENGLISH}

@@ -38,6 +38,7 @@ PEAK = "peak_mebibytes"
 """The one cost that a chain of runs has once, as they run one after the other."""
 COSTS = {
     "train_seconds": ("cost/training/wall_seconds",),
+    "cpu_seconds": ("cost/training/cpu_seconds",),
     "own_seconds": ("cost/own/wall_seconds",),
     "vectors": ("counters/query_vectors", "counters/document_vectors", "counters/extra_vectors"),
     "pairs": ("counters/pairs",),

@@ -439,7 +439,8 @@ def test_a_run_of_an_older_form_is_named(tmp_path: Path, lacking: str) -> None:
 
 def test_a_manifest_of_an_older_form_is_named(tmp_path: Path) -> None:
     path = write_run(tmp_path, "scifact", "simans", 0, {"all": 0.5})
-    path.with_name("manifest.json").write_text(json.dumps({"cost": {"training": {"wall_seconds": 1.0, "cpu_seconds": 1.0}}}))
+    training = {"wall_seconds": 1.0, "cpu_seconds": 1.0}
+    path.with_name("manifest.json").write_text(json.dumps({"cost": {"training": training}}))
     with pytest.raises(UserError, match=r"simans/0/manifest.json: lacks 'own', as files of an older form"):
         read_run(path)
 

@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from negmark.advise.asked import asked_from, asked_of, is_advice
+from negmark.advise.advise import asked_hash
+from negmark.advise.asked import asked_from, asked_of, is_advice, open_asked
+from negmark.advise.designs import check_whole, whole_config
 from negmark.core.errors import UserError
 
 
@@ -77,3 +79,39 @@ def test_advice_is_asked_by_target_or_by_section() -> None:
     assert is_advice({}, ["--cores", "2", "advise"])
     assert is_advice({"advise": None}, ["--cores", "2"])
     assert not is_advice({"suite": "s"}, ["all", "results/advice/s/plan.json"])
+
+
+def test_what_is_no_suite_and_targets_of_suites_are_refused_before_anything_runs(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def refused(config: dict, *arguments: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            open_asked({"datasets": "./m", "advise": None, **config}, [], arguments, check_whole)
+        assert ended.value.code == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        return line
+
+    assert refused({"seeds": 3}) == "error: --config: seeds: input should be a valid list, found 3"
+    assert "methods.simanss: unknown method 'simanss'; did you mean 'simans'?" in refused(
+        {"methods": {"simanss": {}}}
+    )
+    assert refused({"datasets": {"Herb": "./m"}}).startswith("error: --config: datasets.Herb: ")
+    assert "plan: with `advise:` there is one target, advise; the suite that it makes is " in refused(
+        {}, "plan"
+    )
+    sentences = asked_of({"datasets": {"w": {"source": "./m", "kind": "sentences"}}}, "f")
+    assert whole_config(sentences)["datasets"]["w"] == {"source": "./m", "kind": "sentences"}, (
+        "no key of its own"
+    )
+    assert open_asked({"datasets": "wordnet"}, [], ["advise"], check_whole).suite == "advice-wordnet"
+
+
+def test_a_change_of_the_users_files_is_another_question(tmp_path: Path) -> None:
+    folder = tmp_path / "m"
+    (folder / "qrels").mkdir(parents=True)
+    (folder / "corpus.jsonl").write_text("{}\n")
+    asked = asked_of({"datasets": {"m": {"source": str(folder)}, "wordnet": None}}, "f")
+    first = asked_hash(asked)
+    assert asked_hash(asked) == first
+    (folder / "qrels" / "test.tsv").write_text("q\td\t1\n")
+    assert asked_hash(asked) != first

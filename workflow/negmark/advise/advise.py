@@ -17,7 +17,7 @@ from typing import Annotated, Any
 import pandas as pd
 from typer import Option
 
-from negmark.advise.asked import Asked, asked_from
+from negmark.advise.asked import CONFIG, Asked, asked_from
 from negmark.advise.budget import Clock, fitting, seeds_that_fit
 from negmark.advise.choice import Choice, choice
 from negmark.advise.designs import Found, Plan, plans, whole_config, with_fewer_seeds
@@ -28,6 +28,7 @@ from negmark.advise.words import Advice, terminal, time_words
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, short_hash, write_json, write_text
+from negmark.core.folders import expanded
 from negmark.core.notation import clock, listed
 from negmark.core.run_folders import run_folder
 from negmark.core.spreadsheet import read_table
@@ -40,7 +41,7 @@ from negmark.suite.layout import Layout
 from negmark.suite.paths import BOARDS
 from negmark.suite.suite import Suite
 
-PLAN, CONFIG, PAGE, TEXT = "plan.json", "suite.json", "advice.html", "advice.txt"
+PLAN, PAGE, TEXT = "plan.json", "advice.html", "advice.txt"
 TUNED = "tuned.json"
 
 
@@ -73,7 +74,7 @@ class Course:
     def keep(self, plan: Plan) -> None:
         """Write down the plan and the time, from which the same command goes on."""
         kept = {
-            "asked": short_hash(self.asked.as_json()), "config": plan.config, "left_out": plan.left_out,
+            "asked": asked_hash(self.asked), "config": plan.config, "left_out": plan.left_out,
             "planned": self.planned, "spent": self.seconds, "pace": self.pace,
             "finished": self.finished,
         }  # fmt: skip
@@ -94,6 +95,24 @@ class Course:
             str(self.cores),
         ]
         return subprocess.run([*command, *targets, "--configfile", str(file)], check=False).returncode == 0
+
+
+def asked_hash(asked: Asked) -> str:
+    """Return what stands for a question: the config and the files of the user's own data, which a plan rests on."""
+    named = [
+        expanded(entry[key])
+        for entry in asked.config["datasets"].values()
+        for key in ("source", "given")
+        if isinstance(entry, Mapping) and isinstance(entry.get(key), str)
+    ]
+    files = [
+        file
+        for path in named
+        for file in ([path] if path.is_file() else sorted(path.rglob("*")))
+        if file.is_file()
+    ]
+    stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+    return short_hash([asked.as_json(), stamps])
 
 
 def main(
@@ -133,7 +152,7 @@ def _plan(course: Course) -> tuple[Plan, Clock | None]:
     file = course.asked.folder / PLAN
     if file.is_file():
         kept = read_json(file)
-        if kept["asked"] == short_hash(course.asked.as_json()):
+        if kept["asked"] == asked_hash(course.asked):
             course.spent, course.planned, course.pace = kept["spent"], kept["planned"], kept["pace"]
             course.finished = kept["finished"]
             return Plan(kept["config"], kept["left_out"]), None

@@ -9,7 +9,7 @@ too, and what the user sets stays as it is; `advise:` holds what advice alone ha
 import json
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -29,6 +29,22 @@ ADVISE = "advise"
 """The target, and the key of the section."""
 FOLDER = Path("results/advice")
 TIER = "static"
+CONFIG = "suite.json"
+"""The suite that advice makes, in its folder."""
+OF_SUITES = (
+    "all",
+    "plan",
+    "tune",
+    "card",
+    "claims",
+    "gates",
+    "negatives",
+    "audit_given",
+    "models",
+    "reproduce",
+    "sync",
+)
+"""Targets that a user may ask of a suite."""
 EXAMPLE = "a file mine.yaml with the line `datasets: ./mine`, and --configfile mine.yaml"
 File = Literal["triplets.jsonl", "tuples.jsonl", "tevatron.jsonl", "bge.jsonl", "dpr.jsonl", "run.trec"]
 
@@ -77,16 +93,36 @@ def is_advice(config: Mapping[str, Any], arguments: Collection[str]) -> bool:
     return ADVISE in config or ADVISE in arguments
 
 
-def open_asked(config: Mapping[str, Any], files: Sequence[str | Path]) -> Asked:
-    """Return what a call of snakemake asks; a mistake ends the program with one line."""
+def open_asked(
+    config: Mapping[str, Any],
+    files: Sequence[str | Path],
+    arguments: Collection[str],
+    check: Callable[[Asked], None],
+) -> Asked:
+    """Return what a call of snakemake asks; a mistake ends the program with one line.
+
+    `check` raises `UserError` where no suite can be made of it.
+    """
     try:
         check_docstrings(sys.flags.optimize)
         for file in files:
             refuse_repeated_keys(Path(file))
-        return asked_of(config, " + ".join(map(str, files)) or "--config")
+        asked = asked_of(config, " + ".join(map(str, files)) or "--config")
+        refuse_other_targets(asked, arguments)
+        check(asked)
+        return asked
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from None
+
+
+def refuse_other_targets(asked: Asked, arguments: Collection[str]) -> None:
+    """Refuse the targets of a suite, which a config with the section `advise` has none of."""
+    if found := [name for name in OF_SUITES if name in arguments]:
+        raise UserError(
+            f"{asked.file}: {found[0]}: with `{ADVISE}:` there is one target, {ADVISE}; the suite that it makes is "
+            f"{asked.folder / CONFIG}, whose other targets are run by --configfile {asked.folder / CONFIG}"
+        )
 
 
 def asked_of(config: Mapping[str, Any], file: str) -> Asked:
@@ -110,7 +146,8 @@ def asked_of(config: Mapping[str, Any], file: str) -> Asked:
             raise UserError(
                 f"{file}: datasets.{name}: expected a path, or keys and values, found {shown(entry)}"
             )
-    name = config.get("suite", f"advice-{next(iter(datasets))}")
+    first = re.sub(r"[^a-z0-9]+", "-", next(iter(datasets)).lower()).strip("-")
+    name = config.get("suite", f"advice-{first}")
     own = {key: value for key, value in config.items() if key != ADVISE}
     asked = Asked(str(name), settings, {**own, "suite": name, "datasets": datasets}, file)
     if Path(BOARDS, asked.suite).is_dir() and not asked.folder.is_dir():

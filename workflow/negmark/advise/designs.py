@@ -11,6 +11,7 @@ from negmark.advise.asked import TIER, Asked
 from negmark.core.notation import counted, listed
 from negmark.methods import registry
 from negmark.plan.sizes import Size
+from negmark.suite.checks import load
 from negmark.suite.paths import GIVEN
 from negmark.suite.study import merged
 
@@ -95,6 +96,11 @@ def with_fewer_seeds(plan: Plan, seeds: int) -> Plan:
     return Plan({**config, "seeds_per_job": seeds}, [*plan.left_out, said])
 
 
+def check_whole(asked: Asked) -> None:
+    """Raise `UserError` where the whole comparison isn't a suite, so that a mistake is told before anything runs."""
+    load(whole_config(asked), asked.file)
+
+
 def whole_config(asked: Asked) -> dict[str, Any]:
     """Return the suite of the whole comparison before anything is known of the datasets."""
     return _config(Design(train_queries=0), asked, {})
@@ -130,7 +136,7 @@ def _config(design: Design, asked: Asked, found: Mapping[str, Found]) -> dict[st
 
 def _dataset(entry: Mapping[str, Any], design: Design, found: Found | None) -> dict[str, Any]:
     """Return a dataset's entry, cut as the design says where the user doesn't say it."""
-    cut: dict[str, Any] = {"dev_queries": 500}
+    cut: dict[str, Any] = {} if entry.get("kind") == "sentences" else {"dev_queries": 500}
     if found:
         cut |= _cuts(entry, design, found)
     return {**cut, **entry}

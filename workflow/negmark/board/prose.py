@@ -315,7 +315,7 @@ def budget_sentence(frame: pd.DataFrame) -> str:
         return ""
     several = len(tiers(frame)) > 1
     named = listed([marked(row, several) for row in others])
-    return f"Of another budget than the others, so without a rank or a group: {named}."
+    return f"Of another budget than the others, so unranked and in no group: {named}."
 
 
 def below_table(frame: pd.DataFrame) -> list[str]:

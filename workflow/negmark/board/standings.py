@@ -191,7 +191,9 @@ def _ranked(frame: pd.DataFrame) -> pd.DataFrame:
     by = f"{ranked_by(frame)}/{ranking_slice(frame)}/mean"
     place = {tier: number for number, tier in enumerate(tiers(frame))}
     keys = frame.assign(tier=frame["tier"].map(place).fillna(0), track=frame["track"] == "faithful")
-    below = frame.pop("untuned") | (frame["idle"] != "") | frame[OTHER_BUDGET]
+    untuned = frame.pop("untuned")
+    frame = frame.assign(**{OTHER_BUDGET: frame[OTHER_BUDGET] & ~untuned})  # untuned rows have no rank anyway
+    below = untuned | (frame["idle"] != "") | frame[OTHER_BUDGET]
     keys, by_place = keys.assign(below=below), ["tier", "track", "below", by, "row"]
     order = keys.sort_values(by_place, ascending=[True, True, True, False, True]).index
     scores = frame[by].where((frame["track"] != "baseline") & ~below)

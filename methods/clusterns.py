@@ -177,11 +177,8 @@ class ClusterNS(Method):
         by_step = self.params.start_by == "step"
         if (batch.step < self.params.start_step) if by_step else (cosines.mean() > self.params.start_cosine):
             return
-        if len(queries) < self.params.clusters:
-            raise ValueError(
-                f"clusterns: {self.params.clusters} centroids can't start from a batch of {len(queries)}; "
-                "lower `clusters`"
-            )
+        if reason := self.unfit(self.params, len(queries)):
+            raise ValueError(f"clusterns: {reason}")
         index = int(self.services.rng(batch.step, "first centroid").integers(len(queries)))
         self.centroids = queries[far_from_the_last(cosines, index, self.params.clusters)].clone()
 

@@ -76,11 +76,8 @@ class Debiased(Method):
 
     def idle(self) -> str:
         """Return that nothing is taken off."""
-        return (
-            ""
-            if class_prior(self.params.tau_plus, self.services.track)
-            else "tau+ is 0, so that it is InfoNCE"
-        )
+        prior = class_prior(self.params.tau_plus, self.services.track)
+        return "" if prior else "tau+ is 0, so that it is InfoNCE"
 
 
 def class_prior(tau_plus: float | None, track: str) -> float:

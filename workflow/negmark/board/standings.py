@@ -160,12 +160,11 @@ def _row(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
 def _of_other_budgets(ordered: list[dict[str, Any]]) -> list[bool]:
     """Return for each row of `ordered` runs whether it had another budget than most of its dataset, tier and track."""
-    rows = {(run["dataset"], run["row"]): run for run in ordered}
-    by_dataset = {
-        dataset: {row: run for (of, row), run in rows.items() if of == dataset} for dataset, _ in rows
-    }
-    others = {dataset: of_another_budget(runs) for dataset, runs in by_dataset.items()}
-    return [row in others[dataset] for dataset, row in rows]
+    by_dataset: dict[str, dict[str, dict[str, Any]]] = {}
+    for run in ordered:
+        by_dataset.setdefault(run["dataset"], {})[run["row"]] = run
+    others = {dataset: of_another_budget(rows) for dataset, rows in by_dataset.items()}
+    return [row in others[dataset] for dataset, rows in by_dataset.items() for row in rows]
 
 
 def _mean(values: list[float]) -> float:

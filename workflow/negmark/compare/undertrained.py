@@ -3,6 +3,7 @@
 The order of such rows is that of how far each was from being trained. It says nothing of methods.
 """
 
+import math
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
@@ -56,11 +57,9 @@ def undertrained_tiers(scores: QueryScores, controls: Collection[str] = ()) -> d
 
 def below_start(scores: QueryScores) -> dict[str, str]:
     """Return for each trained row of a dataset that doesn't reach what training began with that baseline's name."""
-    return {
-        name: row.about["before"]
-        for name, row in scores.rows.items()
-        if row.about["before"] in scores.rows and _mean(scores, name) < _mean(scores, row.about["before"])
-    }
+    means = {name: _mean(scores, name) for name in scores.rows}
+    before = {name: row.about["before"] for name, row in scores.rows.items()}
+    return {name: start for name, start in before.items() if means[name] < means.get(start, -math.inf)}
 
 
 def _mean(scores: QueryScores, name: str) -> float:

@@ -60,6 +60,8 @@ def test_the_whole_comparison_leaves_out_queries_that_no_step_would_see_and_noth
     assert plan.left_out == ["mine: 30,000 of 50,000 training queries, which the file lacks too"]
     small = {"mine": replace(FOUND["mine"], size=replace(SIZE, train=900))}
     assert next(plans(asked(), small)).left_out == []
+    made = {"mine": replace(small["mine"], set_aside=90)}
+    assert next(plans(asked(), made)).left_out == ["mine: 90 training queries, of which a dev split was made"]
 
 
 def test_the_smallest_says_all_that_it_lacks() -> None:

@@ -55,6 +55,19 @@ def test_ir_datasets_gives_documents_of_the_parent_and_labels_of_its_splits(
     assert found.queries[0] == "ask 0"
 
 
+def test_what_cannot_be_downloaded_is_told_with_the_folder_to_fill(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = pytest.importorskip("ir_datasets", reason="pip install 'negmark[ir_datasets]'")
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("All download sources failed", [])
+
+    monkeypatch.setattr(package.load("vaswani"), "docs_iter", fails, raising=False)
+    with pytest.raises(UserError, match=r"vaswani: .*All download sources failed.*IR_DATASETS_HOME"):
+        ir_dataset.fetch("ir_datasets:vaswani", tmp_path, "test")
+
+
 def test_a_name_with_labels_of_its_own_is_its_own_test_split(registered: str, tmp_path: Path) -> None:
     ir_dataset.fetch(f"{registered}/test", tmp_path / "out", "test")
     records = Records(tmp_path / "out")

@@ -125,6 +125,25 @@ def test_ids_decide_where_there_is_no_text_and_between_equal_texts(bench, tmp_pa
     assert candidates(pool, 2) == [9], "the text says which document it is, not an id of another numbering"
 
 
+def test_objects_may_stand_in_one_array(bench, tmp_path):
+    """As DPR's own files are: biencoder-nq-train.json."""
+    rows = [
+        {"question": f"query q{n}", "answers": [], "positive_ctxs": [], "negative_ctxs": [],
+         "hard_negative_ctxs": [{"title": "", "text": f"document d{n + 30}", "score": "1.5"}]}
+        for n in (1, 2)
+    ]  # fmt: skip
+    file = tmp_path / "biencoder.json"
+    file.write_text(json.dumps(rows, indent=4))
+    pool = pool_of(bench, file)
+    assert [candidates(pool, query) for query in (1, 2)] == [[31], [32]]
+    file.write_text(json.dumps([*rows, {"question": 3}], indent=4))
+    with pytest.raises(UserError, match="object 3: expected a JSON object of Tevatron"):
+        given.matched(file, bench.dataset)
+    file.write_text(json.dumps(rows, indent=4)[:-1])
+    with pytest.raises(UserError, match="not a whole JSON array"):
+        given.matched(file, bench.dataset)
+
+
 def test_gzipped_runs_are_ranked_by_score(bench, tmp_path):
     file = tmp_path / "run.trec.gz"
     file.write_bytes(gzip.compress(b"q1 Q0 d40 1 0.5 x\nq1 Q0 d41 2 0.9 x\n"))

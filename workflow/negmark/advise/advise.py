@@ -208,7 +208,8 @@ def found_of(layout: Layout, name: str) -> Found:
     dataset = layout.datasets[name]
     path = Path(layout.paths.card(dataset))
     card = read_json(path)
-    return Found(size_of(name, dataset.decides, path), card["queries"].get("dev", 0), card["labels"])
+    dev = card["queries"]["dev"]
+    return Found(size_of(name, dataset.decides, path), dev, card["labels"], dev - card["queries_full"]["dev"])
 
 
 def _advices(course: Course, plan: Plan, layout: Layout, board: Path) -> list[Advice]:

@@ -34,6 +34,8 @@ class Found:
     """Queries of its dev split."""
     labels: Mapping[str, int]
     """Labels of each split."""
+    set_aside: int = 0
+    """Training queries of which the dev split was made."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,10 @@ def _left_out(design: Design, asked: Asked, found: Mapping[str, Found]) -> list[
         if "train_queries" in entry and "train_queries" not in own:
             left = one.size.train - entry["train_queries"]
             told.append(f"{name}: {left:,} of {one.size.train:,} training queries, which the file lacks too")
+        if one.set_aside:
+            told.append(
+                f"{name}: {counted(one.set_aside, 'training query', 'training queries')}, of which a dev split was made"
+            )
     return told
 
 

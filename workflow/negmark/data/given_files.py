@@ -1,14 +1,16 @@
 """Files of given negatives, read line by line, in the forms in which trainers take them.
 
-A line of JSON is told by its keys: `negative_passages` (Tevatron; `negative_document_ids` with a corpus of its own),
-`hard_negative_ctxs` and `negative_ctxs` (DPR, one object a line), `neg` (FlagEmbedding), or `negative`, `negative_1`
-and so on (sentence-transformers, whose first key is the query). Six columns are a TREC run. Other keys are ignored.
-A line that is none of these raises `UserError` with its file and number.
+An object of JSON, one a line or all in one array as in DPR's own files, is told by its keys: `negative_passages`
+(Tevatron; `negative_document_ids` with a corpus of its own), `hard_negative_ctxs` and `negative_ctxs` (DPR), `neg`
+(FlagEmbedding), or `negative`, `negative_1` and so on (sentence-transformers, whose first key is the query). Six columns
+are a TREC run. Other keys are ignored. What is none of these raises `UserError` with the file and the number of the line
+or object.
 """
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -41,11 +43,25 @@ class GivenLine(NamedTuple):
 
 
 def read_given(file: Path) -> Iterator[GivenLine]:
-    """Yield the lines of a file, plain or gzipped; blank ones are skipped."""
-    for place, line in text_lines(file):
-        text = line.removeprefix("\ufeff")
-        if text.strip():
-            yield _of_json(place, text) if text.lstrip().startswith(("{", "[")) else _of_run(place, text)
+    """Yield what a file, plain or gzipped, gives: a line, or an object of its array; blank lines are skipped."""
+    lines = ((place, text) for place, line in text_lines(file) if (text := line.lstrip("\ufeff \t")))
+    for place, text in lines:
+        if text.startswith("["):
+            yield from _of_array(file, (line for _, line in chain([(place, text)], lines)))
+        else:
+            yield _of_json(place, text) if text.startswith("{") else _of_run(place, text)
+
+
+def _of_array(file: Path, lines: Iterable[str]) -> Iterator[GivenLine]:
+    """Yield the objects of an array: what a file holds from a line that begins with [ on."""
+    try:
+        rows = json.loads("\n".join(lines))
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{file}: not a whole JSON array ({error}); write it anew, or one object a line"
+        ) from None
+    for number, row in enumerate(rows, start=1):
+        yield _of_object(f"{file}: object {number}", row, json.dumps(row, ensure_ascii=False))
 
 
 def _of_run(place: str, line: str) -> GivenLine:
@@ -69,6 +85,10 @@ def _of_json(place: str, line: str) -> GivenLine:
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise _odd(place, line) from None
+    return _of_object(place, row, line)
+
+
+def _of_object(place: str, row: Any, shown: str) -> GivenLine:
     found = next(
         (read for keys, read in READERS.items() if isinstance(row, dict) and row.keys() & set(keys)), None
     )
@@ -77,7 +97,7 @@ def _of_json(place: str, line: str) -> GivenLine:
             return GivenLine(place, *found(row))
     except (TypeError, KeyError, ValueError):
         pass
-    raise _odd(place, line)
+    raise _odd(place, shown)
 
 
 Fields = tuple[str | None, str | None, list[GivenText]]
@@ -152,4 +172,4 @@ def _string(value: Any) -> str:
 
 
 def _odd(place: str, line: str) -> UserError:
-    return UserError(f"{place}: expected {FORMS}; found {line[:LONGEST_SHOWN]!r}; fix the line")
+    return UserError(f"{place}: expected {FORMS}; found {line[:LONGEST_SHOWN]!r}; mend it")

@@ -5,6 +5,7 @@ A name there has documents, and queries and labels, or it is the parent of such:
 (`train`, `dev`, `test`, or what `test_split` names); a name with labels of its own is its own test split.
 """
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,8 @@ TITLE, BODY = "title", ("text", "body", "abstract")
 def fetch(source: str, folder: Path, test_split: str) -> dict[str, str]:
     """Fill an empty folder with a collection in BEIR layout and return its facts (`source`, `licence`).
 
-    Raises `UserError` if the name is unknown, or has no documents or labels. Whatever ir_datasets downloads it keeps in
-    its own folder (IR_DATASETS_HOME).
+    Raises `UserError` if the name is unknown, has no documents or labels, or can't be downloaded. Whatever ir_datasets
+    downloads it keeps in its own folder (IR_DATASETS_HOME).
     """
     name = source.removeprefix(IR_DATASETS)
     package = _package()
@@ -36,11 +37,12 @@ def fetch(source: str, folder: Path, test_split: str) -> dict[str, str]:
             f"{source}: ir_datasets has no labels under this name nor under {name}/train, {name}/dev or "
             f"{name}/{test_split}; name the parent of its splits"
         )
-    write_documents(folder, _documents(whole))
-    write_queries(folder, _queries(splits))
-    for split, part in splits.items():
-        labels = ((str(row.query_id), str(row.doc_id), int(row.relevance)) for row in part.qrels_iter())
-        write_labels(folder, split, labels)
+    with _downloading(source):
+        write_documents(folder, _documents(whole))
+        write_queries(folder, _queries(splits))
+        for split, part in splits.items():
+            labels = ((str(row.query_id), str(row.doc_id), int(row.relevance)) for row in part.qrels_iter())
+            write_labels(folder, split, labels)
     return {
         "source": f"ir_datasets {package.__version__}: {name}",
         "licence": f"as its owner states (https://ir-datasets.com/{name.partition('/')[0]})",
@@ -53,6 +55,18 @@ def _package() -> Any:
     except ImportError:
         raise UserError(f"{IR_DATASETS}: datasets by these names need a package: {EXTRA}") from None
     return ir_datasets
+
+
+@contextlib.contextmanager
+def _downloading(source: str) -> Iterator[None]:
+    """Say what to do where the package finds none of its sources on the network, which it only then looks for."""
+    try:
+        yield
+    except RuntimeError as error:  # a ConnectionError each, in a list of pairs
+        raise UserError(
+            f"{source}: ir_datasets has no copy here and could not download one ({error.args[0]}); get on the network, "
+            "or fill the folder that IR_DATASETS_HOME names"
+        ) from error
 
 
 def _opened(package: Any, name: str) -> Any:

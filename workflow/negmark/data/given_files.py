@@ -2,9 +2,8 @@
 
 An object of JSON, one a line or all in one array as in DPR's own files, is told by its keys: `negative_passages`
 (Tevatron; `negative_document_ids` with a corpus of its own), `hard_negative_ctxs` and `negative_ctxs` (DPR), `neg`
-(FlagEmbedding), or `negative`, `negative_1` and so on (sentence-transformers, whose first key is the query). Six columns
-are a TREC run. Other keys are ignored. What is none of these raises `UserError` with the file and the number of the line
-or object.
+(FlagEmbedding), or `negative`, `negative_1` and so on (sentence-transformers, whose first key is the query). Six
+columns are a TREC run. Other keys are ignored. What is none of these raises `UserError` with its file and number.
 """
 
 import json

@@ -22,6 +22,7 @@ from negmark.board.prose import (
     sentences,
     size_sentence,
     start_sentence,
+    tiers_told,
     version_sentence,
     warnings,
 )
@@ -87,6 +88,7 @@ def page(
         suite=suite,
         version=version_sentence(suite, settings),
         answer=short_answer(frame, settings),
+        told=tiers_told(frame),
         reading=reading(frame),
         tiers=names if len(names) > 1 else [],
         tracks=_several(frame.loc[frame["track"] != "baseline", "track"]),

@@ -485,19 +485,23 @@ def _documents(card: dict[str, Any]) -> str:
 
 
 def reading(frame: pd.DataFrame) -> str:
-    """How to read the board, and what each of its tiers trains."""
-    names, by = tiers(frame), [ranked_by(part) for _, part in datasets(frame)]
+    """How to read the board."""
+    by = [ranked_by(part) for _, part in datasets(frame)]
     first = next((metric for metric in by if metric != STS), DEFAULT[0])
     notes = [SENTENCES] if STS in by else []
     notes += [TESTED] if COMPARED in frame and frame[COMPARED].any() else []
     notes += [CURVES] if RISING in frame else []
     notes += [FALSE_NEGATIVES] if RATE in frame else []
     notes += [UNTUNED] if frame["title"].str.endswith(UNTUNED_TITLE).any() else []
-    notes += [
+    return " ".join([READING.format(by=first), *notes])
+
+
+def tiers_told(frame: pd.DataFrame) -> str:
+    """What each of the board's tiers trains, and what it may be trusted for."""
+    names = tiers(frame)
+    told = [
         f"In the {tier} tier, {TIERS[tier].says}. {TIERS[tier].trust}".rstrip()
         for tier in names
         if tier in TIERS
     ]
-    return " ".join(
-        [READING.format(by=first), *notes, *(["Tiers are ranked separately."] if len(names) > 1 else [])]
-    )
+    return " ".join([*told, *(["Tiers are ranked separately."] if len(names) > 1 else [])])

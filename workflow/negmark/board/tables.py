@@ -23,6 +23,7 @@ from negmark.board.prose import (
     sentences,
     size_sentence,
     start_sentence,
+    tiers_told,
     version_sentence,
     warnings,
 )
@@ -54,7 +55,7 @@ def markdown(
     parts = [
         f"# Leaderboard: {plain(suite)}",
         *(f"**{plain(sentence)}**" for sentence in short_answer(frame, settings)),
-        plain(version_sentence(suite, settings)),
+        plain(f"{version_sentence(suite, settings)} {tiers_told(frame)}".strip()),
         plain(reading(frame)),
     ]
     if overview:

@@ -84,7 +84,11 @@ def test_all_rows_try_the_same_rates_and_their_own_parameter(tmp_path, monkeypat
             assert len(rates) <= 1, name
             counts = {len(row.values()) for row in layout.suite.tuned_rows()}
             assert counts <= {0, 4}, "the fifth value is the row's own"
-            tried = {row for row, tier in layout.contents.tiers.items() if tier != "rerank"}
+            tried = {
+                row
+                for row, tier in layout.contents.tiers.items()
+                if tier != "rerank" and row not in layout.suite.tuning.untuned
+            }
             files = layout.trials("values", dataset.name)
             assert {Path(path).parent.name for path in files} == tried, name
 
@@ -137,6 +141,12 @@ def test_trials_of_a_row_that_starts_from_another_take_its_runs_in_turn():
     assert [Path(path).parts[-2] for path in inputs["start"]] == ["seed-0", "seed-1", "seed-0"]
 
 
+def test_a_row_that_others_start_from_may_stay_as_it_is_among_tuned_ones_alone():
+    rows = {"inbatch": None, "random": None, "after": {"method": "inbatch", "start": "random"}}
+    made = load(suite(methods=rows, tuning={"untuned": ["random"]}, tuned="alone"), "x")
+    assert [row.name for row in made.tuned_rows()] == ["inbatch", "after"]
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
@@ -147,6 +157,7 @@ def test_trials_of_a_row_that_starts_from_another_take_its_runs_in_turn():
         ({"tuning": {"seeds": [9, 1]}}, "tuning.seeds: 1 is also one of the suite's seeds, by which the board judges"),
         ({"tuning": {"seeds": [9, 9]}}, "tuning.seeds: each seed may be listed once"),
         ({"tuning": {"methods": ["simnas"]}}, "tuning.methods: no row 'simnas'.*did you mean 'simans'"),
+        ({"tuning": {"untuned": ["simnas"]}}, "tuning.untuned: no row 'simnas'.*did you mean 'simans'"),
         ({"tuned": "only"}, "tuned: input should be False, True or 'alone', found 'only'"),
         (
             {"methods": {"inbatch": None, "inbatch_tuned": {"method": "random"}}, "tuning": {}},
@@ -157,7 +168,7 @@ def test_trials_of_a_row_that_starts_from_another_take_its_runs_in_turn():
                 "methods": {"random": None, "after": {"method": "inbatch", "start": "random"}}, "tuning": {},
                 "tuned": "alone",
             },
-            "tuned: alone: trials of after start from random as it is, which isn't run then",
+            r"tuned: alone: trials of after start from random as it is.*`tuning: \{untuned: \[random\]\}`",
         ),
         ({"rerank": {"curve_every": 5}}, "rerank.curve_every"),
     ],

@@ -506,9 +506,11 @@ def _check_tuning(suite: Suite, file: str) -> None:
     if len(set(tuning.seeds)) < len(tuning.seeds):
         raise UserError(f"{where}.seeds: each seed may be listed once")
     able = [row.name for row in suite.rows.values() if not row.tier.scores_pairs]
-    for name in tuning.methods:
-        if name not in able:
-            raise UserError(f"{where}.methods: no row '{name}' that can be tuned; {nearest(name, able)}")
+    for key, names in (("methods", tuning.methods), ("untuned", tuning.untuned)):
+        if unknown := [name for name in names if name not in able]:
+            raise UserError(
+                f"{where}.{key}: no row '{unknown[0]}' that can be tuned; {nearest(unknown[0], able)}"
+            )
     for row in suite.tuned_rows():
         _check_tuned_row(suite, row, file)
     tuned = {name for row in suite.tuned_rows() for name in (row.name, row.method.name)}
@@ -528,7 +530,7 @@ def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
     if suite.tuned == "alone" and row.start in {one.name for one in suite.tuned_rows()}:
         raise UserError(
             f"{file}: tuned: alone: trials of {row.name} start from {row.start} as it is, which isn't run then; use "
-            "`tuned: true`, or name rows in `tuning: {methods: [...]}` without one of both"
+            f"`tuned: true`, or add `tuning: {{untuned: [{row.start}]}}`"
         )
     if (
         suite.tuned == "alone"
@@ -537,7 +539,7 @@ def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
     ):
         raise UserError(
             f"{file}: tuned: alone: trials of {row.name} ask {suite.trained_teacher} as it is, which isn't run then; "
-            "use `tuned: true`, or name rows in `tuning: {methods: [...]}` without one of both"
+            f"use `tuned: true`, or let another row teach that stays as it is: `tuning: {{untuned: [...]}}`"
         )
     if f"{row.name}{TUNED}" in suite.rows:
         raise UserError(f"{where}{TUNED}: this is the name of {row.name} when it is tuned; use another name")

@@ -516,6 +516,8 @@ class TuningSettings(Settings):
     """Seeds of every trial, none of them one of the suite's; if left out, the first three from 1000 on."""
     methods: list[Name] = []
     """Rows that are tuned; if left out, all but those of the rerank tier."""
+    untuned: list[Name] = []
+    """Rows of these that are not: what teaches or is started from, where the suite has `tuned: alone`."""
 
 
 class TrackingSettings(Settings):

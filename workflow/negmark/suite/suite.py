@@ -292,7 +292,7 @@ class Suite(Settings):
 
     def tuned_rows(self) -> list[Row]:
         """Return the rows that tuning can be asked for."""
-        named = self.tuning.methods or self.row_settings
+        named = {*(self.tuning.methods or self.row_settings)} - {*self.tuning.untuned}
         return [row for row in self.rows.values() if row.name in named and not row.tier.scores_pairs]
 
     def trial_seeds(self) -> list[int]:

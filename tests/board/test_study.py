@@ -6,8 +6,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from negmark.board import study as stage
+from negmark.board import study_figures
 from negmark.compare.differences import differences
 from negmark.core.errors import UserError
 from negmark.core.spreadsheet import csv
@@ -198,3 +200,13 @@ def test_a_comparison_without_effects_leaves_none_of_an_earlier_one(tmp_path: Pa
     (tmp_path / "study" / "effects.csv").write_text("old")
     folder = written(tmp_path, monkeypatch, {("32",): {"means": MEANS}, ("64",): {"means": MEANS}})
     assert not (folder / "effects.csv").exists()
+
+
+def test_a_line_joins_amounts_of_one_kind_alone() -> None:
+    places = ["random 32", "random 512", "glove 50", "words 384"]
+    part = pd.DataFrame({"table": places, "difference": 0.1, "difference_low": 0.0, "difference_high": 0.2})
+    axes = Figure().subplots()
+    study_figures._line(axes, part, "table", places, 0, 1)
+    assert [len(drawn.lines[0].get_xdata()) for drawn in axes.containers] == [2, 1, 1]
+    study_figures._line(axes, part.assign(table=["1", "4", "8", "16"]), "table", ["1", "4", "8", "16"], 0, 1)
+    assert len(axes.containers[-1].lines[0].get_xdata()) == 4

@@ -1,5 +1,6 @@
 """The figures of a study: orders of rows against each other, or what each row gains along an axis."""
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -156,18 +157,24 @@ def _sweep_caption(section: Section) -> str:
 
 
 def _line(axes: Axes, part: pd.DataFrame, column: str, places: list[str], number: int, many: int) -> None:
-    """Draw a row's differences, each beside those of the other rows at its place."""
+    """Draw a row's differences, each beside those of the other rows at its place; a line joins amounts of one kind."""
     by_place = part.set_index(column)
-    found = [place for place in places if place in by_place.index]
     shift = SPREAD * (number / max(many - 1, 1) - 0.5)
-    mine = by_place.loc[found]
-    axes.errorbar(
-        [places.index(place) + shift for place in found],
-        mine["difference"],
-        yerr=[mine["difference"] - mine["difference_low"], mine["difference_high"] - mine["difference"]],
-        elinewidth=0.8,
-        **_look(number),
-    )
+    for _, joined in groupby((place for place in places if place in by_place.index), key=_kind):
+        found = list(joined)
+        mine = by_place.loc[found]
+        axes.errorbar(
+            [places.index(place) + shift for place in found],
+            mine["difference"],
+            yerr=[mine["difference"] - mine["difference_low"], mine["difference_high"] - mine["difference"]],
+            elinewidth=0.8,
+            **_look(number),
+        )
+
+
+def _kind(place: str) -> str:
+    """Return a place's name without its amount: between `random 512` and `glove 50` nothing lies."""
+    return place.rstrip("0123456789.")
 
 
 def _look(number: int) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def _of_array(file: Path, lines: Iterable[str]) -> Iterator[GivenLine]:
             f"{file}: not a whole JSON array ({error}); write it anew, or one object a line"
         ) from None
     for number, row in enumerate(rows, start=1):
-        yield _of_object(f"{file}: object {number}", row, json.dumps(row, ensure_ascii=False))
+        yield _of_object(f"{file}: object {number}", row)
 
 
 def _of_run(place: str, line: str) -> GivenLine:
@@ -84,10 +84,10 @@ def _of_json(place: str, line: str) -> GivenLine:
         row = json.loads(line)
     except (ValueError, RecursionError):
         raise _odd(place, line) from None
-    return _of_object(place, row, line)
+    return _of_object(place, row)
 
 
-def _of_object(place: str, row: Any, shown: str) -> GivenLine:
+def _of_object(place: str, row: Any) -> GivenLine:
     found = next(
         (read for keys, read in READERS.items() if isinstance(row, dict) and row.keys() & set(keys)), None
     )
@@ -96,7 +96,7 @@ def _of_object(place: str, row: Any, shown: str) -> GivenLine:
             return GivenLine(place, *found(row))
     except (TypeError, KeyError, ValueError):
         pass
-    raise _odd(place, shown)
+    raise _odd(place, json.dumps(row, ensure_ascii=False))
 
 
 Fields = tuple[str | None, str | None, list[GivenText]]

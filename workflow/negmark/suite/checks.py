@@ -539,7 +539,7 @@ def _check_tuned_row(suite: Suite, row: Row, file: str) -> None:
     ):
         raise UserError(
             f"{file}: tuned: alone: trials of {row.name} ask {suite.trained_teacher} as it is, which isn't run then; "
-            f"use `tuned: true`, or let another row teach that stays as it is: `tuning: {{untuned: [...]}}`"
+            "use `tuned: true`, or let another row teach that stays as it is: `tuning: {untuned: [...]}`"
         )
     if f"{row.name}{TUNED}" in suite.rows:
         raise UserError(f"{where}{TUNED}: this is the name of {row.name} when it is tuned; use another name")

@@ -133,6 +133,23 @@ def test_rows_that_have_the_key_from_elsewhere_run_with_the_base_alone() -> None
     assert set(by_name["s-negatives-2"]) == {"random", "simans", "lent", "star_f"}
 
 
+@pytest.mark.parametrize(
+    ("row", "key"),
+    [
+        ({"method": "hcl", "track": "faithful", "budget": {"temperature": 0.5}}, "temperature"),
+        ({"method": "random", "loss": "star_f"}, "negatives"),
+        ({"method": "inbatch"}, "negatives"),
+    ],
+)
+def test_a_row_sweeps_no_key_that_it_has_from_elsewhere(row: dict[str, Any], key: str) -> None:
+    """Else its boards would be labelled with values that it never had, and only the reference would change."""
+    rows = {**BASE["methods"], "star_f": {"method": "star", "track": "faithful"}, "mine": row}
+    with pytest.raises(
+        UserError, match=rf"methods\.mine\.sweep\.{key}: this row has it from its own `budget`"
+    ):
+        sweep(None, {"mine": {key: [1, 2]}}, methods=rows)
+
+
 def test_what_a_swept_row_needs_runs_with_it() -> None:
     methods = {"random": {}, "simans": {"a": 0.5}, "star": {}, "after": {"method": "star", "start": "simans"}}
     found = sweep(rows={"after": {"depth": [30]}}, methods=methods)

@@ -79,9 +79,7 @@ def sweep_of(config: Mapping[str, Any], file: str) -> Study:
     axes = list(_axes(config, suite, file))
     for axis in axes:
         if not any(_has_key(row, axis) for row in suite.rows.values()):
-            raise UserError(
-                f"{file}: {SWEEP}.{axis.name}: no row of this suite reads {axis.key}; leave it out"
-            )
+            raise UserError(f"{file}: {_why_unread(axis)}; leave it out")
     base = tuple(label_of(axis.own) for axis in axes)
     variants = [Variant(base, {**given, "suite": f"{name}-{BASE}"})]
     for place, axis in enumerate(axes):
@@ -202,14 +200,26 @@ def _kept(suite: Suite, axis: Axis, value: Any) -> set[str]:
 
 def _has_key(row: Row, axis: Axis) -> bool:
     """Say whether a row would run otherwise: it may be of another tier, or have the key from elsewhere."""
-    if axis.row is not None:
-        return row.name == axis.row
+    if axis.row not in {None, row.name}:
+        return False
+    if not axis.section:
+        return True
     elsewhere = axis.key in row.own_budget or row.lender is not None
     none = axis.key == "negatives" and not (
         row.method.gives_documents and row.granted == row.budget.negatives
     )
     unread = axis.key in OF_RANDOM_TABLES and getattr(row.budget, "start", "random") != "random"
     return row.tier.section == axis.section and not (elsewhere or none or unread)
+
+
+def _why_unread(axis: Axis) -> str:
+    """Say that no board would differ: no row of the suite, or not the one that sweeps it, reads a key."""
+    if axis.row is None:
+        return f"{SWEEP}.{axis.name}: no row of this suite reads {axis.key}"
+    return (
+        f"methods.{axis.row}.{SWEEP}.{axis.key}: this row has it from its own `budget`, from the row whose `loss` it is "
+        "trained with, or from nowhere"
+    )
 
 
 def _is_reference(suite: Suite, row: Row) -> bool:

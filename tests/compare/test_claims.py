@@ -258,17 +258,30 @@ def test_a_claim_about_training_on_is_tested_by_a_row_that_starts_from_the_other
     assert found[["better_row", "worse_row"]].values.tolist() == [["chained", "twice"]]
 
 
-def test_two_rows_below_what_they_began_with_are_not_judged_though_another_is_above() -> None:
+def test_a_row_that_others_start_from_counts_though_it_stands_untuned_below_the_ranking() -> None:
+    """ADORE and STAR, each with its own loss, of which STAR as it comes is started from."""
+    both = {"steps": 600}
+    chained = noisy("chained", 0.5, 1, method="a", chain=["b"], conditions={**both, "loss": "chained"})
+    for_as_long = noisy("twice", 0.4, 2, method="b", chain=["b"], conditions={**both, "loss": "twice"})
+    start = noisy("b", 0.4, 2, untuned=True)
+    ranked = {name: table.ranked() for name, table in dataset_of(chained, for_as_long, start).items()}
+    found = comparisons(judge({"x": (claim(from_worse=True),)}, ranked))
+    assert found[["better_row", "worse_row"]].values.tolist() == [["chained", "twice"]]
+
+
+def test_a_row_below_what_it_began_with_is_not_judged_though_another_is_above() -> None:
     untrained = noisy("untrained", 0.65, 3, track="baseline")
     high = noisy("c", 0.7, 4)
     found = {name: below_start(table) for name, table in dataset_of(HIGH, LOW, high, untrained).items()}
     assert found == {"d": {"a": "untrained", "b": "untrained"}}
     judged = judge({"x": (claim(),)}, dataset_of(HIGH, LOW, high, untrained), Doubts(below=found))
     assert verdicts(judged)["reason"].tolist() == [
-        "d: a and b are both below untrained, with which they began"
+        "d: ended below what training began with, a below untrained and b below untrained"
     ]
     judged = judge({"x": (claim("c", "b"),)}, dataset_of(HIGH, LOW, high, untrained), Doubts(below=found))
-    assert verdicts(judged)["verdict"].tolist() == ["reproduced"]
+    assert verdicts(judged)["reason"].tolist() == [
+        "d: ended below what training began with, b below untrained"
+    ]
 
 
 def test_a_faithful_row_meets_no_controlled_one_and_the_reason_names_the_row_that_would_do() -> None:

@@ -126,6 +126,7 @@ def test_a_chain_has_the_steps_of_all_its_rows() -> None:
         ({"method": "star"}, "info_nce", 200),
         ({"method": "star", "depth": 30}, "info_nce", 30),
         ({"method": "dense_uniform"}, "info_nce", 200),
+        ({"method": "dense_uniform", "top": 5000}, "info_nce", 200),  # a pool has no more
         ({"method": "dense_topk"}, "info_nce", None),
         ({"method": "random"}, "info_nce", None),
         ({"method": "adore"}, "info_nce", None),

@@ -52,8 +52,8 @@ RULE = (
     "suite lists it first) and all alike in weight. The claim is reproduced where the method is better and the "
     "p-value, adjusted (Holm) for all verdicts of the board, is below .05, contradicted where it is significantly "
     "worse, and not shown otherwise. A dataset is not judged where one of the two rows was still getting better on "
-    "dev queries at its last step, did not act, or where neither of them, or no trained row of the tier, reaches what "
-    "it started from. Intervals and p-values account for other seeds and other queries of these datasets, not for "
+    "dev queries at its last step, did not act, or ended below what it started from, or where all rows of the tier "
+    "did. Intervals and p-values account for other seeds and other queries of these datasets, not for "
     "other datasets: two or three can't show what another would. Our setting is not the paper's, so a claim that is "
     "contradicted here may hold there."
 )
@@ -70,7 +70,7 @@ class Doubts(NamedTuple):
     undertrained: Undertrained = MappingProxyType({})
     """Nothing is judged there."""
     below: Mapping[str, Mapping[str, str]] = MappingProxyType({})
-    """By dataset the rows that don't reach what they began with, and what that is; no two of them are judged."""
+    """By dataset the rows that don't reach what they began with, and what that is; none of them is judged."""
     counted: Collection[str] | None = None
     """The datasets that verdicts are over, if not all: trained on, each collection once."""
 
@@ -80,8 +80,8 @@ class Doubts(NamedTuple):
         if found := self.undertrained.get(pair.dataset, {}).get(pair.tier):
             return f"undertrained: {found}"
         below = self.below.get(pair.dataset, {})
-        if all(row in below for row in rows):
-            return f"{listed([*rows])} are both below {below[pair.better_row]}, with which they began"
+        if fallen := [f"{row} below {below[row]}" for row in rows if row in below]:
+            return f"ended below what training began with, {listed(fallen)}"
         if idle := [f"{row} {why}" for row in rows if (why := self.idle.get((pair.dataset, row)))]:
             return f"did not act, {listed(idle)}"
         risen = {row: self.rises.get((pair.dataset, row)) for row in rows}

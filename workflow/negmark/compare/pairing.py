@@ -59,7 +59,7 @@ def pairs(claim: Claim, scores: Mapping[str, QueryScores]) -> Iterator[Pair]:
             for track in TRACKS:
                 for better, worse in _candidates(claim, rows, tier):
                     alike = not _unlike(claim, rows[better], rows[worse])
-                    if rows[better]["track"] == track and alike and not _misfit(claim, better, rows):
+                    if rows[better]["track"] == track and alike and not _misfit(claim, better, table):
                         yield Pair(dataset, table.ranking(), tier, track, better, worse, claim.metric)
 
 
@@ -94,19 +94,18 @@ def of_another_budget(rows: Mapping[str, About]) -> set[str]:
 
 def _unlike(claim: Claim, better: About, worse: About) -> list[str]:
     """Return in what two rows differ that is no part of what a claim is about."""
-    own_loss = claim.own_loss and worse["conditions"][LOSS] == SHARED_LOSS
+    own_loss = claim.from_worse or (claim.own_loss and worse["conditions"][LOSS] == SHARED_LOSS)
     parts = {DEPTH: claim.own_depth, TEACHER: claim.own_teacher, LOSS: own_loss}
     return unlike(better, worse, [key for key, own in parts.items() if own])
 
 
-def _misfit(claim: Claim, better: str, rows: Mapping[str, About]) -> str:
+def _misfit(claim: Claim, better: str, table: QueryScores) -> str:
     """Say why a row isn't what a claim is about: its batches are too small, or it starts elsewhere; empty if it is."""
-    started = {rows[name]["method"] for name in rows[better].get("chain", []) if name in rows}
-    if claim.from_worse and claim.worse not in started:
+    if claim.from_worse and claim.worse not in table.started(better):
         return (
             f"it is about {claim.better} started from the trained model of {claim.worse}, and {better} isn't"
         )
-    if (batch := _batch(rows[better])) < claim.batch:
+    if (batch := _batch(table.rows[better].about)) < claim.batch:
         return (
             f"it is about batches of {claim.batch:,} queries or more, whose documents are negatives, and {better} has "
             f"{batch:,}"
@@ -129,7 +128,7 @@ def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
     found = [
         (
             _unlike(claim, abouts[better], abouts[worse]),
-            _misfit(claim, better, abouts),
+            _misfit(claim, better, table),
             (better, abouts[better]),
             (worse, abouts[worse]),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -57,6 +58,8 @@ class QueryScores(NamedTuple):
     """[Q] their ids; none where pairs of sentences are judged."""
     clusters: Clusters = np.empty(0, np.int64)
     """[Q] of each query; none where pairs of sentences are judged."""
+    aside: Mapping[str, str] = MappingProxyType({})
+    """The method of each row that isn't compared; others may start from it."""
 
     def of(self, method: str, metric: str, name: str) -> Runs:
         """The scores of a row on a slice (`all`, `seen` or `unseen`), by seed."""
@@ -68,9 +71,14 @@ class QueryScores(NamedTuple):
 
     def ranked(self) -> "QueryScores":
         """Return the same without the rows that stand untuned below their tuned copies: only these are compared."""
-        return self._replace(
-            rows={name: row for name, row in self.rows.items() if not row.about.get("untuned")}
-        )
+        kept = {name: row for name, row in self.rows.items() if not row.about.get("untuned")}
+        aside = {name: row.about["method"] for name, row in self.rows.items() if name not in kept}
+        return self._replace(rows=kept, aside={**self.aside, **aside})
+
+    def started(self, name: str) -> set[str]:
+        """Return the methods of the rows that a row starts from, compared or not."""
+        methods = {**self.aside, **{other: row.about["method"] for other, row in self.rows.items()}}
+        return {methods[other] for other in self.rows[name].about.get("chain", []) if other in methods}
 
     def acting(self) -> "QueryScores":
         """Return the same without the rows whose own rule never acted: what they show is no method of theirs."""

@@ -65,9 +65,10 @@ class About:
         change it.
         """
         trained = [row, *self._suite.chain(row)]
+        asked = row.method.drawn_from(row.method.Params.model_validate(row.defaults), row.track)
         return {
             "loss": row.loss,
-            "depth": row.method.drawn_from(row.method.Params.model_validate(row.defaults), row.track),
+            "depth": asked and min(asked, self._suite.pools.depth),
             "steps": sum(one.budget.steps for one in trained),
             "training_queries": sum(one.budget.steps * one.budget.batch_size for one in trained),
             "negatives": row.granted,

@@ -217,8 +217,8 @@ def _why_unread(axis: Axis) -> str:
     if axis.row is None:
         return f"{SWEEP}.{axis.name}: no row of this suite reads {axis.key}"
     return (
-        f"methods.{axis.row}.{SWEEP}.{axis.key}: this row has it from its own `budget`, from the row whose `loss` it is "
-        "trained with, or from nowhere"
+        f"methods.{axis.row}.{SWEEP}.{axis.key}: this row has it from its own `budget`, from the row whose `loss` it "
+        "is trained with, or from nowhere"
     )
 
 

@@ -54,9 +54,17 @@ def test_every_view_shows_them_without_a_rank(tmp_path: Path) -> None:
 
 
 def test_comparisons_leave_them_out() -> None:
-    run = {"row": "simans", "title": "SimANS"}
+    run = {"row": "simans", "title": "SimANS", "method": "simans"}
     placed = as_placed(run, ["simans"])
-    assert placed == {"row": "simans", "title": "SimANS, untuned", "untuned": True}
+    assert placed == {**run, "title": "SimANS, untuned", "untuned": True}
     assert as_placed(run, ["other"]) == run
-    scores = QueryScores("nDCG@10", [], {"simans": Row(placed, {}), "tuned": Row({"row": "tuned"}, {})})
+    scores = QueryScores(
+        "nDCG@10",
+        [],
+        {
+            "simans": Row(placed, {}),
+            "tuned": Row({"row": "tuned", "method": "simans", "chain": ["simans"]}, {}),
+        },
+    )
     assert list(scores.ranked().rows) == ["tuned"]
+    assert scores.ranked().started("tuned") == {"simans"}

@@ -28,7 +28,6 @@ from negmark.advise.words import Advice, terminal, time_words
 from negmark.core import stage
 from negmark.core.errors import UserError
 from negmark.core.files import read_json, short_hash, write_json, write_text
-from negmark.core.folders import expanded
 from negmark.core.notation import clock, listed
 from negmark.core.run_folders import run_folder
 from negmark.core.spreadsheet import read_table
@@ -99,18 +98,9 @@ class Course:
 
 def asked_hash(asked: Asked) -> str:
     """Return what stands for a question: the config and the files of the user's own data, which a plan rests on."""
-    named = [
-        expanded(entry[key])
-        for entry in asked.config["datasets"].values()
-        for key in ("source", "given")
-        if isinstance(entry, Mapping) and isinstance(entry.get(key), str)
-    ]
-    files = [
-        file
-        for path in named
-        for file in ([path] if path.is_file() else sorted(path.rglob("*")))
-        if file.is_file()
-    ]
+    datasets = load(whole_config(asked), asked.file).datasets.values()
+    named = [[*one.own_files, *one.given_files, *one.verdict_files] for one in datasets]
+    files = [file for each in named for file in map(Path, each) if file.is_file()]
     stamps = [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
     return short_hash([asked.as_json(), stamps])
 

@@ -7,7 +7,6 @@ too, and what the user sets stays as it is; `advise:` holds what advice alone ha
 """
 
 import json
-import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,7 @@ from negmark.data.elsewhere import prefix_of, short_name
 from negmark.suite.open import check_docstrings, refuse_repeated_keys
 from negmark.suite.paths import BOARDS
 from negmark.suite.settings import Number, Settings
-from negmark.suite.study import is_study
+from negmark.suite.study import is_study, slug
 from negmark.suite.validation import shown, validated
 
 ADVISE = "advise"
@@ -146,8 +145,7 @@ def asked_of(config: Mapping[str, Any], file: str) -> Asked:
             raise UserError(
                 f"{file}: datasets.{name}: expected a path, or keys and values, found {shown(entry)}"
             )
-    first = re.sub(r"[^a-z0-9]+", "-", next(iter(datasets)).lower()).strip("-")
-    name = config.get("suite", f"advice-{first}")
+    name = config.get("suite", f"advice-{slug(next(iter(datasets)))}")
     own = {key: value for key, value in config.items() if key != ADVISE}
     asked = Asked(str(name), settings, {**own, "suite": name, "datasets": datasets}, file)
     if Path(BOARDS, asked.suite).is_dir() and not asked.folder.is_dir():
@@ -178,5 +176,5 @@ def _written_out(given: Any, file: str) -> dict[str, Any]:
     stem = Path(short_name(path)).name
     for ending in (".gz", ".tgz", ".tar", ".zip"):
         stem = stem.removesuffix(ending)
-    name = re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40] or "mine"
+    name = slug(stem)[:40] or "mine"
     return {name: {"source": path}}

@@ -60,8 +60,8 @@ class Debiased(Method):
         """Tune the class prior."""
         return {
             "tau_plus": Tried(
-                (None, 0.0, 0.003, 0.01, 0.03),
-                "the default of the track and, ours, the chances of retrieval and none",
+                (None, 0.0003, 0.003, 0.01, 0.03),
+                "the default of the track and, ours, the chances of retrieval",
             )
         }
 

@@ -23,9 +23,10 @@ from negmark.methods.base import Method
 from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
 
-Directions = Literal["all", "queries", "documents", "back", "forth"]
+Directions = Literal["all", "within", "queries", "documents", "back", "forth"]
 SUMS = {
     "all": {"queries", "documents", "back"},
+    "within": {"queries", "documents"},
     "queries": {"queries"},
     "documents": {"documents"},
     "back": {"back"},
@@ -67,12 +68,14 @@ class GTE(Method):
 
         directions: Directions = "all"
         """What stands in the denominator beside queries against documents: `all` of the rest, other `queries`, other
-        `documents`, the positive against all queries (`back`), or nothing (`forth`), which is InfoNCE."""
+        `documents` or both (`within`), the positive against all queries (`back`), or nothing (`forth`), which is
+        InfoNCE."""
 
     @classmethod
     def space(cls, params: GTE.Params, track: str) -> Mapping[str, Tried]:
         """Tune which pairs are compared."""
-        return {"directions": Tried(tuple(SUMS), "the paper's and, ours, one direction at a time and none")}
+        values = tuple(name for name in SUMS if name != "forth")
+        return {"directions": Tried(values, "the paper's and, ours, one or two directions at a time")}
 
     @classmethod
     def refusal(cls, params: GTE.Params, track: str) -> str:

@@ -167,7 +167,8 @@ class Claim:
     own_teacher: bool = False
     """Is what a teacher knows part of the method? Then a row with one may be compared with a row without."""
     from_worse: bool = False
-    """Does the better method train on from the worse one's model? Then only a row that starts from one tests it."""
+    """Does the better method train on from the worse one's model? Then only a row that starts from one tests it, in the
+    faithful track by its own loss over as many documents as that reads."""
 
 
 class Lends(Enum):

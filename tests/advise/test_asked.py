@@ -1,11 +1,13 @@
 """What a config for advice may leave out, what is refused, and that it survives the way to a job."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from builders import ROOT
 from negmark.advise.advise import asked_hash
-from negmark.advise.asked import asked_from, asked_of, is_advice, open_asked
+from negmark.advise.asked import ADVISE, OF_SUITES, asked_from, asked_of, is_advice, open_asked
 from negmark.advise.designs import check_whole, whole_config
 from negmark.core.errors import UserError
 
@@ -104,6 +106,19 @@ def test_what_is_no_suite_and_targets_of_suites_are_refused_before_anything_runs
         "no key of its own"
     )
     assert open_asked({"datasets": "wordnet"}, [], ["advise"], check_whole).suite == "advice-wordnet"
+
+
+def test_the_targets_that_are_refused_are_those_of_the_rules() -> None:
+    """A rule without files of its own is one to be asked for by name."""
+    rules = [
+        rule
+        for file in (ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk"))
+        for rule in re.split(r"^ *rule ", file.read_text(encoding="utf-8"), flags=re.MULTILINE)[1:]
+    ]
+    named = {rule.split(":")[0] for rule in rules if not re.search(r"^ +output:", rule, flags=re.MULTILINE)}
+    assert {"all", "plan", "to_judge"} <= named
+    assert named <= {*OF_SUITES, ADVISE}
+    assert set(OF_SUITES) <= {rule.split(":")[0] for rule in rules}
 
 
 def test_a_change_of_the_users_files_is_another_question(tmp_path: Path) -> None:

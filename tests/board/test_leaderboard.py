@@ -260,7 +260,7 @@ def test_mean_ranks_leave_out_a_dataset_that_tells_nothing(tmp_path: Path) -> No
     ], "of wordnet alone, and nothing is the best on scifact"
 
 
-def test_a_mean_rank_is_over_all_datasets_that_tell_something(tmp_path: Path) -> None:
+def test_a_mean_rank_is_over_all_datasets_that_tell_something_or_is_none(tmp_path: Path) -> None:
     metrics, cards = write_suite(tmp_path)
     metrics += write_runs(tmp_path, "scifact", "ance", ANCE)
     metrics += write_runs(
@@ -271,9 +271,9 @@ def test_a_mean_rank_is_over_all_datasets_that_tell_something(tmp_path: Path) ->
     frame = rows_compared(metrics, cards, tmp_path)
     found = overview(frame, read_differences(tmp_path / "differences.csv"), by_name(cards))
     assert found
-    # scifact: simans, inbatch, ance; wordnet: inbatch, simans
+    # scifact: simans, inbatch, ance; wordnet: inbatch, simans, and ance has no run there
     assert {row["row"]: mean_rank_text(row) for row in found.rows} == {
-        "inbatch": "1.5", "simans": "1.5", "ance": "3.0", "untrained": "",
+        "inbatch": "1.5", "simans": "1.5", "ance": "", "untrained": "",
     }  # fmt: skip
     assert found.left_out == []
 

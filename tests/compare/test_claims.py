@@ -269,6 +269,20 @@ def test_a_row_that_others_start_from_counts_though_it_stands_untuned_below_the_
     assert found[["better_row", "worse_row"]].values.tolist() == [["chained", "twice"]]
 
 
+@pytest.mark.parametrize(("track", "tested"), [("faithful", 1), ("controlled", 0)])
+def test_a_recipe_that_trains_on_reads_as_many_documents_as_its_loss_is_over(track: str, tested: int) -> None:
+    """ADORE's loss is over a list of 200, STAR's takes one hard negative a query."""
+    chained, start_twice = (
+        noisy(
+            name, mean, 1, method=method, chain=["b"], track=track,
+            conditions={"steps": 600, "loss": name, "negatives": negatives},
+        )
+        for name, mean, method, negatives in (("chained", 0.5, "a", 8), ("twice", 0.4, "b", 1))
+    )  # fmt: skip
+    found = comparisons(judge({"x": (claim(from_worse=True),)}, dataset_of(chained, start_twice, LOW)))
+    assert len(found) == tested
+
+
 def test_a_row_below_what_it_began_with_is_not_judged_though_another_is_above() -> None:
     untrained = noisy("untrained", 0.65, 3, track="baseline")
     high = noisy("c", 0.7, 4)

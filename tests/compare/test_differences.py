@@ -111,6 +111,25 @@ def test_a_row_of_another_budget_is_compared_with_a_reference_of_the_same_and_is
     ) == {"twice"}
 
 
+def test_rows_of_the_faithful_track_share_how_long_they_train_and_no_more() -> None:
+    recipes = [
+        row(name, [0.1, 0.2, 0.3], [0.1, 0.2, 0.3], track="faithful", conditions=conditions)
+        for name, conditions in {
+            "star": {"loss": "star", "steps": 400, "training_queries": 25_600, "temperature": 0.05},
+            "hcl": {"loss": "hcl", "steps": 400, "training_queries": 25_600, "temperature": 0.5},
+            "adore_star": {
+                "loss": "adore_star",
+                "steps": 800,
+                "training_queries": 51_200,
+                "temperature": 0.05,
+            },
+            "small_batches": {"loss": "own", "steps": 400, "training_queries": 6_400, "temperature": 0.05},
+        }.items()
+    ]
+    abouts = {name: one.about for name, one in scores(INBATCH, SIMANS, *recipes).rows.items()}
+    assert of_another_budget(abouts) == {"adore_star", "small_batches"}
+
+
 def test_without_a_reference_only_groups_are_filled() -> None:
     table = differences({"d": scores(row("a", [0.1, 0.2, 0.3], [0.1, 0.2, 0.4]), SIMANS)}, [], "inbatch")
     assert table["difference"].isna().all()

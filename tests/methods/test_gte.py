@@ -18,6 +18,7 @@ from steps import step_of_vectors
 QUERIES, DOCUMENTS = [[1.0, 0.0], [0.0, 1.0]], [[0.8, 0.6], [0.28, 0.96]]
 THEIRS = {
     "all": ("query_to_query", "doc_to_query", "doc_to_doc"),
+    "within": ("query_to_query", "doc_to_doc"),
     "queries": ("query_to_query",),
     "documents": ("doc_to_doc",),
     "back": ("doc_to_query",),

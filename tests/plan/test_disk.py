@@ -27,7 +27,7 @@ KEY = LAYOUT.suite.datasets["msmarco"].collection
     ("kind", "wildcards", "bytes_"),
     [
         ("dataset", {"collection": KEY}, 0.45 * 4.3 * (98_000 + 1_200)),
-        ("embeddings", {"collection": KEY}, 1150 * 16 * 2 + 4 * (64_000 + 1_500)),
+        ("embeddings", {"collection": KEY}, 2 * 1150 * 16 * 2 + 4 * (64_000 + 1_500)),
         ("dense_pool", {"collection": KEY}, 100 * 200 * 8),
         ("bm25_pool", {"collection": KEY}, 100 * 200 * 8),
         ("warm_up", {"collection": KEY}, 4 * 70_000),

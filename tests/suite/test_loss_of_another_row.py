@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from builders import ROOT
+from negmark.compare.pairing import LOSS, NEGATIVES, unlike
 from negmark.core.errors import UserError
 from negmark.methods import registry
 from negmark.methods.base import Method
@@ -160,3 +161,9 @@ def test_the_example_of_the_documentation_is_a_suite_whose_rows_are_alike() -> N
     assert found["cet"] == found["dense_uniform"]
     assert found["star_random"] == found["star_inbatch"] == {**found["star_faithful"], "depth": None}
     assert found["adore_star"]["steps"] == found["inbatch_twice"]["steps"] == 2 * found["inbatch"]["steps"]
+    (claim, *_) = [claim for claim in registry.available()["adore"].claims if claim.worse == "star"]
+    assert claim.from_worse, "so that their losses may differ"
+    chains = [about(planned, row) for row in ("adore_star", "star_twice")]
+    assert unlike(*chains, free=[LOSS]) == [NEGATIVES], (
+        "STAR's one a query, and the list that ADORE's loss is over"
+    )

@@ -40,8 +40,11 @@ OF_SUITES = (
     "negatives",
     "audit_given",
     "models",
+    "mteb",
     "reproduce",
     "sync",
+    "to_judge",
+    "trec",
 )
 """Targets that a user may ask of a suite."""
 EXAMPLE = "a file mine.yaml with the line `datasets: ./mine`, and --configfile mine.yaml"

@@ -40,7 +40,8 @@ class Overview(NamedTuple):
     """The metrics that rank the datasets."""
     columns: list[Column]
     rows: list[Row]
-    """By mean rank in each tier and track, baselines last; `rank` is that mean, NaN without a dataset that ranks."""
+    """By mean rank in each tier and track, baselines last; `rank` is that mean, NaN for a row without a rank on one of
+    the datasets that rank its tier and track."""
     left_out: list[str]
     """The datasets that tell nothing about the methods of a ranking and so are in no mean rank of it."""
     uncounted: list[str]
@@ -81,10 +82,11 @@ def overview(
         return None
     uncounted = [name for name, _ in datasets(frame) if name not in counted]
     names = tiers(frame)
-    methods = pd.concat(parts).groupby("row")
-    table = methods.agg(
-        title=("title", "first"), tier=("tier", "first"), track=("track", "first"), rank=("rank", "mean")
+    rows = pd.concat(parts)
+    table = rows.groupby("row").agg(
+        title=("title", "first"), tier=("tier", "first"), track=("track", "first")
     )
+    table["rank"] = _mean_ranks(rows)
     place = {**{tier: number for number, tier in enumerate(names)}, "": len(names)}
     table = table.assign(place=table["tier"].map(place), apart=table["track"] == "faithful")
     table = table.sort_values(["place", "apart", "rank", "row"])
@@ -111,6 +113,23 @@ def overview(
         table["groups"] = table["groups"].fillna("")
     by = " or ".join(dict.fromkeys(ranked_by(part) for part in parts))
     return Overview(by, shown, records(table.reset_index()), _left_out(frame), uncounted)
+
+
+def _mean_ranks(rows: pd.DataFrame) -> pd.Series:
+    """Return each row's mean rank, NaN where it has none on one of the datasets that rank its tier and track.
+
+    The mean of a row that did not act on a dataset, or failed there, would stand for other datasets than the others'.
+    """
+    place = ["tier", "track"]
+    ranked = rows[rows["rank"].notna()]
+    datasets_of = ranked.groupby(place)["dataset"].nunique().rename("datasets")
+    means = (
+        ranked.groupby(["row", *place])["rank"]
+        .agg(["mean", "count"])
+        .reset_index()
+        .join(datasets_of, on=place)
+    )
+    return means[means["count"] == means["datasets"]].set_index("row")["mean"]
 
 
 def _left_out(frame: pd.DataFrame) -> list[str]:

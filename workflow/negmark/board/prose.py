@@ -177,7 +177,7 @@ def overview_sentence(overview: Overview) -> str:
     """How to read the table of all datasets."""
     text = (
         f"{overview.by} on the queries that rank each dataset. The mean rank weights collections equally and doesn't "
-        "show how far apart methods are."
+        "show how far apart methods are; a row has none unless it is ranked wherever its track is."
     )
     if overview.uncounted:
         text += (

@@ -19,14 +19,15 @@ from negmark.methods import registry
 from negmark.methods.types import Claim, Lends
 from negmark.store.query_scores import QueryScores
 
-LOSS, DEPTH, COMPOSER, TEACHER = "loss", "depth", "composer", "teacher"
+LOSS, NEGATIVES, DEPTH, COMPOSER, TEACHER = "loss", "negatives", "depth", "composer", "teacher"
 OF_METHODS = frozenset({LOSS, DEPTH, COMPOSER, TEACHER})
 """Conditions in which methods differ by what they are; the others are the budget."""
+LENGTH = frozenset({"steps", "training_queries"})
 WORDS = {
     DEPTH: "candidates to draw from",
     "steps": "steps, with those of what it starts from",
     "training_queries": "training queries over all its steps",
-    "negatives": "negatives a query",
+    NEGATIVES: "negatives a query",
     "in_batch": "documents of the batch as negatives",
     "temperature": "as temperature",
     "learning_rate": "as learning rate",
@@ -79,23 +80,37 @@ def unlike(one: About, other: About, free: Collection[str] = ()) -> list[str]:
 
 
 def of_another_budget(rows: Mapping[str, About]) -> set[str]:
-    """Return the controlled rows that were trained otherwise than most in their tier: for more steps, by another rate.
+    """Return the rows that were trained otherwise than most in their tier and track: for more steps, by another rate.
 
-    Rows of the faithful track are whole recipes, each with a budget of its own.
+    Rows of the faithful track are whole recipes, each with its own temperature or rate; what they share is how long
+    they train.
     """
-    budgets: dict[str, dict[str, str]] = {}
+    budgets: dict[tuple[str, str], dict[str, str]] = {}
     for name, about in rows.items():
-        if about["track"] == "controlled":
-            kept = {key: value for key, value in about["conditions"].items() if key not in OF_METHODS}
-            budgets.setdefault(about["tier"], {})[name] = canonical(kept)
-    usual = {tier: Counter(found.values()).most_common(1)[0][0] for tier, found in budgets.items()}
-    return {name for tier, found in budgets.items() for name, one in found.items() if one != usual[tier]}
+        if (track := about["track"]) in TRACKS:
+            shared = [
+                key
+                for key in about["conditions"]
+                if (key in LENGTH if track == "faithful" else key not in OF_METHODS)
+            ]
+            kept = {key: about["conditions"][key] for key in shared}
+            budgets.setdefault((about["tier"], track), {})[name] = canonical(kept)
+    usual = {ranking: Counter(found.values()).most_common(1)[0][0] for ranking, found in budgets.items()}
+    return {
+        name for ranking, found in budgets.items() for name, one in found.items() if one != usual[ranking]
+    }
 
 
 def _unlike(claim: Claim, better: About, worse: About) -> list[str]:
     """Return in what two rows differ that is no part of what a claim is about."""
     own_loss = claim.from_worse or (claim.own_loss and worse["conditions"][LOSS] == SHARED_LOSS)
-    parts = {DEPTH: claim.own_depth, TEACHER: claim.own_teacher, LOSS: own_loss}
+    parts = {
+        DEPTH: claim.own_depth,
+        TEACHER: claim.own_teacher,
+        LOSS: own_loss,
+        NEGATIVES: claim.from_worse
+        and better["track"] == "faithful",  # the documents that such a loss is taken over
+    }
     return unlike(better, worse, [key for key, own in parts.items() if own])
 
 

@@ -41,14 +41,14 @@ def replacing(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
-def link_or_copy(source: Path, target: Path) -> None:
-    """Put a file in another place too: as a hard link if possible, so it costs no space."""
+def copy(source: Path, target: Path) -> None:
+    """Put a file in another place too, as a file of its own.
+
+    A hard link would save the space, but two names share one time of change: Snakemake sets it on what a job wrote, so
+    that each suite that took a file from the cache would make those that had taken it before train again.
+    """
     with replacing(target) as partial:
-        partial.unlink()
-        try:
-            partial.hardlink_to(source)
-        except OSError:
-            partial.write_bytes(source.read_bytes())
+        shutil.copyfile(source, partial)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.cache import alone
-from negmark.core.files import canonical, link_or_copy, read_json, replacing, sha256_file, write_json
+from negmark.core.files import canonical, copy, read_json, replacing, sha256_file, write_json
 from negmark.core.folders import cache_folder
 from negmark.data.causal_model import CausalModel, folder_of
 from negmark.data.edited import pairs_of
@@ -124,7 +124,7 @@ def main(
             with replacing(cached) as partial:
                 partial.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
             shutil.rmtree(parts, ignore_errors=True)
-    link_or_copy(cached, output)
+    copy(cached, output)
     stage.say(f"texts by {options['model']} for {dataset.name}: {time.perf_counter() - started:.1f} s")
 
 

@@ -23,7 +23,7 @@ from typer import Option
 from negmark.core import stage
 from negmark.core.cache import alone
 from negmark.core.errors import UserError
-from negmark.core.files import canonical, link_or_copy, replacing, reserve, write_json
+from negmark.core.files import canonical, copy, replacing, reserve, write_json
 from negmark.core.folders import cache_folder
 from negmark.core.integrity import damage
 from negmark.core.provenance import process_cost
@@ -144,7 +144,7 @@ def main(
             cached, facts = embed_by_table(dataset, options) if table else embed(dataset, options, threads)
             for name, file in cached.items():
                 check_finite(file, f"{Path(name).stem} of {dataset.name}", options)
-                link_or_copy(file, folder / name)
+                copy(file, folder / name)
     record = "embeddings.json" if part is None else shards.part_name(part, parts)
     write_json(folder / record, {**facts, "cost": cost.as_dict()})
 

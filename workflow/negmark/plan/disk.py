@@ -57,7 +57,7 @@ class Disk:
     def _vectors(self, size: Size) -> float:
         width = 2 if self._layout.suite.encoder.output == "float16" else 4
         vectors = (size.documents + size.train + size.test) * self._how.dimension * width
-        return vectors + TOKEN * sum(corpus_tokens(size, self._how))
+        return 2 * vectors + TOKEN * sum(corpus_tokens(size, self._how))  # in the cache too
 
     def _run(self, dataset: Dataset, row: Row) -> float:
         """Return the bytes of a trained model (two maps if the encoder is frozen) and its ledger of negatives."""

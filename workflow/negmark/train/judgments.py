@@ -25,7 +25,7 @@ from typer import Option
 
 from negmark.core import stage
 from negmark.core.cache import alone
-from negmark.core.files import canonical, link_or_copy, read_json, replacing, sha256_file, write_json
+from negmark.core.files import canonical, copy, read_json, replacing, sha256_file, write_json
 from negmark.core.folders import cache_folder
 from negmark.encode.device import resolve_dtype
 from negmark.encode.encoder import network_key
@@ -134,7 +134,7 @@ def main(
             with replacing(cached) as partial:
                 save_file({**candidates, **judged(candidates, ranker, kept)}, partial)
             shutil.rmtree(kept, ignore_errors=True)
-    link_or_copy(cached, output)
+    copy(cached, output)
     pairs = int((candidates["ids"] >= 0).sum()) + len(candidates["positive_scores"])
     stage.say(f"judgments of {dataset.name}: {pairs:,} pairs, {time.perf_counter() - started:.1f} s")
 

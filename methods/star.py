@@ -39,7 +39,8 @@ class STAR(Method):
     footnotes = (
         Footnote("the suite's number of hard negatives a query instead of one", {When.CONTROLLED}),
         Footnote(
-            "other queries' hard negatives are not shared; InfoNCE instead of the pairwise softplus",
+            "other queries' hard negatives are not shared; InfoNCE instead of the pairwise softplus, so that it is the "
+            "draw of dense_uniform, by other random numbers",
             {When.CONTROLLED},
         ),
         Footnote(

@@ -93,9 +93,10 @@ def compare_average(datasets: Mapping[str, tuple[Runs, Runs]], family: int = 1) 
     """Compare a method with a reference over datasets (by name), weighted equally whatever their numbers of queries.
 
     The datasets are fixed: the interval covers other seeds and other queries of the same datasets, not other
-    datasets. Their errors are independent, so the variances of k datasets' means add up to k squared times the
-    variance of their average, draw by draw. The effect is the mean over datasets. `family` is the number of
-    comparisons that are made, which decides what is detectable; `adjusted` is left to the caller.
+    datasets. A variance between two of them would have one degree of freedom, whose t of 12.7 shows nothing. Their
+    errors are independent, so the variances of k datasets' means add up to k squared times the variance of their
+    average, draw by draw. The effect is the mean over datasets. `family` is the number of comparisons that are made,
+    which decides what is detectable; `adjusted` is left to the caller.
     """
     differences, mean, variances = _average(datasets)
     half, p = _half_width(variances, 1 - CONFIDENCE), _p_value(mean, variances)

@@ -175,6 +175,14 @@ def test_the_hub_says_what_it_lacks(tmp_path: Path) -> None:
         hub.fetch(f"hub:{tmp_path / 'empty'}", tmp_path / "c", "test")
 
 
+@pytest.mark.parametrize("column", ["label", "similarity_score", "Score"])
+def test_pairs_of_which_some_are_no_positives_are_refused(tmp_path: Path, column: str) -> None:
+    rows = [{"sentence1": f"ask {row}", "sentence2": f"answer {row}", column: row % 2} for row in range(4)]
+    copy = copy_of_hub(tmp_path / "graded", {"default": {"train": rows}})
+    with pytest.raises(UserError, match=f"expected pairs that are all positives; found the column {column}"):
+        hub.fetch(f"hub:{copy}", tmp_path / "out", "test")
+
+
 def test_a_mixture_joins_what_its_sources_have_under_ids_of_their_own(tmp_path: Path) -> None:
     one = write_beir(tmp_path / "one", DOCUMENTS, QUERIES, {"train": TRAIN, "test": TEST})
     other = write_beir(tmp_path / "other", DOCUMENTS, QUERIES, {"train": TRAIN[:20], "dev": TEST[:3]})

@@ -79,6 +79,18 @@ def test_a_dear_leader_gives_way_to_a_cheap_one() -> None:
     assert (found.taken["row"], found.best["row"]) == ("dense_topk", "star")
 
 
+def test_what_is_not_told_apart_is_so_from_the_one_taken_not_from_the_best() -> None:
+    """Dense top-k (ab) is cheapest by far; BM25 (b) shares a letter with it, but none with the best (a)."""
+    found = of_board("quickstart", "icd10cm", star={"groups": "a"}, dense_topk={"cpu_seconds": 1.0})
+    assert (found.taken["row"], found.best["row"]) == ("dense_topk", "star")
+    assert [row["row"] for row in found.alike] == ["star", "dense_uniform", "percpos", "simans", "bm25"]
+    one = of_board(
+        "quickstart", "icd10cm", percpos={"groups": "a"}, bm25={"groups": "c"}, dense_topk={"groups": "bc"}
+    )
+    assert "bm25" not in {row["row"] for row in one.alike}, "STAR (ab) is taken"
+    assert "taken as the cheapest of those that lead" in " ".join(sure(one))
+
+
 def test_where_nothing_differs_the_cheapest_is_taken_and_the_file_is_of_one_that_gives_documents() -> None:
     found = of_board("scifact", "scifact")
     assert (found.verdict, found.taken["row"]) == (Verdict.NOTHING, "inbatch")
@@ -122,6 +134,11 @@ def test_methods_below_their_start_are_not_advised() -> None:
         "No method reaches the encoder that it starts from (nDCG@10 0.900; the best, STAR, has 0.417"
         in sure(found)[0]
     )
+    _, lines = table(found)
+    assert not any(line[0] for line in lines), "no row is marked to be taken"
+    told = file_words(advice(choice=found))
+    assert told[0].startswith("The file is no advice to train on it: it has the negatives of")
+    assert len(told) == 2
 
 
 def test_controls_rows_that_did_not_act_and_failed_ones_are_not_taken() -> None:

@@ -102,6 +102,14 @@ def test_given_negatives_are_a_row() -> None:
         assert "given" in plan.config["methods"]
 
 
+@pytest.mark.parametrize("key", ["given", "verdicts"])
+def test_no_document_is_cut_where_a_file_may_name_it(key: str) -> None:
+    own = {"datasets": {"mine": {"source": "./mine", key: "./mine.jsonl"}}}
+    *_, smallest = plans(asked(**own), FOUND)
+    assert "documents" not in smallest.config["datasets"]["mine"]
+    assert f"mine: none of its documents, as `{key}` may name any of them" in smallest.left_out
+
+
 def test_too_few_dev_queries_choose_nothing() -> None:
     few = {"mine": replace(FOUND["mine"], size=replace(SIZE, train=200, documents=500), dev=20)}
     plan = next(plans(asked(), few))

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from negmark.board.findings import TELLS
+from negmark.board.findings import COMPARED, TELLS
 from negmark.board.short_answer import short_answer
 
 
@@ -46,8 +46,49 @@ def test_a_first_that_stands_alone_leads_alone_and_without_letters_as_well() -> 
 
 
 def test_many_leaders_are_counted() -> None:
-    rows = dict.fromkeys(["a", "b", "c", "d", "e", "f", "inbatch"], "a")
-    assert "A, B, C, D and 3 more lead and can't" in short_answer(board(rows), {})[0]
+    rows = dict.fromkeys(["a", "b", "c", "d", "e", "f"], "a")
+    assert "A, B, C, D and 2 more lead and can't" in short_answer(board({**rows, "inbatch": "b"}), {})[0]
+
+
+def outcome(groups: dict[str, str], p: dict[str, float], *controls: str) -> pd.DataFrame:
+    """The same rows with the p-values of those that were tested; those that aren't controls are compared."""
+    frame = board(groups)
+    frame["p"] = frame["row"].map(p)
+    return frame.assign(**{COMPARED: frame["p"].notna() & ~frame["row"].isin(controls)})
+
+
+def test_a_control_leads_nothing() -> None:
+    frame = outcome(
+        {"oracle": "a", "simans": "ab", "poisoned": "b", "inbatch": "c"},
+        {"oracle": 0.01, "simans": 0.01, "poisoned": 0.01},
+        "oracle",
+        "poisoned",
+    )
+    assert short_answer(frame, {}) == [
+        "On wordnet SIMANS leads: nDCG@10 0.480, against 0.460 of INBATCH and 0.200 of Untrained."
+    ]
+
+
+def test_a_reference_alike_to_the_first_leaves_no_leader_and_what_differs_is_counted() -> None:
+    groups = {"simans": "ab", "ance": "b", "oracle": "b", "inbatch": "bc", "gist": "c"}
+    end = "no leader can be told apart: nDCG@10 up to 0.490, against 0.460 of INBATCH and 0.200 of Untrained."
+    for p, said in (
+        ({"simans": 0.01, "ance": 0.04, "gist": 0.9}, "2 of 3 methods differ from INBATCH, but"),
+        ({"simans": 0.01, "ance": 0.06, "gist": 0.9}, "1 of 3 methods differs from INBATCH, but"),
+        ({"simans": 0.11, "ance": 0.06, "gist": 0.9}, "none of 3 methods differs from INBATCH, and"),
+    ):
+        assert short_answer(outcome(groups, {**p, "oracle": 0.01}, "oracle"), {}) == [
+            f"On wordnet {said} {end}"
+        ]
+
+
+def test_a_reference_that_is_first_leads_only_alone() -> None:
+    alone = outcome({"inbatch": "a", "simans": "b"}, {"simans": 0.01})
+    assert short_answer(alone, {}) == ["On wordnet INBATCH leads: nDCG@10 0.490, against 0.200 of Untrained."]
+    shared = outcome({"inbatch": "a", "ance": "a", "simans": "b"}, {"ance": 0.4, "simans": 0.01})
+    assert short_answer(shared, {})[0].startswith(
+        "On wordnet 1 of 2 methods differs from INBATCH, but no leader"
+    )
 
 
 def test_a_ranking_that_tells_nothing_has_no_leader() -> None:

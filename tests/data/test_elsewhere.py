@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from builders import write_beir
+from negmark.board.card_text import origin
 from negmark.core.errors import UserError
 from negmark.data import elsewhere, hub, ir_dataset, prepare
 from negmark.data.records import Records
@@ -175,6 +176,14 @@ def test_the_hub_says_what_it_lacks(tmp_path: Path) -> None:
         hub.fetch(f"hub:{tmp_path / 'empty'}", tmp_path / "c", "test")
 
 
+@pytest.mark.parametrize("column", ["label", "similarity_score", "Score"])
+def test_pairs_of_which_some_are_no_positives_are_refused(tmp_path: Path, column: str) -> None:
+    rows = [{"sentence1": f"ask {row}", "sentence2": f"answer {row}", column: row % 2} for row in range(4)]
+    copy = copy_of_hub(tmp_path / "graded", {"default": {"train": rows}})
+    with pytest.raises(UserError, match=f"expected pairs that are all positives; found the column {column}"):
+        hub.fetch(f"hub:{copy}", tmp_path / "out", "test")
+
+
 def test_a_mixture_joins_what_its_sources_have_under_ids_of_their_own(tmp_path: Path) -> None:
     one = write_beir(tmp_path / "one", DOCUMENTS, QUERIES, {"train": TRAIN, "test": TEST})
     other = write_beir(tmp_path / "other", DOCUMENTS, QUERIES, {"train": TRAIN[:20], "dev": TEST[:3]})
@@ -192,6 +201,21 @@ def test_a_mixture_joins_what_its_sources_have_under_ids_of_their_own(tmp_path: 
     prepare.write(found, tmp_path / "prepared")
     numbers = sources_of_queries(tmp_path / "prepared")
     assert [["one", "other"][number] for number in numbers] == [source_of(name) for name in found.query_ids]
+
+
+def test_a_mixture_says_of_which_sources_its_dev_queries_are(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "negmark")
+    one = write_beir(tmp_path / "one", DOCUMENTS, QUERIES, {"train": TRAIN, "test": TEST})
+    other = write_beir(tmp_path / "other", DOCUMENTS, QUERIES, {"train": TRAIN[:20], "dev": TEST[:3]})
+    mixed = settings("mine", mix={"one": str(one), "other": str(other)}, dev_queries=10)
+    _, card = prepare.prepare(mixed)
+    assert card["mixed_dev"] == {"one": 0, "other": 3}
+    assert ("dev queries by source", "one 0, other 3") in origin(card)
+    (tmp_path / "made").mkdir()
+    prepare.main(json.dumps(mixed), tmp_path / "made")
+    assert "dev queries are from other alone, none from one" in caplog.text
 
 
 def test_a_source_without_training_labels_is_no_part_of_a_mixture(tmp_path: Path) -> None:

@@ -116,13 +116,37 @@ def test_ids_decide_where_there_is_no_text_and_between_equal_texts(bench, tmp_pa
         bench,
         written(
             tmp_path,
-            {"query_id": "q1", "query_text": "other", "positive_document_ids": ["d1"], "negative_document_ids": ["d7"]},
-            {"query_id": "q2", "query": "x", "positive_passages": [],
+            {"query_id": "q1", "query_text": "Query  Q1", "positive_document_ids": ["d1"],
+             "negative_document_ids": ["d7"]},
+            {"query_id": "q2", "query": "query q2", "positive_passages": [],
              "negative_passages": [{"docid": "d3", "title": "", "text": "document d9"}]},
         ),
     )  # fmt: skip
     assert candidates(pool, 1) == [7]
     assert candidates(pool, 2) == [9], "the text says which document it is, not an id of another numbering"
+
+
+def test_a_querys_text_decides_where_it_is_not_that_of_the_id(bench, tmp_path):
+    """The second line has the text of a test query, whose id is no training query's."""
+    tested = f"query q{bench.train_queries}"
+    found = pool_of(
+        bench,
+        written(
+            tmp_path,
+            {"query_id": "q1", "query": "QUERY q2", "negative_passages": [{"text": "document d40"}]},
+            {"query_id": "q3", "query": tested, "negative_passages": [{"text": "document d41"}]},
+        ),
+    )
+    assert [candidates(found, query) for query in (1, 2, 3)] == [[], [40], []]
+
+
+def test_an_id_as_it_is_written_comes_before_one_as_a_run_has_it():
+    assert given._rows_by_id(["a%20b", "a b", "c d"], [0, 1, 2]) == {
+        "a%20b": 0,
+        "a b": 1,
+        "c d": 2,
+        "c%20d": 2,
+    }
 
 
 def test_objects_may_stand_in_one_array(bench, tmp_path):
@@ -159,6 +183,14 @@ def test_gzipped_runs_are_ranked_by_score(bench, tmp_path):
         ({"query": 1, "neg": ["document d40"]}, "expected a JSON object of Tevatron"),
         ({"query": "query q1", "neg": ["a", "b"], "neg_scores": [1]}, "expected a JSON object of Tevatron"),
         ({"query": "query q1", "pos": ["document d1"]}, "expected a JSON object of Tevatron"),
+        ({"query": "query q1", "neg": ["document d40"], "neg_scores": ["high"]}, "expected a number as the score of a "
+         "negative, found 'high'"),
+        ({"query": "query q1", "negative_passages": [{"text": "document d40", "score": float("nan")}]},
+         "expected a number as the score of a negative, found 'nan'"),
+        ({"query_id": "q1", "query": "x", "negative_passages": [{"text": "document d40"}]},
+         "the query 'q1' is 'query q1' here, and no query is 'x'"),
+        ({"query_id": "q1", "query_text": "x", "negative_document_ids": ["d40"]},
+         "the query 'q1' is 'query q1' here, and no query is 'x'"),
         ('{"query": ', "expected a JSON object of Tevatron"),
         ("q1 Q0 d40 1 high x", "expected a JSON object of Tevatron"),
         ("q1 d40", "expected a JSON object of Tevatron"),

@@ -178,7 +178,8 @@ def test_the_ledger_shows_positives_the_audit_counts_them_and_a_restart_keeps_th
     assert "relabelled" not in audit(rows.drop(columns="positive"), world.labels, codes, 3)
     assert "positive" not in world.run("rlhn").ledger.table()
     written = {
-        one.query_id: {passage.id for passage in one.positives} for one in chosen_of(world.dataset, "w", rows)
+        one.query_id: {passage.id for passage in one.positives}
+        for one in chosen_of(world.dataset, "w", rows, rows)
     }
     query, document = made[0]
     assert f"d{document}" in written[f"q{query}"]

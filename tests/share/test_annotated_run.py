@@ -37,9 +37,10 @@ def test_the_header_has_every_component_and_what_is_known_of_it() -> None:
     assert list(found) == ["schema-version", "run-version", "tag", *components]
     assert (found["schema-version"], found["tag"]) == (0.1, "simans")
     assert found["platform"]["hardware"]["cpu"]["number of cores"] == 2
+    assert found["platform"]["hardware"]["ram"] == "23.5 GiB"
     assert found["platform"]["software"]["libraries"]["python"] == ["python==3.11.7", "numpy==2.4.6"]
     goal = found["research goal"]["evaluation"]
-    assert goal["reported measures"] == ["ndcg_cut_10", "recip_rank", "recall_100", "map", "P(rel=2)@5"]
+    assert goal["reported measures"] == ["ndcg_cut_10", "RR@10", "recall_100", "map", "P(rel=2)@5"]
     assert goal["baseline"] == ["inbatch"]
     assert found["implementation"]["source"]["commit"] == "0123abc"
     (stage,) = found["method"]["retrieval"]
@@ -61,7 +62,13 @@ def test_a_ranker_names_what_it_reranks_and_a_transfer_what_it_is_tested_on() ->
 
 @pytest.mark.parametrize(
     ("ours", "theirs"),
-    [("Success@5", "success_5"), ("AP@10", "map_cut_10"), ("Rprec", "Rprec"), ("RBP", "RBP")],
+    [
+        ("Success@5", "success_5"),
+        ("AP@10", "map_cut_10"),
+        ("Rprec", "Rprec"),
+        ("RBP", "RBP"),
+        ("RR", "recip_rank"),
+    ],
 )
 def test_measures_have_the_names_of_trec_eval(ours: str, theirs: str) -> None:
     assert measure_name(ours) == theirs

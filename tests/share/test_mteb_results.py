@@ -30,6 +30,7 @@ def run_of(**more: object) -> dict:
 def test_a_whole_collection_has_the_name_that_mteb_gives_it() -> None:
     assert task_of(CARD) == {**tasks()["scifact"], "split": "test", "language": "eng-Latn"}
     assert task_of({**CARD, "dataset": "msmarco", "test_split": "dev"})["task"] == "MSMARCO"
+    assert task_of({**CARD, "relevant_grade": {"train": 2}})["task"] == "SciFact"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,12 @@ def test_a_whole_collection_has_the_name_that_mteb_gives_it() -> None:
         {"test_split": "dev"},
         {"dataset": "own"},
         {"source": "own folder scifact"},
+        {"source": "hub: scifact"},
+        {
+            "source": "a mixture of BEIR's scifact.zip, own folder notes",
+            "mixed": {"scifact": 809, "notes": 50},
+        },
+        {"relevant_grade": {"test": 2}},
     ],
 )
 def test_any_other_keeps_ours(other: dict) -> None:

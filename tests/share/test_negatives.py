@@ -70,6 +70,15 @@ def test_the_file_has_distinct_negatives_last_seen_first():
     }  # fmt: skip
 
 
+def test_positives_are_those_of_all_visits_not_of_the_last_alone(bench):
+    """Document 40 was made a positive at the first visit, document 41 at the last, which gave all the negatives."""
+    visits = ledger((0, 5, 50, 0.1, 1, False), (1, 5, 51, 0.1, 1, False)).assign(positive=[40, 41])
+    rows, _ = negatives.chosen_rows(visits, 1)
+    (found,) = negatives.chosen_of(bench.dataset, "made", rows, visits)
+    assert [one.id for one in found.negatives] == ["d51"]
+    assert {"d40", "d41"} < {one.id for one in found.positives}
+
+
 def test_all_files_have_what_the_run_trained_on_last(bench, run, written):
     table = read_ledger(run / "negatives.parquet").to_pandas()
     labels = collection.qrels(bench.dataset, "train")

@@ -128,6 +128,9 @@ def test_a_chain_has_the_steps_of_all_its_rows() -> None:
         ({"method": "star", "depth": 30}, "info_nce", 30),
         ({"method": "dense_uniform"}, "info_nce", 200),
         ({"method": "dense_uniform", "top": 5000}, "info_nce", 200),  # a pool has no more
+        ({"method": "dense_uniform", "skip": 10}, "info_nce", 190),
+        ({"method": "dense_uniform", "skip": 10, "top": 50}, "info_nce", 50),
+        ({"method": "conan"}, "info_nce", 200),  # of which it leaves the first 10 out
         ({"method": "dense_topk"}, "info_nce", None),
         ({"method": "random"}, "info_nce", None),
         ({"method": "adore"}, "info_nce", None),

@@ -50,7 +50,7 @@ class Choice:
     best: Row
     """The highest mean."""
     alike: list[Row]
-    """What can't be told apart from the best, the taken one aside."""
+    """What can't be told apart from the one taken, best first."""
     detectable: float
     """The smallest difference that would have been shown in four of five repetitions; NaN where nothing was tested."""
     baselines: dict[str, float]
@@ -89,7 +89,7 @@ def choice(frame: pd.DataFrame, controls: Sequence[str], without_documents: Sequ
     ):
         verdict = Verdict.UNTRAINED
     taken = _cheapest(candidates, by)
-    alike = [row for row in _alike(rows) if row["row"] != taken["row"]] if verdict != Verdict.NOTHING else []
+    alike = _alike(rows, taken) if verdict != Verdict.NOTHING else []
     if verdict == Verdict.BETTER and reference is not None:
         alike = [row for row in alike if row["row"] != reference["row"]]
     compared = trained[trained[COMPARED].astype(bool)]
@@ -118,15 +118,16 @@ def _candidates(rows: list[Row]) -> tuple[Verdict, list[Row]]:
     """
     if str(rows[0].get(TELLS)) != str(True):
         return Verdict.NOTHING, rows
-    leaders = _alike(rows)
+    leaders = [rows[0], *_alike(rows, rows[0])]
     better = [row for row in leaders if row["p"] < BELOW and row["difference"] > 0]  # NaN is neither
     return (Verdict.BETTER, better) if better else (Verdict.AMONG, leaders)
 
 
-def _alike(rows: list[Row]) -> list[Row]:
-    """Return the first row and those that share a letter with it."""
-    mine = letters(_text(rows[0].get("groups")))
-    return [rows[0], *(row for row in rows[1:] if mine & letters(_text(row.get("groups"))))]
+def _alike(rows: list[Row], one: Row) -> list[Row]:
+    """Return the other rows that share a letter with one."""
+    mine = letters(_text(one.get("groups")))
+    others = (row for row in rows if row["row"] != one["row"])
+    return [row for row in others if mine & letters(_text(row.get("groups")))]
 
 
 def _cheapest(rows: list[Row], by: str) -> Row:

@@ -155,9 +155,15 @@ def _cuts(entry: Mapping[str, Any], design: Design, found: Found) -> dict[str, i
         count for split, count in found.labels.items() if split != "train"
     )
     documents = max(design.documents, round(labelled) + 1)
-    if design.documents and documents < found.size.documents and "documents" not in entry:
+    may_cut = "documents" not in entry and not _file_of_pairs(entry)
+    if design.documents and documents < found.size.documents and may_cut:
         cut["documents"] = documents
     return cut
+
+
+def _file_of_pairs(entry: Mapping[str, Any]) -> str:
+    """Return the key of a file that names documents, any of which a cut could drop; empty without one."""
+    return next((key for key in ("given", "verdicts") if entry.get(key)), "")
 
 
 def _left_out(design: Design, asked: Asked, found: Mapping[str, Found]) -> list[str]:
@@ -174,6 +180,8 @@ def _left_out(design: Design, asked: Asked, found: Mapping[str, Found]) -> list[
             told.append(
                 f"{name}: {one.size.documents - entry['documents']:,} of {one.size.documents:,} documents"
             )
+        elif design.documents and "documents" not in own and (key := _file_of_pairs(own)):
+            told.append(f"{name}: none of its documents, as `{key}` may name any of them")
         if "train_queries" in entry and "train_queries" not in own:
             left = one.size.train - entry["train_queries"]
             told.append(f"{name}: {left:,} of {one.size.train:,} training queries, which the file lacks too")

@@ -95,7 +95,8 @@ def sure(choice: Choice) -> list[str]:
     if choice.alike and choice.verdict != Verdict.UNTRAINED:
         titles = listed(first_of([row["title"] for row in choice.alike], NAMED))
         told.append(
-            f"Not told apart from it: {titles}; it is taken as the cheapest, or as the better at that price."
+            f"Not told apart from it: {titles}; it is taken as the cheapest of those that lead, or as the better at "
+            "that price."
         )
     if (lexical := choice.baselines.get(LEXICAL)) is not None and lexical > choice.mean(choice.best):
         told.append(
@@ -166,7 +167,12 @@ def file_words(advice: Advice) -> list[str]:
     if row is None or not advice.files:
         return ["None of the methods compared chooses documents, so there is no file of negatives."]
     told = []
-    if row["row"] != choice.taken["row"]:
+    if choice.verdict == Verdict.UNTRAINED:
+        told.append(
+            f"The file is no advice to train on it: it has the negatives of {row['title']}, which left the encoder "
+            "worse than it was."
+        )
+    elif row["row"] != choice.taken["row"]:
         told.append(
             f"{choice.taken['title']} needs no file: train on your pairs with large batches. For a trainer that asks "
             f"for negatives the file has those of {row['title']}, which is the first that gives documents."
@@ -208,8 +214,9 @@ def _line(choice: Choice, row: Row, by: str, digits: int) -> list[str]:
         else MISSING
     )
     groups = row["groups"] if isinstance(row["groups"], str) else ""
+    is_advised = row["row"] == choice.taken["row"] and choice.verdict != Verdict.UNTRAINED
     return [
-        "take" if row["row"] == choice.taken["row"] else "",
+        "take" if is_advised else "",
         row["title"],
         number(row[f"{by}/mean"], row[f"{by}/low"], digits),
         interval,

@@ -48,10 +48,14 @@ def origin(card: Mapping[str, Any]) -> list[Fact]:
 
 
 def _mixed(card: Mapping[str, Any]) -> list[Fact]:
-    if "mixed" not in card:
-        return []
-    counts = ", ".join(f"{name} {count:,}" for name, count in card["mixed"].items())
-    return [("training queries by source", counts)]
+    return [
+        (
+            f"{what} queries by source",
+            ", ".join(f"{name} {count:,}" for name, count in card[key].items()),
+        )
+        for key, what in (("mixed", "training"), ("mixed_dev", "dev"))
+        if key in card
+    ]
 
 
 def _relations(card: Mapping[str, Any]) -> list[Fact]:

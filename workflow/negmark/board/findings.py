@@ -123,6 +123,14 @@ def tells_nothing(frame: pd.DataFrame) -> bool:
     return TELLS in frame and bool(frame[TELLS].eq(False).any())
 
 
+def without_controls(ranking: pd.DataFrame) -> pd.DataFrame:
+    """Return a ranking without its controls: the rows that were tested but aren't compared; all where none were."""
+    if COMPARED not in ranking:
+        return ranking
+    kept = ranking[ranking[COMPARED].astype(bool) | ranking["p"].isna()]
+    return ranking if kept.empty else kept
+
+
 def letters(groups: str | None) -> set[str]:
     """Return the letters of a row's groups; none for a row that was not told apart from others."""
     return set(re.findall(r"[a-z]\d*", groups or ""))

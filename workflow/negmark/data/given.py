@@ -1,13 +1,14 @@
 """Stage given_pool: negatives that a user's file names, matched with the collection, as a pool.
 
 A negative is the document that has its text (case and white space aside), title and text or text alone; of several the
-one under its id. Where the file has no text, its id decides. What is no document of the collection is refused: a run
-would train on something else than the file says. Lines of queries that aren't trained on are left out and counted. So
-are negatives that a query may not have (`negmark.store.left_out`); the table beside the pool keeps them for the audit.
+one under its id. Where the file has no text, its id decides. So it is with queries: a text that isn't that of the id
+decides, as the id is of another numbering then. What is no document of the collection is refused: a run would train on
+something else than the file says. Lines of queries that aren't trained on are left out and counted. So are negatives
+that a query may not have (`negmark.store.left_out`); the table beside the pool keeps them for the audit.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
 
@@ -44,16 +45,28 @@ class Queries:
 
     def __init__(self, dataset: Path, trained: NDArray[np.int64]) -> None:
         ids, texts = (collection.column(dataset, QUERIES, key) for key in ("id", "text"))
-        self._by_id = {name: row for row in trained.tolist() for name in (ids[row], trec_id(ids[row]))}
+        self._by_id = _rows_by_id(ids, trained.tolist())
+        self._texts = [normalised(text) for text in texts]
+        self._known = set(self._texts)
         self._by_text: dict[str, list[int]] = {}
         for row in trained.tolist():
-            self._by_text.setdefault(normalised(texts[row]), []).append(row)
+            self._by_text.setdefault(self._texts[row], []).append(row)
 
     def rows(self, line: GivenLine) -> list[int]:
-        """Return the training queries of a line: the one of its id, or all of its text."""
-        if line.query_id in self._by_id:
-            return [self._by_id[line.query_id]]
-        return self._by_text.get(normalised(line.query), []) if line.query is not None else []
+        """Return the training queries of a line: the one of its id, or all of its text where that is another one's.
+
+        Raises `UserError` if the id is that of a query with another text, and no query has the line's.
+        """
+        named = self._by_id.get(line.query_id) if line.query_id is not None else None
+        text = normalised(line.query or "")
+        if named is not None and text in ("", self._texts[named]):
+            return [named]
+        if named is not None and text not in self._known:
+            raise UserError(
+                f"{line.place}: the query {line.query_id!r} is {_shown(self._texts[named])} here, and no query is "
+                f"{_shown(text)}; mend the text or the id, or leave one of them out"
+            )
+        return self._by_text.get(text, []) if text else []
 
 
 class Documents:
@@ -67,7 +80,7 @@ class Documents:
             for row in np.flatnonzero(np.isin(found, np.fromiter(wanted, np.uint64))).tolist():
                 self._by_text.setdefault(int(found[row]), []).append(row)
         ids = collection.column(dataset, DOCUMENTS, "id")
-        self._by_id = {name: row for row, written in enumerate(ids) for name in (written, trec_id(written))}
+        self._by_id = _rows_by_id(ids, range(len(ids)))
 
     def row(self, one: GivenText) -> int | None:
         """Return the row of a given negative; None if it is no document."""
@@ -82,6 +95,12 @@ class Documents:
     @staticmethod
     def _hashes(one: GivenText) -> list[int]:
         return hashes_of(one.texts).tolist()
+
+
+def _rows_by_id(ids: Sequence[str], rows: Iterable[int]) -> dict[str, int]:
+    """Return rows by id, and by the id as TREC's files have it where that is no other's own."""
+    own = {ids[row]: row for row in rows}
+    return {trec_id(name): row for name, row in own.items()} | own
 
 
 def matched(file: Path, dataset: Path) -> Matched:
@@ -120,11 +139,15 @@ def _rows(
             yield from ((query, document, score) for query in rows)
     if unknown:
         place, one = unknown[0]
-        shown = repr(one.texts[-1][:LONGEST_SHOWN]) if one.texts else f"the id {one.id!r}"
+        shown = _shown(one.texts[-1]) if one.texts else f"the id {one.id!r}"
         raise UserError(
             f"{place}: a negative that is no document of {name}: {shown}; {len(unknown):,} of the file's are none; "
             "take them out, or give documents of this collection by text or id"
         )
+
+
+def _shown(text: str) -> str:
+    return repr(text[:LONGEST_SHOWN])
 
 
 def pool_of(table: pd.DataFrame, dataset: Path) -> tuple[dict[str, NDArray[Any]], int]:

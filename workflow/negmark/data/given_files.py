@@ -23,6 +23,10 @@ FORMS = (
 FROM_ONE = "hard_negative_ctxs", "negative_ctxs"
 
 
+class ScoreError(Exception):
+    """A score is no finite number; its text is the argument."""
+
+
 class GivenText(NamedTuple):
     """A given negative: its text if the file has one, else its id; both where it has both."""
 
@@ -94,6 +98,11 @@ def _of_object(place: str, row: Any) -> GivenLine:
     try:
         if found is not None:
             return GivenLine(place, *found(row))
+    except ScoreError as error:
+        raise UserError(
+            f"{place}: expected a number as the score of a negative, found {error.args[0]!r}; mend it, or leave the "
+            "scores out"
+        ) from None
     except (TypeError, KeyError, ValueError):
         pass
     raise _odd(place, json.dumps(row, ensure_ascii=False))
@@ -105,7 +114,8 @@ Fields = tuple[str | None, str | None, list[GivenText]]
 def _of_tevatron(row: dict[str, Any]) -> Fields:
     if "negative_document_ids" in row:
         ids = [GivenText(_string(one), (), None) for one in _list(row["negative_document_ids"])]
-        return _string(row["query_id"]), None, ids
+        text = row.get("query_text")
+        return _string(row["query_id"]), None if text is None else _string(text), ids
     query_id = row.get("query_id")
     named = None if query_id is None else _string(query_id)
     return named, _string(row["query"]), [_passage(one, "docid") for one in _list(row["negative_passages"])]
@@ -154,8 +164,11 @@ def _passage(passage: dict[str, Any], key: str) -> GivenText:
 
 
 def _score(score: Any) -> float | None:
-    """Return a score; as text, which DPR's files have too."""
-    return None if score is None else _number(str(score))
+    """Return a score; as text, which DPR's files have too. Raises `ScoreError` if it is no number."""
+    number = None if score is None else _number(str(score))
+    if number is None and score is not None:
+        raise ScoreError(str(score)[:LONGEST_SHOWN])
+    return number
 
 
 def _list(value: Any) -> list[Any]:

@@ -3,7 +3,7 @@
 Two forms are read. That of BEIR and MTEB has the configurations `corpus`, `queries`, and labels in `default` or
 `qrels` (query-id, corpus-id, score) with a split each. That of sentence-transformers has pairs or triplets, a text a
 column: the first column is the query, the second its positive; equal texts are one. Its negatives are left out:
-`given:` reads those.
+`given:` reads those. Pairs with a label or score are refused, as not all of them are positives.
 """
 
 import hashlib
@@ -26,6 +26,8 @@ QUERY_ID, DOCUMENT_ID, GRADE = (
     ("corpus-id", "corpus_id", "doc_id"),
     ("score", "relevance"),
 )
+OF_PAIR = ("label", "labels", "score", "similarity_score", "similarity")
+"""Columns that say how good a pair is, as those of NLI, of duplicates and of STS have."""
 
 
 def fetch(source: str, folder: Path, test_split: str) -> dict[str, str]:
@@ -106,6 +108,11 @@ def _write_pairs(source: str, parts: Mapping[str, Any], folder: Path) -> None:
             raise UserError(
                 f"{source}: expected the configurations {CORPUS}, {QUERIES} and {LABELS[0]}, or two columns of texts, "
                 f"query and positive; found the columns {', '.join(rows.column_names)}"
+            )
+        if graded := [name for name in rows.column_names if name.lower() in OF_PAIR]:
+            raise UserError(
+                f"{source}: expected pairs that are all positives; found the column {graded[0]}, by which some are "
+                "none; keep the positives alone, without that column, in a folder of your own: hub:<folder>"
             )
         found = labels.setdefault(SPLITS.get(split, split), {})
         for row in rows.select_columns(columns[:2]):

@@ -4,6 +4,7 @@ import hashlib
 import importlib
 import json
 import tempfile
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -37,6 +38,7 @@ from negmark.store.collection import DOCUMENTS, HIDDEN, QRELS, QUERIES, RELEVANT
 from negmark.store.copies import COPY_OF, first_of_equal, hashes_of
 from negmark.store.graph import Graph, as_columns, relation_of
 from negmark.store.left_out import OWN, own_documents
+from negmark.store.sources import source_of
 
 BUILDERS = {"wordnet": build_wordnet, "icd10cm": build_icd10cm}
 """The builders of collections that nobody publishes, by name."""
@@ -196,7 +198,8 @@ def prepare(settings: dict[str, Any]) -> tuple[Collection, dict[str, Any]]:
     collection = replace(collection, keeps_copies=settings.get("copies") == "kept")
     collection, truth = _with_hidden(collection, settings)
     odd = reading.met | without_positives(full.qrels, full.relevant)
-    return collection, {**facts, **_card(collection, full, settings), **truth, "odd": odd}
+    by_source = _dev_by_source(collection, settings)
+    return collection, {**facts, **_card(collection, full, settings), **by_source, **truth, "odd": odd}
 
 
 def write(collection: Collection, folder: Path, columns: Mapping[str, list[Any]] | None = None) -> None:
@@ -262,6 +265,13 @@ def main(
         f"dataset {card['name']}: {card['documents']:,} documents, "
         f"{training if queries['train'] else format(queries['test'], ',') + ' test queries'}, from {card['source']}"
     )
+    dev = card.get("mixed_dev", {})
+    if without := [source for source, count in dev.items() if not count]:
+        having = ", ".join(source for source in dev if source not in without)
+        stage.say(
+            f"dataset {card['name']}: its dev queries are from {having} alone, none from {', '.join(without)}: what is "
+            "chosen by them is chosen for the former"
+        )
     if card["odd"]:
         odd = ", ".join(f"{count:,} {kind}" for kind, count in card["odd"].items())
         stage.say(f"dataset {card['name']}: {odd} (`negmark.data.numbering` says how they are handled)")
@@ -508,6 +518,14 @@ def _card(collection: Collection, full: Collection, settings: dict[str, Any]) ->
         **({"copies_kept": True} if collection.keeps_copies else {}),
         **({"test_queries": settings["test_queries"]} if settings.get("test_queries") else {}),
     }
+
+
+def _dev_by_source(collection: Collection, settings: dict[str, Any]) -> dict[str, dict[str, int]]:
+    """Count the dev queries of each source of a mixture: where one brings a dev split, the others have none."""
+    if not settings.get("mix") or "dev" not in collection.qrels:
+        return {}
+    counts = Counter(source_of(collection.query_ids[row]) for row in np.unique(collection.qrels["dev"][:, 0]))
+    return {"mixed_dev": {name: counts[name] for name in settings["mix"]}}
 
 
 def _relations(collection: Collection) -> dict[str, int]:

@@ -37,7 +37,7 @@ def judged(file: Path, dataset: Path) -> tuple[pd.DataFrame, int]:
     lines = list(read_verdicts(file))
     trained = np.unique(collection.qrels(dataset, "train").positives().queries)
     queries = Queries(dataset, trained)
-    ours = [(line, rows) for line in lines if (rows := queries.rows(_asked(line)))]
+    ours = [(line, rows) for line in lines if (rows := _rows(line, queries))]
     if not ours:
         raise UserError(
             f"{file}: none of its {len(lines):,} verdicts is on a training query of {dataset.name}, by id or by text; "
@@ -62,8 +62,9 @@ def judged(file: Path, dataset: Path) -> tuple[pd.DataFrame, int]:
     return table, len(lines) - len(ours)
 
 
-def _asked(line: Verdict) -> GivenLine:
-    return GivenLine(line.place, line.query, line.query, [])
+def _rows(line: Verdict, queries: Queries) -> list[int]:
+    by_id = queries.rows(GivenLine(line.place, line.query, None, []))
+    return by_id or queries.rows(GivenLine(line.place, None, line.query, []))
 
 
 def _by_text(line: Verdict) -> GivenText:

@@ -27,9 +27,8 @@ WIDTH = 4096
 """Characters of a line of YAML before it is broken: no line is, as repro_eval does it."""
 MEASURES = {
     "nDCG": "ndcg_cut_{}", "R": "recall_{}", "P": "P_{}", "AP": "map_cut_{}", "Success": "success_{}",
-    "RR": "recip_rank",
 }  # fmt: skip
-"""trec_eval's names of measures with a cut; it has none for that of the reciprocal rank."""
+"""trec_eval's names of measures with a cut; it has none for a reciprocal rank with one, which keeps ours."""
 METRIC = re.compile(r"(\w+?)(?:@(\d+))?")
 
 
@@ -84,7 +83,7 @@ def _platform(manifest: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "hardware": {
             "cpu": {"model": found["cpu"], "architecture": found["machine"], "number of cores": found["cores"]},
-            "ram": f"{found['memory_gibibytes']:g} GB",
+            "ram": f"{found['memory_gibibytes']:g} GiB",
             **({"gpu": {"architecture": ", ".join(gpus)}} if gpus else {}),
         },
         "operating system": {"kernel": found["system"]},

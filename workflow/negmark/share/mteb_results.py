@@ -2,7 +2,8 @@
 
 A folder `results/<model>/<revision>/<task>.json` with a `model_meta.json` beside it, which
 `mteb.ResultCache(cache_path=...)` takes. The values are ours (trec_eval's measures, by ir_measures), so no version of
-mteb is claimed. A task has MTEB's name only where the whole collection and its own test split were searched.
+mteb is claimed. A task has MTEB's name only where the whole collection and its own test split were searched, and what
+it calls relevant was.
 """
 
 import functools
@@ -30,6 +31,8 @@ NAMES = {
 }  # fmt: skip
 """What MTEB calls a measure of ir_measures with a cut; any other stays out."""
 METRIC = re.compile(r"(\w+)@(\d+)")
+OTHERS = "own ", "hub: ", "ir_datasets "
+"""How a card begins to say where a collection is from that only happens to have one of our names."""
 ENGLISH = "eng-Latn"
 
 
@@ -45,11 +48,13 @@ def tasks() -> dict[str, dict[str, str]]:
 def task_of(card: Mapping[str, Any]) -> dict[str, str]:
     """Return the task, revision, split and language of a dataset, by its card.
 
-    A folder or archive of the user's own is no task of MTEB's, whatever its name.
+    A folder or archive of the user's own is no task of MTEB's, whatever its name, nor is a mixture.
     """
     split = card.get("test_split", "test")
-    known = {} if card["source"].startswith("own ") else tasks().get(card["dataset"], {})
-    whole = card["documents"] == card["documents_full"] and "test_queries" not in card
+    elsewhere = "mixed" in card or card["source"].startswith(OTHERS)
+    known = {} if elsewhere else tasks().get(card["dataset"], {})
+    graded_so = card.get("relevant_grade", {}).get("test", 1) == 1
+    whole = card["documents"] == card["documents_full"] and "test_queries" not in card and graded_so
     if known and whole and split == known.get("split", "test"):
         return {"task": known["task"], "revision": known["revision"], "split": split, "language": ENGLISH}
     return {"task": f"negmark-{card['name']}", "revision": card["sha256"], "split": split, "language": ""}

@@ -52,16 +52,18 @@ def chosen_rows(ledger: pd.DataFrame, most: int) -> tuple[pd.DataFrame, dict[str
     }
 
 
-def chosen_of(dataset: Path, name: str, rows: pd.DataFrame) -> Iterator[Chosen]:
+def chosen_of(dataset: Path, name: str, rows: pd.DataFrame, ledger: pd.DataFrame) -> Iterator[Chosen]:
     """Yield the queries of the rows in order, each with its negatives and its positives, lowest row first.
 
-    Those are its labelled ones and, where the method may change positives, those that the rows say it had.
+    Those are its labelled ones and, where the method may change positives, those that it had at any visit: the rows
+    alone are of the last visits.
     """
     labels = collection.qrels(dataset, "train").positives()
     documents, queries = pd.Series(labels.documents), labels.queries
-    if POSITIVE in rows:
-        documents = pd.concat([documents, rows[POSITIVE]], ignore_index=True)
-        queries = np.concatenate([queries, rows["query"]])
+    if POSITIVE in ledger:
+        had = ledger[["query", POSITIVE]].drop_duplicates()
+        documents = pd.concat([documents, had[POSITIVE]], ignore_index=True)
+        queries = np.concatenate([queries, had["query"]])
     positives = documents.groupby(queries).apply(lambda part: sorted(set(part)))
     positives = positives[positives.index.isin(rows["query"])]
     needed = [rows["document"].to_numpy(np.int64), *(np.array(part, np.int64) for part in positives)]
@@ -104,7 +106,8 @@ def main(
     manifest = read_json(run / MANIFEST)
     facts = manifest["run"]
     place = f"{facts['dataset']}: {facts['row']}, seed {facts['seed']}"
-    rows, left_out = chosen_rows(read_ledger(run / LEDGER).to_pandas(), facts["training"]["negatives"])
+    ledger = read_ledger(run / LEDGER).to_pandas()
+    rows, left_out = chosen_rows(ledger, facts["training"]["negatives"])
     if rows.empty:
         raise UserError(
             f"{place}: it trained on no document that its method chose, so there is no file of them; name a row whose "
@@ -113,7 +116,7 @@ def main(
     width, write = int(rows.groupby("query").size().max()), WRITERS[output.name]
     lines = without = 0
     with replacing(output) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
-        for chosen in chosen_of(dataset, facts["dataset"], rows):
+        for chosen in chosen_of(dataset, facts["dataset"], rows, ledger):
             written = [f"{line}\n" for line in write(chosen, width)]
             file.writelines(written)
             lines += len(written)

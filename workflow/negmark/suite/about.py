@@ -65,10 +65,9 @@ class About:
         change it.
         """
         trained = [row, *self._suite.chain(row)]
-        asked = row.method.drawn_from(row.method.Params.model_validate(row.defaults), row.track)
         return {
             "loss": row.loss,
-            "depth": asked and min(asked, self._suite.pools.depth),
+            "depth": self._depth(row),
             "steps": sum(one.budget.steps for one in trained),
             "training_queries": sum(one.budget.steps * one.budget.batch_size for one in trained),
             "negatives": row.granted,
@@ -78,6 +77,17 @@ class About:
             **({"composer": row.composer.row} if row.composer else {}),
             **({"teacher": self._suite.teacher_text()} if row.asks_teacher and self._suite.teacher else {}),
         }
+
+    def _depth(self, row: Row) -> int | None:
+        """Return how many candidates of a pool a row draws from; None if it draws from none, or takes the very top.
+
+        A pool has so many fewer as the row leaves out of its top. A parameter `depth` is a place in the pool, though,
+        and counts those.
+        """
+        params = row.method.Params.model_validate(row.defaults)
+        asked = row.method.drawn_from(params, row.track)
+        left_out = 0 if hasattr(params, "depth") else getattr(params, "skip", None) or 0
+        return asked and min(asked, max(self._suite.pools.depth - left_out, 0))
 
     def _start(self, row: Row) -> str:
         start = self._suite.start_text()

@@ -133,6 +133,23 @@ def test_the_faithful_loss_has_everybodys_hard_documents(world):
     assert run.method.idle() == ""
 
 
+@pytest.mark.parametrize(
+    ("track", "params", "words"),
+    [
+        ("controlled", {"sharpness": 0.0}, "all negatives weighed alike, as `sharpness` is 0"),
+        ("controlled", {}, ""),
+        ("faithful", {"prior": 0.0}, "nothing was taken off, as `prior` is 0"),
+    ],
+)
+def test_a_row_that_is_not_the_method_says_so_and_no_such_value_is_tried(track, params, words, world):
+    run = run_of(world, track, **params)
+    take_steps(run, 2)
+    assert run.method.idle() == words
+    assert run.method.state_dict()["taken_off"] == 0
+    for name, value in params.items():
+        assert value not in HaSa.space(HaSa.Params(), track)[name].values
+
+
 def test_a_dataset_without_relations_is_refused_in_one_line(tmp_path):
     world = write_world(tmp_path, related=False)
     with pytest.raises(UserError) as told:

@@ -6,6 +6,7 @@ import torch
 
 from negmark.methods import losses
 from negmark.methods.moco_dual_view import MoCoDualView, hardest, over_kept
+from negmark.methods.queue import KEYS
 from negmark.train import train
 from negmark.train.run import set_up
 from negmark.train.step import _example, one_step
@@ -130,6 +131,19 @@ def test_a_filter_that_kept_all_is_told(world):
     run = run_of(world, "faithful", kept=4160)
     take_steps(run, 3)
     assert run.method.idle() == "no row had more than its 4,160 candidates to choose from"
+
+
+@pytest.mark.parametrize("track", ["controlled", "faithful"])
+def test_each_value_that_is_tried_keeps_another_number_of_the_candidates(track):
+    """Of a batch of 64 in the controlled track, of a full bank and a batch in the faithful one."""
+    candidates = 64 if track == "controlled" else KEYS + 63
+    tried = MoCoDualView.space(MoCoDualView.Params(), track)["kept"].values
+    assert len({min(kept, candidates) for kept in tried}) == 5
+    assert track == "controlled" or max(tried) < candidates
+
+
+def test_the_copy_is_no_longer_the_start_at_the_end_of_a_short_run():
+    assert MoCoDualView.Params().momentum ** 400 < 0.02
 
 
 def test_what_is_reconstructed_is_said_on_the_row():

@@ -5,15 +5,15 @@ query and key embeddings alike, and a selective sampling of negatives, which emp
 memory bank by cosine similarity, to lessen noise. Better classes on CIFAR at a small bank. It isn't said if the
 filter keeps a number or what is above a threshold, nor whether keys get gradients.
 What the released code does: none was found.
-What we do: **a reconstruction; every equation here is ours, not the authors'**. A bank holds the last `bank` vectors
-of a momentum copy of the towers, which keeps .99 of itself at a step: by MoCo's .999, made for runs of 100,000 steps,
-two thirds of it would still be the start after 400. A row keeps the `kept` candidates with the highest cosine to its anchor, by detached
-scores and after its positives and their copies are taken out: L_q = -log e^{s+} / (e^{s+} + sum of the kept e^s).
-Controlled track: candidates are the batch's documents, cut by a mask, and beside them the M hardest of the bank, as
-vectors. Faithful track: the batch and the bank together, and the same in the other direction, L_k, whose anchor is
-the document and whose candidates are the other queries; L_q + `key_weight` L_k, gradients to both sides. With `kept`
-as large as all candidates L_q is InfoNCE. This filter keeps what is hardest, so also hidden positives: the opposite
-of `gist`.
+What we do: **a reconstruction; every equation here is ours, not the authors'**. A bank holds the last `bank` vectors of
+a momentum copy of the towers, which keeps .99 of itself at a step: by MoCo's .999, made for runs of 100,000 steps, two
+thirds of it would still be the start after 400. A row keeps the `kept` candidates with the highest cosine to its
+anchor, by detached scores and after its positives and their copies are taken out: L_q = -log e^{s+} / (e^{s+} + sum of
+the kept e^s). Controlled track: candidates are the batch's documents, cut by a mask, and beside them the M hardest of
+the bank, as vectors. Faithful track: the batch and the bank together, and the same in the other direction, L_k, whose
+anchor is the document and whose candidates are the other queries; L_q + `key_weight` L_k, gradients to both sides. With
+`kept` as large as all candidates L_q is InfoNCE. This filter keeps what is hardest, so also hidden positives: the
+opposite of `gist`.
 Cost per step: 1 vector of the copy per query (2 in the faithful track), B * `bank` products, and a pass over all
 parameters to move the copy.
 """

@@ -54,8 +54,8 @@ class BUIR(Method):
             metric="nDCG@10",
             condition="collaborative filtering on sparse data, by the abstract better than BPR and other ways of "
             "sampling negatives; no figures read",
-            differs="queries and documents with texts; new queries at test, where the paper has none; no suite tests it: "
-            "the loss knows no negatives, so that no row of random ones has the same",
+            differs="queries and documents with texts; new queries at test, where the paper has none; no suite tests "
+            "it: the loss knows no negatives, so that no row of random ones has the same",
         ),
     )
 

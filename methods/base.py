@@ -256,13 +256,14 @@ class Services(Protocol):
         """Texts that are in no corpus and that the row may give as negatives (`negmark.methods.auxiliary`)."""
 
     def auxiliary(
-        self, queries: Ids, kinds: Sequence[str], judged: bool = True
+        self, queries: Ids, kinds: Sequence[str], judged: bool = True, positives: Ids | None = None
     ) -> tuple[Ids, NDArray[np.float32]]:
         """Return the auxiliary documents of these kinds that were made for queries [B], in the order of their making.
 
         Ids [B, K] and scores [B, K] by the judge of the suite; `NO_DOCUMENT` and -inf after a query's last one, K is 0
-        if none has any. With `judged` those alone that passed the filter of the suite's `generator`. None has the text
-        of a document of the corpus. Only with `needs_auxiliary`.
+        if none has any. With `judged` those alone that passed the filter of the suite's `generator`, with `positives`
+        [B] those alone that were made of that positive of the query. None has the text of a document of the corpus.
+        Only with `needs_auxiliary`.
         """
 
     def sources(self, queries: Ids) -> Ids:

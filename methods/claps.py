@@ -43,7 +43,6 @@ class CLAPS(Method):
     gives_documents = False
     faithful = True
     footnotes = (
-        Footnote("moves of a tenth of the paper's sizes, in units of the tokens' length"),
         Footnote(
             "an adaptation: a document's share of the batch's softmax stands for a decoder's likelihood"
         ),
@@ -83,6 +82,14 @@ class CLAPS(Method):
     def space(cls, params: CLAPS.Params, track: str) -> Mapping[str, Tried]:
         """Tune how far an imposter goes."""
         return {"imposter": Tried((0.01, 0.03, 0.1, 0.3, 1.0), "ours, up to the paper's 1")}
+
+    @classmethod
+    def own_notes(cls, params: CLAPS.Params, track: str) -> list[str]:
+        """Return the sizes of the moves: the row's own, which may be tuned."""
+        paper, units = "the paper's", "in units of the tokens' length"
+        if track == "controlled":
+            return [f"moves of {params.imposter:g} instead of {paper} 1, {units}"]
+        return [f"moves of {params.imposter:g} and {params.distant:g} instead of {paper} 1 and 3, {units}"]
 
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)

@@ -16,9 +16,10 @@ no renormalisation; `t = .2` needs `budget: {temperature: 0.2}`. There the posit
 towers, detached as the code's key is, so that it moves only where queries and documents share weights. Labelled
 positives and copies are masked before mixing, also in a mixture. Extrapolation of unit vectors is a gain of lam^2 + (1
 - lam)^2, 1 to 5, on the positive's gradient, and a lower logit, on average s - 1.6 (1 - s): above 0 from s = .62 on;
-queries and documents start near .5 here, where it is below 0 and the pair is pulled together above all else. The
-scores of a run at its first and last step are the board's figure `scores` (workflow/negmark/board/figures/scores.py):
-the paper's visualisation is not built a second time.
+queries and documents start near .5 here, where it is below 0 and the pair is pulled together above all else. The scores
+of a run at its first and last step are the board's figure `scores` (workflow/negmark/board/figures/scores.py): those of
+the vectors before they are moved; `moved_positive`, `moved_negative` and `moved_negative_max` in the history are what
+the faithful loss makes of them.
 Cost per step: M document vectors a query (controlled); 1 vector of the copy per query, a pass over all parameters to
 move it and B K products with the queue (faithful).
 """
@@ -113,6 +114,12 @@ class FeatureTransformation(Method):
         return params.depth if track == "controlled" else None
 
     @classmethod
+    def own_notes(cls, params: FeatureTransformation.Params, track: str) -> list[str]:
+        """Return that positives' documents are trained, where they are: the code's keys have no gradient."""
+        trained = track == "faithful" and not params.detach
+        return ["the positive's document has gradient, unlike the code's key"] if trained else []
+
+    @classmethod
     def refusal(cls, params: FeatureTransformation.Params, track: str) -> str:
         """Return that positives can't be moved in the controlled track."""
         if track == "controlled" and params.parts == "positives":
@@ -124,6 +131,7 @@ class FeatureTransformation(Method):
         self.queue = Queue(params.queue if services.track == "faithful" else 0)
         self.moved = torch.zeros(1, dtype=torch.int64)
         """Steps in which vectors were moved."""
+        self._telemetry: dict[str, float] = {}
 
     def refresh(self, step: int) -> None:
         """Make the copy, equal to the towers, before the first step."""
@@ -174,12 +182,17 @@ class FeatureTransformation(Method):
             negatives_mask=allowed,
             weights=None,
         )
+        self._telemetry = moved_scores(scores)
         return losses.info_nce(scores, step.temperature)
 
     def observe(self, step: Step) -> None:
         """Add the batch's documents, as the copy sees them, to the queue of the faithful track."""
         if self.services.track == "faithful":
             self.queue.push(self._copy.documents(step.batch.positives), step.batch.positives)
+
+    def telemetry(self) -> dict[str, float]:
+        """Return scores of the faithful track after the moves: of positives, and of negatives the mean and maximum."""
+        return self._telemetry
 
     def idle(self) -> str:
         """Return that no vector was moved."""
@@ -196,6 +209,15 @@ class FeatureTransformation(Method):
 
     def _begun(self, step: int) -> bool:
         return step >= self.params.mix_start * self.services.steps
+
+
+def moved_scores(scores: Scores) -> dict[str, float]:
+    """Return the mean score of the positives and, of the negatives in use, the mean and largest, if there are any."""
+    negatives = scores.negatives.detach()[scores.negatives_mask]
+    found = {"moved_positive": float(scores.positive.detach().mean())}
+    if len(negatives):
+        found |= {"moved_negative": float(negatives.mean()), "moved_negative_max": float(negatives.max())}
+    return found
 
 
 def extrapolated(one: torch.Tensor, other: torch.Tensor, lam: float) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,8 +12,9 @@ What we do: text alone. Edits of the positive by rule (`entity`, `number`, `nega
 small causal model (`written`, `rewritten`), made once before training, judged and filtered (`generator` of a suite).
 They are encoded as documents, with gradient, but are in no corpus. Controlled track: M of a query's texts, drawn
 uniformly at every step, or a `share` of M and the rest from a pool (`generated_mixed`, after SyNeg); a query with too
-few has its places filled from the pool, and they are marked. Faithful track: two texts drawn as GNM draws them, and its
-symmetric loss, in which a text is a negative of every query of the batch; **no query is edited along**, so a text is
+few has its places filled from the pool, and they are marked. Faithful track: two texts drawn as GNM draws them, of
+those made of the pair's own positive, and its symmetric loss, in which a text is a negative of every query of the
+batch that this positive is no positive of; **no query is edited along**, so a text is
 nobody's positive. `recipe: sncse` has SNCSE's margin loss instead.
 Cost per step: M document vectors per query; texts are made and judged once.
 """
@@ -147,9 +148,12 @@ class Generated(Method):
     def negatives(self, batch: Batch) -> Negatives:
         """Draw texts made for each query, and fill up from a pool in the controlled track."""
         kinds = kinds_of(self.params.kinds)
-        texts, scores = self.services.auxiliary(batch.queries, kinds, self.params.filter)
+        faithful = self.services.track == "faithful"
+        # the faithful loss asks of the batch's positive, not of the text, whose negative it may be
+        made_of = batch.positives if faithful else None
+        texts, scores = self.services.auxiliary(batch.queries, kinds, self.params.filter, made_of)
         rng = self.services.rng(batch.step, "texts")
-        if self.services.track == "faithful":
+        if faithful:
             log_weights = log_chances(scores) if self.params.recipe == "gnm" else flat(texts)
             drawn = sampling.top_n_by_gumbel(log_weights, self.recipe_negatives or 1, rng)
             return self._counted(Negatives(ids=sampling.take(texts, drawn)))

@@ -118,7 +118,9 @@ class HaSa(Method):
                 )
             }
         return {
-            "sharpness": Tried((0.0, 0.1, 0.3, 1.0, 3.0), "ours: from uniform to nearly the hardest alone")
+            "sharpness": Tried(
+                (0.03, 0.1, 0.3, 1.0, 3.0), "ours: from nearly uniform to nearly the hardest alone"
+            )
         }
 
     @classmethod
@@ -172,7 +174,7 @@ class HaSa(Method):
         near = self._near(batch, step.negatives.ids)
         vectors = self.services.encode_documents(near, gradient=True)
         some = torch.from_numpy(near != NO_DOCUMENT)
-        self.taken_off += int(some.any(dim=1).sum())
+        self.taken_off += int(some.any(dim=1).sum()) if p.prior else 0
         self._telemetry = {"with_neighbours": float(some.any(dim=1).float().mean())}
         return less_neighbours(
             scores.positive / step.temperature,
@@ -190,8 +192,12 @@ class HaSa(Method):
         return self._telemetry
 
     def idle(self) -> str:
-        """Return that nothing was ever taken off, in the faithful track."""
-        return "no positive has a neighbour in the graph" if self._faithful and not self.taken_off else ""
+        """Return that nothing was ever taken off, or in the controlled track that all negatives weighed alike."""
+        if not self._faithful:
+            return "" if self.params.sharpness else "all negatives weighed alike, as `sharpness` is 0"
+        if not self.params.prior:
+            return "nothing was taken off, as `prior` is 0"
+        return "" if self.taken_off else "no positive has a neighbour in the graph"
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """Return the index, and how often something was taken off."""

@@ -132,7 +132,7 @@ class LargeLoss(Method):
         if self.services.track == "faithful":
             return scores
         values, mask = pairs.others(scores)
-        kept = mask & ~self._suspected(values, mask, step)
+        kept = mask & ~self._suspected(values, mask, step, int(mask.sum()))
         size = scores.in_batch.shape[1]
         return replace(scores, in_batch_mask=kept[:, :size], negatives_mask=kept[:, size:])
 
@@ -140,7 +140,7 @@ class LargeLoss(Method):
         """Return the mean binary cross-entropy of all pairs, suspects rejected or corrected."""
         positive, others, mask = pairs.logits(step, self.boundary)
         relevant = self._flipped(step) & mask
-        suspected = self._suspected(others, mask & ~relevant, step)
+        suspected = self._suspected(others, mask & ~relevant, step, int(mask.sum()))
         if self.params.scheme == "correct_for_good":
             self._flip(step, suspected)
         return assumed_negative(positive, others, mask, relevant, suspected, self.params.scheme)
@@ -167,9 +167,11 @@ class LargeLoss(Method):
         rate = RATES[p.scheme] if p.rate is None else p.rate
         return min(rate * (min(epochs, 1) if p.scheme == "correct_for_good" else epochs), p.cap)
 
-    def _suspected(self, values: torch.Tensor, mask: torch.Tensor, step: Step) -> torch.Tensor:
-        labelled = len(step.batch.queries)
-        count = math.ceil(self.share(step.batch.step) * (int(mask.sum()) + labelled))
+    def _suspected(
+        self, values: torch.Tensor, mask: torch.Tensor, step: Step, pairs_seen: int
+    ) -> torch.Tensor:
+        """Mark the suspects among the masked pairs: a share of all pairs, those corrected for good among them."""
+        count = math.ceil(self.share(step.batch.step) * (pairs_seen + len(step.batch.queries)))
         suspected = largest(values.detach(), mask, count)
         self.suspects += torch.tensor([int(mask.sum()), int(suspected.sum())])
         return suspected

@@ -5,7 +5,7 @@ two of them, h = norm(a n_i + (1 - a) n_j), a ~ U(0, 1), and s' mixtures with th
 n_j), b ~ U(0, .5), so that the negative always dominates. The denominator of InfoNCE holds all K of the queue and the
 mixtures. MoCHi(1024, 512, 256) and the like, K = 16k to 65k, t = .2, after 10 to 15 epochs without mixing ([M]).
 What the released code does: none is public, so this is a reconstruction. Two implementations agree on the above
-([C-un]: davsvy/ hard-negative-mixing and MaugrimEP/MocoAndMochi); gradient reaches q alone through the inner product,
+([C-un]: davidsvy/hard-negative-mixing and MaugrimEP/MocoAndMochi); gradient reaches q alone through the inner product,
 never the mixtures. The first has K = 8192, N = 32, s = s' = 16, and starts h after 20 % of the steps and h' after 40
 %. The second's flattened list mixes the first query's negatives for all queries, a bug; it draws i != j, the first
 doesn't.
@@ -98,10 +98,12 @@ class MoCHi(Method):
     @classmethod
     def space(cls, params: MoCHi.Params, track: str) -> Mapping[str, Tried]:
         """Tune how many of the hardest are mixed."""
+        if track == "faithful":
+            return {
+                "hardest": Tried((None, 8, 16, 64, 256), "an implementation's 32 (None) and, ours, around it")
+            }
         return {
-            "hardest": Tried(
-                (None, 4, 8, 32, 64), "ours: an implementation's 32 and a quarter of the batch, and around"
-            )
+            "hardest": Tried((None, 4, 8, 32, 64), "ours: a quarter of a batch of 64 (None), and around it")
         }
 
     def __init__(self, params: Params, services: Services) -> None:
@@ -179,6 +181,8 @@ class MoCHi(Method):
         """Return that nothing was mixed."""
         if self.mixed:
             return ""
+        if not (self._pairs or self._with_query):
+            return "no mixture was asked for: `pairs` and `with_query` are 0"
         return f"no mixture was made: mixing starts after {min(self._starts):.0%} of the steps".replace(
             "%", " %"
         )

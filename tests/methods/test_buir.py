@@ -6,10 +6,10 @@ from torch import nn
 
 from negmark.core.errors import UserError
 from negmark.methods.buir import BUIR, both_ways, started
-from negmark.methods.without_negatives import mean_cosine
+from negmark.methods.without_negatives import Cosines, mean_cosine
 from negmark.suite.checks import load
 from negmark.train.step import _example, one_step
-from world import take_steps
+from world import take_steps, write_world
 
 HALF = torch.tensor([[0.5**0.5, 0.5**0.5]])
 FIRST = torch.tensor([[1.0, 0.0]])
@@ -79,6 +79,35 @@ def test_a_collapse_shows():
     assert mean_cosine(FIRST.repeat(5, 1)) == pytest.approx(1)
     assert mean_cosine(torch.eye(4)) == pytest.approx(0)
     assert mean_cosine(torch.tensor([[1.0, 0.0], [-1.0, 0.0]])) == pytest.approx(-1)
+
+
+@pytest.mark.parametrize("name", ["buir", "w_mse"])
+def test_a_row_that_collapsed_says_so_also_when_it_was_resumed(name, world, tmp_path):
+    fallen = write_world(tmp_path, change=one_vector).run(f"{name}/faithful")
+    run = world.run(f"{name}/faithful")
+    for each in (fallen, run):
+        take_steps(each, 4)
+    assert run.method.idle() == ""
+    words = "all vectors fell together: queries of its last batches had a mean cosine of 1.000"
+    assert fallen.method.idle() == words
+    resumed = world.run(f"{name}/faithful")
+    assert resumed.method.idle() == ""
+    resumed.method.load_state_dict(fallen.method.state_dict())
+    assert resumed.method.idle() == words
+
+
+def one_vector(documents, queries, labels):
+    for side in (documents, queries):
+        side[:] = side[:1]
+
+
+def test_a_collapse_is_of_the_last_steps_alone():
+    cosines = Cosines()
+    for vectors in [torch.eye(4)] * 5 + [FIRST[:1].repeat(5, 1)] * 10:
+        cosines.add(vectors)
+    assert cosines.collapse()
+    cosines.add(torch.eye(4))
+    assert not cosines.collapse()
 
 
 def test_the_history_has_the_mean_cosine_and_no_negative(world):

@@ -78,9 +78,14 @@ QUERY, DOCUMENT = torch.tensor([[1.0, 0.0]]), torch.tensor([[0.8, 0.6]])
 
 
 @pytest.mark.parametrize(
-    ("size", "score", "loss"), [(0.1, 0.759257, 0.514076), (0.3, 0.640184, 0.189799), (1.0, -0.316228, None)]
+    ("size", "score", "document", "loss"),
+    [
+        (0.1, 0.759257, 0.997880, 0.514076),
+        (0.3, 0.640184, 0.973080, 0.189799),
+        (1.0, -0.316228, 0.316228, None),
+    ],
 )
-def test_a_step_in_vector_space_is_the_closed_form(size, score, loss):
+def test_a_step_in_vector_space_is_the_closed_form(size, score, document, loss):
     """The likelihood's gradient by the document is -(1 - p) q / T: so d - e q, of unit length."""
     other = torch.tensor([[0.3, math.sqrt(1 - 0.09)]])
     queries, documents = torch.cat([QUERY, QUERY]), torch.cat([DOCUMENT, other])
@@ -92,8 +97,13 @@ def test_a_step_in_vector_space_is_the_closed_form(size, score, loss):
     moved = perturbed(States([0.8, 0.6]), "document", np.array([0]), [Move(unlikely, size)])
     imposter = functional.normalize(moved, dim=1)
     found = (imposter @ QUERY.T).item()
+    assert (imposter @ DOCUMENT.T).item() == pytest.approx(document, abs=1e-5)
+    if size == 0.1:
+        assert imposter[0].tolist() == pytest.approx([0.759257, 0.650791], abs=1e-5)
     assert found == pytest.approx(score, abs=1e-5)
     assert found == pytest.approx((0.8 - size) / math.sqrt(1 - 1.6 * size + size**2), abs=1e-5)
+    alone = torch.tensor([8.0, 3.0])
+    assert (alone.logsumexp(dim=0) - alone[0]).item() == pytest.approx(0.006715, abs=1e-6)
     if loss is not None:
         logits = torch.tensor([8.0, 3.0, 10 * found])
         assert (logits.logsumexp(dim=0) - logits[0]).item() == pytest.approx(loss, abs=1e-5)
@@ -169,3 +179,14 @@ def test_defaults_are_a_tenth_of_the_papers_moves():
     assert CLAPS.Params().model_dump() == {
         "imposter": 0.1, "distant": 0.3, "distant_temperature": False, "detach": False,
     }  # fmt: skip
+
+
+def test_footnotes_have_the_sizes_of_the_row():
+    params = CLAPS.Params(imposter=0.3)
+    assert CLAPS.own_notes(params, "controlled") == [
+        "moves of 0.3 instead of the paper's 1, in units of the tokens' length"
+    ]
+    assert CLAPS.own_notes(params, "faithful") == [
+        "moves of 0.3 and 0.3 instead of the paper's 1 and 3, in units of the tokens' length"
+    ]
+    assert "tenth" not in " ".join(note.text for note in CLAPS.footnotes)

@@ -90,7 +90,7 @@ def test_the_faithful_loss_by_hand(world, detach):
     queries, documents = (
         each.detach().double() for each in (example.batch.query_vectors, example.batch.positive_vectors)
     )
-    expected, masked = 0.0, 0
+    expected, masked, positive, negative = 0.0, 0, [], []
     for row, query in enumerate(example.batch.queries.tolist()):
         q = lam * queries[row] + (1 - lam) * documents[row]
         k = lam * documents[row] + (1 - lam) * queries[row]
@@ -100,10 +100,17 @@ def test_the_faithful_loss_by_hand(world, detach):
         masked += 20 - len(able)
         mixtures = share * bank[able] + (1 - share) * bank[order[able]]
         logits = torch.cat([(q @ k)[None], mixtures @ q]) / 0.2
+        positive.append(float(q @ k))
+        negative += (mixtures @ q).tolist()
         expected += float(logits.logsumexp(dim=0) - logits[0]) / 8
     assert masked
     loss = run.method.faithful_loss(example)
     assert loss.item() == pytest.approx(expected, rel=1e-5)
+    assert run.method.telemetry() == {
+        "moved_positive": pytest.approx(np.mean(positive), rel=1e-5),
+        "moved_negative": pytest.approx(np.mean(negative), rel=1e-4),
+        "moved_negative_max": pytest.approx(max(negative), rel=1e-5),
+    }
     document = example.batch.positive_vectors
     gradient = torch.autograd.grad(loss, document, allow_unused=True, materialize_grads=True)[0]
     assert bool((gradient == 0).all()) is detach
@@ -186,3 +193,21 @@ def test_extrapolated_positives_alone_are_refused_in_the_controlled_track():
     assert "no choice of negatives" in FeatureTransformation.refusal(params, "controlled")
     assert FeatureTransformation.refusal(params, "faithful") == ""
     assert FeatureTransformation.refusal(FeatureTransformation.Params(), "controlled") == ""
+
+
+def test_the_history_has_the_scores_of_what_was_moved(world):
+    run = world.run("feature_transformation/faithful")
+    take_steps(run, 3)
+    assert run.history[0]["moved_negative"] is None, "the queue is empty"
+    for row in run.history[1:]:
+        assert row["moved_positive"] != pytest.approx(row["positive_score"])
+        assert row["moved_negative"] < row["moved_negative_max"]
+
+
+def test_a_trained_document_of_the_pair_is_told():
+    params = FeatureTransformation.Params(detach=False)
+    assert FeatureTransformation.own_notes(params, "faithful") == [
+        "the positive's document has gradient, unlike the code's key"
+    ]
+    assert FeatureTransformation.own_notes(params, "controlled") == []
+    assert FeatureTransformation.own_notes(FeatureTransformation.Params(), "faithful") == []

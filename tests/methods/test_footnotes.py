@@ -6,7 +6,7 @@ import pytest
 
 from negmark.methods import registry
 from negmark.methods.base import RANKER, Method
-from negmark.methods.types import Footnote, When
+from negmark.methods.types import Footnote, Lends, When
 
 METHODS = registry.available()
 ALTERNATIVES = (
@@ -56,6 +56,17 @@ def test_a_method_for_bi_encoders_has_the_shared_footnote_of_a_cross_encoder():
     assert notes(method, scores_pairs=True, track="faithful") == ["a"]
     own = with_footnotes(Footnote("a"), Footnote("b", {When.PAIRS}))
     assert notes(own, scores_pairs=True) == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["amcl", "buir", "w_mse"])
+def test_a_claim_that_no_suite_can_test_says_so(name):
+    """They are in the faithful track alone, where no row of the other method has their loss."""
+    method = METHODS[name]
+    assert method.refusal(method.Params(), "controlled")
+    assert method.lends_loss is Lends.NOT
+    for claim in method.claims:
+        assert not METHODS[claim.worse].faithful
+        assert "no suite tests it" in claim.differs
 
 
 @pytest.mark.parametrize("name", METHODS)

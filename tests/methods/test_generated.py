@@ -1,6 +1,7 @@
 """Generated negatives against numbers of the sheet, and what texts beside the corpus do in a run."""
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
 from torch.nn import functional
@@ -119,6 +120,37 @@ def test_a_text_is_its_own_querys_and_passed(name, world):
         assert passed[rows].all()
         assert (queries[rows] == np.repeat(batch.queries, beside.sum(axis=1))).all()
     assert any(is_auxiliary(negatives.ids).any() for _, negatives in given)
+
+
+def test_the_faithful_loss_gets_texts_of_the_pairs_own_positive(world):
+    """Of another positive of the query, a text could be an edit of what is a positive of others in the batch."""
+    sources = pq.read_table(world.auxiliary).column("document").to_numpy()
+    given, several = take_steps(world.run("generated/faithful"), 8), set()
+    for batch, negatives in given:
+        beside = is_auxiliary(negatives.ids)
+        own = np.repeat(batch.positives, beside.sum(axis=1))
+        assert (sources[rows_of(negatives.ids[beside])] == own).all()
+        several |= {int(query) for query in batch.queries[beside.any(axis=1)] if query % 3 == 2 or query == 0}
+    assert several, "queries with several positives"
+
+
+def test_texts_of_one_positive_stand_in_their_order_without_gaps(world):
+    texts, table = read_auxiliary([world.auxiliary]), pq.read_table(world.auxiliary).to_pylist()
+    pairs = {(line["query"], line["document"]) for line in table if line["query"] in (0, 5)}
+    queries, positives = (np.array(side) for side in zip(*sorted(pairs), strict=True))
+    ids, scores = texts.candidates(queries, EDITS, True, positives)
+    for row, pair in enumerate(sorted(pairs)):
+        made = [
+            number
+            for number, line in enumerate(table)
+            if (line["query"], line["document"]) == pair and line["passes"] and line["equals"] < 0
+        ]
+        assert rows_of(ids[row][: len(made)]).tolist() == made
+        assert (ids[row][len(made) :] == NO_DOCUMENT).all()
+        np.testing.assert_allclose(scores[row][: len(made)], [table[number]["score"] for number in made])
+    assert len(pairs) > 2
+    none, _ = texts.candidates(queries, EDITS, True, np.full(len(queries), world.documents))
+    assert none.shape == (len(queries), 0)
 
 
 def test_without_the_filter_texts_that_failed_are_taken_but_no_document(world):

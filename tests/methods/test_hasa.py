@@ -54,6 +54,40 @@ def test_uniform_weights_and_nothing_taken_off_is_info_nce():
     )
 
 
+SCORES = torch.tensor([[0.8, 0.2, 0.1, 0.0, 0.5, 0.3], [0.7, 0.1, 0.0, 0.3, 0.4, 0.6]])
+"""Of two queries: their own tail first, then the other's, both heads, both hard ones."""
+NEAR = torch.tensor([[0.6, 0.2], [0.5, 0.1]])
+
+
+def released(prior, count):
+    """The released loss: a margin of 1, weights by scores of unit length with -10 for the tail, no floor but 0.
+
+    The tail takes part in the weights alone.
+    """
+    weights = functional.normalize(SCORES, dim=1)
+    weights[:, 0] = -10
+    mass = (weights.softmax(dim=1) * SCORES.exp())[:, 1:].sum(dim=1)
+    near = (functional.normalize(NEAR, dim=1).softmax(dim=1) * NEAR.exp()).sum(dim=1)
+    rest = count / (1 - prior) * (mass - prior * near).clamp(min=0)
+    return (1 + rest / (SCORES[:, 0] - 1).exp()).log().mean().item()
+
+
+@pytest.mark.parametrize(("count", "expected"), [(3, 1.816754), (5, 2.260082)])
+def test_the_released_loss_by_its_numbers(count, expected):
+    """3, the dimension of the example, is the code's N; 5, the columns but for the tail, is meant."""
+    assert released(0.1, count) == pytest.approx(expected, abs=1e-5)
+
+
+def test_it_is_ours_but_for_margin_and_weights():
+    """With its margin and each row's weights as flat as unit length makes them, and nothing taken off."""
+    every, none = torch.ones(1, 5, dtype=torch.bool), torch.zeros(1, 2, dtype=torch.bool)
+    rows = [
+        less_neighbours(row[:1] - 1, row[None, 1:], every, near[None], none, 0.1, 1 / row.norm().item())
+        for row, near in zip(SCORES, NEAR, strict=True)
+    ]
+    assert torch.cat(rows).mean().item() == pytest.approx(released(0.0, 5), abs=1e-4)
+
+
 def test_the_floor_holds_what_is_left():
     assert loss(0.9, floor=-1.0).item() == pytest.approx(np.log1p(3 * np.exp(-1) / np.exp(0.8)), abs=1e-6)
 
@@ -131,6 +165,23 @@ def test_the_faithful_loss_has_everybodys_hard_documents(world):
     assert all(negatives.ids.shape == (8, 3) for _, negatives in given)
     assert run.history[0]["with_neighbours"] > 0.5
     assert run.method.idle() == ""
+
+
+@pytest.mark.parametrize(
+    ("track", "params", "words"),
+    [
+        ("controlled", {"sharpness": 0.0}, "all negatives weighed alike, as `sharpness` is 0"),
+        ("controlled", {}, ""),
+        ("faithful", {"prior": 0.0}, "nothing was taken off, as `prior` is 0"),
+    ],
+)
+def test_a_row_that_is_not_the_method_says_so_and_no_such_value_is_tried(track, params, words, world):
+    run = run_of(world, track, **params)
+    take_steps(run, 2)
+    assert run.method.idle() == words
+    assert run.method.state_dict()["taken_off"] == 0
+    for name, value in params.items():
+        assert value not in HaSa.space(HaSa.Params(), track)[name].values
 
 
 def test_a_dataset_without_relations_is_refused_in_one_line(tmp_path):

@@ -142,7 +142,7 @@ def test_the_faithful_loss_by_hand(world, scheme):
             if counts
         ]
         unlabelled = sorted((z for q, d, z in pairs if (q, d) not in flipped), reverse=True)
-        count = math.ceil((0.1 if number else 0) * (len(unlabelled) + 8))
+        count = math.ceil((0.1 if number else 0) * (len(pairs) + 8))
         threshold = unlabelled[count - 1] if count else math.inf
         total = sum(math.log1p(math.exp(-(float(s) - boundary) / 0.05)) for s in scores.positive.detach())
         suspects = {(q, d) for q, d, z in pairs if z >= threshold - 1e-6 and (q, d) not in flipped}
@@ -158,6 +158,20 @@ def test_the_faithful_loss_by_hand(world, scheme):
             keys = sorted(query * 60 + document for query, document in flipped)
             assert run.method.flipped.tolist() == keys
     assert bool(used) is (scheme == "correct_for_good")
+
+
+def test_as_many_are_corrected_for_good_when_many_have_been(world):
+    """The share is of all pairs, not of those that are left."""
+    run = world.run("large_loss/faithful", params={**NOW, "scheme": "correct_for_good"})
+    example = _example(run, 1)
+    scores, keys = example.scores, run.method._keys(example)
+    mask = torch.cat([scores.in_batch_mask, scores.negatives_mask], dim=1)
+    run.method.flipped = keys[:, ::2][mask[:, ::2]].unique()
+    left = int((mask & ~torch.isin(keys, run.method.flipped)).sum())
+    run.method.faithful_loss(example)
+    count = math.ceil(0.1 * (int(mask.sum()) + 8))
+    assert math.ceil(0.1 * (left + 8)) + 2 < count
+    assert run.method.suspects.tolist() == [left, count]
 
 
 def test_a_labelled_positive_is_never_suspected(world):

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional
 
 from negmark.methods import losses
-from negmark.methods.mochi import hardest, mixed, mixtures_of_pairs, mixtures_with_query
+from negmark.methods.mochi import MoCHi, hardest, mixed, mixtures_of_pairs, mixtures_with_query
 from negmark.train.step import _example
 from steps import scores_of
 from world import take_steps
@@ -96,6 +96,8 @@ def test_mixing_starts_where_it_is_set(world):
     widths = [0 if each.vectors is None else each.vectors.shape[1] for _, each in given]
     assert widths == [0, 0, 2, 2, 4, 4, 4, 4, 4, 4]
     assert world.run("mochi").method.idle() == "no mixture was made: mixing starts after 20 % of the steps"
+    none = world.run("mochi", params={"pairs": 0, "with_query": 0}).method
+    assert none.idle() == "no mixture was asked for: `pairs` and `with_query` are 0"
     assert run.method.idle() == ""
 
 
@@ -171,3 +173,10 @@ def test_a_queue_lets_the_controlled_track_mix_past_documents(world):
     bank, allowed = run.method._bank(_example(run, 3).batch)
     assert bank.shape == (8 + 16, 16)
     assert allowed.shape == (8, 8 + 16)
+
+
+@pytest.mark.parametrize("track", ["controlled", "faithful"])
+def test_no_two_values_that_are_tried_are_one_setting(track, world):
+    tried = MoCHi.space(MoCHi.Params(), track)["hardest"].values
+    made = [world.run(f"mochi/{track}", params={"hardest": value}).method._hardest for value in tried]
+    assert len(set(made)) == 5

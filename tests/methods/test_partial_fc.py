@@ -121,6 +121,78 @@ def test_centres_start_from_the_documents_and_are_trained(world):
     assert run.history[0]["classes"] == 60
 
 
+def test_suspects_by_hand_each_side_on_its_own_scale(world):
+    """A half of the way from chance to 1 is above .4, three tenths are not, though the cosines are the same."""
+    method = run_of(world, "faithful").method
+    method.services.chance = lambda: 0.2
+    method._chance_of_documents = 0.6
+    cosines = torch.tensor([[0.53, 0.51, 0.8], [0.53, 0.75, 0.77]])  # a query, and its positive
+    assert method._suspects(cosines).tolist() == [[True, False, True], [False, False, True]]
+
+
+def test_documents_have_the_chance_of_documents(world):
+    vectors = world.run("random").services.warmup_documents(np.arange(60)).double()
+    pairs = [float(one @ other) for one, other in itertools.combinations(vectors, 2)]
+    assert run_of(world, "faithful").method._chance_of_documents == pytest.approx(np.mean(pairs), abs=1e-5)
+
+
+def test_the_share_that_is_filtered_is_of_other_classes(world):
+    """With a threshold that all cosines pass, it is all of them: a label's own place is none."""
+    run = run_of(world, "faithful", rate=0.5, threshold=0.01)
+    run.method.services.chance = lambda: -3.0
+    run.method._chance_of_documents = -3.0
+    take_steps(run, 1)
+    assert run.history[0]["filtered"] == 1
+
+
+def test_the_corrected_loss_by_hand(world):
+    run = run_of(world, "faithful", rate=0.5, threshold=None, margin=0.0, scale=5.0, corrected=True)
+    example = _example(run, 0)
+    batch = example.batch
+    classes = sampled(batch.positives, 60, 0.5, run.services.rng(0, "classes"))
+    assert len(classes) == 30
+    centres = run.services.warmup_documents(classes)
+    total = 0.0
+    for side in (batch.query_vectors, batch.positive_vectors):
+        for vector, query, own in zip(side.detach(), batch.queries, batch.positives, strict=True):
+            terms = {
+                c: math.exp(5 * float(vector @ centre)) for c, centre in zip(classes, centres, strict=True)
+            }
+            others = [v for c, v in terms.items() if c != own and (query, c) not in world.positives]
+            total += math.log(1 + 59 / 29 * sum(others) / terms[own]) / 16
+    assert run.method.faithful_loss(example).item() == pytest.approx(total, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"rate": 1.0}, "every document was a class of every step, which is the full softmax"),
+        ({"rate": 0.01}, "no class was sampled beside those of the batch's positives"),
+        ({"rate": 0.5, "threshold": 0.999}, "no cosine was above the filter's threshold"),
+        ({"rate": 0.5, "threshold": None}, ""),
+        ({"rate": 0.5}, ""),
+    ],
+)
+def test_what_never_acted_is_told(params, words, world):
+    run = run_of(world, "faithful", **params)
+    take_steps(run, 3)
+    assert run.method.idle() == words
+    resumed = run_of(world, "faithful", **params)
+    resumed.method.load_state_dict(run.method.state_dict())
+    assert resumed.method.idle() == words
+
+
+def test_no_rate_that_is_tried_is_the_full_softmax():
+    assert 1.0 not in PartialFC.space(PartialFC.Params(), "faithful")["rate"].values
+
+
+def test_the_controlled_row_claims_no_thresholds():
+    told = PartialFC.notes("controlled", scores_pairs=False, sentences=False, graded=False)
+    assert not any("threshold" in note for note in told)
+    told = PartialFC.notes("faithful", scores_pairs=False, sentences=False, graded=False)
+    assert any("thresholds" in note for note in told)
+
+
 def test_the_controlled_track_has_no_table(world):
     assert not list(run_of(world).method.extra_modules().parameters())
 

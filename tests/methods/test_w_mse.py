@@ -101,3 +101,10 @@ def test_defaults():
     assert WMSE.Params().model_dump() == {
         "dimension": 32, "hidden": 1024, "chunk": 64, "permutations": 1, "shrink": 1e-3,
     }  # fmt: skip
+
+
+def test_the_footnote_has_the_numbers_of_the_row():
+    assert WMSE.own_notes(WMSE.Params(dimension=48), "faithful") == [
+        "vectors of 48 numbers are whitened in chunks of 64, instead of 64 in 128"
+    ]
+    assert not any("numbers" in note.text for note in WMSE.footnotes)

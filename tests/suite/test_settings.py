@@ -53,6 +53,17 @@ def test_configs_that_come_with_negmark_are_suites():
         assert len(found.seeds) >= 5 or name not in ("quickstart", "scifact")
 
 
+def test_the_suite_of_the_systems_this_was_made_from_has_rows_for_their_claims():
+    found = load(shipped_suites()["seeds"], "seeds")
+    methods = {row.method.name for row in found.rows.values()}
+    claims = {(claim.better, claim.worse) for row in found.rows.values() for claim in row.method.claims}
+    untested = {pair for pair in claims if not {*pair} <= methods}
+    assert untested == {("percpos", "shifted_topk")}
+    started = {row.name: found.rows[row.start].method.name for row in found.rows.values() if row.start}
+    assert started == {"adore_star": "star", "star_twice": "star"}
+    assert found.rows["unpg_faithful"].budget.temperature == 1 / 64
+
+
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [

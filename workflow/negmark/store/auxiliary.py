@@ -47,8 +47,8 @@ class Auxiliary:
     def __init__(self, table: pa.Table) -> None:
         self.texts: list[str] = table.column("text").to_pylist()
         self._kinds = np.array(table.column("kind").to_pylist(), dtype=object)
-        self._queries, equals, self._scores = (
-            table.column(name).to_numpy() for name in ("query", "equals", "score")
+        self._queries, self._documents, equals, self._scores = (
+            table.column(name).to_numpy() for name in ("query", "document", "equals", "score")
         )
         self._usable = equals < 0
         self._passes = table.column("passes").to_numpy(zero_copy_only=False)
@@ -65,7 +65,9 @@ class Auxiliary:
         order = np.argsort(queries, kind="stable")
         return rows[order], queries[order]
 
-    def candidates(self, queries: Ids, kinds: Sequence[str], judged: bool) -> tuple[Ids, NDArray[np.float32]]:
+    def candidates(
+        self, queries: Ids, kinds: Sequence[str], judged: bool, positives: Ids | None = None
+    ) -> tuple[Ids, NDArray[np.float32]]:
         """Return what `negmark.methods.base.Services.auxiliary` does, for queries [B]: ids [B, K] and scores."""
         rows, owners = self._of(tuple(kinds), judged)
         starts, ends = (np.searchsorted(owners, queries, side) for side in ("left", "right"))
@@ -73,10 +75,18 @@ class Auxiliary:
         places = starts[:, None] + columns
         held = places < ends[:, None]
         found = rows[np.where(held, places, 0)] if len(rows) else np.empty(held.shape, np.int64)
+        if positives is not None:
+            held, found = _first(held & (self._documents[found] == positives[:, None]), found)
         ids = np.where(held, ids_of(found), NO_DOCUMENT)
         scores = np.full(held.shape, -np.inf, np.float32)
         scores[held] = self._scores[found[held]]
         return ids, scores
+
+
+def _first(held: NDArray[np.bool_], found: Ids) -> tuple[NDArray[np.bool_], Ids]:
+    """Return what is held [B, K] at the start of each row, in its order, and no more columns than that takes."""
+    order = np.argsort(~held, axis=1, kind="stable")[:, : held.sum(axis=1).max(initial=0)]
+    return np.take_along_axis(held, order, axis=1), np.take_along_axis(found, order, axis=1)
 
 
 def read_auxiliary(tables: Sequence[Path]) -> Auxiliary:

@@ -348,14 +348,14 @@ class TrainingServices:
         return 0 if self._auxiliary is None else len(self._auxiliary)
 
     def auxiliary(
-        self, queries: Ids, kinds: Sequence[str], judged: bool = True
+        self, queries: Ids, kinds: Sequence[str], judged: bool = True, positives: Ids | None = None
     ) -> tuple[Ids, NDArray[np.float32]]:
         """Return texts made for queries. Raises PermissionError for a method that doesn't declare its need of them."""
         if self._auxiliary is None:
             raise PermissionError(
                 f"{self._row}: only a row with `needs_auxiliary` may ask for texts beside the corpus"
             )
-        return self._auxiliary.candidates(queries, kinds, judged)
+        return self._auxiliary.candidates(queries, kinds, judged, positives)
 
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Return what a resumed run needs of the services, counters aside: the momentum copy, if there is one."""

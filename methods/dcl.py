@@ -40,7 +40,6 @@ class DCL(Method):
     title = "DCL"
     citation = "Yeh et al. 2022, ECCV, arXiv 2110.06848"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     lends_loss = Lends.TO_ALL
     footnotes = (

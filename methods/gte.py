@@ -42,7 +42,6 @@ class GTE(Method):
     title = "GTE's directions"
     citation = "Li et al. 2023, arXiv 2308.03281"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     lends_loss = Lends.TO_ALL
     footnotes = (

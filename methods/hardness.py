@@ -30,7 +30,7 @@ from pydantic import Field
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
 from negmark.methods.later import torch
-from negmark.methods.types import Batch, Footnote, Negatives, Scores, Step, Tried, When
+from negmark.methods.types import Batch, Footnote, Gives, Negatives, Scores, Step, Tried, When
 
 PAPERS = {"in_batch": 9.0, "given": 5.0, "all": 5.0}
 """LLaVE's alpha, EmbeddingGemma's, and the milder of both."""
@@ -76,6 +76,11 @@ class Hardness(Method):
         """Return that no paper weighs both kinds."""
         both = track == "faithful" and params.of == "all"
         return "no paper weighs in-batch and given negatives; set `of:` to one of them" if both else ""
+
+    @classmethod
+    def gives(cls, params: Hardness.Params, track: str) -> Gives:
+        """Return documents, unless the batch alone is weighed."""
+        return Gives.NOTHING if params.of == "in_batch" else Gives.DOCUMENTS
 
     @classmethod
     def drawn_from(cls, params: Hardness.Params, track: str) -> int | None:

@@ -33,7 +33,6 @@ class SpreadOut(Method):
     title = "Spread-out regulariser"
     citation = "Zhang et al. 2017, ICCV, arXiv 1708.06320; Schechter Vera et al. 2025, arXiv 2509.20354"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     lends_loss = Lends.TO_ALL
     footnotes = (

@@ -182,6 +182,17 @@ class Lends(Enum):
     """To in-batch ones alone, too."""
 
 
+class Gives(Enum):
+    """What a row's negatives are beside the documents of its batch."""
+
+    NOTHING = "nothing"
+    """There are none, so that a budget's number of negatives changes nothing."""
+    BESIDE = "beside the corpus"
+    """Vectors, or texts that are in no corpus; documents at most where these are lacking."""
+    DOCUMENTS = "documents"
+    """Documents that it chose, alone or among others."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What a run of a method costs beside its batches, in counts: a plan multiplies them with the corpus."""

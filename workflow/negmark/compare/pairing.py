@@ -16,7 +16,8 @@ from negmark.core.names import SHARED_LOSS
 from negmark.core.notation import listed
 from negmark.core.tiers import TIERS, TRACKS, in_order
 from negmark.methods import registry
-from negmark.methods.types import Claim, Lends
+from negmark.methods.base import Method
+from negmark.methods.types import Claim, Gives, Lends
 from negmark.store.query_scores import QueryScores
 
 LOSS, NEGATIVES, DEPTH, COMPOSER, TEACHER = "loss", "negatives", "depth", "composer", "teacher"
@@ -207,10 +208,16 @@ def _remedy(better: tuple[str, About], worse: tuple[str, About]) -> str:
         mine, theirs = kinds
         if not (mine and theirs) or one["conditions"][LOSS] != lender or theirs.faithful:
             continue
-        enough = mine.lends_loss is Lends.TO_ALL or theirs.gives_documents
+        enough = mine.lends_loss is Lends.TO_ALL or _gives_documents(theirs, other)
         if one["track"] == "faithful" and mine.lends_loss is not Lends.NOT and enough:
             return f"; a row `{{method: {other['method']}, loss: {lender}}}` would test it"
     return ""
+
+
+def _gives_documents(method: type[Method], about: About) -> bool:
+    """Say whether a row of a method would give documents under another's loss, with the parameters that it has."""
+    own = {key: value for key, value in about.get("params", {}).items() if key in method.Params.model_fields}
+    return method.gives(method.Params.model_validate(own), "faithful") is Gives.DOCUMENTS
 
 
 def _value(value: Any) -> str:

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from negmark.core.names import SHARED_LOSS
 from negmark.core.tiers import TIERS, Tier
 from negmark.methods.base import Method
-from negmark.methods.types import Composition
+from negmark.methods.types import Composition, Gives
 from negmark.suite.settings import Settings, Text, TrainingSettings
 from negmark.suite.tuning import Chosen, rate_of
 
@@ -127,8 +127,23 @@ class Row(BaseModel):
     @property
     def granted(self) -> int:
         """Negatives a query that its method may give: the budget's, unless its recipe takes another number."""
-        own = self.method.recipe_negatives if self.track == "faithful" else None
+        own = self.recipe_negatives
         return self.budget.negatives if own is None else own
+
+    @property
+    def recipe_negatives(self) -> int | None:
+        """Negatives a query that its own recipe takes, whatever the budget says; None: as many as that says."""
+        return self.method.recipe_negatives if self.track == "faithful" else None
+
+    @property
+    def gives(self) -> Gives:
+        """What its negatives are beside the documents of its batch."""
+        return self.method.gives(self.method.Params.model_validate(self.given), self.track)
+
+    @property
+    def gives_documents(self) -> bool:
+        """Are there documents that its method chose, as a file of its negatives needs?"""
+        return self.gives is Gives.DOCUMENTS
 
     @property
     def asks_teacher(self) -> bool:

@@ -59,6 +59,7 @@ class GTE(Method):
             "figures not read)",
             differs="hundreds of millions of pairs, large batches and a temperature of .01 there; the loss is the "
             "method, so that no row of in-batch negatives has the same",
+            own_loss=True,
         ),
     )
 

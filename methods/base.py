@@ -393,6 +393,11 @@ class Method(ABC):
         return cls.uses_teacher
 
     @classmethod
+    def company_asks_teacher(cls, params: Any) -> bool:
+        """Say whether `composed` reads the suite's teacher: a row that takes these batches alone asks it then, too."""
+        return False
+
+    @classmethod
     def asks_beyond_pool(cls, params: Any, track: str) -> bool:
         """Say whether a row asks the teacher about documents outside the dense pool, which no ranker has judged."""
         return False

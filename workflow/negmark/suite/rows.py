@@ -147,28 +147,38 @@ class Row(BaseModel):
 
     @property
     def asks_teacher(self) -> bool:
-        """Does it, or the method of its loss, read the suite's teacher?"""
-        return any(
+        """Does it, or the method of its loss or of its batches, read the suite's teacher?"""
+        return self._company_asks_teacher or any(
             method.asks_teacher(method.Params.model_validate(given), self.track)
-            for method, given in self.methods_given
+            for method, given in self._choosing
             if method is self.method or method.loss_asks_teacher
         )
 
     @property
     def asks_beyond_pool(self) -> bool:
         """Does it ask the teacher about documents outside the dense pool?"""
-        mine = any(
-            method.asks_beyond_pool(method.Params.model_validate(given), self.track)
-            for method, given in self.methods_given
-        )
-        return self.asks_teacher and (mine or self.lender is not None)
+        mine = self.method.asks_beyond_pool(self.method.Params.model_validate(self.given), self.track)
+        return self._company_asks_teacher or (self.asks_teacher and (mine or self.lender is not None))
 
     @property
     def needs_teacher(self) -> bool:
         """Does it learn from the suite's teacher alone?"""
         return any(
             method.needs_teacher(method.Params.model_validate(given), self.track)
-            for method, given in self.methods_given
+            for method, given in self._choosing
+        )
+
+    @property
+    def _choosing(self) -> list[tuple[type[Method], dict[str, Any]]]:
+        """The methods, with their parameters, whose negatives or loss it has; of who lends batches it has neither."""
+        return self.methods_given[: 2 if self.lender else 1]
+
+    @property
+    def _company_asks_teacher(self) -> bool:
+        """Does another method that puts its batches together read the teacher for that?"""
+        other = self.composer
+        return other is not None and other.method.company_asks_teacher(
+            other.method.Params.model_validate(other.params)
         )
 
     @property

@@ -454,6 +454,14 @@ class Method(ABC):
         return []
 
     @classmethod
+    def papers_temperature(cls, params: Any) -> float | None:
+        """Return the temperature of the paper's loss, for a row whose recipe takes the budget's; None: none is known.
+
+        A faithful row of another one says so in a footnote.
+        """
+        return None
+
+    @classmethod
     def relabels(cls, params: Any, track: str) -> bool:
         """Say whether a row may change positives or leave queries out (`examples`); its ledger has positives then."""
         return False

@@ -83,6 +83,11 @@ class DCL(Method):
         """Tune the spread of the weights."""
         return {"sigma": Tried((None, 0.25, 0.5, 1.0, 2.0), "DCL (None), DCLW's 0.5 and, ours, both sides")}
 
+    @classmethod
+    def papers_temperature(cls, params: DCL.Params) -> float | None:
+        """Return that of the reconstruction that we follow."""
+        return 0.1
+
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: what is changed is the loss of in-batch documents."""
         return Negatives()

@@ -83,6 +83,11 @@ class GTE(Method):
         why = "its directions are all in its loss; set `track: faithful`"
         return why if track == "controlled" else ""
 
+    @classmethod
+    def papers_temperature(cls, params: GTE.Params) -> float | None:
+        """Return GTE's."""
+        return 0.01
+
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the pairs are those of the batch."""
         return Negatives()

@@ -35,6 +35,17 @@ from negmark.methods.types import Batch, Footnote, Gives, Negatives, Scores, Ste
 PAPERS = {"in_batch": 9.0, "given": 5.0, "all": 5.0}
 """LLaVE's alpha, EmbeddingGemma's, and the milder of both."""
 
+IMAGES = "texts instead of LLaVE's images with texts"
+SPREAD = (
+    "no matching of a teacher's vectors and no nested dimensions (MRL); the spread-out loss has weight 1, as the paper "
+    "says none"
+)
+UNLIKE_GEMMA = (
+    "the suite's number of given negatives instead of EmbeddingGemma's one, no spread-out loss and no matching of a "
+    "teacher's vectors"
+)
+BOTH_KINDS = "no paper weighs in-batch and given negatives at once; sentence-transformers offers it"
+
 
 class Hardness(Method):
     """Weights that grow with the cosine."""
@@ -46,11 +57,7 @@ class Hardness(Method):
     needs_vectors = "cosines to weigh by"
     faithful = True
     recipe_negatives = 1
-    footnotes = (
-        Footnote("from documents to queries nothing is compared; the suite's temperature", {When.CONTROLLED}),
-        Footnote("texts instead of images with texts, where it is LLaVE's", {When.FAITHFUL}),
-        Footnote("the suite's encoder, steps, batch size and optimiser", {When.FAITHFUL}),
-    )
+    footnotes = (Footnote("the suite's encoder, steps, batch size and optimiser", {When.FAITHFUL}),)
 
     class Params(base.Params):
         """Parameters of the weight."""
@@ -89,13 +96,18 @@ class Hardness(Method):
 
     @classmethod
     def own_notes(cls, params: Hardness.Params, track: str) -> list[str]:
-        """Return what is left out of EmbeddingGemma's recipe."""
-        if track != "faithful" or params.of != "given":
-            return []
-        return [
-            "no matching of a teacher's vectors and no nested dimensions (MRL); the spread-out loss has weight 1, as "
-            "the paper says none"
-        ]
+        """Return what differs from LLaVE's recipe, or is left out of EmbeddingGemma's."""
+        if params.of == "in_batch":
+            one_way = "from documents to queries nothing is compared; the suite's temperature"
+            return [IMAGES] if track == "faithful" else [IMAGES, one_way]
+        if track == "faithful":
+            return [SPREAD]
+        return [UNLIKE_GEMMA] if params.of == "given" else [BOTH_KINDS, UNLIKE_GEMMA]
+
+    @classmethod
+    def papers_temperature(cls, params: Hardness.Params) -> float | None:
+        """Return that of LLaVE's code; we read none of EmbeddingGemma's."""
+        return 0.02 if params.of == "in_batch" else None
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw given negatives, where they are weighed."""

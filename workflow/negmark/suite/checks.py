@@ -478,6 +478,7 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
     try:
         method.notes(track, scores_pairs=tier.scores_pairs, sentences=False, graded=False)
         method.own_notes(params, track)
+        method.papers_temperature(params)
         method.refusal(params, track)
         method.gives(params, track)
         method.needs_graph(params, track)

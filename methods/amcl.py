@@ -40,7 +40,6 @@ class AMCL(Method):
     title = "AMCL (paper's table of losses)"
     citation = "Wang et al. 2024, ECCV, arXiv 2310.05615"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     footnotes = (
         Footnote("queries and their positives instead of two views of an image", {When.RETRIEVAL}),

@@ -72,6 +72,11 @@ class B3(company.Grouping, Method):
         return {"skip": Tried((0, 10, 30, 50, 100), "the code's 30 and, ours, around it")}
 
     @classmethod
+    def company_asks_teacher(cls, params: B3.Params) -> bool:
+        """Say that ranks decide who shares a batch."""
+        return True
+
+    @classmethod
     def asks_beyond_pool(cls, params: B3.Params, track: str) -> bool:
         """Say that ranks are over the positives of all pairs."""
         return True

@@ -19,11 +19,13 @@ from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
 from negmark.methods import losses, values
 from negmark.methods.later import torch
 from negmark.methods.types import (
+    IN_BATCH,
     NO_DOCUMENT,
     Batch,
     Claim,
     Composition,
     Footnote,
+    Gives,
     Graded,
     Ids,
     Lends,
@@ -38,8 +40,8 @@ from negmark.methods.types import (
 )  # fmt: skip
 
 __all__ = [
-    "NO_DOCUMENT", "Batch", "Claim", "Composition", "Footnote", "Graded", "Ids", "Lends", "Method", "Momentum", "Move",
-    "Negatives", "Pairs", "Params", "Pool", "Scores", "Services", "Snapshot", "Step", "Tried", "When", "Work",
+    "NO_DOCUMENT", "Batch", "Claim", "Composition", "Footnote", "Gives", "Graded", "Ids", "Lends", "Method", "Momentum",
+    "Move", "Negatives", "Pairs", "Params", "Pool", "Scores", "Services", "Snapshot", "Step", "Tried", "When", "Work",
 ]  # fmt: skip
 """All that a method's file needs, by one line of import."""
 
@@ -303,8 +305,6 @@ class Method(ABC):
     """May a row of a method without a recipe be trained with the loss and towers of this one's (`loss: <row>`)?"""
     recipe_negatives: ClassVar[int | None] = None
     """Negatives a query that its recipe takes, if not those the suite grants; a row under its loss has as many."""
-    gives_documents: ClassVar[bool] = True
-    """Are any of its negatives documents that it chose, besides those of the batch?"""
     gives_positives: ClassVar[bool] = False
     """Does it put labelled positives among the negatives on purpose? Only a control may."""
     knows_hidden: ClassVar[bool] = False
@@ -340,6 +340,11 @@ class Method(ABC):
         A method overrides it if parameters decide; a faithful recipe is assumed to be that of a bi-encoder.
         """
         return cls.needs_vectors or ("the vectors of its paper's recipe" if track == "faithful" else "")
+
+    @classmethod
+    def gives(cls, params: Any, track: str) -> Gives:
+        """Return what a row's negatives are beside the documents of its batch."""
+        return Gives.NOTHING if cls.needs_vectors == IN_BATCH else Gives.DOCUMENTS
 
     @classmethod
     def refusal(cls, params: Any, track: str) -> str:
@@ -387,6 +392,11 @@ class Method(ABC):
     def asks_teacher(cls, params: Any, track: str) -> bool:
         """Say whether a row reads the suite's teacher."""
         return cls.uses_teacher
+
+    @classmethod
+    def company_asks_teacher(cls, params: Any) -> bool:
+        """Say whether `composed` reads the suite's teacher: a row that takes these batches alone asks it then, too."""
+        return False
 
     @classmethod
     def asks_beyond_pool(cls, params: Any, track: str) -> bool:
@@ -443,6 +453,14 @@ class Method(ABC):
     def own_notes(cls, params: Any, track: str) -> list[str]:
         """Return footnotes that a row's parameters decide, shown behind those of `notes`."""
         return []
+
+    @classmethod
+    def papers_temperature(cls, params: Any) -> float | None:
+        """Return the temperature of the paper's loss, for a row whose recipe takes the budget's; None: none is known.
+
+        A faithful row of another one says so in a footnote.
+        """
+        return None
 
     @classmethod
     def relabels(cls, params: Any, track: str) -> bool:

@@ -37,7 +37,6 @@ class BUIR(Method):
     title = "BUIR (no negatives)"
     citation = "Lee et al. 2021, SIGIR, arXiv 2105.06323"
     needs_vectors = "momentum copies of its towers"
-    gives_documents = False
     faithful = True
     footnotes = (
         Footnote("queries and documents with texts instead of users and items without"),
@@ -66,6 +65,11 @@ class BUIR(Method):
         """Share of itself that a target keeps at a step; 0 follows at once, 1 never."""
         predictor: Literal["identity", "xavier"] = "identity"
         """How the predictor starts; `xavier`, with a bias ~ N(0, 1), is the released code's."""
+
+    @classmethod
+    def gives(cls, params: BUIR.Params, track: str) -> base.Gives:
+        """Return nothing, not even the batch."""
+        return base.Gives.NOTHING
 
     @classmethod
     def space(cls, params: BUIR.Params, track: str) -> Mapping[str, Tried]:

@@ -99,7 +99,8 @@ class CDE(company.Grouping, Method):
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
         self.masked = torch.zeros(1, dtype=torch.int64)
-        """In-batch documents that the filter crossed out."""
+        """In-batch documents that the filter crossed out, of those that would be negatives without it."""
+        self._step = 0
 
     def grouped(self, pairs: Pairs) -> Ids:
         """Return the cluster of each pair."""
@@ -121,12 +122,19 @@ class CDE(company.Grouping, Method):
             return Negatives()
         queries = self.services.teacher_queries(batch.queries)
         likely = too_good(queries @ self.services.teacher_documents(batch.positives).T)
-        self.masked += int(likely.sum())
+        labelled = self.services.is_positive(batch.queries, batch.positives[None])
+        self._step = int((likely & ~torch.from_numpy(labelled)).sum())
+        self.masked += self._step
         return Negatives(in_batch=~likely)
 
     def telemetry(self) -> dict[str, float]:
-        """Return how many in-batch documents the filter has crossed out so far."""
-        return {"filtered": float(self.masked)} if self.params.filtered else {}
+        """Return how many in-batch documents the filter crossed out of the step."""
+        return {"filtered": float(self._step)} if self.params.filtered else {}
+
+    def idle(self) -> str:
+        """Return that its batches are no others, or that its filter crossed out nothing."""
+        unfiltered = self.params.filtered and not self.masked
+        return super().idle() or ("its filter crossed out nothing" if unfiltered else "")
 
     def state_dict(self) -> Mapping[str, torch.Tensor]:
         """Return clusters and what was masked."""

@@ -49,17 +49,20 @@ class CLDRD(distilled.Taught, Method):
         Footnote("lists of the suite's number of negatives and the positive instead of 30 documents"),
         Footnote("how the documents behind the teacher's best are drawn is a reconstruction"),
         Footnote(
-            "one schedule of the learning rate over the three stages, from the suite's start instead of TAS-B"
+            "one schedule of the learning rate over the three stages, from the suite's start instead of TAS-B unless "
+            "the row has a `start`"
         ),
     )
     claims = (
         Claim(
             better="cl_drd",
-            worse="margin_mse",
+            worse="tas_b",
             metric="RR@10",
             condition="MS MARCO dev: .382 from TAS-B's model (the code's README) against .340 of TAS-B itself "
             "(secondary notes [S])",
-            differs="TAS-B has batches of one topic and a second teacher, and CL-DRD trains on from its model",
+            differs="TAS-B has a second teacher, and is Margin-MSE's here only with `loss:` of a row of that",
+            own_teacher=True,
+            from_worse=True,
         ),
     )
 

@@ -40,7 +40,6 @@ class CLAPS(Method):
     citation = "Lee et al. 2021, ICLR, arXiv 2012.07280"
     needs_vectors = "vectors that come from tokens"
     needs_tokens = "perturbations"
-    gives_documents = False
     faithful = True
     footnotes = (
         Footnote(
@@ -77,6 +76,11 @@ class CLAPS(Method):
         to; the released code does not."""
         detach: bool = False
         """Keep the gradient out of the imposter."""
+
+    @classmethod
+    def gives(cls, params: CLAPS.Params, track: str) -> base.Gives:
+        """Return imposters."""
+        return base.Gives.BESIDE
 
     @classmethod
     def space(cls, params: CLAPS.Params, track: str) -> Mapping[str, Tried]:

@@ -33,7 +33,7 @@ from pydantic import Field
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
 from negmark.methods.later import functional, torch
-from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
+from negmark.methods.types import Batch, Claim, Footnote, Gives, Negatives, Step, Tried, When
 
 
 class ClusterNS(Method):
@@ -107,6 +107,11 @@ class ClusterNS(Method):
                 "the paper's half of the batch, 32 of 64 here, and ours below it: a batch must hold them",
             )
         }
+
+    @classmethod
+    def gives(cls, params: ClusterNS.Params, track: str) -> Gives:
+        """Return centroids."""
+        return Gives.BESIDE
 
     @classmethod
     def unfit(cls, params: ClusterNS.Params, batch_size: int) -> str:

@@ -40,7 +40,6 @@ class DCL(Method):
     title = "DCL"
     citation = "Yeh et al. 2022, ECCV, arXiv 2110.06848"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     lends_loss = Lends.TO_ALL
     footnotes = (
@@ -83,6 +82,11 @@ class DCL(Method):
     def space(cls, params: DCL.Params, track: str) -> Mapping[str, Tried]:
         """Tune the spread of the weights."""
         return {"sigma": Tried((None, 0.25, 0.5, 1.0, 2.0), "DCL (None), DCLW's 0.5 and, ours, both sides")}
+
+    @classmethod
+    def papers_temperature(cls, params: DCL.Params) -> float | None:
+        """Return that of the reconstruction that we follow."""
+        return 0.1
 
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: what is changed is the loss of in-batch documents."""

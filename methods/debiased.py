@@ -25,6 +25,8 @@ from negmark.methods.base import Method
 from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried, When
 
+PAPERS_TEMPERATURE = 0.5
+
 
 class Debiased(Method):
     """A corrected denominator over the batch."""
@@ -64,6 +66,11 @@ class Debiased(Method):
                 "the default of the track and, ours, the chances of retrieval",
             )
         }
+
+    @classmethod
+    def papers_temperature(cls, params: Debiased.Params) -> float | None:
+        """Return that of both papers, this one's and HCL's."""
+        return PAPERS_TEMPERATURE
 
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the correction is one of in-batch documents."""

@@ -50,7 +50,6 @@ class FeatureTransformation(Method):
     citation = "Zhu et al. 2021, ICCV, arXiv 2108.02982"
     pools = frozenset({"dense"})
     needs_vectors = "vectors as negatives and momentum copies of its towers"
-    gives_documents = False
     faithful = True
     footnotes = (
         Footnote(
@@ -102,6 +101,11 @@ class FeatureTransformation(Method):
         """Controlled track: do in-batch documents stay negatives beside the mixtures?"""
         depth: int = Field(default=base.DEPTH, ge=1)
         """Controlled track: candidates of the pool that are drawn from."""
+
+    @classmethod
+    def gives(cls, params: FeatureTransformation.Params, track: str) -> base.Gives:
+        """Return mixtures in the controlled track; the faithful loss has a queue."""
+        return base.Gives.NOTHING if track == "faithful" else base.Gives.BESIDE
 
     @classmethod
     def space(cls, params: FeatureTransformation.Params, track: str) -> Mapping[str, Tried]:

@@ -119,6 +119,11 @@ class Generated(Method):
     share: ClassVar[float] = 1.0
 
     @classmethod
+    def gives(cls, params: Generated.Params, track: str) -> base.Gives:
+        """Return texts; documents fill places without one."""
+        return base.Gives.BESIDE
+
+    @classmethod
     def space(cls, params: Generated.Params, track: str) -> Mapping[str, Tried]:
         """Tune which edits are taken."""
         edits = ("edits", "entity, number", "negation", "drop", "splice")
@@ -247,6 +252,11 @@ class GeneratedMixed(Generated, Method):
     def space(cls, params: Generated.Params, track: str) -> Mapping[str, Tried]:
         """Tune how many places texts have."""
         return {"share": Tried((0.125, 0.25, 0.5, 0.75, 1.0), "ours: from one place of eight to all")}
+
+    @classmethod
+    def gives(cls, params: Any, track: str) -> base.Gives:
+        """Return documents of the pool, unless texts are to have all places."""
+        return base.Gives.DOCUMENTS if params.share < 1 else base.Gives.BESIDE
 
     @classmethod
     def drawn_from(cls, params: Generated.Params, track: str) -> int | None:

@@ -27,7 +27,18 @@ from pydantic import Field
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method, Services
 from negmark.methods.later import torch
-from negmark.methods.types import IN_BATCH, NO_DOCUMENT, Batch, Footnote, Ids, Negatives, Step, Tried, When
+from negmark.methods.types import (
+    IN_BATCH,
+    NO_DOCUMENT,
+    Batch,
+    Footnote,
+    Gives,
+    Ids,
+    Negatives,
+    Step,
+    Tried,
+    When,
+)
 
 
 class GIST(Method):
@@ -67,6 +78,11 @@ class GIST(Method):
         """Faithful track: are the other queries negatives of a query?"""
         contrast_positives: bool = True
         """Faithful track: are the other positives negatives of a positive?"""
+
+    @classmethod
+    def gives(cls, params: GIST.Params, track: str) -> Gives:
+        """Return documents where hard ones are asked for."""
+        return Gives.DOCUMENTS if params.hard else Gives.NOTHING
 
     @classmethod
     def space(cls, params: GIST.Params, track: str) -> Mapping[str, Tried]:

@@ -42,7 +42,6 @@ class GTE(Method):
     title = "GTE's directions"
     citation = "Li et al. 2023, arXiv 2308.03281"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     lends_loss = Lends.TO_ALL
     footnotes = (
@@ -60,6 +59,7 @@ class GTE(Method):
             "figures not read)",
             differs="hundreds of millions of pairs, large batches and a temperature of .01 there; the loss is the "
             "method, so that no row of in-batch negatives has the same",
+            own_loss=True,
         ),
     )
 
@@ -82,6 +82,11 @@ class GTE(Method):
         """Refuse the controlled track."""
         why = "its directions are all in its loss; set `track: faithful`"
         return why if track == "controlled" else ""
+
+    @classmethod
+    def papers_temperature(cls, params: GTE.Params) -> float | None:
+        """Return GTE's."""
+        return 0.01
 
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the pairs are those of the batch."""

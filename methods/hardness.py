@@ -30,10 +30,21 @@ from pydantic import Field
 from negmark.methods import base, losses, sampling
 from negmark.methods.base import Method
 from negmark.methods.later import torch
-from negmark.methods.types import Batch, Footnote, Negatives, Scores, Step, Tried, When
+from negmark.methods.types import Batch, Footnote, Gives, Negatives, Scores, Step, Tried, When
 
 PAPERS = {"in_batch": 9.0, "given": 5.0, "all": 5.0}
 """LLaVE's alpha, EmbeddingGemma's, and the milder of both."""
+
+IMAGES = "texts instead of LLaVE's images with texts"
+SPREAD = (
+    "no matching of a teacher's vectors and no nested dimensions (MRL); the spread-out loss has weight 1, as the paper "
+    "says none"
+)
+UNLIKE_GEMMA = (
+    "the suite's number of given negatives instead of EmbeddingGemma's one, no spread-out loss and no matching of a "
+    "teacher's vectors"
+)
+BOTH_KINDS = "no paper weighs in-batch and given negatives at once; sentence-transformers offers it"
 
 
 class Hardness(Method):
@@ -46,11 +57,7 @@ class Hardness(Method):
     needs_vectors = "cosines to weigh by"
     faithful = True
     recipe_negatives = 1
-    footnotes = (
-        Footnote("from documents to queries nothing is compared; the suite's temperature", {When.CONTROLLED}),
-        Footnote("texts instead of images with texts, where it is LLaVE's", {When.FAITHFUL}),
-        Footnote("the suite's encoder, steps, batch size and optimiser", {When.FAITHFUL}),
-    )
+    footnotes = (Footnote("the suite's encoder, steps, batch size and optimiser", {When.FAITHFUL}),)
 
     class Params(base.Params):
         """Parameters of the weight."""
@@ -78,19 +85,29 @@ class Hardness(Method):
         return "no paper weighs in-batch and given negatives; set `of:` to one of them" if both else ""
 
     @classmethod
+    def gives(cls, params: Hardness.Params, track: str) -> Gives:
+        """Return documents, unless the batch alone is weighed."""
+        return Gives.NOTHING if params.of == "in_batch" else Gives.DOCUMENTS
+
+    @classmethod
     def drawn_from(cls, params: Hardness.Params, track: str) -> int | None:
         """Return the depth of the pool, unless the batch alone is weighed."""
         return None if params.of == "in_batch" else params.depth
 
     @classmethod
     def own_notes(cls, params: Hardness.Params, track: str) -> list[str]:
-        """Return what is left out of EmbeddingGemma's recipe."""
-        if track != "faithful" or params.of != "given":
-            return []
-        return [
-            "no matching of a teacher's vectors and no nested dimensions (MRL); the spread-out loss has weight 1, as "
-            "the paper says none"
-        ]
+        """Return what differs from LLaVE's recipe, or is left out of EmbeddingGemma's."""
+        if params.of == "in_batch":
+            one_way = "from documents to queries nothing is compared; the suite's temperature"
+            return [IMAGES] if track == "faithful" else [IMAGES, one_way]
+        if track == "faithful":
+            return [SPREAD]
+        return [UNLIKE_GEMMA] if params.of == "given" else [BOTH_KINDS, UNLIKE_GEMMA]
+
+    @classmethod
+    def papers_temperature(cls, params: Hardness.Params) -> float | None:
+        """Return that of LLaVE's code; we read none of EmbeddingGemma's."""
+        return 0.02 if params.of == "in_batch" else None
 
     def negatives(self, batch: Batch) -> Negatives:
         """Draw given negatives, where they are weighed."""

@@ -21,11 +21,9 @@ from pydantic import Field
 
 from negmark.methods import base, losses
 from negmark.methods.base import Method
-from negmark.methods.debiased import class_prior
+from negmark.methods.debiased import PAPERS_TEMPERATURE, class_prior
 from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Footnote, Negatives, Step, Tried, When
-
-PAPERS_TEMPERATURE = 0.5
 
 
 class HCL(Method):
@@ -70,6 +68,11 @@ class HCL(Method):
                 "ours: None is as sharp as the paper's, which is 0.1 at a temperature of 0.05",
             )
         }
+
+    @classmethod
+    def papers_temperature(cls, params: HCL.Params) -> float | None:
+        """Return the paper's."""
+        return PAPERS_TEMPERATURE
 
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the weights are those of in-batch documents."""

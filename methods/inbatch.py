@@ -19,7 +19,6 @@ class InBatch(Method):
     title = "In-batch only"
     citation = "Karpukhin et al. 2020, arXiv 2004.04906"
     needs_vectors = IN_BATCH
-    gives_documents = False
 
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the loss takes the in-batch documents by itself."""

@@ -45,7 +45,6 @@ class MoCHi(Method):
     title = "MoCHi"
     citation = "Kalantidis et al. 2020, NeurIPS, arXiv 2010.01028"
     needs_vectors = "vectors as negatives and momentum copies of its towers"
-    gives_documents = False
     faithful = True
     recipe_negatives = 2 * RECIPE
     footnotes = (
@@ -94,6 +93,11 @@ class MoCHi(Method):
         """Share of the run's steps before mixtures of two negatives begin."""
         query_start: float = Field(default=0.4, ge=0, le=1)
         """Share of the run's steps before mixtures with the query begin."""
+
+    @classmethod
+    def gives(cls, params: MoCHi.Params, track: str) -> base.Gives:
+        """Return mixtures."""
+        return base.Gives.BESIDE
 
     @classmethod
     def space(cls, params: MoCHi.Params, track: str) -> Mapping[str, Tried]:

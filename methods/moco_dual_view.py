@@ -39,7 +39,6 @@ class MoCoDualView(Method):
     title = "MoCo dual-view (reconstruction)"
     citation = "Hoang et al. 2025, arXiv 2501.16360"
     needs_vectors = "momentum copies of its towers"
-    gives_documents = False
     faithful = True
     footnotes = (
         Footnote("a reconstruction from the abstract: every equation is ours"),
@@ -73,6 +72,11 @@ class MoCoDualView(Method):
         """Share of itself that the copy keeps at a step; MoCo's .999 is for longer runs."""
         key_weight: float = Field(default=1.0, ge=0)
         """Faithful track: weight of the direction from documents to queries; 0 leaves it out."""
+
+    @classmethod
+    def gives(cls, params: MoCoDualView.Params, track: str) -> base.Gives:
+        """Return vectors of the bank in the controlled track; the faithful loss chooses itself."""
+        return base.Gives.NOTHING if track == "faithful" else base.Gives.BESIDE
 
     @classmethod
     def space(cls, params: MoCoDualView.Params, track: str) -> Mapping[str, Tried]:

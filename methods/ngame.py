@@ -42,7 +42,6 @@ class NGAME(company.Composing, Method):
     title = "NGAME"
     citation = "Dahiya et al. 2023, WSDM, arXiv 2207.04452"
     needs_vectors = IN_BATCH
-    gives_documents = False
     footnotes = (
         Footnote("InfoNCE over the batch instead of triplets on its hardest"),
         Footnote(

@@ -87,6 +87,11 @@ class PartialFC(Method):
         """Add log((C - 1) / (S - 1)) to the logits of the S - 1 sampled others; the released code does not."""
 
     @classmethod
+    def gives(cls, params: PartialFC.Params, track: str) -> base.Gives:
+        """Return documents in the controlled track; the faithful one has classes."""
+        return base.Gives.NOTHING if track == "faithful" else base.Gives.DOCUMENTS
+
+    @classmethod
     def space(cls, params: PartialFC.Params, track: str) -> Mapping[str, Tried]:
         """Tune the share of the classes; there is nothing to tune where M documents are drawn."""
         rates = Tried(

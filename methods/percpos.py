@@ -54,6 +54,7 @@ class PercPos(teacher.Rejecting, Method):
             "top-k (secondary notes [S])",
             differs="there the teacher mines both lists and the whole encoder is trained; here dense_topk takes the "
             "warm-up encoder's list",
+            own_teacher=True,
         ),
     )
 

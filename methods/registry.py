@@ -87,7 +87,6 @@ def _check_kinds(method: type[Method], where: str) -> None:
             raise ValueError(f"{where}: the class attribute {attribute!r} must be a string")
     flags = (
         "faithful",
-        "gives_documents",
         "gives_positives",
         "knows_hidden",
         "uses_teacher",

@@ -50,6 +50,10 @@ class RLHN(Relabelling, Method):
     footnotes: ClassVar[tuple[Footnote, ...]] = (
         UNJUDGED,
         Footnote("the suite's number of negatives instead of 7", {When.FAITHFUL}),
+        Footnote(
+            "no query is left out, however many documents were found relevant: `most` acts in the faithful track alone",
+            {When.CONTROLLED},
+        ),
     )
     claims: ClassVar[tuple[Claim, ...]] = (
         Claim(

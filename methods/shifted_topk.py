@@ -40,7 +40,7 @@ class ShiftedTopK(Method):
     claims = (
         Claim(
             "shifted_topk", "dense_topk", "nDCG@10", _CONDITION + ".5695 against .5407 for naive top-k (secondary "
-            "notes [S])", _DIFFERS + "; here dense_topk takes the warm-up encoder's list",
+            "notes [S])", _DIFFERS + "; here dense_topk takes the warm-up encoder's list", own_teacher=True,
         ),
         Claim(
             "percpos", "shifted_topk", "nDCG@10", _CONDITION + ".5695 against .5856 of TopK-PercPos (secondary notes "

@@ -21,7 +21,7 @@ from collections.abc import Mapping
 from pydantic import Field
 
 from negmark.methods import base, losses
-from negmark.methods.base import Method
+from negmark.methods.base import Method, Services
 from negmark.methods.later import torch
 from negmark.methods.types import IN_BATCH, Batch, Footnote, Lends, Negatives, Step, Tried, When
 
@@ -33,7 +33,6 @@ class SpreadOut(Method):
     title = "Spread-out regulariser"
     citation = "Zhang et al. 2017, ICCV, arXiv 1708.06320; Schechter Vera et al. 2025, arXiv 2509.20354"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     lends_loss = Lends.TO_ALL
     footnotes = (
@@ -62,15 +61,39 @@ class SpreadOut(Method):
         why = "it chooses and weighs no negatives; set `track: faithful`"
         return why if track == "controlled" else ""
 
+    def __init__(self, params: Params, services: Services) -> None:
+        super().__init__(params, services)
+        self.above = torch.zeros(1, dtype=torch.int64)
+        """Steps in which a moment was above the floor."""
+
     def negatives(self, batch: Batch) -> Negatives:
         """Give none."""
         return Negatives()
 
     def loss(self, step: Step) -> torch.Tensor:
         """Return InfoNCE and the weighted regulariser of both sides."""
+        return losses.info_nce(step.scores, step.temperature) + self.params.weight * self._spread(step)
+
+    def observe(self, step: Step) -> None:
+        """Count the steps in which the regulariser costs anything; without a floor each does."""
+        self.above += int(not self.params.floor or bool(self._spread(step) > 0))
+
+    def idle(self) -> str:
+        """Return that the floor left nothing of the regulariser."""
+        return "" if self.above else "no moment was above the floor, so that it is InfoNCE"
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return how many steps had a moment above the floor."""
+        return {"above": self.above}
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore what `state_dict` returned."""
+        self.above = state["above"]
+
+    def _spread(self, step: Step) -> torch.Tensor:
+        """Return the regularisers of both sides, added up."""
         sides = step.batch.query_vectors, step.batch.positive_vectors
-        spread = torch.stack([regulariser(each, self.params.floor, self.params.mean) for each in sides]).sum()
-        return losses.info_nce(step.scores, step.temperature) + self.params.weight * spread
+        return torch.stack([regulariser(each, self.params.floor, self.params.mean) for each in sides]).sum()
 
 
 def regulariser(vectors: torch.Tensor, floor: bool, mean: bool) -> torch.Tensor:

@@ -33,6 +33,7 @@ from negmark.methods.types import (
     Batch,
     Claim,
     Footnote,
+    Gives,
     Ids,
     Negatives,
     Pairs,
@@ -85,6 +86,11 @@ class TASB(company.Grouping, Method):
     def space(cls, params: "TASB.Params", track: str) -> Mapping[str, Tried]:
         """Tune the size of clusters."""
         return {"size": Tried((50, 100, 200, 400, 800), "the paper's 200 and, ours, around it")}
+
+    @classmethod
+    def gives(cls, params: "TASB.Params", track: str) -> Gives:
+        """Return documents where margins are balanced."""
+        return Gives.DOCUMENTS if params.balanced else Gives.NOTHING
 
     @classmethod
     def drawn_from(cls, params: "TASB.Params", track: str) -> int | None:

@@ -163,7 +163,8 @@ class Claim:
     batch: int = 1
     """Queries of a batch from which on it is tested: above 1 where it rests on many in-batch negatives."""
     own_loss: bool = False
-    """Is it about a loss? Then a row with its own is compared with one of the same track that has the shared one."""
+    """Is it about a loss? Then a row with its own is compared with one of the same track that has the shared one, and
+    with none that is trained with that loss."""
     own_teacher: bool = False
     """Is what a teacher knows part of the method? Then a row with one may be compared with a row without."""
     from_worse: bool = False
@@ -180,6 +181,17 @@ class Lends(Enum):
     """To those that are documents; without any it has no term."""
     TO_ALL = "to all"
     """To in-batch ones alone, too."""
+
+
+class Gives(Enum):
+    """What a row's negatives are beside the documents of its batch."""
+
+    NOTHING = "nothing"
+    """There are none, so that a budget's number of negatives changes nothing."""
+    BESIDE = "beside the corpus"
+    """Vectors, or texts that are in no corpus; documents at most where these are lacking."""
+    DOCUMENTS = "documents"
+    """Documents that it chose, alone or among others."""
 
 
 @dataclass(frozen=True)

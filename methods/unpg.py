@@ -48,7 +48,6 @@ class UNPG(Method):
     title = "UNPG"
     citation = "Jung et al. 2022, arXiv 2203.11593"
     needs_vectors = IN_BATCH
-    gives_documents = False
     faithful = True
     lends_loss = Lends.TO_ALL
     footnotes = (

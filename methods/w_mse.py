@@ -35,7 +35,6 @@ class WMSE(Method):
     title = "W-MSE (no negatives)"
     citation = "Ermolov et al. 2021, ICML, arXiv 2007.06346"
     needs_vectors = "vectors to whiten"
-    gives_documents = False
     faithful = True
     footnotes = (
         Footnote("queries and their positives instead of two views of an image", {When.RETRIEVAL}),
@@ -67,6 +66,11 @@ class WMSE(Method):
         """Ways of cutting the batch into chunks that are averaged over."""
         shrink: float = Field(default=1e-3, ge=0, le=1)
         """Share of the identity in the covariance (eps); 0 in the paper."""
+
+    @classmethod
+    def gives(cls, params: WMSE.Params, track: str) -> base.Gives:
+        """Return nothing, not even the batch."""
+        return base.Gives.NOTHING
 
     @classmethod
     def space(cls, params: WMSE.Params, track: str) -> Mapping[str, Tried]:

@@ -241,6 +241,40 @@ def test_a_claim_about_a_loss_meets_the_shared_one_and_no_other() -> None:
     assert len(comparisons(judge({"x": (claim(own_loss=True),)}, dataset_of(own, LOW)))) == 1
     other = noisy("b", 0.4, 2, conditions={"loss": "b"})
     assert reason(own, other, own_loss=True) == "a has a loss of its own, b a loss of its own"
+    lent = noisy("b", 0.4, 2, conditions={"loss": "a"})
+    assert reason(own, lent, own_loss=True) == "a has a loss of its own, b the loss a"
+
+
+def test_no_row_is_named_that_would_have_the_very_loss_that_is_claimed() -> None:
+    own, plain = faithful("gte_f", "gte", 0.6, 1, "gte_f"), noisy("inbatch", 0.4, 2)
+    for conditions in ({}, {"loss": "other"}):
+        other = noisy("inbatch", 0.4, 2, conditions=conditions)
+        told = reason(own, other, better="gte", worse="inbatch", own_loss=True)
+        assert "would test it" not in told
+    assert "would test it" in reason(own, plain, better="gte", worse="inbatch")
+
+
+@pytest.mark.parametrize(
+    ("method", "worse"), [("percpos", "dense_topk"), ("shifted_topk", "dense_topk"), ("cl_drd", "tas_b")]
+)
+def test_where_the_better_method_asks_a_teacher_and_the_worse_does_not_the_claim_says_so(
+    method: str, worse: str
+) -> None:
+    found = [one for one in registry.available()[method].claims if (one.better, one.worse) == (method, worse)]
+    assert [one.own_teacher for one in found] == [True]
+
+
+def test_a_chain_of_cl_drd_from_tas_b_can_test_its_claim() -> None:
+    """TAS-B's batches under Margin-MSE's loss, CL-DRD from its model, and TAS-B for as long."""
+    (entry,) = registry.available()["cl_drd"].claims
+    both = {"steps": 600, "teacher": "a ranker"}
+    chained = faithful("cl_drd", "cl_drd", 0.6, 1, "cl_drd", **both)
+    chained.about["chain"] = ["topics"]
+    longer = faithful("twice", "tas_b", 0.4, 2, "margins", **both)
+    start = faithful("topics", "tas_b", 0.4, 2, "margins", teacher="a ranker")
+    judged = judge({"x": (claim("cl_drd", "tas_b", from_worse=entry.from_worse, own_teacher=True),)},
+                   dataset_of(chained, longer, start))  # fmt: skip
+    assert comparisons(judged)[["better_row", "worse_row"]].values.tolist() == [["cl_drd", "twice"]]
 
 
 def test_a_claim_about_training_on_is_tested_by_a_row_that_starts_from_the_other_method() -> None:

@@ -16,7 +16,7 @@ def test_the_filter_by_hand():
 
 def test_the_filter_masks_in_batch_documents_of_a_run(world):
     run = world.run("cde", params={"size": 5})
-    for batch, negatives in take_steps(run, 4):
+    for batch, negatives in take_steps(run, 12):
         queries = run.services.warmup_queries(batch.queries).double()
         documents = run.services.warmup_documents(batch.positives).double()
         for row in range(8):
@@ -25,8 +25,35 @@ def test_the_filter_masks_in_batch_documents_of_a_run(world):
                 likely = row != column and float(queries[row] @ documents[column]) >= float(own)
                 assert bool(negatives.in_batch[row, column]) is not likely
     assert run.method.masked.item() > 0
-    assert run.history[-1]["filtered"] == run.method.masked.item()
-    assert run.services.counters.teacher_vectors == 4 * 16
+    assert sum(row["filtered"] for row in run.history) == run.method.masked.item()
+    assert run.services.counters.teacher_vectors == 12 * 16
+
+
+def test_what_is_no_negative_anyway_is_not_counted(world):
+    run = world.run("cde", params={"size": 5})
+    given = take_steps(run, 12)
+    expected = sum(
+        not bool(negatives.in_batch[row, column]) and (query, document) not in world.positives
+        for batch, negatives in given
+        for row, query in enumerate(batch.queries.tolist())
+        for column, document in enumerate(batch.positives.tolist())
+    )
+    crossed_out = sum(int((~negatives.in_batch).sum()) for _, negatives in given)
+    assert run.method.masked.item() == expected
+    assert 0 < expected < crossed_out
+
+
+def test_a_filter_that_crossed_out_nothing_is_said(world, monkeypatch):
+    monkeypatch.setattr(
+        "negmark.methods.cde.too_good", lambda scores: torch.zeros_like(scores, dtype=torch.bool)
+    )
+    run, unfiltered = (
+        world.run("cde", params={"size": 5, "filtered": one}, batch_size=5) for one in (True, False)
+    )
+    for each in (run, unfiltered):
+        take_steps(each, 4)
+    assert run.method.idle() == "its filter crossed out nothing"
+    assert unfiltered.method.idle() == ""
 
 
 def test_without_the_filter_nobody_is_asked(world):

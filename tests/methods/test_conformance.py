@@ -10,7 +10,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from contract_checks import METHODS, assert_fit, finite_gradients, same
+from contract_checks import METHODS, assert_fit, finite_gradients, same, what_was_given
 from negmark.methods import base
 from negmark.methods.types import NO_DOCUMENT, Batch
 from negmark.store.ledger import VECTOR
@@ -68,6 +68,30 @@ def test_negatives_hold_the_contract(name, world):
     assert_fit(given, world, granted=4, name=name)
     assert all(np.isfinite(row["loss"]) for row in run.history)
     assert finite_gradients(run)
+
+
+SMALL = {
+    "clusterns": {"clusters": 4, "start_step": 0},
+    "clusterns/faithful": {"clusters": 4, "start_step": 0},
+    "kalm/faithful": {"skip": 0, "last": 20},
+}
+"""Parameters by which there is anything to give in a small world."""
+MORE = {
+    "gist": {"hard": True},
+    "hardness": {"of": "given"},
+    "generated_mixed": {"share": 1.0},
+    "tas_b": {"balanced": True},
+}
+"""Parameters by which something else is given than by the defaults."""
+GIVEN = [*((name, SMALL.get(name, {})) for name in METHODS), *MORE.items()]
+
+
+@pytest.mark.parametrize(("name", "params"), GIVEN)
+def test_a_row_gives_what_its_method_says(name, params, world):
+    track = "faithful" if "/" in name else "controlled"
+    run = world.run(name, params=params, steps=12)
+    given = take_steps(run, 12)
+    assert what_was_given(negatives for _, negatives in given) is run.method.gives(run.method.params, track)
 
 
 @every_method

@@ -7,6 +7,7 @@ import pytest
 from negmark.methods import registry
 from negmark.methods.base import RANKER, Method
 from negmark.methods.types import Footnote, Lends, When
+from planned import about, layout
 
 METHODS = registry.available()
 ALTERNATIVES = (
@@ -95,3 +96,58 @@ def test_what_a_board_says_of_a_row_follows_from_its_track_tier_and_dataset(name
     text = "; ".join(notes(METHODS[name], **changes))
     assert there in text
     assert not_there not in text
+
+
+@pytest.mark.parametrize(
+    ("row", "paper"),
+    [
+        ({"method": "gte"}, "0.01"),
+        ({"method": "hardness"}, "0.02"),
+        ({"method": "dcl"}, "0.1"),
+        ({"method": "debiased"}, "0.5"),
+        ({"method": "hcl"}, "0.5"),
+    ],
+)
+def test_a_recipe_at_another_temperature_than_the_papers_says_so(row, paper):
+    rows = {
+        "mine": {**row, "track": "faithful"},
+        "theirs": {**row, "track": "faithful", "budget": {"temperature": float(paper)}},
+    }
+    planned = layout(rows)
+    note = f"a temperature of 0.05 instead of the paper's {paper}"
+    assert note in about(planned, "mine")["adaptations"]
+    assert not any(one.startswith("a temperature of") for one in about(planned, "theirs")["adaptations"])
+
+
+def test_a_row_without_a_temperature_of_its_own_says_nothing_of_it():
+    rows = {
+        "hcl": None, "given": {"method": "hardness", "of": "given", "track": "faithful"},
+        "gte": {"track": "faithful"}, "lent": {"method": "random", "loss": "gte"},
+    }  # fmt: skip
+    planned = layout(rows)
+    for name in ("hcl", "given", "lent"):
+        assert not any(note.startswith("a temperature of") for note in about(planned, name)["adaptations"]), (
+            name
+        )
+
+
+@pytest.mark.parametrize(
+    ("row", "there", "not_there"),
+    [
+        ({}, ["LLaVE's images", "from documents to queries"], ["EmbeddingGemma", "no paper"]),
+        ({"of": "given"}, ["instead of EmbeddingGemma's one"], ["LLaVE", "no paper", "from documents"]),
+        ({"of": "all"}, ["instead of EmbeddingGemma's one", "no paper weighs"], ["LLaVE", "from documents"]),
+        ({"track": "faithful"}, ["LLaVE's images"], ["from documents", "EmbeddingGemma"]),
+        ({"of": "given", "track": "faithful"}, ["nested dimensions"], ["LLaVE", "instead of EmbeddingGemma's"]),
+    ],
+)  # fmt: skip
+def test_a_weight_by_hardness_differs_from_the_paper_that_weighs_these_negatives(row, there, not_there):
+    text = "; ".join(about(layout({"hardness": row}), "hardness")["adaptations"])
+    assert all(words in text for words in there)
+    assert not any(words in text for words in not_there)
+
+
+def test_relabelling_says_where_it_leaves_no_query_out():
+    for name in ("rlhn", "rlhn_truth"):
+        assert any("`most` acts in the faithful track" in note for note in notes(METHODS[name]))
+        assert not any("`most`" in note for note in notes(METHODS[name], track="faithful"))

@@ -65,3 +65,16 @@ def test_it_spreads_the_vectors_of_a_run(world):
 def test_it_is_a_row_of_the_faithful_track_alone():
     assert SpreadOut.refusal(SpreadOut.Params(), "controlled")
     assert not SpreadOut.refusal(SpreadOut.Params(), "faithful")
+
+
+def test_a_floor_that_leaves_nothing_is_said(world, monkeypatch):
+    run, floored, plain = (
+        world.run("spread_out/faithful", params=params)
+        for params in ({"floor": True}, {"floor": True}, {"floor": False})
+    )
+    take_steps(run, 2)
+    monkeypatch.setattr("negmark.methods.losses.second_moment", lambda vectors: vectors.square().mean() * 0)
+    for each in (floored, plain):
+        take_steps(each, 2)
+    assert (run.method.idle(), plain.method.idle()) == ("", "")
+    assert floored.method.idle() == "no moment was above the floor, so that it is InfoNCE"

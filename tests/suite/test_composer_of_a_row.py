@@ -119,3 +119,26 @@ def test_without_in_batch_negatives_nobody_cares_who_shares_a_batch() -> None:
 def test_a_cross_encoder_that_teaches_has_no_vectors_to_rank_all_pairs_with() -> None:
     with pytest.raises(UserError, match=r"methods\.b3: this row asks the teacher about documents outside"):
         layout({"b3": None}, teacher={"ranker": "a-ranker", "query_length": 8, "document_length": 8})
+
+
+RANKER = {"ranker": "a-ranker", "query_length": 8, "document_length": 8}
+
+
+@pytest.mark.parametrize("composer", ["cde", "balanced"])
+def test_a_row_that_takes_batches_alone_asks_no_teacher_about_negatives(composer: str) -> None:
+    rows = {
+        "balanced": {"method": "tas_b", "balanced": True},
+        "mine": {"method": "random", "composer": composer},
+    }
+    planned = layout(rows, teacher=RANKER)
+    assert "teacher" not in about(planned, "mine")["conditions"]
+    assert planned.rows["balanced"].asks_teacher
+    assert not any((planned.rows["mine"].asks_teacher, planned.rows["mine"].needs_teacher))
+
+
+def test_a_row_whose_batches_a_teacher_put_together_asks_it() -> None:
+    rows = {"mine": {"method": "random", "composer": "b3"}}
+    planned = layout(rows, teacher={"model": "minilm"})
+    assert "teacher" in about(planned, "mine")["conditions"]
+    with pytest.raises(UserError, match=r"methods\.mine: this row asks the teacher about documents outside"):
+        layout(rows, teacher=RANKER)

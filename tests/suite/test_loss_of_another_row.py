@@ -70,11 +70,14 @@ def test_other_rows_know_of_no_loss() -> None:
         ({**LENT, "method": "debiased"}, "loss: debiased has a loss of its own; "),
         ({**LENT, "loss": "adore_f"}, "loss: the loss of adore needs what its own choice of negatives leaves"),
         ({"method": "inbatch", "loss": "ance_f"}, "loss of ance is over given documents, and inbatch gives none"),
+        ({"method": "b3", "loss": "margins"}, "loss of margin_mse is over given documents, and b3 gives none"),
+        ({"method": "tas_b", "loss": "margins"}, "loss of margin_mse is over given documents, and tas_b gives none"),
     ],
 )  # fmt: skip
 def test_a_loss_that_cannot_be_lent_is_refused_in_one_line(row: dict[str, Any], words: str) -> None:
     others = {
         "star": None, "star_faithful": STAR, "again": LENT,
+        "margins": {"method": "margin_mse", "track": "faithful"},
         **{f"{name}_f": {"method": name, "track": "faithful"} for name in ("adore", "ance")},
     }  # fmt: skip
     with pytest.raises(UserError) as error:

@@ -60,6 +60,18 @@ def test_a_row_is_run_with_another_value_only_if_it_reads_the_key() -> None:
     }  # fmt: skip
 
 
+def test_more_negatives_change_no_row_that_gives_none_or_has_a_number_of_its_own() -> None:
+    rows = {
+        "random": {}, "hcl": {}, "tas_b": {}, "hardness": {}, "given": {"method": "hardness", "of": "given"},
+        "moco_dual_view": {}, "star_f": {"method": "star", "track": "faithful"},
+    }  # fmt: skip
+    for base in (4, 1):
+        static = {**BASE["static"], "negatives": base}
+        found = sweep({"negatives": [8]}, methods=rows, static=static).variants
+        by_name = {one.suite: list(one.config["methods"]) for one in found}
+        assert by_name["s-negatives-8"] == ["random", "given", "moco_dual_view"]
+
+
 def test_without_in_batch_negatives_rows_that_have_no_others_are_left_out() -> None:
     found = sweep({"in_batch": [True, False]})
     by_name = {one.suite: one.config for one in found.variants}

@@ -5,7 +5,7 @@ import torch
 
 from negmark.methods import registry
 from negmark.methods.auxiliary import is_auxiliary, rows_of
-from negmark.methods.types import NO_DOCUMENT
+from negmark.methods.types import NO_DOCUMENT, Gives
 from world import World
 
 METHODS = {
@@ -32,6 +32,17 @@ def same(one, other):
         for (_, first), (_, second) in pairs
         for left, right in zip(what_the_loss_sees(first), what_the_loss_sees(second), strict=True)
     )
+
+
+def what_was_given(given):
+    """What the negatives of a run were: a document that fills a place which the rule left empty is none of its own."""
+    kinds = set()
+    for negatives in given:
+        ids = np.empty((0, 0), np.int64) if negatives.ids is None else negatives.ids
+        own = ids >= 0 if negatives.backfilled is None else (ids >= 0) & ~negatives.backfilled
+        kinds |= {Gives.DOCUMENTS} if own.any() else set()
+        kinds |= {Gives.BESIDE} if is_auxiliary(ids).any() or negatives.vectors is not None else set()
+    return next((kind for kind in (Gives.DOCUMENTS, Gives.BESIDE) if kind in kinds), Gives.NOTHING)
 
 
 def assert_fit(given, world: World, granted: int, name: str):

@@ -132,7 +132,7 @@ rule negatives:
             row=[
                 row.name
                 for row in LAYOUT.rows.values()
-                if row.method.gives_documents and row.name not in CONTENTS.controls
+                if row.gives_documents and row.name not in CONTENTS.controls
             ],
             seed=CONTENTS.seeds[0],
             file=WRITERS,

@@ -205,7 +205,7 @@ def found_of(layout: Layout, name: str) -> Found:
 def _advices(course: Course, plan: Plan, layout: Layout, board: Path) -> list[Advice]:
     """Return what to take on each dataset, with the file of its negatives."""
     frame, contents = read_table(board / "leaderboard.csv"), read_contents(board / "contents.json")
-    without = [row.name for row in layout.rows.values() if not row.method.gives_documents]
+    without = [row.name for row in layout.rows.values() if not row.gives_documents]
     chosen = [
         choice(frame[frame["dataset"] == name].reset_index(drop=True), contents.controls, without)
         for name in contents.trained()

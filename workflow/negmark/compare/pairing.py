@@ -16,7 +16,8 @@ from negmark.core.names import SHARED_LOSS
 from negmark.core.notation import listed
 from negmark.core.tiers import TIERS, TRACKS, in_order
 from negmark.methods import registry
-from negmark.methods.types import Claim, Lends
+from negmark.methods.base import Method
+from negmark.methods.types import Claim, Gives, Lends
 from negmark.store.query_scores import QueryScores
 
 LOSS, NEGATIVES, DEPTH, COMPOSER, TEACHER = "loss", "negatives", "depth", "composer", "teacher"
@@ -103,7 +104,8 @@ def of_another_budget(rows: Mapping[str, About]) -> set[str]:
 
 def _unlike(claim: Claim, better: About, worse: About) -> list[str]:
     """Return in what two rows differ that is no part of what a claim is about."""
-    own_loss = claim.from_worse or (claim.own_loss and worse["conditions"][LOSS] == SHARED_LOSS)
+    under = worse["conditions"][LOSS]
+    own_loss = claim.from_worse or (claim.own_loss and under == SHARED_LOSS)
     parts = {
         DEPTH: claim.own_depth,
         TEACHER: claim.own_teacher,
@@ -111,7 +113,11 @@ def _unlike(claim: Claim, better: About, worse: About) -> list[str]:
         NEGATIVES: claim.from_worse
         and better["track"] == "faithful",  # the documents that such a loss is taken over
     }
-    return unlike(better, worse, [key for key, own in parts.items() if own])
+    found = unlike(better, worse, [key for key, own in parts.items() if own])
+    lent = claim.own_loss and better["conditions"][LOSS] == under != SHARED_LOSS
+    return (
+        [LOSS, *found] if lent else found
+    )  # under the loss that is claimed nothing but the draws would differ
 
 
 def _misfit(claim: Claim, better: str, table: QueryScores) -> str:
@@ -155,7 +161,7 @@ def obstacle(claim: Claim, scores: Mapping[str, QueryScores]) -> str:
     if not found:
         return f"no tier has a row of both {claim.better} and {claim.worse}"
     keys, misfit, one, other = min(found, key=lambda entry: (bool(entry[1]), len(entry[0])))
-    return misfit or _difference(keys, one, other)
+    return misfit or _difference(claim, keys, one, other)
 
 
 def _tiers(claim: Claim, rows: Mapping[str, About]) -> list[str]:
@@ -178,12 +184,16 @@ def _batch(about: About) -> int:
     return round(about["conditions"]["training_queries"] / about["conditions"]["steps"])
 
 
-def _difference(keys: list[str], better: tuple[str, About], worse: tuple[str, About]) -> str:
-    """Say in what two rows differ, and which row would do where it is the loss: what else differs follows from it."""
+def _difference(claim: Claim, keys: list[str], better: tuple[str, About], worse: tuple[str, About]) -> str:
+    """Say in what two rows differ, and which row would do where it is the loss: what else differs follows from it.
+
+    None would where the loss is what is claimed.
+    """
     (one, first), (other, second) = better, worse
     if LOSS in keys:
         mine, theirs = (_loss(*row) for row in (better, worse))
-        return f"{one} has {mine}, {other} {theirs}{_remedy(better, worse)}"
+        remedy = "" if claim.own_loss else _remedy(better, worse)
+        return f"{one} has {mine}, {other} {theirs}{remedy}"
     if keys == ["track"]:
         return f"{one} is in the {first['track']} track, {other} in the {second['track']} one"
     parts = [
@@ -207,10 +217,16 @@ def _remedy(better: tuple[str, About], worse: tuple[str, About]) -> str:
         mine, theirs = kinds
         if not (mine and theirs) or one["conditions"][LOSS] != lender or theirs.faithful:
             continue
-        enough = mine.lends_loss is Lends.TO_ALL or theirs.gives_documents
+        enough = mine.lends_loss is Lends.TO_ALL or _gives_documents(theirs, other)
         if one["track"] == "faithful" and mine.lends_loss is not Lends.NOT and enough:
             return f"; a row `{{method: {other['method']}, loss: {lender}}}` would test it"
     return ""
+
+
+def _gives_documents(method: type[Method], about: About) -> bool:
+    """Say whether a row of a method would give documents under another's loss, with the parameters that it has."""
+    own = {key: value for key, value in about.get("params", {}).items() if key in method.Params.model_fields}
+    return method.gives(method.Params.model_validate(own), "faithful") is Gives.DOCUMENTS
 
 
 def _value(value: Any) -> str:

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import BaseModel
+
 from negmark import __version__
 from negmark.core.files import canonical
 from negmark.core.names import BASELINES, LEXICAL, RANKER, STS, UNTRAINED
@@ -24,6 +26,14 @@ def _of_budget(budget: TrainingSettings) -> list[str]:
             f"the losses by the first {listed([f'{one:,}' for one in dimensions])} dimensions are added up"
         )
     return notes
+
+
+def _of_temperature(row: Row, params: BaseModel) -> list[str]:
+    """Return that a paper's own recipe is run at another temperature than the paper's, if so."""
+    paper, own = row.method.papers_temperature(params), row.budget.temperature
+    if row.track != "faithful" or paper in (None, own):
+        return []
+    return [f"a temperature of {own:g} instead of the paper's {paper:g}"]
 
 
 class About:
@@ -118,7 +128,7 @@ class About:
             ranker_teaches=self._suite.ranker_teaches,
         )
         params = row.method.Params.model_validate(row.parameters(home.name))
-        footnotes += row.method.own_notes(params, row.track)
+        footnotes += [*row.method.own_notes(params, row.track), *_of_temperature(row, params)]
         footnotes = [note.replace("{teacher}", self._suite.teacher_text()) for note in footnotes]
         if row.asks_teacher and (name := self._suite.trained_teacher):
             trained = self._suite.rows[name].budget.steps

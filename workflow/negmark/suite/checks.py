@@ -16,7 +16,7 @@ from negmark.data.elsewhere import WANTED, is_written_well, prefix_of
 from negmark.methods import registry
 from negmark.methods.auxiliary import EDITS, WRITTEN
 from negmark.methods.base import Lends, Method
-from negmark.methods.types import IN_BATCH
+from negmark.methods.types import IN_BATCH, Gives
 from negmark.suite.paths import GIVEN, VERDICTS
 from negmark.suite.rows import Row, RowSettings
 from negmark.suite.settings import DatasetSettings, RankerRowTeacher
@@ -351,6 +351,7 @@ def _check_loss(suite: Suite, name: str, method: type[Method], where: str) -> No
     settings = suite.row_settings[name]
     if settings.loss is None:
         return
+    own = validated(method.Params, settings.given, where, separator=".")
     where = f"{where}.loss"
     if settings.loss not in suite.row_settings:
         raise UserError(
@@ -371,7 +372,7 @@ def _check_loss(suite: Suite, name: str, method: type[Method], where: str) -> No
             f"{where}: the loss of {lender.name} needs what its own choice of negatives leaves, so {method.name} can't "
             "be trained with it"
         )
-    if lender.lends_loss is Lends.TO_DOCUMENTS and not method.gives_documents:
+    if lender.lends_loss is Lends.TO_DOCUMENTS and method.gives(own, "faithful") is not Gives.DOCUMENTS:
         raise UserError(
             f"{where}: the loss of {lender.name} is over given documents, and {method.name} gives none; use a method "
             "that does, such as random"
@@ -477,7 +478,9 @@ def _vectors_needed(method: type[Method], params: BaseModel, track: str, tier: T
     try:
         method.notes(track, scores_pairs=tier.scores_pairs, sentences=False, graded=False)
         method.own_notes(params, track)
+        method.papers_temperature(params)
         method.refusal(params, track)
+        method.gives(params, track)
         method.needs_graph(params, track)
         method.needs_auxiliary(params, track)
         method.asks_teacher(params, track)

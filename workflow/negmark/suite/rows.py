@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from negmark.core.names import SHARED_LOSS
 from negmark.core.tiers import TIERS, Tier
 from negmark.methods.base import Method
-from negmark.methods.types import Composition
+from negmark.methods.types import Composition, Gives
 from negmark.suite.settings import Settings, Text, TrainingSettings
 from negmark.suite.tuning import Chosen, rate_of
 
@@ -127,33 +127,58 @@ class Row(BaseModel):
     @property
     def granted(self) -> int:
         """Negatives a query that its method may give: the budget's, unless its recipe takes another number."""
-        own = self.method.recipe_negatives if self.track == "faithful" else None
+        own = self.recipe_negatives
         return self.budget.negatives if own is None else own
 
     @property
+    def recipe_negatives(self) -> int | None:
+        """Negatives a query that its own recipe takes, whatever the budget says; None: as many as that says."""
+        return self.method.recipe_negatives if self.track == "faithful" else None
+
+    @property
+    def gives(self) -> Gives:
+        """What its negatives are beside the documents of its batch."""
+        return self.method.gives(self.method.Params.model_validate(self.given), self.track)
+
+    @property
+    def gives_documents(self) -> bool:
+        """Are there documents that its method chose, as a file of its negatives needs?"""
+        return self.gives is Gives.DOCUMENTS
+
+    @property
     def asks_teacher(self) -> bool:
-        """Does it, or the method of its loss, read the suite's teacher?"""
-        return any(
+        """Does it, or the method of its loss or of its batches, read the suite's teacher?"""
+        return self._company_asks_teacher or any(
             method.asks_teacher(method.Params.model_validate(given), self.track)
-            for method, given in self.methods_given
+            for method, given in self._choosing
             if method is self.method or method.loss_asks_teacher
         )
 
     @property
     def asks_beyond_pool(self) -> bool:
         """Does it ask the teacher about documents outside the dense pool?"""
-        mine = any(
-            method.asks_beyond_pool(method.Params.model_validate(given), self.track)
-            for method, given in self.methods_given
-        )
-        return self.asks_teacher and (mine or self.lender is not None)
+        mine = self.method.asks_beyond_pool(self.method.Params.model_validate(self.given), self.track)
+        return self._company_asks_teacher or (self.asks_teacher and (mine or self.lender is not None))
 
     @property
     def needs_teacher(self) -> bool:
         """Does it learn from the suite's teacher alone?"""
         return any(
             method.needs_teacher(method.Params.model_validate(given), self.track)
-            for method, given in self.methods_given
+            for method, given in self._choosing
+        )
+
+    @property
+    def _choosing(self) -> list[tuple[type[Method], dict[str, Any]]]:
+        """The methods, with their parameters, whose negatives or loss it has; of who lends batches it has neither."""
+        return self.methods_given[: 2 if self.lender else 1]
+
+    @property
+    def _company_asks_teacher(self) -> bool:
+        """Does another method that puts its batches together read the teacher for that?"""
+        other = self.composer
+        return other is not None and other.method.company_asks_teacher(
+            other.method.Params.model_validate(other.params)
         )
 
     @property

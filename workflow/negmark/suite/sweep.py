@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 from negmark.core.errors import UserError
 from negmark.core.tiers import TIERS
-from negmark.methods.types import IN_BATCH
+from negmark.methods.types import IN_BATCH, Gives
 from negmark.suite.checks import load
 from negmark.suite.rows import Row
 from negmark.suite.study import (
@@ -205,9 +205,7 @@ def _has_key(row: Row, axis: Axis) -> bool:
     if not axis.section:
         return True
     elsewhere = axis.key in row.own_budget or row.lender is not None
-    none = axis.key == "negatives" and not (
-        row.method.gives_documents and row.granted == row.budget.negatives
-    )
+    none = axis.key == "negatives" and (row.gives is Gives.NOTHING or row.recipe_negatives is not None)
     unread = axis.key in OF_RANDOM_TABLES and getattr(row.budget, "start", "random") != "random"
     return row.tier.section == axis.section and not (elsewhere or none or unread)
 

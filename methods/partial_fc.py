@@ -170,10 +170,8 @@ class PartialFC(Method):
 
     def _count(self, batch: Batch, classes: int, suspects: torch.Tensor, others: torch.Tensor) -> None:
         """Count what sampling and filter did in a step, of whose cosines [2 B, S] others than labelled are marked."""
-        left_out, sampled_others = (
-            classes < self.services.documents,
-            classes > len(np.unique(batch.positives)),
-        )
+        left_out = classes < self.services.documents
+        sampled_others = classes > len(np.unique(batch.positives))
         filtered = int(suspects.sum())
         self.acted = self.acted + torch.tensor([left_out, sampled_others, filtered])
         self._telemetry = {"classes": float(classes), "filtered": filtered / max(int(others.sum()), 1)}

@@ -426,7 +426,8 @@ class Method(ABC):
         """Return what tuning tries for a row with these parameters in a track, at the best learning rate.
 
         A method with parameters names its main one, with five values, the default among them, so that all spaces have
-        the same size. Parameters that the row sets itself are not tuned.
+        the same size, and none of them makes it another method; where any other value would, it names none. What the
+        row sets itself is not tuned.
         """
         return {}
 

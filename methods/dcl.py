@@ -11,13 +11,12 @@ What we do: in the controlled track the positive's column is dropped from the su
 In the faithful track the direction from documents to queries is added; t = 0.1 needs `budget: {temperature: 0.1}`.
 `views` adds query-query and document-document terms, as between two views of a sentence. Every labelled positive and
 each copy is out of the denominator. The loss is not bounded by 0 and can't be compared with InfoNCE's; cosines bound
-it. By default all positives weigh 1 (DCL); with `sigma` it is DCLW.
+it. By default all positives weigh 1 (DCL); with `sigma` it is DCLW, a row of its own, so that tuning leaves it.
 Cost per step: nothing beyond the batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from pydantic import Field
@@ -25,7 +24,7 @@ from pydantic import Field
 from negmark.methods import base, losses
 from negmark.methods.base import Method
 from negmark.methods.later import torch
-from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Lends, Negatives, Step, Tried, When
+from negmark.methods.types import IN_BATCH, Batch, Claim, Footnote, Lends, Negatives, Step, When
 
 _DIFFERS = (
     "images, two views and 2(B - 1) negatives there; the loss is the method, so that no row of in-batch negatives has "
@@ -77,11 +76,6 @@ class DCL(Method):
         """DCLW: spread of the positives' weights, 0.5 in the paper. If None, all weigh 1, which is DCL."""
         views: bool = False
         """Faithful track: are other queries negatives of a query, and other documents of a document, too?"""
-
-    @classmethod
-    def space(cls, params: DCL.Params, track: str) -> Mapping[str, Tried]:
-        """Tune the spread of the weights."""
-        return {"sigma": Tried((None, 0.25, 0.5, 1.0, 2.0), "DCL (None), DCLW's 0.5 and, ours, both sides")}
 
     @classmethod
     def papers_temperature(cls, params: DCL.Params) -> float | None:

@@ -60,8 +60,29 @@ def test_a_method_with_parameters_declares_a_space(name):
     method = registry.available()[name]
     tracks = [track for kind, track in TRACKS if kind is method]
     declared = any(method.space(method.Params(), track) for track in tracks)
-    # the share of poison is what that control is, and not to be tuned
-    assert declared == (bool(method.Params.model_fields) and not method.gives_positives)
+    # the share of poison is what that control is, and not to be tuned; any sigma makes DCL another method, DCLW
+    untuned = method.gives_positives or name == "dcl"
+    assert declared == (bool(method.Params.model_fields) and not untuned)
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value"), [("shifted_topk", "shift", 0), ("debiased", "tau_plus", 0.0)]
+)
+def test_no_tried_value_makes_a_row_another_method(name, key, value):
+    method = registry.available()[name]
+    assert value not in method.space(method.Params(), "controlled")[key].values
+
+
+def test_hcl_is_tuned_around_its_paper_at_the_temperature_of_the_track():
+    """Without a value of its own it is t / 0.5: none of the others is that."""
+    method = registry.available()["hcl"]
+    for track, temperature in (
+        ("controlled", 0.05),
+        ("faithful", method.papers_temperature(method.Params())),
+    ):
+        others = [value for value in method.space(method.Params(), track)["beta"].values if value is not None]
+        assert temperature / 0.5 not in others
+        assert min(others) < temperature / 0.5 < max(others)
 
 
 @pytest.mark.parametrize("kernel", ["gaussian", "laplace", "far"])

@@ -103,6 +103,11 @@ class CLAPS(Method):
         """Imposters so far that their query found better than a document of the batch."""
         self._telemetry: dict[str, float] = {}
 
+    @classmethod
+    def papers_temperature(cls, params: CLAPS.Params) -> float | None:
+        """Return the released code's."""
+        return 0.1
+
     def negatives(self, batch: Batch) -> Negatives:
         """Return each positive as an imposter: moved to where the query finds it less likely."""
         queries, documents = batch.query_vectors.detach(), batch.positive_vectors.detach()

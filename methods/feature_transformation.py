@@ -142,6 +142,11 @@ class FeatureTransformation(Method):
         if self.services.track == "faithful":
             self._copy = self.services.momentum(self.params.momentum)
 
+    @classmethod
+    def papers_temperature(cls, params: FeatureTransformation.Params) -> float | None:
+        """Return MoCo's, which the paper keeps."""
+        return 0.2
+
     def negatives(self, batch: Batch) -> Negatives:
         """Return mixtures of drawn candidates; in the faithful track the queue gives all negatives."""
         size = len(batch.queries)

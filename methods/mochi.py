@@ -127,6 +127,11 @@ class MoCHi(Method):
         if self.services.track == "faithful":
             self._copy = self.services.momentum(self.params.momentum)
 
+    @classmethod
+    def papers_temperature(cls, params: MoCHi.Params) -> float | None:
+        """Return the paper's."""
+        return 0.2
+
     def negatives(self, batch: Batch) -> Negatives:
         """Mix the hardest negatives of each query, once mixing has begun."""
         bank, allowed = self._bank(batch)

@@ -98,6 +98,11 @@ class UNPG(Method):
         """Pairs seen, and those of them that were kept."""
         self._telemetry: dict[str, float] = {}
 
+    @classmethod
+    def papers_temperature(cls, params: UNPG.Params) -> float | None:
+        """Return that of the released scale s = 64."""
+        return 1 / 64
+
     def negatives(self, batch: Batch) -> Negatives:
         """Give none: the pairs are those of the batch."""
         return Negatives()

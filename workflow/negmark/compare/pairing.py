@@ -114,10 +114,9 @@ def _unlike(claim: Claim, better: About, worse: About) -> list[str]:
         and better["track"] == "faithful",  # the documents that such a loss is taken over
     }
     found = unlike(better, worse, [key for key, own in parts.items() if own])
+    # under the loss that is claimed nothing but the draws would differ
     lent = claim.own_loss and better["conditions"][LOSS] == under != SHARED_LOSS
-    return (
-        [LOSS, *found] if lent else found
-    )  # under the loss that is claimed nothing but the draws would differ
+    return [LOSS, *found] if lent else found
 
 
 def _misfit(claim: Claim, better: str, table: QueryScores) -> str:

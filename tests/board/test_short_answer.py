@@ -37,6 +37,14 @@ def test_rows_that_share_a_letter_with_the_first_lead_together() -> None:
     ]
 
 
+def test_of_tuned_rows_none_is_called_so() -> None:
+    frame = board({"simans": "a", "ance": "a", "inbatch": "b"})
+    tuned = frame.assign(
+        title=[f"{title}, tuned" if title != "Untrained" else title for title in frame["title"]]
+    )
+    assert short_answer(tuned, {}) == short_answer(frame, {})
+
+
 def test_a_first_that_stands_alone_leads_alone_and_without_letters_as_well() -> None:
     for letters in ("a", ""):
         said = short_answer(board({"simans": letters, "inbatch": "b"}), {})

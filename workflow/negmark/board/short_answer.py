@@ -9,7 +9,7 @@ from negmark.board.prose import REFERENCE, first_track, reference_row, unreached
 from negmark.board.standings import datasets, ranked_by, ranking_slice, tiers
 from negmark.compare.statistics import CONFIDENCE
 from negmark.core.metrics import decimals
-from negmark.core.names import UNTRAINED, Row, records
+from negmark.core.names import TUNED_TITLE, UNTRAINED, Row, records
 from negmark.core.notation import counted, first_of, listed
 
 MOST = 5
@@ -17,9 +17,13 @@ MOST = 5
 
 
 def short_answer(frame: pd.DataFrame, settings: dict[str, Any]) -> list[str]:
-    """Return a sentence for each dataset and tier, by the first track; the rows are those of the whole board."""
+    """Return a sentence for each dataset and tier, by the first track; the rows are those of the whole board.
+
+    Where rows are tuned those that aren't have no rank, so that no name here needs to say it.
+    """
+    short = frame.assign(title=frame["title"].str.removesuffix(TUNED_TITLE))
     return [
-        sentence(name, part, tier, settings) for name, part in datasets(frame) for tier in tiers(part) or [""]
+        sentence(name, part, tier, settings) for name, part in datasets(short) for tier in tiers(part) or [""]
     ]
 
 

@@ -21,6 +21,10 @@ def records(frame: pd.DataFrame) -> list[Row]:
     return cast(list[Row], frame.to_dict("records"))
 
 
+TUNED_TITLE = ", tuned"
+"""How the title of a tuned row ends where untuned ones stand below."""
+
+
 STS = "STS"
 """The metric of record of a dataset of sentences: the mean over its STS tasks."""
 

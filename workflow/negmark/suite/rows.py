@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
-from negmark.core.names import SHARED_LOSS
+from negmark.core.names import SHARED_LOSS, TUNED_TITLE
 from negmark.core.tiers import TIERS, Tier
 from negmark.methods.base import Method
 from negmark.methods.types import Composition, Gives
@@ -122,7 +122,7 @@ class Row(BaseModel):
         plain = self.original in usual or self.lender
         title = self.method.title if plain else f"{self.method.title} ({self.original})"
         title += f", loss of {self.lender.row}" if self.lender else ""
-        return f"{title}, tuned" if self.copy_of else title
+        return f"{title}{TUNED_TITLE}" if self.copy_of else title
 
     @property
     def granted(self) -> int:

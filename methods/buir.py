@@ -24,13 +24,14 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from negmark.methods import base, without_negatives
+from negmark.methods import base
 from negmark.methods.base import Method, Services
 from negmark.methods.later import functional, nn, torch
-from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
+from negmark.methods.types import Claim, Footnote, Step, Tried, When
+from negmark.methods.without_negatives import Cosines, WithoutNegatives
 
 
-class BUIR(Method):
+class BUIR(WithoutNegatives, Method):
     """Momentum targets instead of negatives."""
 
     name = "buir"
@@ -67,11 +68,6 @@ class BUIR(Method):
         """How the predictor starts; `xavier`, with a bias ~ N(0, 1), is the released code's."""
 
     @classmethod
-    def gives(cls, params: BUIR.Params, track: str) -> base.Gives:
-        """Return nothing, not even the batch."""
-        return base.Gives.NOTHING
-
-    @classmethod
     def space(cls, params: BUIR.Params, track: str) -> Mapping[str, Tried]:
         """Tune the momentum."""
         return {
@@ -80,31 +76,21 @@ class BUIR(Method):
             )
         }
 
-    @classmethod
-    def refusal(cls, params: BUIR.Params, track: str) -> str:
-        """Refuse the controlled track."""
-        return without_negatives.refusal(track)
-
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
         dimension = services.warmup_documents(np.zeros(1, dtype=np.int64)).shape[1]
         self.predictor = started(nn.Linear(dimension, dimension), params.predictor)
-        self._cosines = without_negatives.Cosines()
-        self._telemetry: dict[str, float] = {}
+        self.cosines = Cosines()
 
     def refresh(self, step: int) -> None:
         """Make the targets, equal to the towers, before the first step."""
         self._targets = self.services.momentum(self.params.momentum)
 
-    def negatives(self, batch: Batch) -> Negatives:
-        """Give none."""
-        return Negatives()
-
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return how far each side's prediction is from the other side's target."""
         batch = step.batch
         self.services.count_network(2 * len(batch.queries))
-        self._telemetry = {"mean_cosine": self._cosines.add(batch.query_vectors)}
+        self.cosines.add(batch.query_vectors)
         return both_ways(
             self.predictor(batch.query_vectors),
             self.predictor(batch.positive_vectors),
@@ -115,22 +101,6 @@ class BUIR(Method):
     def extra_modules(self) -> nn.ModuleDict:
         """Return the predictor."""
         return nn.ModuleDict({"predictor": self.predictor})
-
-    def telemetry(self) -> dict[str, float]:
-        """Return the mean cosine of the batch's queries: near 1 where all vectors have fallen together."""
-        return self._telemetry
-
-    def idle(self) -> str:
-        """Return that all vectors have fallen together, which is no way of learning without negatives."""
-        return self._cosines.collapse()
-
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Return the last mean cosines."""
-        return self._cosines.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore them."""
-        self._cosines.load_state_dict(state)
 
 
 def started(predictor: nn.Linear, how: Literal["identity", "xavier"]) -> nn.Linear:

@@ -30,9 +30,8 @@ from pydantic import Field
 from negmark.methods import base, losses
 from negmark.methods.base import Method, Services
 from negmark.methods.later import functional, nn, torch
-from negmark.methods.scale import CHANCE_IS_0, rescaled
+from negmark.methods.scale import CHANCE_IS_0, mean_cosine, rescaled
 from negmark.methods.types import NO_DOCUMENT, Batch, Claim, Footnote, Ids, Negatives, Step, Tried, When
-from negmark.methods.without_negatives import mean_cosine
 
 
 class PartialFC(Method):

@@ -22,6 +22,13 @@ CHANCE_IS_0 = (
 NARROWEST = 1e-6
 
 
+def mean_cosine(vectors: torch.Tensor) -> float:
+    """Return the mean cosine of all pairs of different rows of unit vectors [B, D]: 1 where all are one."""
+    size = len(vectors)
+    total = vectors.detach().sum(dim=0).square().sum()
+    return float((total - size) / max(size * (size - 1), 1))
+
+
 def rescaled(cosines: Cosines, chance: float) -> Cosines:
     """Return cosines of any shape with `chance`, the mean of random pairs, at 0 and 1 where it was; -inf stays."""
     return (cosines - chance) / max(1 - chance, NARROWEST)

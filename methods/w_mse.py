@@ -22,13 +22,14 @@ from collections.abc import Mapping
 import numpy as np
 from pydantic import Field
 
-from negmark.methods import base, without_negatives
+from negmark.methods import base
 from negmark.methods.base import Method, Services
 from negmark.methods.later import functional, nn, torch
-from negmark.methods.types import Batch, Claim, Footnote, Negatives, Step, Tried, When
+from negmark.methods.types import Claim, Footnote, Step, Tried, When
+from negmark.methods.without_negatives import Cosines, WithoutNegatives
 
 
-class WMSE(Method):
+class WMSE(WithoutNegatives, Method):
     """Whitened vectors instead of negatives."""
 
     name = "w_mse"
@@ -68,11 +69,6 @@ class WMSE(Method):
         """Share of the identity in the covariance (eps); 0 in the paper."""
 
     @classmethod
-    def gives(cls, params: WMSE.Params, track: str) -> base.Gives:
-        """Return nothing, not even the batch."""
-        return base.Gives.NOTHING
-
-    @classmethod
     def space(cls, params: WMSE.Params, track: str) -> Mapping[str, Tried]:
         """Tune how many numbers are whitened."""
         return {"dimension": Tried((8, 16, 24, 32, 48), "ours: what a batch of 64 can whiten")}
@@ -83,11 +79,6 @@ class WMSE(Method):
         size, chunk = params.dimension, params.chunk
         return [f"vectors of {size} numbers are whitened in chunks of {chunk}, instead of 64 in 128"]
 
-    @classmethod
-    def refusal(cls, params: WMSE.Params, track: str) -> str:
-        """Refuse the controlled track."""
-        return without_negatives.refusal(track)
-
     def __init__(self, params: Params, services: Services) -> None:
         super().__init__(params, services)
         dimension = services.warmup_documents(np.zeros(1, dtype=np.int64)).shape[1]
@@ -97,19 +88,14 @@ class WMSE(Method):
             nn.ReLU(),
             nn.Linear(params.hidden, params.dimension),
         )
-        self._cosines = without_negatives.Cosines()
-        self._telemetry: dict[str, float] = {}
-
-    def negatives(self, batch: Batch) -> Negatives:
-        """Give none."""
-        return Negatives()
+        self.cosines = Cosines()
 
     def faithful_loss(self, step: Step) -> torch.Tensor:
         """Return the distance of whitened queries and positives."""
         batch, p = step.batch, self.params
         size = len(batch.queries)
         self.services.count_network(2 * size)
-        self._telemetry = {"mean_cosine": self._cosines.add(batch.query_vectors)}
+        self.cosines.add(batch.query_vectors)
         queries, documents = self.head(torch.cat([batch.query_vectors, batch.positive_vectors])).split(size)
         rng = self.services.rng(batch.step, "chunks")
         orders = (torch.from_numpy(rng.permutation(size)) for _ in range(p.permutations))
@@ -123,22 +109,6 @@ class WMSE(Method):
     def extra_modules(self) -> nn.ModuleDict:
         """Return the head."""
         return nn.ModuleDict({"head": self.head})
-
-    def telemetry(self) -> dict[str, float]:
-        """Return the mean cosine of the batch's queries: near 1 where all vectors have fallen together."""
-        return self._telemetry
-
-    def idle(self) -> str:
-        """Return that all vectors have fallen together, which is no way of learning without negatives."""
-        return self._cosines.collapse()
-
-    def state_dict(self) -> Mapping[str, torch.Tensor]:
-        """Return the last mean cosines."""
-        return self._cosines.state_dict()
-
-    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Restore them."""
-        self._cosines.load_state_dict(state)
 
 
 def whole_chunks(order: torch.Tensor, size: int) -> list[torch.Tensor]:

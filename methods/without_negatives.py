@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from negmark.methods.later import torch
+from negmark.methods.scale import mean_cosine
+from negmark.methods.types import Batch, Gives, Negatives
 
 LAST = 10
 """Steps by whose mean cosine a collapse is told."""
 COLLAPSED = 0.99
 """The mean cosine of a batch's queries above which they are one vector for a search."""
-
-
-def refusal(track: str) -> str:
-    """Return why a method without negatives is refused in the controlled track."""
-    why = "it has no negatives, which are all that rows differ in there; set `track: faithful`"
-    return why if track == "controlled" else ""
-
-
-def mean_cosine(vectors: torch.Tensor) -> float:
-    """Return the mean cosine of all pairs of different rows of unit vectors [B, D]: 1 where all are one."""
-    size = len(vectors)
-    total = vectors.detach().sum(dim=0).square().sum()
-    return float((total - size) / max(size * (size - 1), 1))
 
 
 class Cosines:
@@ -31,11 +21,13 @@ class Cosines:
     def __init__(self) -> None:
         self._last = torch.empty(0)
 
-    def add(self, vectors: torch.Tensor) -> float:
-        """Keep and return the mean cosine of unit vectors [B, D]."""
-        found = mean_cosine(vectors)
-        self._last = torch.cat([self._last, torch.tensor([found])])[-LAST:].clone()
-        return found
+    def add(self, vectors: torch.Tensor) -> None:
+        """Keep the mean cosine of unit vectors [B, D]."""
+        self._last = torch.cat([self._last, torch.tensor([mean_cosine(vectors)])])[-LAST:].clone()
+
+    def telemetry(self) -> dict[str, float]:
+        """Return that of the last batch, if there was one."""
+        return {"mean_cosine": float(self._last[-1])} if len(self._last) else {}
 
     def collapse(self) -> str:
         """Return in a few words that all vectors have fallen together, empty if they haven't."""
@@ -50,3 +42,40 @@ class Cosines:
     def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
         """Restore them."""
         self._last = state["cosines"]
+
+
+class WithoutNegatives:
+    """A part of methods that have no negatives, not even the batch; `cosines` are added to at each step."""
+
+    cosines: Cosines
+
+    @classmethod
+    def gives(cls, params: Any, track: str) -> Gives:
+        """Return nothing."""
+        return Gives.NOTHING
+
+    @classmethod
+    def refusal(cls, params: Any, track: str) -> str:
+        """Refuse the controlled track."""
+        why = "it has no negatives, which are all that rows differ in there; set `track: faithful`"
+        return why if track == "controlled" else ""
+
+    def negatives(self, batch: Batch) -> Negatives:
+        """Give none."""
+        return Negatives()
+
+    def telemetry(self) -> dict[str, float]:
+        """Return the mean cosine of the batch's queries: near 1 where all vectors have fallen together."""
+        return self.cosines.telemetry()
+
+    def idle(self) -> str:
+        """Return that all vectors have fallen together, which is no way of learning without negatives."""
+        return self.cosines.collapse()
+
+    def state_dict(self) -> Mapping[str, torch.Tensor]:
+        """Return the last mean cosines."""
+        return self.cosines.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Restore them."""
+        self.cosines.load_state_dict(state)

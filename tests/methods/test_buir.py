@@ -6,7 +6,8 @@ from torch import nn
 
 from negmark.core.errors import UserError
 from negmark.methods.buir import BUIR, both_ways, started
-from negmark.methods.without_negatives import Cosines, mean_cosine
+from negmark.methods.scale import mean_cosine
+from negmark.methods.without_negatives import Cosines
 from negmark.suite.checks import load
 from negmark.train.step import _example, one_step
 from world import take_steps, write_world

@@ -89,12 +89,8 @@ def of_another_budget(rows: Mapping[str, About]) -> set[str]:
     budgets: dict[tuple[str, str], dict[str, str]] = {}
     for name, about in rows.items():
         if (track := about["track"]) in TRACKS:
-            shared = [
-                key
-                for key in about["conditions"]
-                if (key in LENGTH if track == "faithful" else key not in OF_METHODS)
-            ]
-            kept = {key: about["conditions"][key] for key in shared}
+            shared = LENGTH if track == "faithful" else about["conditions"].keys() - OF_METHODS
+            kept = {key: value for key, value in about["conditions"].items() if key in shared}
             budgets.setdefault((about["tier"], track), {})[name] = canonical(kept)
     usual = {ranking: Counter(found.values()).most_common(1)[0][0] for ranking, found in budgets.items()}
     return {
@@ -106,12 +102,14 @@ def _unlike(claim: Claim, better: About, worse: About) -> list[str]:
     """Return in what two rows differ that is no part of what a claim is about."""
     under = worse["conditions"][LOSS]
     own_loss = claim.from_worse or (claim.own_loss and under == SHARED_LOSS)
+    over_its_own = (
+        claim.from_worse and better["track"] == "faithful"
+    )  # a recipe's loss reads a list of its own
     parts = {
         DEPTH: claim.own_depth,
         TEACHER: claim.own_teacher,
         LOSS: own_loss,
-        NEGATIVES: claim.from_worse
-        and better["track"] == "faithful",  # the documents that such a loss is taken over
+        NEGATIVES: over_its_own,
     }
     found = unlike(better, worse, [key for key, own in parts.items() if own])
     # under the loss that is claimed nothing but the draws would differ
